@@ -1,0 +1,36 @@
+"""Cross-entropy with class weights, for imbalanced training data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from divsal_bench.contracts.method import Batch, Kind, Method, Outputs, TrainingSplit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class BalancedCrossEntropy(Method):
+    """Cross-entropy with weights 1 (minority) and N_min/N_maj (majority), counted in the training split.
+
+    Zhang, Bieri, Günther, SDS 2024 (arXiv 2403.14435), with the weights of MOON (Rudd et al., ECCV 2016)
+    for a balanced target. The sum is divided by the batch size, not by the sum of weights.
+    """
+
+    name: ClassVar[str] = "balanced-cross-entropy"
+    kind: ClassVar[Kind] = "unguided"
+
+    def setup(self, train: TrainingSplit) -> None:
+        """Fix the class weights."""
+        counts = train.label_counts
+        self._weights = [min(counts) / count for count in counts]
+
+    def loss(self, batch: Batch, out: Outputs) -> dict[str, Tensor]:
+        """Σ w_y · CE_i / B."""
+        from torch.nn.functional import cross_entropy
+
+        weights = out.logits.new_tensor(self._weights)
+        total = cross_entropy(out.logits, out.labels, weight=weights, reduction="sum")
+        return {"loss": total / len(out.labels)}

@@ -1,0 +1,39 @@
+"""Contrast: the true-class CAM towards the human map, the false-class CAM away from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from divsal_bench.cams import blend, normalise
+from divsal_bench.contracts.method import Batch, Kind, Method, Outputs, check_share
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class Contrast(Method):
+    """Our reading: s = ½ mean (N(M_t) − H)² + ½ mean (N(M_f) − (1 − H))².
+
+    Our reading of the hypothesis of "Divisive Decisions" (Piland, Sweet, Czajka 2025, arXiv 2507.17000),
+    that true- and false-class CAMs should diverge where people see the evidence. It is not the paper's
+    formula, which is not available to us; ``version`` is raised when the authors' formula replaces it.
+    """
+
+    name: ClassVar[str] = "contrast"
+    kind: ClassVar[Kind] = "two-cam"
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_share("alpha", self.alpha)
+
+    def loss(self, batch: Batch, out: Outputs) -> dict[str, Tensor]:
+        """α·CE + (1 − α)·mean over mapped samples of the two halves."""
+        human, mapped = batch.human(out.grid)
+        towards = (normalise(out.true_cam) - human).square().mean((-2, -1))  # (B,)
+        away = (normalise(out.false_cam) - (1 - human)).square().mean((-2, -1))  # (B,)
+        return {
+            "loss": blend(out.cross_entropy, (towards + away) / 2, mapped, self.alpha),
+            "cross_entropy": out.cross_entropy,
+        }

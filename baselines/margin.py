@@ -1,0 +1,46 @@
+"""Margin: CYBORG, and a gap between the two CAMs inside the human map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from divsal_bench.cams import blend, normalise
+from divsal_bench.contracts.method import Batch, Kind, Method, Outputs, check_share
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class Margin(Method):
+    """Our reading: s = mean (N(M_t) − H)² + λ · mean H·relu(m − (N(M_t) − N(M_f))) / mean H.
+
+    Our reading of the hypothesis of "Divisive Decisions" (Piland, Sweet, Czajka 2025, arXiv 2507.17000). It
+    is not the paper's formula, which is not available to us; ``version`` is raised when the authors' formula
+    replaces it. ``gap`` is m, ``weight`` is λ.
+    """
+
+    name: ClassVar[str] = "margin"
+    kind: ClassVar[Kind] = "two-cam"
+    alpha: float = 0.5
+    gap: float = 0.5
+    weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_share("alpha", self.alpha)
+        if self.weight < 0:
+            raise ValueError(f"weight must not be negative, not {self.weight:g}")
+
+    def loss(self, batch: Batch, out: Outputs) -> dict[str, Tensor]:
+        """α·CE + (1 − α)·mean over mapped samples of map distance and missing gap."""
+        human, mapped = batch.human(out.grid)
+        true, false = normalise(out.true_cam), normalise(out.false_cam)
+        distance = (true - human).square().mean((-2, -1))  # (B,)
+        missing = (human * (self.gap - (true - false)).relu()).mean((-2, -1))  # (B,)
+        # A mapped sample's H reaches 1 somewhere, so its mean is at least one cell; this guards the rest.
+        area = human.mean((-2, -1)).clamp_min(1 / human[0].numel())
+        return {
+            "loss": blend(out.cross_entropy, distance + self.weight * missing / area, mapped, self.alpha),
+            "cross_entropy": out.cross_entropy,
+        }

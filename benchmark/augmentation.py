@@ -1,0 +1,65 @@
+"""Batched random affine augmentation that moves image and human map together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from divsal_bench.protocols import Protocol
+
+
+def draw_affine(count: int, protocol: Protocol, generator: torch.Generator) -> Tensor:
+    """Draw one affine map a sample, from output to input coordinates in [−1, 1].
+
+    Args:
+        count: Batch size B.
+        protocol: Its rotate (degrees), scale and shift (shares) bound the uniform draws; flip: a chance.
+        generator: On the CPU, so that the same seed gives the same augmentation on every device.
+
+    Returns:
+        (B, 2, 3) float32.
+    """
+    import torch
+
+    draws = torch.rand(5, count, generator=generator)
+    angle, zoom, right, down = (draws[:4] * 2 - 1).unbind()
+    angle = angle * (protocol.rotate * math.pi / 180)
+    zoom = 1 + zoom * protocol.scale
+    mirror = torch.where(draws[4] < protocol.flip, -1.0, 1.0)
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    # A shift of one share of the side is 2 in coordinates that run from −1 to 1.
+    rows = [mirror * cos, -sin, 2 * protocol.shift * right, mirror * sin, cos, 2 * protocol.shift * down]
+    return torch.stack(rows, 1).view(count, 2, 3)
+
+
+def augments(protocol: Protocol) -> bool:
+    """Whether the protocol moves images at all."""
+    return any((protocol.rotate, protocol.scale, protocol.shift, protocol.flip))
+
+
+def sampler(
+    count: int, side: int, protocol: Protocol, generator: torch.Generator, device: torch.device
+) -> Callable[[Tensor, str], Tensor]:
+    """One batch's geometry, drawn once, to be applied to its images and to any maps.
+
+    Returns:
+        A function of (B, C, S, S) float and the padding mode ("border" for images, whose outside is unknown;
+        "zeros" for maps, which mark nothing there) to the moved tensor.
+    """
+    from torch.nn.functional import affine_grid, grid_sample
+
+    if not augments(protocol):
+        return lambda tensor, padding: tensor
+    theta = draw_affine(count, protocol, generator).to(device, non_blocking=True)
+    inside = affine_grid(theta, [count, 1, side, side], align_corners=False)
+    # Clamping to the outermost pixel centres is border padding, which not every device's grid_sample has.
+    edge = 1 - 1 / side
+    grids = {"zeros": inside, "border": inside.clamp(-edge, edge)}
+    return lambda tensor, padding: grid_sample(
+        tensor, grids[padding].to(tensor.dtype), mode="bilinear", padding_mode="zeros", align_corners=False
+    )

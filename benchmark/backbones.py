@@ -1,0 +1,217 @@
+"""timm networks whose CAM is closed-form: global average pooling, then one linear layer."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from divsal_bench.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from divsal_bench.protocols import Protocol
+
+Head = Literal["two-logit", "one-logit"]
+HEADS: tuple[Head, ...] = ("two-logit", "one-logit")
+
+#: Architectures whose closed-form CAM the tests check; any other timm name is accepted if it passes the same
+#: check when it is built.
+TESTED = {
+    "resnet10t": "the default of quick-v1, narrowed there to 16-32-48-64 channels",
+    "resnet18": "ResNet family: any depth, any tag, e.g. resnet50.tv_in1k",
+    "resnet50": "the backbone of the published CYBORG recipe (resnet50.tv_in1k)",
+    "resnext50_32x4d": "ResNeXt family",
+    "densenet121": "DenseNet family; its tap is the pooled tensor, after the last ReLU",
+    "inception_v3": "published with 299 px inputs",
+    "efficientnet_b0": "EfficientNet family",
+    "mobilenetv2_100": "MobileNet V2",
+    "regnety_002": "RegNet family",
+    "xception41": "Xception family",
+}
+WORKS = "Closed form works for ResNet, ResNeXt, DenseNet, Inception, EfficientNet, MobileNet V2, RegNet, Xception."
+
+
+class CamNet:
+    """A timm network read as features, classifier rows and two logits.
+
+    Attributes:
+        net: The timm module; its state dict is what is saved.
+        head: ``two-logit``, or ``one-logit`` whose logit z reads as (−z/2, z/2) and whose row w as ±½w.
+    """
+
+    def __init__(self, net: nn.Module, head: Head) -> None:
+        self.net = net
+        self.head = head
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, (B, 2) float32, and the pooled features A, (B, C, h, w), in one pass."""
+        import torch
+
+        features = self.net.forward_features(images)  # type: ignore[operator]
+        logits = self.net.forward_head(features).float()  # type: ignore[operator]
+        if self.head == "one-logit":
+            logits = torch.cat([-logits / 2, logits / 2], 1)
+        return logits, features
+
+    def classifier(self) -> tuple[Tensor, Tensor]:
+        """Rows W, (2, C), and biases b, (2,), as trained parameters (gradients flow)."""
+        import torch
+
+        linear = self.net.get_classifier()  # type: ignore[operator]
+        weight, bias = linear.weight, linear.bias
+        if self.head == "one-logit":
+            return torch.cat([-weight / 2, weight / 2]), torch.cat([-bias / 2, bias / 2])
+        return weight, bias
+
+
+def build(backbone: str, protocol: Protocol, in_chans: int, head: Head, seed: int, check: bool = True) -> CamNet:
+    """Build a network, its initial weights fixed by ``seed``, and check its closed form.
+
+    Raises:
+        UserError: Unknown backbone, weights that cannot be had, or a network without a closed-form CAM.
+    """
+    import timm
+    import torch
+
+    arguments = model_args(backbone, protocol, in_chans, head)
+    if not known(backbone):
+        raise UserError(f"backbone {backbone!r}: timm has the architecture, but no weights of that tag")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            if protocol.pretrained:
+                arguments["pretrained_cfg_overlay"] = {"file": weights_file(backbone)}
+            net = timm.create_model(backbone, pretrained=protocol.pretrained, **arguments)
+        except (TypeError, ValueError, NotImplementedError, AssertionError) as error:
+            raise UserError(
+                f"backbone {backbone!r} cannot be built as protocol {protocol.name} asks ({first_line(error)}). {WORKS}"
+            ) from error
+    model = CamNet(net, head)
+    if check:
+        check_closed_form(model, backbone, protocol, in_chans)
+    if protocol.channels_last:
+        net.to(memory_format=torch.channels_last)
+    return model
+
+
+def full_name(backbone: str, protocol: Protocol) -> str:
+    """The name with its tag, where published weights are used: ``resnet50`` alone is timm's choice of today."""
+    if not protocol.pretrained:
+        return backbone
+    import timm
+
+    config = timm.get_pretrained_cfg(backbone, allow_unregistered=False) if known(backbone) else None
+    if config is None or not config.hf_hub_id:
+        raise UserError(
+            f"backbone {backbone!r} has no published weights, which protocol {protocol.name} starts from; "
+            f"see timm.list_pretrained({backbone.partition('.')[0] + '*'!r})"
+        )
+    return f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
+
+
+def known(backbone: str) -> bool:
+    """Whether timm has the name, with its tag if it carries one; an unknown architecture is a UserError."""
+    import timm
+
+    architecture, _, tag = backbone.partition(".")
+    if architecture not in timm.list_models():
+        raise unknown("backbone", backbone, timm.list_models(), "See `divsal-bench list backbones`.")
+    return not tag or backbone in timm.list_pretrained(architecture + ".*")
+
+
+def weights_file(backbone: str) -> str:
+    """Fetch the tag's published weights, safetensors only: a pickle is never loaded."""
+    import timm
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    published = timm.get_pretrained_cfg(backbone)
+    if published is None:
+        raise UserError(f"timm knows no published weights of {backbone!r}")
+    repository = str(published.hf_hub_id)
+    if repository.endswith("/"):
+        repository += backbone
+    try:
+        return str(hf_hub_download(repository, "model.safetensors"))
+    except LocalEntryNotFoundError as error:
+        raise UserError(
+            f"the weights of {backbone} ({repository} on the Hugging Face Hub) are not in the local cache "
+            "and the Hub cannot be reached; connect once, or choose a protocol that trains from scratch, "
+            "e.g. quick-v1"
+        ) from error
+    except EntryNotFoundError as error:
+        raise UserError(f"{repository} has no model.safetensors, and no other format is loaded") from error
+    except (HfHubHTTPError, OSError) as error:
+        raise UserError(f"the weights of {backbone} could not be fetched: {first_line(error)}") from error
+
+
+def model_args(backbone: str, protocol: Protocol, in_chans: int, head: Head) -> dict[str, Any]:
+    """The arguments that rebuild the same network with ``timm.create_model``."""
+    arguments: dict[str, Any] = {"num_classes": 1 if head == "one-logit" else 2, "in_chans": in_chans}
+    if protocol.output_stride:
+        arguments["output_stride"] = protocol.output_stride
+    if backbone == protocol.backbone:
+        arguments |= protocol.backbone_args
+    return arguments
+
+
+def check_closed_form(model: CamNet, backbone: str, protocol: Protocol, in_chans: int) -> None:
+    """Check on random input that mean CAM + bias = logits.
+
+    Raises:
+        UserError: It does not hold, with a list of what works.
+    """
+    import torch
+
+    from divsal_bench.cams import class_cams
+
+    refusal = f"backbone {backbone!r} has no closed-form CAM: "
+    linear = getattr(model.net, "get_classifier", lambda: None)()
+    if not isinstance(linear, torch.nn.Linear):
+        raise UserError(f"{refusal}its classifier is {type(linear).__name__}, not one linear layer. {WORKS}")
+    training = model.net.training
+    model.net.eval()
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, in_chans, protocol.input_size, protocol.input_size, generator=generator)
+    with torch.inference_mode():
+        try:
+            logits, features = model.forward(images)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise UserError(
+                f"{refusal}it does not run on {protocol.input_size} px input ({first_line(error)}). {WORKS}"
+            ) from error
+        weight, bias = model.classifier()
+        if features.ndim != 4 or features.shape[1] != weight.shape[1]:
+            raise UserError(f"{refusal}its features have shape {tuple(features.shape)}. {WORKS}")
+        closed = class_cams(features, weight).mean((-2, -1)) + bias
+    model.net.train(training)
+    if not torch.allclose(closed, logits, rtol=1e-3, atol=1e-3 * max(1.0, float(logits.abs().max()))):
+        raise UserError(f"{refusal}mean CAM + bias is not its logit. {WORKS}")
+    side = min(features.shape[-2:])
+    wanted = math.ceil(protocol.input_size / protocol.output_stride) if protocol.output_stride else 4
+    if side < wanted:
+        raise UserError(
+            f"backbone {backbone!r} gives {side}×{side} CAMs at {protocol.input_size} px, "
+            f"protocol {protocol.name} needs at least {wanted}×{wanted}; "
+            "choose a ResNet or a protocol with larger input"
+        )
+
+
+def weights_hash(backbone: str, protocol: Protocol) -> str:
+    """``scratch``, or sha256 of the published weights the tag stands for now."""
+    if not protocol.pretrained:
+        return "scratch"
+    model = build(backbone, protocol, 3, "two-logit", seed=0, check=False)
+    classifier = {id(parameter) for parameter in model.net.get_classifier().parameters()}  # type: ignore[operator]
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.net.state_dict(keep_vars=True).items()):
+        if id(tensor) not in classifier:  # the classifier is new and random
+            digest.update(name.encode() + tensor.detach().contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for one-line messages."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,85 @@
+"""Class activation maps and human maps on one grid: the algebra every method and every audit shares.
+
+Only tensor methods are used at import time, so that plugins can be listed without loading torch.
+Shapes: B samples, K classes, C channels, an h × w CAM grid, S × S images.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Maps whose span is below this share of their largest magnitude are constant up to float32 rounding.
+FLAT = 1e-6
+
+
+def class_cams(features: Tensor, weight: Tensor) -> Tensor:
+    """Compute the CAM of every class in one pass: ``M_k = Σ_c W[k, c] · A[c]``, without the bias.
+
+    Args:
+        features: The globally average-pooled features A, (B, C, h, w).
+        weight: The linear classifier's rows W, (K, C), K ≥ 2.
+
+    Returns:
+        (B, K, h, w); the mean over the grid plus the bias is the logit (Zhou et al., CVPR 2016).
+    """
+    import torch
+
+    return torch.einsum("bchw,kc->bkhw", features.to(weight.dtype), weight)
+
+
+def select(cams: Tensor, classes: Tensor) -> Tensor:
+    """Pick one class's CAM per sample: (B, K, h, w) and class numbers (B,) to (B, h, w)."""
+    index = classes.view(-1, 1, 1, 1).expand(-1, 1, *cams.shape[-2:])
+    return cams.gather(1, index).squeeze(1)
+
+
+def normalise(maps: Tensor) -> Tensor:
+    """Min–max scale each map to [0, 1]; a constant map gives 0 and zero gradients, never NaN.
+
+    Args:
+        maps: (..., h, w). Gradients flow through the values, the minimum and the maximum, as in CYBORG.
+    """
+    low = maps.amin((-2, -1), keepdim=True)
+    span = maps.amax((-2, -1), keepdim=True) - low
+    flat = span <= FLAT * maps.detach().abs().amax((-2, -1), keepdim=True)
+    # The divisor is guarded before dividing: masking a NaN afterwards would still leave NaN gradients.
+    return ((maps - low) / span.masked_fill(flat, 1.0)).masked_fill(flat, 0.0)
+
+
+def pool(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Area-average maps (B, S, S) onto the CAM grid (B, h, w)."""
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    return adaptive_avg_pool2d(maps.unsqueeze(1), grid).squeeze(1)
+
+
+def human_target(maps: Tensor, mapped: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Bring human maps to the form the losses compare with: H, and which samples have one.
+
+    Args:
+        maps: Human maps under the image's own augmentation, (B, S, S) in [0, 1].
+        mapped: Which samples came with a map, (B,) bool.
+        grid: The CAM grid (h, w).
+
+    Returns:
+        H, (B, h, w), area-pooled and min–max scaled to [0, 1]; and (B,) bool, False also for maps that are
+        constant after pooling, which count as no map.
+    """
+    target = normalise(pool(maps, grid))
+    return target, mapped & (target.amax((-2, -1)) > 0)
+
+
+def blend(cross_entropy: Tensor, saliency: Tensor, mapped: Tensor, alpha: float) -> Tensor:
+    """``α · CE + (1 − α) · Σ over mapped samples of s_i / max(1, n_mapped)``.
+
+    Args:
+        cross_entropy: Mean cross-entropy over the whole batch, scalar.
+        saliency: s_i, one number per sample, (B,); those of unmapped samples are ignored.
+        mapped: (B,) bool.
+        alpha: Weight of the cross-entropy, in [0, 1].
+    """
+    count = mapped.sum().clamp_min(1)
+    return alpha * cross_entropy + (1 - alpha) * saliency.masked_fill(~mapped, 0.0).sum() / count

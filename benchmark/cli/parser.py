@@ -1,0 +1,179 @@
+"""Arguments of every command. Only argparse is imported, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from divsal_bench.errors import UserError, unknown
+
+FORMATS = ("terminal", "markdown", "csv", "json")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors in one line and the closest command for a typo."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the project's own error instead of printing usage."""
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            name = action.metavar or action.dest
+            raise unknown(str(name).lower(), str(value), [str(choice) for choice in action.choices])
+
+
+def lazy(target: str) -> Callable[[argparse.Namespace], int]:
+    """A handler that imports its module when it is called; ``target`` is ``module:function``."""
+
+    def handler(arguments: argparse.Namespace) -> int:
+        module, _, function = target.partition(":")
+        return int(getattr(importlib.import_module(f"divsal_bench.cli.{module}"), function)(arguments) or 0)
+
+    return handler
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; ``handler`` of the result runs the command."""
+    parser = Parser(
+        prog="divsal-bench",
+        description="Benchmark of training image classifiers with human saliency.",
+        epilog="Start with: divsal-bench run --task cxr --method all",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=Version, nargs=0, help="print the version and leave")
+    commands = parser.add_subparsers(metavar="command", required=True, dest="command")
+    add_run(commands)
+    add_listings(commands)
+    add_data(commands)
+    add_standins(commands)
+    add_results(commands)
+    return parser.parse_args(argv)
+
+
+class Version(argparse.Action):
+    """Look the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Print it and leave."""
+        from importlib.metadata import version
+
+        parser.exit(message=f"divsal-bench {version('divsal-bench')}\n")
+
+
+Commands = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def add_run(commands: Commands[Parser]) -> None:
+    """``run``."""
+    run = commands.add_parser(
+        "run",
+        help="train and evaluate what is missing of a grid, then print its table",
+        description=(
+            "Train and evaluate tasks × methods × seeds. What the output folder already holds is not run "
+            "again, so the same command goes on after any interruption. Standard output carries the table alone."
+        ),
+    )
+    run.add_argument("--task", required=True, metavar="T", help="a task, several joined by commas, or `all`")
+    run.add_argument(
+        "--method", default="all", metavar="M",
+        help="methods joined by commas; `all` (default) is all but the controls, `all,controls` adds them; "
+        "fields follow a colon: 'cyborg:alpha=0.3,cam_class=predicted'",
+    )  # fmt: skip
+    run.add_argument("--seeds", default="5", metavar="N", help="seeds 0 to N−1, or a range A-B (default: 5)")
+    add_training(run)
+    run.add_argument("--backbone", metavar="B", help="a timm name (default: the protocol's)")
+    run.add_argument("--head", choices=("two-logit", "one-logit"), default="two-logit", metavar="HEAD",
+                     help="two-logit (default) or one-logit")  # fmt: skip
+    run.add_argument(
+        "--data", metavar="D",
+        help="a prepared folder, a Hub id org/name[@revision], or standin, standin:oracle, standin:null "
+        "(default: the task's prepared data if there is any, else its stand-in)",
+    )  # fmt: skip
+    run.add_argument("--plan", action="store_true", help="print what would be run, and stop")
+    run.add_argument("--retry-failed", action="store_true", help="run failed and diverged runs again")
+    add_format(run)
+    run.set_defaults(handler=lazy("run:run"))
+
+
+def add_training(command: argparse.ArgumentParser) -> None:
+    """What every command that trains takes."""
+    command.add_argument("--protocol", default="quick-v1", metavar="P", help="training protocol (default: quick-v1)")
+    command.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
+    command.add_argument(
+        "--workers", type=int, metavar="W",
+        help="worker processes (default: as many as the CPU has room for; one on a GPU); "
+        "0 runs in this process",
+    )  # fmt: skip
+    command.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="results (default: runs/)")
+
+
+def add_format(command: argparse.ArgumentParser) -> None:
+    """How a table is written."""
+    command.add_argument(
+        "--format", choices=FORMATS, default="terminal", metavar="FORMAT", help=f"{', '.join(FORMATS)}"
+    )
+
+
+def add_listings(commands: Commands[Parser]) -> None:
+    """``list`` and ``info``."""
+    listing = commands.add_parser("list", help="list tasks, methods, backbones or protocols")
+    listing.add_argument("what", choices=("tasks", "methods", "backbones", "protocols"), metavar="what",
+                         help="tasks, methods, backbones or protocols")  # fmt: skip
+    listing.set_defaults(handler=lazy("listing:show_list"))
+    info = commands.add_parser("info", help="everything known about a task, method, backbone or protocol")
+    info.add_argument("name", metavar="NAME")
+    info.set_defaults(handler=lazy("listing:info"))
+
+
+def add_data(commands: Commands[Parser]) -> None:
+    """``data``."""
+    data = commands.add_parser("data", help="prepare, check and list data sets")
+    verbs = data.add_subparsers(metavar="verb", required=True, dest="verb")
+    prepare = verbs.add_parser("prepare", help="write a data set, as its owner delivers it, in the canonical form")
+    prepare.add_argument("task", metavar="TASK")
+    prepare.add_argument("--from", dest="adapter", default="manifest-csv", metavar="ADAPTER",
+                         help="how the data is delivered (default: manifest-csv)")  # fmt: skip
+    prepare.add_argument("--source", type=Path, metavar="PATH", help="what the adapter reads, e.g. a manifest.csv")
+    prepare.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the task's own place)")
+    prepare.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an adapter's option")
+    prepare.add_argument("--force", action="store_true", help="replace what is there")
+    prepare.set_defaults(handler=lazy("data:prepare"))
+    check = verbs.add_parser("check", help="verify a prepared set and print what is in it")
+    check.add_argument("data", metavar="DATA", help="a task (its prepared data), a folder, or a Hub id")
+    check.set_defaults(handler=lazy("data:check"))
+    listing = verbs.add_parser("list", help="show what is prepared")
+    listing.set_defaults(handler=lazy("data:show_list"))
+
+
+def add_standins(commands: Commands[Parser]) -> None:
+    """``standins check``."""
+    standins = commands.add_parser("standins", help="check the built-in data")
+    verbs = standins.add_subparsers(metavar="verb", required=True, dest="verb")
+    check = verbs.add_parser(
+        "check",
+        help="compare the stand-in variants under cross-entropy",
+        description=("The one place that compares variants: cross-entropy on standin, standin:oracle, standin:null."),
+    )
+    check.add_argument("--task", default="all", metavar="T", help="a task, several joined by commas, or `all`")
+    check.add_argument("--seeds", default="5", metavar="N", help="seeds 0 to N−1 (default: 5)")
+    add_training(check)
+    add_format(check)
+    check.set_defaults(handler=lazy("standins:check"))
+
+
+def add_results(commands: Commands[Parser]) -> None:
+    """``status`` and ``show``."""
+    status = commands.add_parser("status", help="count the runs in an output folder")
+    status.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="results (default: runs/)")
+    add_format(status)
+    status.set_defaults(handler=lazy("results:status"))
+    show = commands.add_parser("show", help="everything about one run")
+    show.add_argument("run", metavar="RUN", help="a run directory, or the first digits of a run id")
+    show.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where run ids are looked up")
+    show.add_argument("--format", choices=("terminal", "json"), default="terminal", metavar="FORMAT",
+                      help="terminal (default) or json")  # fmt: skip
+    show.set_defaults(handler=lazy("results:show"))

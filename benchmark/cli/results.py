@@ -1,0 +1,189 @@
+"""``divsal-bench status`` and ``show``: what the output folder holds. No torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from tabulate import tabulate
+
+from divsal_bench.errors import UserError
+from divsal_bench.records import Record, Run, read_run, read_runs
+
+NONE = "–"
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Count runs by task, data, protocol, backbone and method."""
+    if not arguments.out.is_dir():
+        raise UserError(f"there is no output folder {arguments.out}; give the one you ran with as --out")
+    groups: dict[tuple[str, str, str, str, str, str], list[Run]] = {}
+    for run in read_runs(arguments.out):
+        spec = run.spec
+        key = (
+            spec.task,
+            spec.data,
+            spec.data_fingerprint[:8],
+            spec.protocol,
+            spec.backbone,
+            run.record.method_label,
+        )
+        groups.setdefault(key, []).append(run)
+    head = [
+        "task",
+        "data",
+        "fingerprint",
+        "protocol",
+        "backbone",
+        "method",
+        "done",
+        "failed",
+        "diverged",
+        "seeds",
+    ]
+    rows = []
+    for key, runs in sorted(groups.items()):
+        counts = [sum(run.record.status == word for run in runs) for word in ("done", "failed", "diverged")]
+        seeds = " ".join(str(seed) for seed in sorted({run.spec.seed for run in runs}))
+        rows.append([*key, *counts, seeds])
+    if arguments.format == "json":
+        print(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=1))
+    elif arguments.format == "csv":
+        import csv
+        import sys
+
+        csv.writer(sys.stdout, lineterminator="\n").writerows([head, *rows])
+    else:
+        style = "github" if arguments.format == "markdown" else "simple"
+        print(tabulate(rows, head, tablefmt=style, disable_numparse=True))
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Print one run."""
+    run = find(arguments.run, arguments.out)
+    if arguments.format == "json":
+        print((run.path / "run.json").read_text(encoding="utf-8"), end="")
+        return 0
+    record = run.record
+    facts = [
+        ("run", f"{record.run_id} in {run.path}"),
+        ("status", record.status + (f": {record.error}" if record.error else "")),
+        ("task", f"{record.spec.task} (version {record.spec.task_version})"),
+        ("data", f"{record.spec.data} ({record.spec.data_fingerprint[:8]}): {record.data.train} train "
+                 f"({record.data.train_maps} with a human map), {record.data.validation} validation, "
+                 f"{record.data.test} test"),
+        ("method", f"{record.method_label} (version {record.spec.method_version}; {fields(record)})"),
+        ("backbone", f"{record.spec.backbone}, {record.spec.head}, weights {record.spec.weights[:12]}"),
+        ("protocol",
+         f"{record.spec.protocol}, seed {record.spec.seed}, epoch {record.selected_epoch} selected"),
+        ("cost", f"{record.seconds:.1f} s ({record.train_seconds:.1f} s training), "
+                 f"peak {record.peak_mb:.0f} MB, {record.device}"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
+    ]  # fmt: skip
+    print(tabulate(facts, tablefmt="plain", disable_numparse=True))
+    for section in (auroc_table(record), field_table(record), agreement_table(record)):
+        if section:
+            print(f"\n{section}")
+    for notice in record.notices:
+        print(f"\nnotice: {notice}")
+    return 0
+
+
+def fields(record: Record) -> str:
+    """``alpha=0.5``, or that there are none."""
+    return ", ".join(f"{name}={value}" for name, value in record.spec.fields.items()) or "no fields"
+
+
+def find(text: str, out: Path) -> Run:
+    """A run by its directory or by the first digits of its id."""
+    path = Path(text)
+    if path.exists():
+        return read_run(path)
+    digits = text.lower()
+    if len(digits) < 4 or any(character not in "0123456789abcdef" for character in digits):
+        raise UserError(f"{text!r} is neither a run directory nor the first digits (4 or more) of a run id")
+    found = [run for run in read_runs(out) if run.record.run_id.startswith(digits)]
+    if len(found) != 1:
+        many = (
+            f"{len(found)} runs begin so; give more digits"
+            if found
+            else "no run there begins so; see `divsal-bench status`"
+        )
+        raise UserError(f"run id {text!r} in {out}: {many}")
+    return found[0]
+
+
+def number(value: float | None) -> str:
+    """Three digits after the point."""
+    return NONE if value is None else f"{value:.3f}"
+
+
+def auroc_table(record: Record) -> str:
+    """AUROC of each condition."""
+    if record.scores is None:
+        return ""
+    scores = record.scores
+    rows = [["validation", "", number(scores.validation), "", "", "", ""]]
+    rows += [
+        [
+            c.name,
+            c.kind,
+            number(c.auroc),
+            str(c.negatives),
+            str(c.positives),
+            number(c.false_positive_rate),
+            c.reason,
+        ]
+        for c in scores.conditions
+    ]
+    rows += [
+        [
+            "open-set (mean)",
+            "",
+            number(scores.open_set),
+            "",
+            "",
+            "",
+            "primary" if scores.primary == "open-set" else "n/a",
+        ]
+    ]
+    rows += [["worst", "", number(scores.worst), "", "", "", ""]]
+    head = ["condition", "kind", "AUROC", "negatives", "positives", "FPR at val. threshold", ""]
+    return str(tabulate(rows, head, tablefmt="simple", disable_numparse=True))
+
+
+def field_table(record: Record) -> str:
+    """The field's own metrics, thresholds set on validation, with the rate really achieved."""
+    if record.scores is None or not record.scores.field_metrics:
+        return ""
+    rows = [
+        [m.metric, m.condition, number(m.value) if not m.note else m.note,
+         number(m.achieved), number(m.oracle),
+         ", ".join(f"{name} {value:.3f}" for name, value in m.species.items())]
+        for m in record.scores.field_metrics
+    ]  # fmt: skip
+    head = ["metric", "condition", "value", "rate achieved", "oracle", "per species"]
+    text = str(tabulate(rows, head, tablefmt="simple", disable_numparse=True))
+    for threshold in record.scores.thresholds:
+        value = "infinity" if threshold.value is None else f"{threshold.value:.4f}"
+        text += f"\nthreshold on the logit margin {value}: {threshold.rule} ({threshold.negatives} negatives)"
+    return text
+
+
+def agreement_table(record: Record) -> str:
+    """Agreement with human maps on the test split."""
+    if record.scores is None:
+        return ""
+    rows = [
+        [name, m.maps_negative, m.maps_positive, number(m.lift), number(m.pe), number(m.auc), number(m.cc),
+         m.empty, number(m.lift_nonempty)]
+        for name, m in (("true-class CAM", record.scores.true_cam),
+                        ("difference map", record.scores.difference_map))
+        if m is not None
+    ]  # fmt: skip
+    if not rows:
+        return "no human maps in the test split: agreement is not available"
+    head = ["map", "maps (neg.)", "maps (pos.)", "lift", "PE", "AUC", "CC", "empty", "lift non-empty"]
+    return str(tabulate(rows, head, tablefmt="simple", disable_numparse=True))

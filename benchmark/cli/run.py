@@ -1,0 +1,167 @@
+"""``divsal-bench run``: plan, progress, table."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from divsal_bench import devices, method_choice, plugins, protocols, runner, store, work
+from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR
+from divsal_bench.cli.progress import progress_of
+from divsal_bench.errors import UserError
+from divsal_bench.records import Run
+
+#: More seeds than anyone means: a typo here would fill a disk.
+MAX_SEEDS = 1000
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plan, run what is missing, print the table."""
+    from divsal_bench.leaderboard import board, render
+
+    grid = grid_of(arguments)
+    plans = runner.plan(grid)
+    workers = worker_count(arguments, grid)
+    if not arguments.plan:
+        store.prepare(grid.out)
+    say_plan(plans, grid, workers)
+    if arguments.plan:
+        return 0
+    new, interrupted = execute(plans, workers)
+    if interrupted:
+        return EXIT_INTERRUPTED
+    runs = [found for plan in plans for found in plan.done] + new
+    print(render.render(board.tables(runs), arguments.format))
+    return say_failures(runs, grid)
+
+
+def grid_of(arguments: argparse.Namespace) -> runner.Grid:
+    """Check every argument that names something."""
+    if arguments.device != "auto" and arguments.device.partition(":")[0] not in devices.DEVICES:
+        raise UserError(f"unknown device {arguments.device!r}; give one of {', '.join(devices.DEVICES)}")
+    return runner.Grid(
+        tasks=task_names(arguments.task),
+        methods=tuple(method_choice.choose(arguments.method)),
+        seeds=seed_range(arguments.seeds),
+        out=arguments.out,
+        protocol=protocols.get(arguments.protocol),
+        backbone=arguments.backbone,
+        head=arguments.head,
+        data=arguments.data,
+        device=arguments.device,
+        retry_failed=arguments.retry_failed,
+    )
+
+
+def task_names(text: str) -> tuple[str, ...]:
+    """``all``, or names joined by commas."""
+    known = plugins.tasks()
+    for complaint in (*known.complaints(), *plugins.methods().complaints()):
+        say(f"notice: {complaint}")
+    if text == "all":
+        if known.broken:
+            raise UserError(f"{known.complaints()[0]}; mend or remove it, or name the tasks you want")
+        return tuple(known.found)
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError("--task is empty; give a task or `all`")
+    return tuple(dict.fromkeys(known.get(name).name for name in names))
+
+
+def seed_range(text: str) -> tuple[int, ...]:
+    """``5`` is 0 to 4; ``5-9`` is 5 to 9."""
+    first, dash, last = text.partition("-")
+    try:
+        seeds = range(int(first), int(last) + 1) if dash else range(int(first))
+    except ValueError:
+        raise UserError(f"--seeds takes a number or a range like 5-9, not {text!r}") from None
+    if not 0 < len(seeds) <= MAX_SEEDS:
+        raise UserError(
+            f"--seeds {text} names no seeds or too many; give a number from 1 to {MAX_SEEDS}, e.g. --seeds 5"
+        )
+    return tuple(seeds)
+
+
+def worker_count(arguments: argparse.Namespace, grid: runner.Grid) -> int:
+    """``--workers``, or what the machine has room for."""
+    if arguments.workers is not None:
+        if arguments.workers < 0:
+            raise UserError(f"--workers must be 0 or more, not {arguments.workers}")
+        return int(arguments.workers)
+    return 1 if uses_accelerator(grid.device) else work.default_workers(grid.protocol.threads)
+
+
+def uses_accelerator(device: str) -> bool:
+    """Whether runs go to a GPU; looks without importing torch, which takes seconds, where a name tells."""
+    if device != "auto":
+        return device != "cpu"
+    return Path("/proc/driver/nvidia").exists() or (
+        sys.platform in ("darwin", "win32") and devices.choose(device).type != "cpu"
+    )
+
+
+def say(text: str) -> None:
+    """Print to standard error: standard output belongs to the table."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) -> None:
+    """What will be run, what is there already, and on which data."""
+    to_do = sum(len(plan.jobs) for plan in plans)
+    there = sum(len(plan.done) for plan in plans)
+    backbone = grid.backbone or grid.protocol.backbone
+    say(
+        f"plan: {to_do + there} runs = {len(plans)} task{'s' * (len(plans) != 1)} × "
+        f"{len(grid.methods)} methods × {len(grid.seeds)} seeds; {there} already done, {to_do} to do"
+    )
+    say(
+        f"  protocol {grid.protocol.name}, backbone {backbone}, {grid.head}, device {grid.device}, "
+        f"{workers} workers, results in {grid.out}"
+    )
+    say(f"  methods: {', '.join(choice.label for choice in grid.methods)}")
+    for plan in plans:
+        counts = plan.arrays.rows["split"].value_counts()
+        mapped = int(plan.arrays.rows["has_map"].sum())
+        say(
+            f"  {plan.task.name}: data {plan.source.name} ({plan.arrays.fingerprint[:8]}): "
+            f"{counts.get('train', 0)} train, {counts.get('validation', 0)} validation, "
+            f"{counts.get('test', 0)} test rows, {mapped} with a human map; "
+            f"{len(plan.done)} done, {len(plan.jobs)} to do"
+        )
+        for notice in plan.notices:
+            say(f"  notice: {notice}")
+
+
+def execute(plans: Sequence[runner.TaskPlan], workers: int) -> tuple[list[Run], bool]:
+    """Run the missing runs; on Ctrl-C say how to go on. Returns the new runs, and if it was interrupted."""
+    jobs = [job for plan in plans for job in plan.jobs]
+    if not jobs:
+        return [], False
+    with progress_of(jobs) as progress:
+        try:
+            return runner.execute(jobs, workers, progress.on_event), False
+        except KeyboardInterrupt:
+            progress.close()
+            command = shlex.join(["divsal-bench", *sys.argv[1:]])
+            say(f"stopped: {progress.finished} of {len(jobs)} runs finished and kept. To go on: {command}")
+            return [], True
+
+
+def say_failures(runs: Sequence[Run], grid: runner.Grid) -> int:
+    """One line for each run without a result; exit code 2 if there is any."""
+    bad = [found for found in runs if found.record.status != "done"]
+    for found in bad:
+        record = found.record
+        say(
+            f"divsal-bench: {record.status}: {record.spec.task} {record.method_label} "
+            f"seed {record.spec.seed}: {record.error}; see `divsal-bench show {record.run_id} --out "
+            f"{shlex.quote(str(grid.out))}`, mend it and add --retry-failed"
+        )
+    for found in runs:
+        if found.record.status == "done":
+            for notice in found.record.notices:
+                say(f"notice: {found.record.method_label} seed {found.record.spec.seed}: {notice}")
+    return EXIT_USER_ERROR if bad else 0

@@ -1,0 +1,161 @@
+"""A training method: what it declares, what it is handed, and the one function it must define.
+
+A method sees images, labels, human maps and the network's outputs. It never sees the task's name, a path,
+or a validation or test row.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from divsal_bench import cams
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Kind = Literal["unguided", "one-cam", "two-cam", "control"]
+KINDS: tuple[Kind, ...] = ("unguided", "one-cam", "two-cam", "control")
+
+
+@dataclass
+class TrainingSplit:
+    """What ``setup`` sees once per run: the training split, unaugmented.
+
+    Attributes:
+        labels: (N,) int64, 0 or 1.
+        maps: (N, S, S) uint8 human maps, 0 where there is none.
+        has_map: (N,) bool.
+        generator: Seeded from (task, data fingerprint, seed): the same for every method.
+        notices: Sentences a method wants shown with its run, e.g. a map it could not use.
+    """
+
+    labels: Tensor
+    maps: Tensor
+    has_map: Tensor
+    generator: torch.Generator
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def label_counts(self) -> tuple[int, int]:
+        """Number of negatives and of positives."""
+        positives = int(self.labels.sum())
+        return len(self.labels) - positives, positives
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch, after augmentation.
+
+    Attributes:
+        images: (B, C, S, S) float, normalised.
+        labels: (B,) int64.
+        rows: (B,) int64, positions in the training split (the order of :class:`TrainingSplit`).
+        raw_maps: (B, S, S) uint8 human maps before augmentation.
+        has_map: (B,) bool.
+        warp: Applies this batch's geometric augmentation to maps: (B, S, S) uint8 to float in [0, 1].
+        generator: A method's own randomness; drawing from it moves no image, order or augmentation.
+    """
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
+    raw_maps: Tensor
+    has_map: Tensor
+    warp: Callable[[Tensor], Tensor]
+    generator: torch.Generator
+
+    @cached_property
+    def maps(self) -> Tensor:
+        """Human maps under the image's own augmentation, (B, S, S) in [0, 1]; computed only when asked."""
+        return self.warp(self.raw_maps)
+
+    def human(self, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """H on the CAM grid, (B, h, w) in [0, 1], and which samples have one, (B,) bool."""
+        return cams.human_target(self.maps, self.has_map, grid)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """One forward pass. CAMs come from the features already computed: no second pass, no loop.
+
+    Attributes:
+        logits: (B, K).
+        features: The globally average-pooled features A, (B, C, h, w).
+        weight: The linear classifier's rows, (K, C). A one-logit head reads as rows ±½w.
+        bias: (K,).
+        labels: (B,) int64.
+    """
+
+    logits: Tensor
+    features: Tensor
+    weight: Tensor
+    bias: Tensor
+    labels: Tensor
+
+    @cached_property
+    def cams(self) -> Tensor:
+        """CAM of every class, (B, K, h, w), without bias."""
+        return cams.class_cams(self.features, self.weight)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The CAM grid (h, w)."""
+        return self.features.shape[-2], self.features.shape[-1]
+
+    @cached_property
+    def true_cam(self) -> Tensor:
+        """M_t: the CAM of each sample's own class, (B, h, w)."""
+        return cams.select(self.cams, self.labels)
+
+    @cached_property
+    def false_cam(self) -> Tensor:
+        """M_f: the CAM of the other class of a binary decision, (B, h, w)."""
+        return cams.select(self.cams, 1 - self.labels)
+
+    @cached_property
+    def predicted_cam(self) -> Tensor:
+        """The CAM of the class with the larger logit, (B, h, w)."""
+        return cams.select(self.cams, self.logits.argmax(1))
+
+    @cached_property
+    def cross_entropy(self) -> Tensor:
+        """Mean cross-entropy over the whole batch, scalar."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(self.logits, self.labels)
+
+
+class Method(ABC):
+    """Base of every training method: a dataclass whose fields are its hyper-parameters.
+
+    Class attributes ``name`` (lower case, hyphens), ``kind`` and ``version`` (raised when results change)
+    declare it; the first line of its docstring describes it in listings. The default field values are the
+    ranked entry. Fields are set on the command line as ``--method 'name:field=value,…'``; a field that is
+    out of range raises ValueError in ``__post_init__``.
+    """
+
+    name: ClassVar[str]
+    kind: ClassVar[Kind]
+    version: ClassVar[int] = 1
+
+    def setup(self, train: TrainingSplit) -> None:  # noqa: B027 - an optional hook
+        """Look at the training split once, before the first batch."""
+
+    def transform(self, batch: Batch) -> Batch:
+        """Change a batch before the forward pass."""
+        return batch
+
+    @abstractmethod
+    def loss(self, batch: Batch, out: Outputs) -> dict[str, Tensor]:
+        """Return scalars by name: ``loss`` is optimised, all others are only logged."""
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise ValueError unless ``value`` lies in [0, 1]."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must lie between 0 and 1, not {value:g}")

@@ -1,0 +1,1 @@
+"""Data: the canonical data set, preparing and checking it, finding it, and loading it as arrays."""

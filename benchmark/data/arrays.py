@@ -1,0 +1,259 @@
+"""Arrays: every image of a data set decoded and resized once, kept on disk and memory-mapped by every run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+import numpy as np
+
+from divsal_bench.contracts.task import StandIn, Task
+from divsal_bench.data import canonical, images
+from divsal_bench.data.canonical import COLUMNS, Progress
+from divsal_bench.data.catalogue import STANDIN_SEED, DataSource, home
+from divsal_bench.data.fingerprint import RowIdentity, data_fingerprint, digest, pixel_hash
+from divsal_bench.data.folders import new_folder
+from divsal_bench.data.threads import in_threads
+from divsal_bench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Raised whenever the same files would give other arrays.
+CACHE_VERSION = 1
+
+Pair = tuple[np.ndarray, np.ndarray | None]
+
+
+@dataclass(frozen=True, eq=False)
+class DataArrays:
+    """A data set in memory-mapped arrays, N rows in one order throughout.
+
+    Attributes:
+        rows: Columns :data:`divsal_bench.data.canonical.COLUMNS`: label is 0 or 1, has_map a bool, the
+            others strings.
+        images: uint8, (N, C, S, S).
+        maps: uint8, (N, S, S); 0 where there is no map.
+        fingerprint: Recomputed when the arrays were made.
+        pixel_hash: For stand-ins of the pixels as drawn; for prepared data of the arrays, so that two
+            decoders that differ can be told apart.
+        path: The cache folder; what :func:`open_cached` takes.
+        notices: What the user should know, in plain language.
+    """
+
+    rows: pd.DataFrame = field(repr=False)
+    images: np.ndarray = field(repr=False)
+    maps: np.ndarray = field(repr=False)
+    fingerprint: str
+    pixel_hash: str
+    path: Path
+    notices: tuple[str, ...] = ()
+
+
+def load(task: Task, source: DataSource, size: int, progress: Progress | None = None) -> DataArrays:
+    """Load a data set at one size, decoding it only the first time.
+
+    Args:
+        task: The task; its ``channels`` decide between grey and RGB.
+        source: From :func:`divsal_bench.data.catalogue.resolve`.
+        size: Side S of the square images and maps; the aspect ratio is not kept.
+        progress: Called with (rows done, all rows) while decoding.
+
+    Raises:
+        UserError: The data is damaged, was changed after preparing, or the cache cannot be written.
+    """
+    if source.kind == "standin":
+        return _load_standin(task, source, size, progress)
+    return _load_prepared(task, source, size, progress)
+
+
+def open_cached(path: Path) -> DataArrays:
+    """Memory-map arrays that :func:`load` has made; decodes nothing, so worker processes start at once.
+
+    Args:
+        path: ``DataArrays.path``.
+
+    Raises:
+        UserError: The folder is missing or damaged.
+    """
+    import pandas as pd
+
+    try:
+        meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
+        rows = pd.read_parquet(path / "rows.parquet")
+        pixels = np.load(path / "images.npy", mmap_mode="r")
+        maps = np.load(path / "maps.npy", mmap_mode="r")
+        if not len(rows) == len(pixels) == len(maps):
+            raise ValueError("the arrays differ in length")
+        return DataArrays(rows, pixels, maps, meta["fingerprint"], meta["pixel_hash"], path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"the cached data in {path} cannot be read ({error}); delete that folder") from error
+
+
+def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress | None) -> DataArrays:
+    folder = source.folder()
+    info = canonical.read_info(folder)
+    if info.fingerprint != source.fingerprint:
+        raise UserError(f"the data in {folder} was replaced while it was being loaded; run the command again")
+    identity: Any = source.revision or [
+        [name, (folder / name).stat().st_size, (folder / name).stat().st_mtime_ns] for name in info.files
+    ]
+    target = _target("prepared", source.repo, identity, info.fingerprint, size, task.channels)
+    cached = _reopen(target)
+    if cached:
+        return cached
+
+    table: list[tuple[Any, ...]] = []
+    identities: list[RowIdentity] = []
+
+    def decode(entry: canonical.Entry) -> tuple[canonical.Entry, RowIdentity, Pair]:
+        return entry, entry.identity(), _decode(entry, folder, task.channels, size)
+
+    def pairs() -> Iterator[Pair]:
+        for entry, row, pair in in_threads(decode, canonical.read(folder, info)):
+            identities.append(row)
+            table.append((*row[:6], entry.saliency_kind, entry.saliency is not None))
+            yield pair
+
+    def finish(arrays: str) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
+        # The stored fingerprint is trusted only once these very files have given it.
+        fingerprint = data_fingerprint(identities)
+        if fingerprint != info.fingerprint:
+            raise UserError(
+                f"the data in {folder} was changed after preparing: its rows do not give the stored "
+                "fingerprint; prepare it again with --force"
+            )
+        return table, {"fingerprint": fingerprint, "pixel_hash": arrays}
+
+    return _store(target, pairs(), (info.rows, task.channels, size), finish, progress)
+
+
+def _load_standin(task: Task, source: DataSource, size: int, progress: Progress | None) -> DataArrays:
+    drawn = task.draw_standin(source.variant, STANDIN_SEED)
+    pixels = pixel_hash(drawn.images, drawn.maps)
+    rows = drawn.rows.reset_index(drop=True)
+    table = [
+        (*row, row[-1] != "none")
+        for row in rows[list(COLUMNS[:-1])].astype({"label": int}).itertuples(index=False, name=None)
+    ]
+    # The key holds what was drawn, rows and pixels, so that a changed generator never meets an old cache.
+    content = digest(json.dumps(table).encode())
+    target = _target("standin", task.name, source.fingerprint, pixels, content, size, task.channels)
+    arrays = _reopen(target)
+    if not arrays:
+        meta = {"fingerprint": source.fingerprint, "pixel_hash": pixels}
+        pairs = in_threads(lambda index: _resize(drawn, index, size), range(len(rows)))
+        shape = (len(rows), task.channels, size)
+        arrays = _store(target, pairs, shape, lambda _: (table, meta), progress)
+    expected = task.standin_pixels.get(source.variant, pixels)
+    if expected == pixels:
+        return arrays
+    notice = (
+        f"{task.name} {source.variant}: the drawn pixels differ from those this release was tested with "
+        f"(numpy {np.__version__}); results may differ slightly from published ones."
+    )
+    return replace(arrays, notices=(notice,))
+
+
+def _decode(entry: canonical.Entry, folder: Path, channels: Literal[1, 3], size: int) -> Pair:
+    """Decode one row of prepared data."""
+    part = "image"
+    try:
+        picture = images.decode(entry.image)
+        pixels = images.image_pixels(picture, channels, size)
+        if entry.saliency is None:
+            return pixels, None
+        part = "map"
+        saliency = images.align(images.decode(entry.saliency), picture)
+        return pixels, images.map_pixels(saliency, size)
+    except images.NotAnImage as error:
+        raise UserError(
+            f"{folder}: the {part} of sample {entry.sample_id!r} {error}; prepare the data again with --force"
+        ) from error
+
+
+def _resize(drawn: StandIn, index: int, size: int) -> Pair:
+    """Resize one drawn image and its map, as files are."""
+    from PIL.Image import Resampling, fromarray
+
+    image, saliency = drawn.images[index], drawn.maps[index]
+    if image.shape[:2] != (size, size):
+        image = np.asarray(fromarray(image).resize((size, size), Resampling.BILINEAR))
+        saliency = np.asarray(fromarray(saliency).resize((size, size), Resampling.BOX))
+    return (image[None] if image.ndim == 2 else image.transpose(2, 0, 1)), saliency
+
+
+def _target(*identity: Any) -> Path:
+    """Return the cache folder that belongs to an identity."""
+    return home() / "cache" / digest(json.dumps([CACHE_VERSION, *identity]).encode())[:32]
+
+
+def _reopen(target: Path) -> DataArrays | None:
+    """Open a cache folder; a damaged one is removed and counts as missing."""
+    if not target.exists():
+        return None
+    try:
+        return open_cached(target)
+    except UserError:
+        shutil.rmtree(target, ignore_errors=True)
+        return None
+
+
+def _store(
+    target: Path,
+    pairs: Iterator[Pair],
+    shape: tuple[int, int, int],
+    finish: Callable[[str], tuple[list[tuple[Any, ...]], dict[str, str]]],
+    progress: Progress | None,
+) -> DataArrays:
+    """Write a cache folder.
+
+    Args:
+        target: The folder.
+        pairs: For each row its image, uint8 (C, S, S), and its map, uint8 (S, S), or None.
+        shape: N, C and S.
+        finish: Takes the hash of the arrays after the last row; returns the table and what meta.json holds.
+        progress: Called with (rows done, N).
+    """
+    import pandas as pd
+
+    total, channels, size = shape
+    none = np.zeros((size, size), np.uint8)
+    try:
+        with new_folder(target, fix="set DIVSAL_BENCH_HOME to a folder with room") as aside:
+            with (aside / "images.npy").open("wb") as image_file, (aside / "maps.npy").open("wb") as map_file:
+                # Written in order and not through a memory map: a full disk is then an error, not a crash.
+                image_array = _ArrayFile(image_file, (total, channels, size, size))
+                map_array = _ArrayFile(map_file, (total, size, size))
+                for done, (image, saliency) in enumerate(pairs, start=1):
+                    image_array.append(image)
+                    map_array.append(none if saliency is None else saliency)
+                    if progress:
+                        progress(done, total)
+            table, meta = finish(digest((image_array.sha.hexdigest() + map_array.sha.hexdigest()).encode()))
+            pd.DataFrame(table, columns=list(COLUMNS)).to_parquet(aside / "rows.parquet", index=False)
+            (aside / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    except FileExistsError:
+        pass  # another process has made the same arrays meanwhile
+    return open_cached(target)
+
+
+class _ArrayFile:
+    """An .npy file written row by row, and the sha256 of its values."""
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, ...]) -> None:
+        self.file = file
+        self.sha = hashlib.sha256()
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_2_0(file, header)  # type: ignore[no-untyped-call]
+
+    def append(self, values: np.ndarray) -> None:
+        """Write the next row."""
+        data = values.tobytes()
+        self.sha.update(data)
+        self.file.write(data)

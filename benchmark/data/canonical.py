@@ -1,0 +1,227 @@
+"""The canonical data set: Parquet that ``datasets.load_dataset`` reads, and ``divsal.json`` beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from divsal_bench.contracts.adapter import SaliencyKind, SourceTerms, Split
+from divsal_bench.data.fingerprint import RowIdentity, digest
+from divsal_bench.errors import UserError
+
+if TYPE_CHECKING:
+    import datasets
+
+SCHEMA_VERSION = 1
+INFO_FILE = "divsal.json"
+SPLITS: tuple[Split, ...] = get_args(Split)
+SALIENCY_KINDS: tuple[SaliencyKind, ...] = get_args(SaliencyKind)
+#: Columns of the tables that hold a data set's rows without its images.
+COLUMNS = ("sample_id", "split", "label", "source", "category", "subject", "saliency_kind", "has_map")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of a canonical data set, with the bytes of its files as delivered."""
+
+    sample_id: str
+    split: Split
+    label: int
+    source: str
+    category: str
+    subject: str
+    image: bytes
+    saliency: bytes | None
+    saliency_kind: SaliencyKind
+
+    def identity(self) -> RowIdentity:
+        """Return what of the row counts for the fingerprint."""
+        return RowIdentity(
+            self.sample_id,
+            self.split,
+            self.label,
+            self.source,
+            self.category,
+            self.subject,
+            digest(self.image),
+            digest(self.saliency),
+        )
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many rows a split has from one source, and how many of them carry a map."""
+
+    split: Split
+    source: str
+    negatives: int
+    positives: int
+    maps: int
+
+
+@dataclass(frozen=True)
+class Info:
+    """What ``divsal.json`` says.
+
+    Attributes:
+        schema_version: :data:`SCHEMA_VERSION` of the program that wrote it.
+        task: The task's name.
+        class_names: Names of class 0 and class 1.
+        adapter: Which adapter read the data.
+        fingerprint: See :mod:`divsal_bench.data.fingerprint`.
+        sources: What each source allows.
+        counts: Rows per split and source.
+        files: Parquet file, relative to the folder, to its size in bytes.
+        notices: What was left out or is unusual.
+    """
+
+    schema_version: int
+    task: str
+    class_names: tuple[str, str]
+    adapter: str
+    fingerprint: str
+    sources: dict[str, SourceTerms]
+    counts: tuple[Count, ...]
+    files: dict[str, int]
+    notices: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows over all splits."""
+        return sum(count.negatives + count.positives for count in self.counts)
+
+
+def features(class_names: tuple[str, str]) -> datasets.Features:
+    """Return the schema of a canonical data set.
+
+    Args:
+        class_names: Names of class 0 and class 1.
+    """
+    from datasets import ClassLabel, Features, Image, Value
+
+    return Features(
+        {
+            "sample_id": Value("string"),
+            "image": Image(),
+            "label": ClassLabel(names=list(class_names)),
+            "saliency": Image(),
+            "saliency_kind": Value("string"),
+            "source": Value("string"),
+            "category": Value("string"),
+            "subject": Value("string"),
+        }
+    )
+
+
+def is_prepared(folder: Path) -> bool:
+    """Tell whether a folder looks like a prepared data set (it may still be damaged)."""
+    return (folder / INFO_FILE).is_file()
+
+
+def read_info(folder: Path) -> Info:
+    """Read ``divsal.json`` and compare the files it lists with those on the disk, by size.
+
+    Args:
+        folder: A prepared data set.
+
+    Raises:
+        UserError: It is not a prepared data set, a newer program wrote it, or files are missing or changed.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}")
+    path = folder / INFO_FILE
+    if not path.is_file():
+        raise UserError(
+            f"{folder} is not a prepared data set (no {INFO_FILE}); make one with divsal-bench data prepare"
+        )
+    info = parse_info(path)
+    for name, size in info.files.items():
+        file = folder / name
+        if not file.is_file():
+            raise UserError(f"{folder} is damaged: {name} is missing; prepare it again with --force")
+        if file.stat().st_size != size:
+            raise UserError(f"{file} was changed after preparing; prepare the data again with --force")
+    return info
+
+
+def parse_info(path: Path) -> Info:
+    """Read one ``divsal.json`` and check its types; it may come from the Hub, from anybody.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UserError: It is not valid, or a newer program wrote it.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        version = raw["schema_version"]
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise UserError(f"{path} was written by a newer divsal-bench (schema {version}); upgrade this one")
+        info = TypeAdapter(Info).validate_python(raw)
+    except (OSError, ValueError, TypeError, KeyError, ValidationError) as error:
+        raise UserError(f"{path} cannot be read ({error}); prepare the data again with --force") from error
+    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in info.files):
+        raise UserError(f"{path} names files outside its folder; do not use this data set")
+    return info
+
+
+def read(folder: Path, info: Info) -> Iterator[Entry]:
+    """Read the rows of a prepared data set, file by file.
+
+    Args:
+        folder: A prepared data set.
+        info: Its ``divsal.json``.
+
+    Yields:
+        Rows in the order of the files.
+
+    Raises:
+        UserError: A file is damaged or has other columns.
+    """
+    for name in info.files:
+        yield from read_file(folder / name, info)
+
+
+def read_file(path: Path, info: Info) -> Iterator[Entry]:
+    """Read the rows of one Parquet file of a prepared data set.
+
+    Args:
+        path: The file; its name begins with its split.
+        info: The data set's ``divsal.json``.
+
+    Yields:
+        Rows in the order of the file.
+
+    Raises:
+        UserError: The file is damaged or has other columns.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = features(info.class_names).arrow_schema
+    split = next((split for split in SPLITS if path.name.startswith(f"{split}-")), None)
+    if split is None:
+        raise UserError(f"{path} belongs to no split; its name must begin with one of {', '.join(SPLITS)}")
+    try:
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(schema):
+                raise UserError(f"{path} has other columns or types than {', '.join(schema.names)}")
+            for batch in file.iter_batches(batch_size=64, columns=schema.names):
+                for row in batch.to_pylist():
+                    yield _entry(row, split)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} is damaged ({error}); prepare the data again with --force") from error
+
+
+def _entry(row: dict[str, Any], split: Split) -> Entry:
+    row["image"] = (row["image"] or {}).get("bytes") or b""
+    row["saliency"] = row["saliency"] and row["saliency"]["bytes"]
+    return Entry(split=split, **row)

@@ -1,0 +1,306 @@
+"""Check: is a prepared data set what it says it is, and can a benchmark stand on it?"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from divsal_bench.data import canonical, images, remote
+from divsal_bench.data.canonical import (
+    COLUMNS,
+    INFO_FILE,
+    SALIENCY_KINDS,
+    SPLITS,
+    Count,
+    Entry,
+    Info,
+    Progress,
+)
+from divsal_bench.data.catalogue import as_path
+from divsal_bench.data.fingerprint import RowIdentity, data_fingerprint
+from divsal_bench.data.threads import in_threads
+from divsal_bench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Findings of one kind beyond these are only counted.
+SHOWN = 3
+
+
+@dataclass(frozen=True, eq=False)
+class CheckReport:
+    """What :func:`check` found.
+
+    Attributes:
+        location: The folder, or the Hub id with its commit.
+        task: The task it is prepared for.
+        class_names: Names of class 0 and class 1.
+        fingerprint: Recomputed from the rows.
+        stored_fingerprint: What ``divsal.json`` says.
+        problems: What makes results on this data wrong.
+        warnings: What the user should know.
+        counts: Rows per split and source.
+        categories: Category to split to number of positives.
+        rows: Columns :data:`divsal_bench.data.canonical.COLUMNS`; what
+            :func:`divsal_bench.conditions.conditions` takes.
+    """
+
+    location: str
+    task: str
+    class_names: tuple[str, str]
+    fingerprint: str
+    stored_fingerprint: str
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    counts: tuple[Count, ...]
+    categories: dict[str, dict[str, int]]
+    rows: pd.DataFrame = field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there are no problems."""
+        return not self.problems
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return the header and the rows of a table: what is in the data set, per split and source."""
+        head = ["split", "source", *self.class_names, "maps"]
+        body = [[c.split, c.source, f"{c.negatives:,}", f"{c.positives:,}", f"{c.maps:,}"] for c in self.counts]
+        return head, body
+
+    def lines(self) -> list[str]:
+        """Return the report as plain text."""
+        head, body = self.table()
+        widths = [max(len(row[column]) for row in [head, *body]) for column in range(len(head))]
+        lines = [f"{self.location} (task {self.task})", f"fingerprint {self.fingerprint}", ""]
+        for row in [head, *body]:
+            cells = [
+                cell.ljust(width) if column < 2 else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            lines.append("  ".join(cells).rstrip())
+        lines.append("")
+        for category, splits in self.categories.items():
+            numbers = ", ".join(f"{split} {number:,}" for split, number in splits.items())
+            lines.append(f"category {category or '(none)'}: {numbers}")
+        lines += [f"problem: {text}" for text in self.problems]
+        lines += [f"warning: {text}" for text in self.warnings]
+        lines.append(f"{len(self.problems)} problems, {len(self.warnings)} warnings")
+        return lines
+
+
+def check(data: str | Path, progress: Progress | None = None) -> CheckReport:
+    """Read a prepared data set completely and check it.
+
+    Args:
+        data: A folder, or a Hub id ``org/name[@revision]``.
+        progress: Called with (rows done, all rows).
+
+    Raises:
+        UserError: There is no such data, or its ``divsal.json`` cannot be read. Everything else that is wrong
+            is in the report.
+    """
+    folder, location = _find(str(data))
+    if not canonical.is_prepared(folder):
+        raise UserError(f"{folder} is not a prepared data set (it has no {INFO_FILE})")
+    info = canonical.parse_info(folder / INFO_FILE)
+    found = _Findings()
+    names = _check_files(folder, info, found)
+    rows = _Rows(info, found)
+    done = 0
+    for name in names:
+        try:
+            for entry, unusual in in_threads(_unusual, canonical.read_file(folder / name, info)):
+                rows.add(entry, unusual)
+                done += 1
+                if progress:
+                    progress(done, info.rows)
+        except UserError as error:
+            found.problem("file", str(error))
+    return rows.report(location)
+
+
+def _find(data: str) -> tuple[Path, str]:
+    """Return the folder of a data set and how to call it."""
+    folder = as_path(data)
+    if data and folder.is_dir():
+        return folder, str(folder)
+    hub = remote.parse_id(data)
+    if hub is None or folder.exists() or data.startswith((".", "~", "/")):
+        raise UserError(f"there is no data set {data!r}: give a prepared folder or a Hub id org/name[@revision]")
+    commit = remote.commit_of(*hub)
+    return remote.download(hub[0], commit), f"{hub[0]}@{commit}"
+
+
+def _check_files(folder: Path, info: Info, found: _Findings) -> list[str]:
+    """Compare the files with the list in ``divsal.json``; return those that can be read."""
+    there = {f"data/{path.name}": path.stat().st_size for path in (folder / "data").glob("*.parquet")}
+    for name in sorted(set(info.files) - set(there)):
+        found.problem("file", f"{name} is missing")
+    for name in sorted(set(there) - set(info.files)):
+        # load_dataset takes every file of the folder, this program those that are listed.
+        found.problem("file", f"{name} is not listed in {INFO_FILE}; remove it")
+    for name, size in info.files.items():
+        if there.get(name, size) != size:
+            found.problem("file", f"{name} was changed after preparing ({there[name]:,} bytes, not {size:,})")
+    return [name for name in info.files if name in there]
+
+
+@dataclass(frozen=True)
+class _Unusual:
+    """What decoding a row's files showed."""
+
+    identity: RowIdentity
+    unreadable: str = ""
+    constant: bool = False
+
+
+def _unusual(entry: Entry) -> tuple[Entry, _Unusual]:
+    identity = entry.identity()
+    part = "image"
+    try:
+        picture = images.decode(entry.image)
+        if entry.saliency is None:
+            return entry, _Unusual(identity)
+        part = "map"
+        low, high = images.value_range(images.align(images.decode(entry.saliency), picture))
+    except images.NotAnImage as error:
+        return entry, _Unusual(identity, f"the {part} of {entry.sample_id!r} {error}")
+    return entry, _Unusual(identity, constant=low == high)
+
+
+class _Findings:
+    """Problems and warnings, the first few of each kind in words and the rest as a number."""
+
+    def __init__(self) -> None:
+        self._problems: defaultdict[str, list[str]] = defaultdict(list)
+        self.warnings: list[str] = []
+
+    def problem(self, kind: str, text: str) -> None:
+        self._problems[kind].append(text)
+
+    def problems(self) -> tuple[str, ...]:
+        lines = []
+        for texts in self._problems.values():
+            lines += texts[:SHOWN]
+            if len(texts) > SHOWN:
+                lines.append(f"… and {len(texts) - SHOWN} more like this")
+        return tuple(lines)
+
+
+class _Rows:
+    """Everything that is known over the rows of a data set."""
+
+    def __init__(self, info: Info, found: _Findings) -> None:
+        self.info = info
+        self.found = found
+        self.table: list[tuple[str, str, int, str, str, str, str, bool]] = []
+        self.identities: list[RowIdentity] = []
+        self.ids: set[str] = set()
+        self.subjects: dict[str, str] = {}
+        self.images: dict[str, tuple[str, str]] = {}
+        self.copies = self.constant = self.unnamed = 0
+
+    def add(self, entry: Entry, unusual: _Unusual) -> None:
+        """Check one row against itself and all before it."""
+        name, problem = repr(entry.sample_id), self.found.problem
+        texts = (entry.sample_id, entry.source, entry.category, entry.subject, entry.saliency_kind)
+        if any(text is None for text in texts) or entry.label not in (0, 1):
+            # The type says otherwise, but the file may come from anybody.
+            problem("value", f"{name}: a value is missing, or the label {entry.label} is neither 0 nor 1")
+            return
+        for column in ("sample_id", "source", "subject"):
+            if not getattr(entry, column):
+                problem("value", f"{name}: {column} is empty")
+        if entry.saliency_kind not in SALIENCY_KINDS:
+            problem("kind", f"{name}: unknown saliency_kind {entry.saliency_kind!r}")
+        elif (entry.saliency is None) != (entry.saliency_kind == "none"):
+            there = "no map" if entry.saliency is None else "a map"
+            problem("kind", f"{name}: saliency_kind is {entry.saliency_kind!r}, but it has {there}")
+        if entry.label == 0 and entry.category:
+            problem("category", f"{name}: a {self.info.class_names[0]} row has category {entry.category!r}")
+        if entry.sample_id in self.ids:
+            problem("id", f"sample_id {name} occurs more than once")
+        self.ids.add(entry.sample_id)
+        split = self.subjects.setdefault(entry.subject, entry.split)
+        if split != entry.split:
+            problem("subject", f"subject {entry.subject!r} is in {split} and in {entry.split}")
+        if unusual.unreadable:
+            problem("image", unusual.unreadable)
+        first, where = self.images.setdefault(unusual.identity.image, (entry.sample_id, entry.split))
+        if where != entry.split:
+            problem("copy", f"{name} in {entry.split} is the same image as {first!r} in {where}")
+        elif first != entry.sample_id:
+            self.copies += 1
+        self.constant += unusual.constant
+        self.unnamed += entry.label == 1 and not entry.category
+        self.identities.append(unusual.identity)
+        self.table.append((*unusual.identity[:6], entry.saliency_kind, entry.saliency is not None))
+
+    def report(self, location: str) -> CheckReport:
+        """Check what only all rows together show."""
+        import pandas as pd
+
+        counts, categories = self._counts()
+        for split in SPLITS:
+            classes = [
+                sum(n) for n in zip(*((c.negatives, c.positives) for c in counts if c.split == split), strict=True)
+            ]
+            if not classes:
+                self.found.problem("split", f"the {split} split has no rows")
+            elif split != "test" and not all(classes):
+                lacking = self.info.class_names[classes.index(0)]
+                self.found.problem("split", f"the {split} split has no {lacking} rows")
+        fingerprint = data_fingerprint(self.identities)
+        if fingerprint != self.info.fingerprint:
+            self.found.problem(
+                "fingerprint",
+                f"the rows give the fingerprint {fingerprint[:12]}…, {INFO_FILE} says "
+                f"{self.info.fingerprint[:12]}…: the data was changed after preparing",
+            )
+        self._warn(counts)
+        return CheckReport(
+            location,
+            self.info.task,
+            self.info.class_names,
+            fingerprint,
+            self.info.fingerprint,
+            self.found.problems(),
+            tuple(self.found.warnings),
+            counts,
+            categories,
+            pd.DataFrame(self.table, columns=list(COLUMNS)),
+        )
+
+    def _counts(self) -> tuple[tuple[Count, ...], dict[str, dict[str, int]]]:
+        numbers: dict[tuple[int, str], list[int]] = {}
+        categories: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for _, split, label, source, category, _, _, has_map in self.table:
+            count = numbers.setdefault((SPLITS.index(split), source), [0, 0, 0])  # type: ignore[arg-type]
+            count[label] += 1
+            count[2] += has_map
+            if label == 1:
+                categories[category][split] += 1
+        counts = tuple(Count(SPLITS[split], source, *numbers[split, source]) for split, source in sorted(numbers))
+        return counts, {name: dict(categories[name]) for name in sorted(categories)}
+
+    def _warn(self, counts: tuple[Count, ...]) -> None:
+        warnings = self.found.warnings
+        if not any(count.maps for count in counts if count.split == "train"):
+            warnings.append("no training image has a map: guided methods have nothing to be guided by")
+        if self.constant:
+            warnings.append(f"{self.constant} maps have the same value everywhere; methods treat them as no map")
+        if self.copies:
+            warnings.append(f"{self.copies} images are copies of another one in the same split")
+        if self.unnamed:
+            warnings.append(f"{self.unnamed} {self.info.class_names[1]} rows have no category")
+        for source in sorted({count.source for count in counts}):
+            terms = self.info.sources.get(source)
+            if terms is None or "unknown" in (
+                terms.redistribute_images,
+                terms.redistribute_weights,
+                terms.redistribute_predictions,
+            ):
+                warnings.append(f"source {source}: it is not known what may be published")

@@ -1,0 +1,79 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from divsal_bench.errors import UserError
+
+
+@contextmanager
+def new_folder(out: Path, *, replace: bool = False, fix: str = "choose another folder") -> Iterator[Path]:
+    """Yield an empty folder beside ``out``; rename it to ``out`` when the block ends without an exception.
+
+    After an exception of any kind neither the folder nor parents made for it remain, and what was at ``out``
+    is as before.
+
+    Args:
+        out: Where the folder belongs.
+        replace: Whether a folder that is there already is replaced.
+        fix: What the user can do when ``out`` cannot be written.
+
+    Yields:
+        The folder to fill.
+
+    Raises:
+        FileExistsError: ``out`` is there, is not empty, and ``replace`` is false.
+        UserError: The disk is full or ``out`` cannot be written. An OSError of the block counts as that.
+    """
+    out = out.resolve()
+    missing = [parent for parent in out.parents if not parent.exists()]
+    aside = out.with_name(f".{out.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
+    done = False
+    try:
+        # mkdir and not mkdtemp: the folder must keep the permissions that the user's umask gives.
+        aside.mkdir(parents=True)
+        yield aside
+        _flush(aside)
+        _move(aside, out, replace)
+        done = True
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror or error}; free some space or {fix}") from error
+    finally:
+        if not done:
+            shutil.rmtree(aside, ignore_errors=True)
+            for parent in missing:
+                with suppress(OSError):  # not empty: another process uses it
+                    parent.rmdir()
+
+
+def _flush(folder: Path) -> None:
+    """Write everything through to the disk: a power cut must not leave a renamed folder of empty files."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _move(aside: Path, out: Path, replace: bool) -> None:
+    """Rename ``aside`` to ``out``; a folder that is replaced goes away last."""
+    old = out.with_name(f".{out.name}.old-{secrets.token_hex(4)}")
+    if replace and out.exists():
+        out.rename(old)
+    try:
+        aside.rename(out)
+    except BaseException as error:
+        if old.exists():
+            old.rename(out)
+        if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise FileExistsError(errno.EEXIST, "already exists", str(out)) from error
+        raise
+    shutil.rmtree(old, ignore_errors=True)

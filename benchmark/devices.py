@@ -1,0 +1,52 @@
+"""Pick the device, and make a process deterministic on it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from divsal_bench.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def choose(name: str) -> torch.device:
+    """``auto`` takes CUDA, then Apple's MPS, then the CPU; a device that is not there is a UserError."""
+    import torch
+
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(device for device in ("cuda", "mps", "cpu") if available[device]))
+    if not available.get(name.partition(":")[0], False):
+        raise UserError(f"device {name!r} is not available here; use --device cpu, or auto to take what there is")
+    return torch.device(name)
+
+
+def prepare_environment() -> None:
+    """Settings that must stand before torch is imported: deterministic cuBLAS, CPU fallback for MPS."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+
+
+def make_deterministic(threads: int) -> None:
+    """Fix the thread count and choose deterministic kernels; what has none warns instead of failing."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # On by default with the line above, for code that reads memory it never wrote; 4 % of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.benchmark = False
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for queued work, so that timings mean something."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,32 @@
+"""The one error users see: a sentence that names what is wrong, where, and the fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something outside the program is wrong and the user can mend it.
+
+    The command line prints the message as one line on standard error and exits with code 2; every other
+    exception is a bug of ours and keeps its traceback.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserError:
+    """Build the error for a name that does not exist, with the closest known name.
+
+    Args:
+        kind: What the name should have been, e.g. ``"task"``.
+        name: What was given.
+        known: Every valid name.
+        hint: A command or sentence that shows the valid names; without it they are listed.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    suggestion = f" Did you mean {close[0]!r}?" if close else ""
+    return UserError(f"unknown {kind} {name!r}.{suggestion} {hint or 'Known: ' + ', '.join(names) + '.'}")

@@ -1,0 +1,156 @@
+"""Run directories: written aside, renamed into place, so that what is there is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from divsal_bench.errors import UserError
+from divsal_bench.records import NoRunError, Record, Run, Spec, read_run, read_runs
+
+#: Work in progress; never counted, swept when a run command starts.
+ASIDE = ".partial"
+#: Tries to rename a run into place while others do the same.
+PUT_ATTEMPTS = 10
+
+
+def run_path(out: Path, spec: Spec) -> Path:
+    """Where a run lives: task, method, seed and run id. Every part is a checked name or our own digits."""
+    return out / spec.task / spec.method / f"seed{spec.seed}-{spec.run_id}"
+
+
+def find(out: Path, spec: Spec) -> Run | None:
+    """The finished run of this specification, whatever its status; None if it has yet to be run."""
+    try:
+        return read_run(run_path(out, spec))
+    except NoRunError:
+        return None
+
+
+def prepare(out: Path) -> None:
+    """Create the output folder and sweep what processes that are gone left unfinished.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    try:
+        (out / ASIDE).mkdir(parents=True, exist_ok=True)
+        probe = out / ASIDE / f"{os.getpid()}-probe"
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"output folder {out} cannot be written ({error.strerror or error}); choose another with --out"
+        ) from error
+    for left in (out / ASIDE).iterdir():
+        owner = left.name.split("-")[0]
+        if not (owner.isdigit() and alive(int(owner))):
+            remove(left)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder; what cannot be deleted stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def save(out: Path, record: Record, write_files: Callable[[Path], None] = lambda folder: None) -> Path:
+    """Write one run and move it into place in a single step.
+
+    Args:
+        out: The output folder.
+        record: Becomes run.json, written last.
+        write_files: Writes the run's other files into the folder it is given.
+
+    Returns:
+        The run directory. A run of the same specification that finished meanwhile stays; a failed or diverged
+        one is replaced.
+
+    Raises:
+        UserError: The disk is full or the folder cannot be written; nothing half-written stays.
+    """
+    path = run_path(out, record.spec)
+    mark = f"{record.run_id}-{uuid.uuid4().hex[:8]}"
+    aside, replaced = (out / ASIDE / f"{os.getpid()}-{mark}-{part}" for part in ("new", "old"))
+    try:
+        aside.mkdir(parents=True)
+        write_files(aside)
+        with (aside / "run.json").open("w", encoding="utf-8") as file:
+            json.dump(record.model_dump(mode="json"), file, indent=1, allow_nan=False)
+            file.write("\n")
+        flush(aside)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        put(aside, path, replaced)
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk in an exception of its own
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"run {record.run_id} could not be written to {out} ({reason}); free some space or choose "
+            "another folder with --out, then give the same command again"
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+    return path
+
+
+def put(aside: Path, path: Path, replaced: Path) -> None:
+    """Rename a finished run into place; a done run that is there stays, a failed one is moved to ``replaced``.
+
+    Other processes may be putting or replacing the same run at any moment, so every look can be out of date.
+    """
+    for attempt in range(PUT_ATTEMPTS):
+        try:
+            aside.rename(path)
+            return
+        except OSError:
+            if attempt + 1 == PUT_ATTEMPTS:
+                raise
+        if is_done(path):
+            return
+        with suppress(OSError):
+            path.rename(replaced)
+            if is_done(replaced):  # it was put there between the look and the move
+                replaced.rename(path)
+                return
+            shutil.rmtree(replaced)
+        time.sleep(0.01 * attempt)
+
+
+def is_done(path: Path) -> bool:
+    """Whether a done run lies there."""
+    try:
+        return read_run(path).record.status == "done"
+    except NoRunError:
+        return False
+
+
+def flush(folder: Path) -> None:
+    """Write a folder's files through to the disk: a power cut must not leave a run of empty files."""
+    for path in folder.iterdir():
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
+
+
+__all__ = ["ASIDE", "find", "prepare", "read_runs", "run_path", "save"]

@@ -1,0 +1,307 @@
+"""Train one network with one method, on arrays that are already decoded."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from divsal_bench import augmentation, seeds
+from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
+from divsal_bench.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from divsal_bench.backbones import CamNet
+    from divsal_bench.protocols import Protocol
+
+
+class DivergedError(Exception):
+    """The loss or the scores stopped being finite."""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The seeds of one run. None depends on the method, so two methods see identical batches."""
+
+    weights: int
+    order: int
+    augmentation: int
+    method: int
+
+    @classmethod
+    def of(cls, task: str, fingerprint: str, backbone: str, seed: int) -> Streams:
+        """Derive every stream of a run."""
+        shared = (task, backbone, seed)
+        return cls(
+            weights=seeds.derive("weights", *shared),
+            order=seeds.derive("order", *shared),
+            augmentation=seeds.derive("augmentation", *shared),
+            method=seeds.derive("method", task, fingerprint, seed),
+        )
+
+
+@dataclass
+class Split:
+    """One split on one device: images (N, C, S, S) uint8, labels (N,), maps (N, S, S) uint8, has_map (N,)."""
+
+    images: Tensor
+    labels: Tensor
+    maps: Tensor
+    has_map: Tensor
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: np.ndarray,
+        labels: np.ndarray,
+        maps: np.ndarray,
+        has_map: np.ndarray,
+        device: torch.device,
+    ) -> Split:
+        """Copy one split's rows to the device, as uint8: a quarter of the memory and of the transfer."""
+        import numpy as np
+        import torch
+
+        # Copied: memory maps and data frames are read-only, tensors are not.
+        tensors = (torch.from_numpy(np.array(part)) for part in (images, labels, maps, has_map))
+        image, label, human, mapped = (tensor.to(device) for tensor in tensors)
+        return cls(image, label.long(), human, mapped.bool())
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass
+class History:
+    """What training logged: one row an epoch, and what the selection rule chose."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    selected_epoch: int = 0
+    train_seconds: float = 0.0
+    notices: list[str] = field(default_factory=list)
+
+
+def fit(
+    model: CamNet,
+    method: Method,
+    train: Split,
+    validation: Split,
+    protocol: Protocol,
+    streams: Streams,
+    on_epoch: Callable[[int, int], None] = lambda done, total: None,
+) -> History:
+    """Train ``model`` in place and leave it at the epoch the protocol selects.
+
+    Args:
+        model: Built by :func:`divsal_bench.backbones.build` and moved to the data's device.
+        method: Its ``setup``, ``transform`` and ``loss`` are called here.
+        train: The training split.
+        validation: Read only by selection rules that need it.
+        protocol: The training choices.
+        streams: The run's seeds.
+        on_epoch: Told (epochs done, epochs in all).
+
+    Raises:
+        DivergedError: A loss that is not finite; the epoch is named.
+    """
+    import torch
+
+    device = train.labels.device
+    model.net.to(device)
+    torch.manual_seed(streams.order)  # networks with dropout draw from the global generator
+    split = TrainingSplit(
+        train.labels, train.maps, train.has_map, torch.Generator().manual_seed(streams.method)
+    )  # fmt: skip
+    method.setup(split)
+    history = History(notices=split.notices)
+    steps = len(batches(len(train), protocol.batch_size, torch.Generator()))
+    optimiser, scheduler = optimisation(model, protocol, steps)
+    order = torch.Generator().manual_seed(streams.order)
+    geometry = torch.Generator().manual_seed(streams.augmentation)
+    own = torch.Generator().manual_seed(streams.method + 1)
+    best = -math.inf
+    kept: dict[str, Tensor] | None = None
+    started = time.perf_counter()
+    for epoch in range(1, protocol.epochs + 1):
+        model.net.train()
+        sums: dict[str, Tensor] = {}
+        for rows in batches(len(train), protocol.batch_size, order):
+            losses = step(model, method, train, rows, protocol, geometry, own, optimiser)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value.detach() * len(rows)
+            scheduler.step()
+        # One transfer an epoch: reading the loss at every step would stall an accelerator.
+        row = {name: float(value) / len(train) for name, value in sums.items()}
+        if not all(math.isfinite(value) for value in row.values()):
+            bad = ", ".join(name for name, value in row.items() if not math.isfinite(value))
+            raise DivergedError(f"{bad} is not finite in epoch {epoch} of {protocol.epochs}")
+        if protocol.selection != "last":
+            row |= validation_scores(model, validation, protocol)
+            score = row["validation_accuracy" if protocol.selection == "validation-accuracy" else "validation_auroc"]
+            if score >= best:  # ties go to the later epoch, as in the published code
+                best, history.selected_epoch = score, epoch
+                kept = {name: tensor.clone() for name, tensor in model.net.state_dict().items()}
+        else:
+            history.selected_epoch = epoch
+        history.epochs.append({"epoch": epoch, **row})
+        on_epoch(epoch, protocol.epochs)
+    if kept is not None:
+        model.net.load_state_dict(kept)
+    history.train_seconds = time.perf_counter() - started
+    return history
+
+
+def batches(count: int, size: int, generator: torch.Generator) -> list[Tensor]:
+    """One epoch's shuffled batches of row numbers; a last batch of one is left out."""
+    import torch
+
+    return [rows for rows in torch.randperm(count, generator=generator).split(size) if len(rows) > 1]
+
+
+def step(
+    model: CamNet,
+    method: Method,
+    train: Split,
+    rows: Tensor,
+    protocol: Protocol,
+    geometry: torch.Generator,
+    own: torch.Generator,
+    optimiser: torch.optim.Optimizer,
+) -> dict[str, Tensor]:
+    """One optimisation step on the training rows ``rows``, (B,) int64 on the CPU; its losses."""
+    batch = make_batch(train, rows, protocol, geometry, own)
+    batch = method.transform(batch)
+    out = forward(model, batch.images, batch.labels, protocol)
+    losses = method.loss(batch, out)
+    optimiser.zero_grad()
+    losses["loss"].backward()
+    optimiser.step()
+    return losses
+
+
+def make_batch(
+    train: Split, rows: Tensor, protocol: Protocol, geometry: torch.Generator, own: torch.Generator
+) -> Batch:
+    """Gather, normalise and augment one batch; its maps are moved only when a method asks for them."""
+    device = train.labels.device
+    on_device = rows.to(device)
+    warp = augmentation.sampler(len(rows), train.images.shape[-1], protocol, geometry, device)
+    return Batch(
+        images=warp(as_input(train.images[on_device], protocol), "border"),
+        labels=train.labels[on_device],
+        rows=on_device,
+        raw_maps=train.maps[on_device],
+        has_map=train.has_map[on_device],
+        warp=lambda maps: warp(maps.unsqueeze(1).float() / 255, "zeros").squeeze(1),
+        generator=own,
+    )
+
+
+def as_input(images: Tensor, protocol: Protocol) -> Tensor:
+    """uint8 (B, C, S, S) to the network's input: float, normalised, grey repeated if 3 channels are asked."""
+    import torch
+
+    mean = torch.tensor(protocol.mean, device=images.device).view(1, -1, 1, 1) * 255
+    std = torch.tensor(protocol.std, device=images.device).view(1, -1, 1, 1) * 255
+    if protocol.channels == 3 and images.shape[1] == 1:
+        images = images.expand(-1, 3, -1, -1)
+    floats = images.float().sub_(mean).div_(std) if images.shape[1] >= mean.shape[1] else (images - mean) / std
+    return floats.contiguous(memory_format=torch.channels_last) if protocol.channels_last else floats
+
+
+def forward(model: CamNet, images: Tensor, labels: Tensor, protocol: Protocol) -> Outputs:
+    """One pass, with what methods need of it; CAM arithmetic stays in float32 under autocast."""
+    import torch
+
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=protocol.precision == "bf16"):
+        logits, features = model.forward(images)
+    weight, bias = model.classifier()
+    return Outputs(logits, features.float(), weight, bias, labels)
+
+
+def optimisation(
+    model: CamNet, protocol: Protocol, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """The protocol's optimiser, and its schedule counted in steps."""
+    import torch
+
+    rate: dict[str, Any] = {"lr": protocol.learning_rate, "weight_decay": protocol.weight_decay}
+    optimiser: torch.optim.Optimizer
+    if protocol.optimiser == "sgd":
+        optimiser = torch.optim.SGD(model.net.parameters(), momentum=protocol.momentum, **rate)
+    else:
+        optimiser = torch.optim.AdamW(model.net.parameters(), **rate)
+    if protocol.schedule == "step":
+        return optimiser, torch.optim.lr_scheduler.StepLR(optimiser, protocol.step_epochs * steps, gamma=0.1)
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, protocol.learning_rate, total_steps=max(1, protocol.epochs * steps), pct_start=0.2
+    )
+
+
+def validation_scores(model: CamNet, validation: Split, protocol: Protocol) -> dict[str, float]:
+    """Accuracy and AUROC on the whole validation split."""
+    from sklearn.metrics import roc_auc_score
+
+    logits = predict(model, validation.images, protocol)[0].double()
+    margin = (logits[:, 1] - logits[:, 0]).numpy()
+    labels = validation.labels.cpu().numpy()
+    if not all(map(math.isfinite, margin)):
+        raise DivergedError("a validation score is not finite")
+    return {
+        "validation_accuracy": float(((margin >= 0) == (labels == 1)).mean()),
+        "validation_auroc": float(roc_auc_score(labels, margin)),
+    }
+
+
+def predict(
+    model: CamNet, images: Tensor, protocol: Protocol, with_cams: bool = False, batch_size: int = 128
+) -> tuple[Tensor, Tensor | None]:
+    """Score images in order.
+
+    Args:
+        model: The trained network.
+        images: (N, C, S, S) uint8, on any device.
+        protocol: For the input's form and the precision.
+        with_cams: Also compute the CAMs of both classes, from the same features.
+        batch_size: Does not change the result on the CPU.
+
+    Returns:
+        Logits (N, 2) and, if asked for, CAMs (N, 2, h, w), float32 on the CPU.
+    """
+    import torch
+
+    from divsal_bench.cams import class_cams
+
+    device = next(model.net.parameters()).device
+    model.net.eval()
+    logits, maps = [], []
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, torch.bfloat16, enabled=protocol.precision == "bf16"),
+    ):
+        weight = model.classifier()[0].float()
+        for chunk in images.split(batch_size):
+            scores, features = model.forward(as_input(chunk.to(device), protocol))
+            logits.append(scores.float().cpu())
+            if with_cams:
+                with torch.autocast(device.type, enabled=False):
+                    maps.append(class_cams(features.float(), weight).cpu())
+    return torch.cat(logits), torch.cat(maps) if maps else None
+
+
+def require_trainable(labels: np.ndarray, where: str) -> None:
+    """Refuse a split that cannot be trained on or selected with.
+
+    Raises:
+        UserError: No rows, or one class.
+    """
+    if len(labels) == 0:
+        raise UserError(f"{where} has no rows in it; every data set needs train, validation and test rows")
+    if len(set(labels.tolist())) < 2:
+        raise UserError(f"{where} holds one class only (label {labels[0]}); both classes are needed there")

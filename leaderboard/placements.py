@@ -1,0 +1,141 @@
+"""AUROC per condition, and how much each test subject moves the primary metric of each run.
+
+The influence values are what the Obuchowski-Rockette test in `divsal_bench.leaderboard.reader_case` needs of
+the test images: the sum over subjects of the product of two runs' influence values estimates the covariance
+that the two runs share because they were scored on the same images.
+
+Sources:
+    DeLong, DeLong, Clarke-Pearson 1988, Biometrics 44:837 (placement values, one row per subject);
+    Obuchowski 1997, Biometrics 53:567 (several rows per subject).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.stats import rankdata
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """The test rows that one AUROC is computed from.
+
+    Attributes:
+        name: Shown in messages, e.g. the name of an unseen source.
+        positives: (N,) mask of the rows with label 1.
+        negatives: (N,) mask of the rows with label 0; conditions may share them.
+    """
+
+    name: str
+    positives: Bools
+    negatives: Bools
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionScores:
+    """What `clustered_influence` found for R runs on C conditions with K subjects.
+
+    Attributes:
+        auroc: (R, C) AUROC of each run on each condition, in [0, 1].
+        primary: (R,) mean over the conditions, the primary metric.
+        influence: (R, K) change of `primary` due to each subject; NaN where it cannot be estimated.
+        subjects: (K,) the subjects, sorted, in the order of the columns of `influence`.
+    """
+
+    auroc: Floats
+    primary: Floats
+    influence: Floats
+    subjects: npt.NDArray[Any]
+
+
+def clustered_influence(scores: Floats, conditions: Sequence[Condition], subjects: npt.NDArray[Any]) -> ConditionScores:
+    """Compute AUROC per run and condition, their mean, and the influence of each subject on that mean.
+
+    For run r and subject k, with theta_c the AUROC of condition c, n1 and n0 its positives and negatives, and
+    m1 and m0 the numbers of subjects that have such rows:
+
+        I_r[k] = sum_c 1/C * [ sum over k's positives (V10 - theta_c)/n1 * sqrt(m1/(m1 - 1))
+                             + sum over k's negatives (V01 - theta_c)/n0 * sqrt(m0/(m0 - 1)) ]
+
+    V10 of a positive is the share of negatives that score below it, V01 of a negative the share of positives
+    that score above it; ties count one half. The sums over conditions are taken before anything is squared,
+    so a negative that serves two conditions brings its covariance between them along. With one row per
+    subject and one condition, the sum of I_r[k]^2 is DeLong's variance; where every subject has one class
+    only, or every subject has both, it is Obuchowski's clustered variance.
+
+    With m1 = 1 or m0 = 1 nothing is known of how subjects differ in that class: the influence of every run is
+    then NaN and every test built on it `undefined`. The AUROC itself stays.
+
+    Args:
+        scores: (R, N) logit margins, higher = more positive; infinities are legal, NaN is not.
+        conditions: At least one, each with rows of both classes.
+        subjects: (N,) the subject of each row, of any sortable type.
+
+    Raises:
+        ValueError: A shape does not fit, a score is NaN, a condition lacks a class, or a row is in both.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 2 or np.shape(subjects) != scores.shape[1:]:
+        raise ValueError(f"scores {scores.shape} must be (R, N) with subjects {np.shape(subjects)} (N,)")
+    if np.isnan(scores).any():
+        raise ValueError("a score is NaN: such a run has failed and has no AUROC")
+    if not conditions:
+        raise ValueError("no condition to score")
+    names, codes = np.unique(subjects, return_inverse=True)
+
+    auroc = np.empty((scores.shape[0], len(conditions)))
+    influence = np.zeros((scores.shape[0], len(names)))
+    for column, condition in enumerate(conditions):
+        positive, negative = _rows(condition, scores.shape[1])
+        v10, v01, theta = _placement_values(scores[:, positive], scores[:, negative])
+        auroc[:, column] = theta
+        for values, rows in ((v10, positive), (v01, negative)):
+            influence += _sum_by_subject(values - theta[:, None], codes[rows], len(names)) / len(conditions)
+    return ConditionScores(auroc, auroc.mean(axis=1), influence, names)
+
+
+def _rows(condition: Condition, n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the row numbers of a condition's positives and negatives, after checking the masks."""
+    masks = (np.asarray(condition.positives), np.asarray(condition.negatives))
+    # An array of row numbers would index without complaint and mean something else.
+    if any(mask.dtype != np.bool_ or mask.shape != (n,) for mask in masks):
+        raise ValueError(f"condition {condition.name!r}: masks must be boolean with shape ({n},)")
+    if (masks[0] & masks[1]).any():
+        raise ValueError(f"condition {condition.name!r}: a row is both positive and negative")
+    if not (masks[0].any() and masks[1].any()):
+        raise ValueError(f"condition {condition.name!r}: no AUROC with one class only")
+    return np.flatnonzero(masks[0]), np.flatnonzero(masks[1])
+
+
+def _placement_values(x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return V10 (R, n1), V01 (R, n0), AUROC (R,) of positives `x` (R, n1) against negatives `y` (R, n0).
+
+    A score's mid-rank among all rows less its mid-rank within its own class is the number of rows of the
+    other class below it, ties one half: O(n log n) instead of all n1 * n0 pairs.
+    """
+    n1, n0 = x.shape[1], y.shape[1]
+    ranks = rankdata(np.concatenate([x, y], axis=1), axis=1)
+    v10 = (ranks[:, :n1] - rankdata(x, axis=1)) / n0
+    v01 = 1.0 - (ranks[:, n1:] - rankdata(y, axis=1)) / n1
+    # From the rank sum, which is exact in binary, not from the mean of V10: runs that order the rows
+    # differently but equally well get the identical number, so that "no difference" is exactly 0.
+    theta = (ranks[:, :n1].sum(axis=1) - n1 * (n1 + 1) / 2) / (n1 * n0)
+    return v10, v01, theta
+
+
+def _sum_by_subject(deviations: Floats, codes: npt.NDArray[np.intp], n_subjects: int) -> Floats:
+    """Sum (R, n) deviations over each subject's rows, to (R, K), times sqrt(m/(m - 1)) / n."""
+    n, m = len(codes), len(np.unique(codes))
+    if m == 1:
+        return np.full((len(deviations), n_subjects), np.nan)
+    weight = np.sqrt(m / (m - 1)) / n
+    by_subject = sparse.csr_array((np.full(n, weight), (codes, np.arange(n))), shape=(n_subjects, n))
+    return np.asarray((by_subject @ deviations.T).T, dtype=np.float64)

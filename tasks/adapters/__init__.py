@@ -1,0 +1,1 @@
+"""Data adapters: one small file per way data is delivered, each binding ``ADAPTER``."""

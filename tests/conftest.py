@@ -1,0 +1,36 @@
+"""Every test keeps its caches and results to itself, and trains on one thread."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before torch is imported anywhere: parallel tests must not fight for cores, and results depend on it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder of the test session's own."""
+    folder = tmp_path_factory.mktemp("home")
+    earlier = os.environ.get("DIVSAL_BENCH_HOME")
+    os.environ["DIVSAL_BENCH_HOME"] = str(folder)
+    yield folder
+    if earlier is None:
+        del os.environ["DIVSAL_BENCH_HOME"]
+    else:
+        os.environ["DIVSAL_BENCH_HOME"] = earlier
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Reset what a run sets for its process."""
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)

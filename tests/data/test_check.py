@@ -1,0 +1,206 @@
+import dataclasses
+
+import pytest
+
+from divsal_bench.contracts.adapter import SourceTerms
+from divsal_bench.data import writer
+from divsal_bench.data.canonical import Entry, read, read_info
+from divsal_bench.data.check import check
+from divsal_bench.errors import UserError
+
+
+@pytest.fixture
+def changed(ready, tmp_path):
+    """Write the small data set again with changed rows, past all checks of prepare."""
+    info = read_info(ready)
+    entries = list(read(ready, info))
+
+    def write(change, folder="changed"):
+        rows = [row for row in map(change, entries) if row is not None]
+        out = tmp_path / folder
+        writer.write(
+            out,
+            sorted(rows, key=lambda row: (("train", "validation", "test").index(row.split), row.sample_id)),
+            task="cxr",
+            class_names=info.class_names,
+            adapter="test",
+            sources=info.sources,
+        )
+        return out
+
+    return write
+
+
+def only(name, **values):
+    return lambda entry: dataclasses.replace(entry, **values) if entry.sample_id == name else entry
+
+
+def test_a_good_set(ready):
+    done = []
+    report = check(ready, progress=lambda *numbers: done.append(numbers))
+    assert report.ok
+    assert report.problems == ()
+    assert report.warnings == ()
+    assert report.fingerprint == report.stored_fingerprint == read_info(ready).fingerprint
+    assert report.counts == read_info(ready).counts
+    assert report.categories == {"abnormal": {"train": 2, "validation": 2, "test": 4}}
+    assert done[-1] == (16, 16)
+    head, body = report.table()
+    assert head == ["split", "source", "normal", "abnormal", "maps"]
+    assert body == [
+        ["train", "a", "2", "2", "2"],
+        ["validation", "a", "2", "2", "2"],
+        ["test", "a", "2", "2", "0"],
+        ["test", "b", "2", "2", "0"],
+    ]
+    lines = report.lines()
+    assert "validation  a            2         2     2" in lines
+    assert "category abnormal: train 2, validation 2, test 4" in lines
+    assert lines[-1] == "0 problems, 0 warnings"
+
+
+def test_rows_say_which_conditions_there_are(ready):
+    from divsal_bench.conditions import conditions
+
+    assert [c.name for c in conditions(check(ready).rows)] == ["in-domain", "b"]
+
+
+PROBLEMS = {
+    "no category for negatives": ({"category": "x"}, "'img/train-a-0.png': a normal row has category 'x'"),
+    "subject twice": (
+        {"subject": "person val-a-0"},
+        "subject 'person val-a-0' is in train and in validation",
+    ),
+    "unreadable": ({"image": b"no"}, "the image of 'img/train-a-0.png' is not an image"),
+    "no image": ({"image": b""}, "the image of 'img/train-a-0.png' is empty"),
+    "kind without map": ({"saliency_kind": "mask"}, "saliency_kind is 'mask', but it has no map"),
+    "unknown kind": ({"saliency_kind": "blob"}, "unknown saliency_kind 'blob'"),
+    "empty source": ({"source": ""}, "'img/train-a-0.png': source is empty"),
+    "empty subject": ({"subject": ""}, "'img/train-a-0.png': subject is empty"),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_problems_in_a_row(changed, name):
+    values, message = PROBLEMS[name]
+    report = check(changed(only("img/train-a-0.png", **values)))
+    assert not report.ok
+    (problem,) = report.problems
+    assert message in problem
+    assert f"problem: {problem}" in report.lines()
+
+
+def test_map_problems(changed, delivered):
+    out = changed(only("img/train-a-1.png", saliency=delivered.mask((10, 12))))
+    assert "10 x 12 pixels, but its image is 12 x 10" in check(out).problems[0]
+    out = changed(only("img/train-a-1.png", saliency=b"no"), "second")
+    assert "the map of 'img/train-a-1.png' is not an image" in check(out).problems[0]
+    out = changed(only("img/train-a-1.png", saliency_kind="none"), "third")
+    assert "'none', but it has a map" in check(out).problems[0]
+
+
+def test_images_in_two_splits_are_problems_and_in_one_a_warning(changed, delivered):
+    copy = delivered.file("img/train-a-0.png").read_bytes()
+    (problem,) = check(changed(only("img/test-a-0.png", image=copy))).problems
+    assert problem == "'img/test-a-0.png' in test is the same image as 'img/train-a-0.png' in train"
+    report = check(changed(only("img/train-a-2.png", image=copy), "second"))
+    assert report.ok
+    assert report.warnings == ("1 images are copies of another one in the same split",)
+
+
+def test_an_id_in_two_splits(changed):
+    out = changed(only("img/test-a-0.png", sample_id="img/train-a-0.png"))
+    assert "sample_id 'img/train-a-0.png' occurs more than once" in check(out).problems
+
+
+def test_classes_and_splits(changed):
+    def drop(split, labels):
+        return lambda entry: None if entry.split == split and entry.label in labels else entry
+
+    assert check(changed(drop("train", {1}))).problems == ("the train split has no abnormal rows",)
+    assert check(changed(drop("validation", {0}), "2")).problems == ("the validation split has no normal rows",)
+    assert check(changed(drop("test", {0, 1}), "3")).problems == ("the test split has no rows",)
+    assert check(changed(drop("test", {0}), "4")).ok
+
+
+def test_many_findings_of_a_kind_are_counted(changed):
+    report = check(changed(lambda entry: dataclasses.replace(entry, source="")))
+    assert len(report.problems) == 4
+    assert report.problems[-1] == "… and 13 more like this"
+
+
+def test_warnings(changed, delivered):
+    def change(entry: Entry):
+        if entry.split == "train":
+            entry = dataclasses.replace(entry, saliency=None, saliency_kind="none")
+        if entry.sample_id == "img/val-a-1.png":
+            entry = dataclasses.replace(entry, saliency=delivered.mask(value=9, fill=9))
+        return dataclasses.replace(entry, category="", source={"b": "unknown hospital"}.get(entry.source, entry.source))
+
+    report = check(changed(change))
+    assert report.ok
+    assert report.warnings == (
+        "no training image has a map: guided methods have nothing to be guided by",
+        "1 maps have the same value everywhere; methods treat them as no map",
+        "8 abnormal rows have no category",
+        "source unknown hospital: it is not known what may be published",
+    )
+    assert SourceTerms().redistribute_images == "unknown"
+    assert "category (none): train 2, validation 2, test 4" in report.lines()
+
+
+def test_a_changed_file(ready, changed):
+    other = changed(only("img/train-a-0.png", source="elsewhere"))
+    name = "data/train-00000-of-00001.parquet"
+    (ready / name).write_bytes((other / name).read_bytes())
+    report = check(ready)
+    assert any("was changed after preparing" in problem and name in problem for problem in report.problems)
+    assert any("fingerprint" in problem for problem in report.problems)
+    assert report.fingerprint != report.stored_fingerprint
+
+
+def test_missing_extra_and_damaged_files(ready):
+    data = ready / "data"
+    (data / "test-00000-of-00001.parquet").unlink()
+    (data / "test-extra.parquet").write_bytes(b"")
+    file = data / "train-00000-of-00001.parquet"
+    file.write_bytes(b"x" * file.stat().st_size)
+    problems = "\n".join(check(ready).problems)
+    assert "test-00000-of-00001.parquet is missing" in problems
+    assert "test-extra.parquet is not listed" in problems
+    assert "train-00000-of-00001.parquet is damaged" in problems
+    assert "the train split has no rows" in problems
+
+
+def test_other_columns(ready):
+    import pyarrow.parquet as pq
+
+    file = ready / "data/train-00000-of-00001.parquet"
+    pq.write_table(pq.read_table(file).drop(["subject"]), file)
+    assert any("has other columns" in problem for problem in check(ready).problems)
+
+
+def test_values_that_are_missing(ready):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = ready / "data/train-00000-of-00001.parquet"
+    table = pq.read_table(file)
+    for column, value in {"label": -1, "subject": None}.items():
+        index = table.schema.get_field_index(column)
+        field = table.schema.field(index)
+        table = table.set_column(index, field, pa.array([value, *table[column].to_pylist()[1:]], field.type))
+    pq.write_table(table, file)
+    problems = check(ready).problems
+    assert any("'img/train-a-0.png': a value is missing" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("data", ["nowhere", "./nowhere", "/no/where", "a/b/c", "~nobody-here/x", ""])
+def test_nothing_there(data):
+    with pytest.raises(UserError, match="there is no data set"):
+        check(data)
+
+
+def test_not_prepared(delivered):
+    with pytest.raises(UserError, match="not a prepared data set"):
+        check(delivered.save())

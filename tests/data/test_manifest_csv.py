@@ -1,0 +1,131 @@
+import pytest
+
+from divsal_bench.contracts.adapter import SourceTerms
+from divsal_bench.errors import UserError
+from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
+
+HEADER = "image,label,split,source,subject"
+
+
+def read(task, tmp_path, text, options=None, encoding="utf-8"):
+    (tmp_path / "manifest.csv").write_bytes(text.encode(encoding))
+    delivery = ADAPTER.read(tmp_path, task, options or {})
+    return list(delivery.rows), delivery
+
+
+def test_one_row(task, tmp_path):
+    text = f"{HEADER},saliency,saliency_kind,category,sample_id\n"
+    text += "a/./b.png,Abnormal,VAL,s,p,m.png,Box,tumour,id 1\n"
+    (row,), _ = read(task, tmp_path, text)
+    assert row.where == "manifest.csv row 2 (a/./b.png)"
+    assert (row.sample_id, row.image, row.label, row.split) == ("id 1", tmp_path / "a/b.png", 1, "validation")
+    assert (row.source, row.subject, row.category) == ("s", "p", "tumour")
+    assert (row.saliency, row.saliency_kind) == (tmp_path / "m.png", "box")
+
+
+def test_defaults(task, tmp_path):
+    rows, delivery = read(task, tmp_path, f"{HEADER}\na/./b.png,abnormal,train,s,p\nc.png,normal,test,s,q\n")
+    assert [(row.sample_id, row.category) for row in rows] == [("a/b.png", "abnormal"), ("c.png", "")]
+    assert [(row.saliency, row.saliency_kind) for row in rows] == [(None, "none")] * 2
+    assert delivery.terms == {"s": SourceTerms()}
+    assert delivery.notices == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_as_spreadsheets_write_it(task, tmp_path, encoding, end):
+    lines = [
+        " image , label,split ,source,subject",
+        " a.png , abnormal ,train, Zürich ,p ",
+        "",
+        ",,,,",
+        "b.png,normal,val,s,q",
+    ]
+    rows, _ = read(task, tmp_path, end.join(lines), encoding=encoding)
+    assert [(row.image.name, row.label, row.source) for row in rows] == [
+        ("a.png", 1, "Zürich"),
+        ("b.png", 0, "s"),
+    ]
+    assert rows[1].where == "manifest.csv row 5 (b.png)"
+
+
+def test_rows_are_counted_as_an_editor_counts_lines(task, tmp_path):
+    text = f'{HEADER},note\na.png,normal,train,s,p,"three\nlines\nhere"\nb.png,normal,dev,s,p,\n'
+    with pytest.raises(UserError, match=r"manifest\.csv row 5 \(b\.png\)"):
+        read(task, tmp_path, text)
+
+
+def test_a_file_of_any_name(task, tmp_path):
+    (tmp_path / "list.csv").write_text(f"{HEADER}\na.png,normal,train,s,p\n")
+    (row,) = ADAPTER.read(tmp_path / "list.csv", task, {}).rows
+    assert row.where == "list.csv row 2 (a.png)"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no column 'image'"),
+        ("image,label,split,source\n", "has no column 'subject'"),
+        ("image;label;split;source;subject\n", "Separate the columns with commas"),
+        (f"{HEADER},label\n", "two columns named 'label'"),
+        (f"{HEADER}\na.png,normal,train,s\n", "row 2 has 4 cells, the header has 5"),
+        (f"{HEADER}\na.png,normal,train,s,p,x\n", "row 2 has 6 cells"),
+        (
+            f"{HEADER}\na.png,normal,dev,s,p\n",
+            r"unknown split in manifest\.csv row 2 \(a\.png\): 'dev'.*Known: .*train",
+        ),
+        (
+            f"{HEADER}\na.png,norml,train,s,p\n",
+            r"row 2 .*'norml'. Did you mean 'normal'\? Known: abnormal, normal",
+        ),
+        (f"{HEADER}\na.png,0,train,s,p\n", "unknown label .*'0'.* Known: abnormal, normal"),
+        (f"{HEADER}\n,normal,train,s,p\n", "row 2: image is empty"),
+        (f"{HEADER}\na.png,normal,train,s,\n", r"row 2 \(a\.png\): subject is empty"),
+        (f"{HEADER},saliency\na.png,normal,train,s,p,m.png\n", "names a map but its saliency_kind is ''"),
+        (f"{HEADER},saliency,saliency_kind\na.png,normal,train,s,p,m.png,none\n", "saliency_kind is 'none'"),
+        (
+            f"{HEADER},saliency,saliency_kind\na.png,normal,train,s,p,m.png,maks\n",
+            "'maks'. Did you mean 'mask'",
+        ),
+        (f"{HEADER},label_conflict\na.png,normal,train,s,p,yes\n", "label_conflict is 'yes'"),
+        (f"{HEADER},redistribute\na.png,normal,train,s,p,maybe\n", "unknown permission .*'maybe'"),
+        (f'{HEADER}\na.png,"normal,train,s,p\n', "line 2.*double quotes"),
+    ],
+)
+def test_refusals(task, tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        read(task, tmp_path, text)
+
+
+def test_other_encodings_and_places(task, tmp_path):
+    with pytest.raises(UserError, match="save it as UTF-8"):
+        read(task, tmp_path, f"{HEADER}\na.png,normal,train,Zürich,p\n", encoding="latin-1")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="there is no file"):
+        ADAPTER.read(tmp_path / "empty", task, {})
+
+
+def test_label_conflicts(task, tmp_path):
+    text = f"{HEADER},label_conflict\na.png,normal,train,s,p,1\n"
+    text += "b.png,normal,train,s,p,0\nc.png,normal,train,s,p,\n"
+    rows, delivery = read(task, tmp_path, text)
+    assert [row.image.name for row in rows] == ["b.png", "c.png"]
+    assert delivery.notices[0].startswith("1 rows with label_conflict=1 were left out")
+    rows, delivery = read(task, tmp_path, text, {"label-conflict": "keep"})
+    assert len(rows) == 3
+    assert delivery.notices == []
+    with pytest.raises(UserError, match="unknown value of label-conflict 'drop'"):
+        read(task, tmp_path, text, {"label-conflict": "drop"})
+
+
+def test_terms_of_a_source_are_the_strictest_of_its_rows(task, tmp_path):
+    text = (
+        f"{HEADER},licence,redistribute,redistribute_images\n"
+        "a.png,normal,train,s,p,CC BY 4.0,yes,\nb.png,normal,train,s,q,CC0,unknown,no\n"
+        "c.png,normal,train,s,q,CC BY 4.0,yes,yes\nd.png,normal,train,t,r,,yes,no\n"
+    )
+    _, delivery = read(task, tmp_path, text)
+    assert delivery.terms == {
+        "s": SourceTerms("CC BY 4.0; CC0", "no", "unknown", "unknown"),
+        "t": SourceTerms("", "no", "yes", "yes"),
+    }

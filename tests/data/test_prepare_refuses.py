@@ -1,0 +1,147 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from divsal_bench.contracts.adapter import Adapter, Delivery, Row
+from divsal_bench.data.prepare import prepare
+from divsal_bench.errors import UserError
+from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
+
+
+def run(task, delivered, **options):
+    return prepare(task, ADAPTER, delivered.save(), delivered.folder.parent / "out", **options)
+
+
+def cut(delivered, row):
+    file = delivered.file(row["image"])
+    file.write_bytes(delivered.picture(7, (64, 64), kind="JPEG")[:-300])
+
+
+def replace_with(content: bytes, which: str = "image"):
+    return lambda delivered, row: delivered.file(row[which]).write_bytes(content)
+
+
+def other_size(delivered, row):
+    delivered.file(row["saliency"]).write_bytes(delivered.mask((10, 12)))
+
+
+def change(**cells):
+    return lambda delivered, row: row.update(cells)
+
+
+def outside_link(delivered, row):
+    other = delivered.folder.parent / "elsewhere.png"
+    other.write_bytes(delivered.picture(50))
+    delivered.file(row["image"]).unlink()
+    delivered.file(row["image"]).symlink_to(other)
+
+
+def outside_path(delivered, row):
+    (delivered.folder.parent / "elsewhere.png").write_bytes(delivered.picture(50))
+    row["image"] = "../elsewhere.png"
+
+
+def copy_into_other_split(delivered, row):
+    delivered.file(delivered.rows[4]["image"]).write_bytes(delivered.file(row["image"]).read_bytes())
+
+
+def float_tiff(delivered, row):
+    Image.fromarray(np.ones((10, 12), np.float32)).save(delivered.file(row["image"]), format="TIFF")
+
+
+BAD = {
+    "missing image": (lambda delivered, row: delivered.file(row["image"]).unlink(), "there is no image"),
+    "missing map": (lambda delivered, row: delivered.file(row["saliency"]).unlink(), "there is no map"),
+    "empty image": (replace_with(b""), "is empty"),
+    "empty map": (replace_with(b"", "saliency"), "the map .*is empty"),
+    "truncated image": (cut, "truncated or damaged"),
+    "text instead of an image": (replace_with(b"<html>not found</html>"), "is not an image"),
+    "text instead of a map": (replace_with(b"hello", "saliency"), "the map .*is not an image"),
+    "floating point image": (float_tiff, "floating point"),
+    "map of another size": (other_size, "10 x 12 pixels, but its image is 12 x 10"),
+    "image is a folder": (change(image="img"), "cannot be read"),
+    "link out of the folder": (outside_link, r"lies outside .*is a link to .*elsewhere\.png"),
+    "path out of the folder": (outside_path, "lies outside"),
+    "absolute path": (change(image="/etc/hostname"), "lies outside"),
+    "map out of the folder": (change(saliency="../x.png"), "the map .*lies outside"),
+    "same id twice": (change(sample_id="img/train-a-0.png"), r"also that of manifest\.csv row 2"),
+    "subject in two splits": (change(subject="person val-a-0"), r"subject 'person val-a-0' .*train.*put all"),
+    "same image in two splits": (copy_into_other_split, r"byte for byte the one of manifest\.csv row 3"),
+    "negative with a category": (
+        change(label="normal", category="tumour"),
+        "normal row has category 'tumour'",
+    ),
+    "line break in a name": (change(source="two\nlines"), "line break"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_rows_are_refused_with_row_and_file(task, delivered, name):
+    spoil, message = BAD[name]
+    row = delivered.rows[1]
+    spoil(delivered, row)
+    with pytest.raises(UserError, match=message) as caught:
+        run(task, delivered)
+    text = str(caught.value)
+    assert "\n" not in text
+    # Row 3 of the file: the header is row 1. A copy is noticed at the later row, and both are named.
+    assert "manifest.csv row 3 " in text
+    assert row["image"] in text
+    assert {path.name for path in delivered.folder.parent.iterdir()} <= {"delivered", "elsewhere.png"}
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        (lambda row: row["split"] != "train", "no rows in the train split"),
+        (lambda row: row["split"] != "test", "no rows in the test split"),
+        (lambda row: (row["split"], row["label"]) != ("train", "normal"), "train split has no normal rows"),
+        (
+            lambda row: (row["split"], row["label"]) != ("val", "abnormal"),
+            "validation split has no abnormal rows",
+        ),
+        (lambda row: False, "no rows in the train split"),
+    ],
+)
+def test_splits_need_rows_and_classes(task, delivered, keep, message):
+    delivered.rows = [row for row in delivered.rows if keep(row)] or [dict.fromkeys(delivered.rows[0], "")]
+    with pytest.raises(UserError, match=message):
+        run(task, delivered)
+
+
+def test_the_test_split_may_have_one_class(task, delivered):
+    delivered.rows = [row for row in delivered.rows if (row["split"], row["label"]) != ("test", "normal")]
+    assert run(task, delivered).counts[-1].negatives == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": 2}, "label 2 is neither 0"),
+        ({"split": "dev"}, "unknown split"),
+        ({"saliency_kind": "mask"}, "no map is named"),
+        ({"saliency": Path("x.png")}, "a map is named"),
+        ({"saliency": Path("x.png"), "saliency_kind": "heat"}, "unknown saliency_kind"),
+        ({"subject": ""}, "subject is empty"),
+        ({"source": ""}, "source is empty"),
+        ({"sample_id": ""}, "sample_id is empty"),
+    ],
+)
+def test_rows_of_any_adapter_are_checked(task, tmp_path, changes, message):
+    row = Row("list row 1", "x", tmp_path / "x.png", 1, "train", "a", "print", "p")
+    adapter = Adapter("list", "", lambda *_: Delivery([dataclasses.replace(row, **changes)], {}))
+    with pytest.raises(UserError, match=message) as caught:
+        prepare(task, adapter, tmp_path, tmp_path / "out")
+    assert "list row 1" in str(caught.value)
+
+
+def test_unknown_option_and_missing_source(task, delivered, tmp_path):
+    with pytest.raises(UserError, match="Did you mean 'label-conflict'"):
+        prepare(task, ADAPTER, delivered.save(), tmp_path / "out", {"label-conflicts": "keep"})
+    with pytest.raises(UserError, match="there is no file or folder"):
+        prepare(task, ADAPTER, tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(UserError, match="needs --source"):
+        prepare(task, ADAPTER, None, tmp_path / "out")

@@ -1,0 +1,190 @@
+"""Tables: what is compared, what is kept apart, and what is said about it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from divsal_bench.errors import UserError
+from divsal_bench.leaderboard import board, render
+from divsal_bench.records import Run
+
+MakeRun = Callable[..., Run]
+Predictions = Callable[..., pd.DataFrame]
+
+
+def board_of(make_run: MakeRun, seeds: int = 5, strengths: dict[str, float] | None = None) -> board.Table:
+    """A table of four methods."""
+    chosen = strengths or {"cross-entropy": 1.5, "cyborg": 1.5, "difference": 1.5, "cyborg-shuffled": 1.5}
+    runs = [make_run(method, seed, strength) for method, strength in chosen.items() for seed in range(seeds)]
+    (table,) = board.tables(runs)
+    return table
+
+
+def test_cells_are_the_means_of_the_runs_own_scores(make_run: MakeRun) -> None:
+    runs = [make_run("cross-entropy", seed) for seed in range(5)]
+    (row,) = board.tables(runs)[0].rows
+    for name in ("in_domain", "open_set", "worst"):
+        values = [getattr(run.record.scores, name) for run in runs]
+        cell = getattr(row, name).seeds
+        assert cell.mean == pytest.approx(np.mean(values))
+        assert cell.sd == pytest.approx(np.std(values, ddof=1))
+        half = stats.t.ppf(0.975, 4) * np.std(values, ddof=1) / np.sqrt(5)
+        assert (cell.low, cell.high) == pytest.approx((np.mean(values) - half, np.mean(values) + half))
+
+
+def test_open_set_is_the_mean_over_unseen_conditions_from_the_predictions_themselves(make_run: MakeRun) -> None:
+    run = make_run("cross-entropy", 3)
+    table = run.predictions()
+    test = table[table["split"] == "test"]
+    source = test[test["condition"] == "b"]
+    lens = test[(test["condition"] == "lens") | ((test["condition"] == "in-domain") & (test["label"] == 0))]
+    expected = np.mean([roc_auc_score(part["label"], part["logit1"]) for part in (source, lens)])
+    assert board.tables([run])[0].rows[0].open_set.seeds.mean == pytest.approx(expected)
+
+
+def test_the_population_interval_is_wider_than_the_seeds_alone_say(make_run: MakeRun) -> None:
+    row = board_of(make_run).rows[0]
+    population = row.open_set.population
+    assert population is not None
+    assert population.low < row.open_set.seeds.low
+    assert population.high > row.open_set.seeds.high
+    assert population.estimate == pytest.approx(row.open_set.seeds.mean)
+
+
+def test_families_hold_the_pairs_the_design_names(make_run: MakeRun) -> None:
+    table = board_of(make_run)
+    assert {(test.family, test.first, test.second) for test in table.tests} == {
+        ("baseline", "cyborg", "cross-entropy"),
+        ("baseline", "difference", "cross-entropy"),
+        ("divergence", "difference", "cyborg"),
+        ("controls", "cyborg", "cyborg-shuffled"),
+    }
+    assert {test.family_size for test in table.tests if test.family == "baseline"} == {2}
+
+
+def test_a_large_difference_is_found_and_a_null_is_not(make_run: MakeRun) -> None:
+    table = board_of(make_run, 5, {"cross-entropy": 0.3, "cyborg": 3.0, "difference": 0.3})
+    p = {test.first: test.p_holm for test in table.tests if test.family == "baseline"}
+    assert p["cyborg"] < 0.001
+    assert p["difference"] > 0.05
+    (row,) = [row for row in table.rows if row.label == "cyborg"]
+    assert row.difference is not None
+    assert row.difference.low > 0
+
+
+def test_three_seeds_are_a_preview_without_p_or_marks(make_run: MakeRun) -> None:
+    table = board_of(make_run, 3)
+    assert not table.tests
+    assert any("a test needs 5 seeds" in note for note in table.notes)
+    assert all(not row.marks for row in table.rows)
+
+
+def test_failed_and_diverged_runs_are_counted_and_not_averaged(make_run: MakeRun) -> None:
+    good = [make_run("cyborg", seed) for seed in range(4)]
+    bad = [make_run("cyborg", 4, status="failed"), make_run("cyborg", 5, status="diverged")]
+    (row,) = board.tables([*good, *bad])[0].rows
+    assert (len(row.seeds), row.failed, row.diverged) == (4, 1, 1)
+    assert row.open_set.seeds.mean == pytest.approx(np.mean([run.record.scores.open_set for run in good]))  # type: ignore[union-attr]
+    text = render.render(board.tables([*good, *bad]), "terminal")
+    assert "4, 1 failed, 1 diverged" in text
+
+
+def test_a_method_whose_every_run_failed_still_has_its_row(make_run: MakeRun) -> None:
+    runs = [make_run("cross-entropy", 0), make_run("cyborg", 0, status="failed")]
+    table = board.tables(runs)[0]
+    assert [row.label for row in table.rows] == ["cross-entropy", "cyborg"]
+    assert "n/a" in render.render([table], "terminal")
+    alone = board.tables([make_run("difference", 0, status="failed")])
+    assert "n/a" in render.render(alone, "markdown")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"task": "iris-pad"}, {"data_fingerprint": "e" * 64}, {"protocol": "cyborg-v1"}, {"backbone": "resnet18"},
+     {"head": "one-logit"}, {"protocol_settings": {"epochs": 13}}, {"weights": "abc"}, {"engine_version": 2}],
+)  # fmt: skip
+def test_what_must_not_be_compared_is_never_in_one_table(make_run: MakeRun, change: dict[str, object]) -> None:
+    assert len(board.tables([make_run("cross-entropy", 0), make_run("cyborg", 0, **change)])) == 2
+
+
+def test_other_fields_and_versions_are_rows_of_their_own(make_run: MakeRun) -> None:
+    runs = [
+        make_run("cyborg", 0, fields={"alpha": 0.5}),
+        make_run("cyborg", 0, fields={"alpha": 0.3}, record={"method_label": "cyborg:alpha=0.3"}),
+        make_run("cyborg", 0, fields={"alpha": 0.5}, method_version=2),
+    ]
+    assert {row.label for row in board.tables(runs)[0].rows} == {"cyborg@v1", "cyborg@v2", "cyborg:alpha=0.3"}
+
+
+def test_comparisons_use_the_seeds_both_have(make_run: MakeRun) -> None:
+    runs = [make_run("cross-entropy", seed) for seed in range(5)] + [make_run("cyborg", seed) for seed in range(2, 8)]
+    table = board.tables(runs)[0]
+    row = table.rows[1]
+    assert row.difference is not None
+    assert row.difference.n == 3
+    assert not table.tests
+    assert any("differ in their seeds" in note for note in table.notes)
+
+
+def test_runs_scored_on_other_rows_are_refused(make_run: MakeRun, predictions: Predictions) -> None:
+    other = predictions(1.5, 0)
+    other.loc[other.index[-1], "sample_id"] = "another"
+    with pytest.raises(UserError, match="other test rows"):
+        board.tables([make_run("cross-entropy", 0), make_run("cyborg", 0, table=other)])
+
+
+def test_the_order_of_runs_changes_nothing(make_run: MakeRun) -> None:
+    runs = [make_run(method, seed) for method in ("cross-entropy", "cyborg", "difference") for seed in range(5)]
+    shuffled = [runs[i] for i in np.random.default_rng(0).permutation(len(runs))]
+    assert render.render(board.tables(runs), "json") == render.render(board.tables(shuffled), "json")
+
+
+def test_below_chance_is_marked_and_so_is_a_loss_in_domain(make_run: MakeRun) -> None:
+    runs = [make_run("cross-entropy", seed, 3.0) for seed in range(5)]
+    runs += [make_run("cyborg", seed, -1.0) for seed in range(5)]
+    rows = {row.label: row for row in board.tables(runs)[0].rows}
+    assert rows["cross-entropy"].marks == ()
+    assert rows["cyborg"].marks == ("at or below chance", "in-domain worse")
+
+
+def test_devices_and_versions_that_differ_are_said(make_run: MakeRun) -> None:
+    runs = [
+        make_run("cross-entropy", 0),
+        make_run("cyborg", 0, record={"device": "cuda (X)", "versions": {"torch": "2.16"}}),
+    ]
+    notes = " ".join(board.tables(runs)[0].notes)
+    assert "differ in device (cpu, cuda (X))" in notes
+    assert "differ in torch version (2.15, 2.16)" in notes
+
+
+def test_every_format_tells_the_same_numbers(make_run: MakeRun) -> None:
+    table = board_of(make_run)
+    (decoded,) = json.loads(render.render([table], "json"))
+    lines = list(csv.DictReader(io.StringIO(render.render([table], "csv"))))
+    text, markdown = (render.render([table], form) for form in ("terminal", "markdown"))  # type: ignore[arg-type]
+    for row, one, line in zip(table.rows, decoded["rows"], lines, strict=True):
+        mean = row.open_set.seeds.mean
+        assert one["open_set"]["seeds"]["mean"] == mean == float(line["open_set"])
+        shown = f"{mean:.3f} ± {row.open_set.seeds.sd:.3f}"
+        assert shown in text
+        assert shown in markdown
+    assert math.isnan(float(lines[0]["p_holm"] or "nan"))
+    assert float(lines[1]["p_holm"]) == table.tests[0].p_holm
+    assert "open-set AUROC (primary): mean over 2 unseen conditions" in text
+    assert "a win here tests the software" in text
+
+
+def test_without_human_maps_the_rest_is_printed(make_run: MakeRun, predictions: Predictions) -> None:
+    table = board.tables([make_run("cross-entropy", 0, table=predictions(1.5, 0, maps=False))])[0]
+    assert table.rows[0].lift_true is None
+    assert "– / –" in render.render([table], "terminal")

@@ -1,0 +1,263 @@
+"""The Obuchowski-Rockette test against published output, a slow second implementation, and its edges."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from divsal_bench.leaderboard import placements, reader_case
+
+Floats = npt.NDArray[np.float64]
+
+# Van Dyke et al. 1993 (Radiology 189(P):243): 5 readers rate 69 patients without and 45 with aortic
+# dissection from 1 to 5 on spin-echo MRI (first five rows) and on cine MRI (last five). The standard MRMC
+# example.
+VAN_DYKE = (
+    "122151111111411111111131311214111113121211233131133111111221111332111"
+    "555545554555434245555555154454553555115554451",
+    "232222222322522232222222422223222222222222222222222222222432232222222"
+    "535555542555442225555555243354552425225555352",
+    "222235112242422232221232411322112224121412112222223211211221151421212"
+    "545555555555542355555555252255552555225555552",
+    "111111311111111111112111211112111111111111111111331111111111111311111"
+    "555555555555555155555555554544553555125555555",
+    "351211112221211122113221111211211231221113332111211111111341231212113"
+    "525255551545452235555554144322151515115553552",
+    "333222223213122222211111421312214323123122233111333113412421241442111"
+    "535555554555544335555555355355554455535555551",
+    "322222223222222122221222322222212212222231223222222222322322222222122"
+    "535555552555344245455545252355532425525555552",
+    "242222322211132222121121411512112122212221132111233113221232341242121"
+    "525555555555354145555555253355543555534555551",
+    "221111312111122111211111321212111122112111112121212211111212111323211"
+    "545555554555455555555555455445555555535555555",
+    "223122221222111222122212322321212222112121132122332122221222231233111"
+    "525455555455343335555555251332532545533555553",
+)
+
+
+def van_dyke() -> placements.ConditionScores:
+    ratings = np.array([[float(rating) for rating in row] for row in VAN_DYKE])
+    diseased = np.arange(114) >= 69
+    return placements.clustered_influence(
+        ratings, [placements.Condition("dissection", diseased, ~diseased)], np.arange(114)
+    )
+
+
+def random_runs(seed: int, n: int, k: int, spread: float = 1.0) -> tuple[Floats, Floats, Floats, Floats]:
+    """Metrics and influences of two methods whose differences share what the subjects bring."""
+    rng = np.random.default_rng(seed)
+    shared = rng.normal(size=k)
+    influence_a = 0.01 * (shared + spread * rng.normal(size=(n, k)))
+    influence_b = 0.01 * spread * rng.normal(size=(n, k))
+    return 0.8 + 0.02 * rng.normal(size=n), 0.7 + 0.02 * rng.normal(size=n), influence_a, influence_b
+
+
+def test_van_dyke_areas_as_published() -> None:
+    # RJafroc 2.0, dataset02, figure of merit Wilcoxon.
+    published = [0.91964573, 0.85877617, 0.90386473, 0.97310789, 0.82979066]
+    published += [0.94782609, 0.90531401, 0.92173913, 0.99935588, 0.92995169]
+    np.testing.assert_allclose(van_dyke().auroc[:, 0], published, atol=5e-9)
+
+
+def test_van_dyke_comparison_as_published() -> None:
+    # MRMCaov user guide: mrmc(empirical_auc(truth, rating), ..., cov = DeLong), treatment 1 - treatment 2.
+    runs = van_dyke()
+    found = reader_case.compare(runs.primary[:5], runs.primary[5:], runs.influence[:5], runs.influence[5:])
+    assert found.difference == pytest.approx(-0.04380032, abs=5e-9)
+    assert found.variance**0.5 == pytest.approx(0.0206825, abs=5e-8)
+    assert found.t == pytest.approx(-2.117747, abs=5e-7)
+    # With two tests MS(T:R) is half the variance of the differences, and c = 2 (Cov2 - Cov3).
+    assert found.sd**2 / 2 == pytest.approx(0.0005510306, abs=5e-11)
+    assert found.c == pytest.approx(2 * (0.0003395265 - 0.0002358497), abs=2e-10)
+    # The published df is Hillis 2007, where U = 1; ours divides its correction by U = 4 / chi2_.10(4).
+    published_correction = np.sqrt(15.06611 / 4) - 1
+    chi2 = 1.0636232  # tabled 10 % point of chi-squared with 4 degrees of freedom
+    assert found.df == pytest.approx(4 * (1 + published_correction * chi2 / 4) ** 2, rel=1e-6)
+    assert found.p == pytest.approx(2 * stats.t.sf(2.117747, found.df), rel=1e-6)
+    half = stats.t.ppf(0.975, found.df) * 0.0206825
+    assert (found.low, found.high) == pytest.approx((-0.04380032 - half, -0.04380032 + half), abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("rows", "estimate", "ms_reader", "cov2", "std_err"),
+    [
+        (slice(0, 5), 0.8970370, 0.003082629, 0.0004775239, 0.03307642),
+        (slice(5, 10), 0.9408374, 0.001304602, 0.0002015292, 0.02150464),
+    ],
+)
+def test_van_dyke_single_methods_as_published(
+    rows: slice, estimate: float, ms_reader: float, cov2: float, std_err: float
+) -> None:
+    runs = van_dyke()
+    found = reader_case.single(runs.primary[rows], runs.influence[rows])
+    assert found.estimate == pytest.approx(estimate, abs=5e-8)
+    assert found.sd**2 == pytest.approx(ms_reader, abs=5e-10)
+    assert found.c == pytest.approx(cov2, abs=5e-11)
+    assert found.variance**0.5 == pytest.approx(std_err, abs=5e-9)
+    half = stats.t.ppf(0.975, found.df) * std_err
+    assert (found.low, found.high) == pytest.approx((estimate - half, estimate + half), abs=2e-7)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 7), k=st.integers(1, 12))
+def test_compare_equals_the_explicit_covariance_matrix(seed: int, n: int, k: int) -> None:
+    a, b, influence_a, influence_b = random_runs(seed, n, k)
+    # Covariance of all 2n runs, entry by entry, then the mean of cov(A_j - B_j, A_l - B_l) over j != l.
+    runs = [list(row) for row in influence_a] + [list(row) for row in influence_b]
+    cov = [[sum(x * y for x, y in zip(r, s, strict=True)) for s in runs] for r in runs]
+    pairs = [(j, m) for j in range(n) for m in range(n) if j != m]
+    c = sum(cov[j][m] - cov[j][n + m] - cov[n + j][m] + cov[n + j][n + m] for j, m in pairs) / len(pairs)
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    mean = sum(differences) / n
+    s2 = sum((d - mean) ** 2 for d in differences) / (n - 1)
+    v = s2 / n + max(c, 0.0)
+    u = (n - 1) / stats.chi2.isf(0.90, n - 1)
+    df = (n - 1) * (1 + n * max(c, 0.0) / (u * s2)) ** 2
+
+    found = reader_case.compare(a, b, influence_a, influence_b)
+    assert found.n == n
+    assert found.status == "ok"
+    assert found.c == pytest.approx(c, rel=1e-9, abs=1e-15)
+    assert found.c_plus == pytest.approx(max(c, 0.0), rel=1e-9, abs=1e-15)
+    assert found.sd == pytest.approx(s2**0.5)
+    assert found.variance == pytest.approx(v)
+    assert found.df == pytest.approx(df)
+    assert found.t == pytest.approx(mean / v**0.5)
+    assert found.p == pytest.approx(2 * stats.t.cdf(-abs(mean) / v**0.5, df))
+    assert found.high - found.low == pytest.approx(2 * stats.t.isf(0.025, df) * v**0.5)
+    assert (found.high + found.low) / 2 == pytest.approx(mean)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 7))
+def test_swapping_the_methods_changes_the_sign_only(seed: int, n: int) -> None:
+    a, b, influence_a, influence_b = random_runs(seed, n, 9)
+    one = reader_case.compare(a, b, influence_a, influence_b)
+    two = reader_case.compare(b, a, influence_b, influence_a)
+    assert (two.difference, two.t) == pytest.approx((-one.difference, -one.t))
+    assert (two.p, two.df, two.variance) == pytest.approx((one.p, one.df, one.variance))
+    assert (two.low, two.high) == pytest.approx((-one.high, -one.low))
+
+
+def test_p_and_interval_agree() -> None:
+    decided = set()
+    for seed in range(60):
+        a, b, influence_a, influence_b = random_runs(seed, 5, 20)
+        found = reader_case.compare(b + (a - b) * (seed % 4) / 4, b, influence_a, influence_b)
+        assert (found.p < 0.05) == (not found.low <= 0.0 <= found.high)
+        decided.add(found.p < 0.05)
+    assert decided == {True, False}
+
+
+def test_single_is_a_comparison_with_a_method_that_never_varies() -> None:
+    a, _, influence, _ = random_runs(3, 5, 11)
+    one = reader_case.single(a, influence)
+    two = reader_case.compare(a, np.zeros(5), influence, np.zeros_like(influence))
+    assert (one.estimate, one.c, one.variance, one.df, one.low, one.high) == pytest.approx(
+        (two.difference, two.c, two.variance, two.df, two.low, two.high)
+    )
+
+
+def test_negative_covariance_counts_as_zero_and_is_reported() -> None:
+    influence = np.array([[0.1, -0.1], [-0.1, 0.1], [0.1, -0.1]])
+    a = np.array([0.8, 0.83, 0.81])
+    found = reader_case.compare(a, np.full(3, 0.7), influence, np.zeros_like(influence))
+    assert found.c == pytest.approx(-0.02 / 3)
+    assert found.c_plus == 0.0
+    assert found.df == pytest.approx(2)
+    assert found.p == pytest.approx(stats.ttest_1samp(a - 0.7, 0.0).pvalue)
+
+
+def test_no_variance_over_seeds_leaves_the_normal() -> None:
+    influence = np.full((5, 4), 0.01)
+    # 0.8 - 0.7 and 0.9 - 0.8 differ in the last bit; that is not a variance.
+    a, b = np.array([0.8, 0.9, 0.8, 0.9, 0.8]), np.array([0.7, 0.8, 0.7, 0.8, 0.7])
+    found = reader_case.compare(a, b, influence, np.zeros_like(influence))
+    assert found.sd == 0.0
+    assert found.df == np.inf
+    assert found.variance == pytest.approx(0.0004)
+    assert found.p == pytest.approx(2 * stats.norm.sf(5))
+    assert found.high == pytest.approx(0.1 + 1.959964 * 0.02, abs=1e-7)
+
+
+def test_no_variance_at_all() -> None:
+    influence = np.random.default_rng(0).normal(size=(5, 6))
+    a = np.array([0.8, 0.82, 0.79, 0.9, 0.8])
+    same = reader_case.compare(a, a, influence, influence)
+    assert (same.status, same.p, same.t, same.low, same.high) == ("equal", 1.0, 0.0, 0.0, 0.0)
+    other = reader_case.compare(a, a - 0.1, influence, influence)
+    assert other.status == "undefined"
+    assert other.difference == pytest.approx(0.1)
+    assert np.isnan([other.p, other.t, other.df, other.low, other.high]).all()
+    perfect = reader_case.single(np.ones(5), np.zeros((5, 6)))
+    assert (perfect.status, perfect.estimate) == ("undefined", 1.0)
+    assert np.isnan([perfect.low, perfect.high]).all()
+
+
+def test_too_little_to_go_on_is_undefined() -> None:
+    one = reader_case.compare(np.array([0.8]), np.array([0.7]), np.ones((1, 3)), np.zeros((1, 3)))
+    assert (one.status, one.n) == ("undefined", 1)
+    assert one.difference == pytest.approx(0.1)
+    assert np.isnan([one.p, one.low, one.high, one.variance]).all()
+    assert reader_case.single(np.array([0.8]), np.ones((1, 3))).status == "undefined"
+
+    a, b, influence_a, influence_b = random_runs(0, 5, 4)
+    influence_a[:, 2] = np.nan
+    unknown = reader_case.compare(a, b, influence_a, influence_b)
+    assert unknown.status == "undefined"
+    assert unknown.sd == pytest.approx(np.std(a - b, ddof=1))
+    assert np.isnan([unknown.p, unknown.c, unknown.variance, unknown.low]).all()
+    a[1] = np.nan
+    # Subjects that move both seeds alike give a c above 0, which must not pass for a known variance.
+    unscored = reader_case.compare(a, b, np.ones((5, 4)), np.zeros((5, 4)))
+    assert unscored.status == "undefined"
+    assert np.isnan([unscored.p, unscored.df, unscored.low]).all()
+
+
+def test_mismatched_seeds_or_subjects_are_refused() -> None:
+    a, b, influence_a, influence_b = random_runs(0, 5, 4)
+    with pytest.raises(ValueError, match="same seeds"):
+        reader_case.compare(a[:1], b, influence_a, influence_b)
+    with pytest.raises(ValueError, match="same subjects"):
+        reader_case.compare(a, b, influence_a[:, :1], influence_b)
+    with pytest.raises(ValueError, match="influence"):
+        reader_case.single(a, influence_a[:3])
+    with pytest.raises(ValueError, match="same seeds"):
+        reader_case.on_these_images(a, b[:1])
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 9))
+def test_on_these_images_equals_scipy_and_full_enumeration(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    # A coarse grid makes sign patterns tie, in exact arithmetic, with the observed one.
+    a, b = rng.integers(60, 70, size=n) / 100, rng.integers(58, 66, size=n) / 100
+    found = reader_case.on_these_images(a, b)
+    d = [round(100 * (x - y)) for x, y in zip(a, b, strict=True)]
+    patterns = [sum(s * x for s, x in zip(signs, d, strict=True)) for signs in product((-1, 1), repeat=n)]
+    assert found.p_sign_flip == sum(abs(total) >= abs(sum(d)) for total in patterns) / 2**n
+    if len(set(d)) > 1:
+        expected = stats.ttest_rel(a, b)
+        assert (found.t, found.p_t) == pytest.approx((expected.statistic, expected.pvalue))
+        assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    else:
+        assert found.status == ("equal" if d[0] == 0 else "undefined")
+
+
+@pytest.mark.parametrize(("n", "smallest"), [(3, 0.25), (5, 0.0625), (10, 0.001953125)])
+def test_smallest_possible_sign_flip_p(n: int, smallest: float) -> None:
+    a = 0.8 + np.arange(n) / 100
+    assert reader_case.on_these_images(a, np.full(n, 0.5)).p_sign_flip == smallest
+
+
+def test_sign_flip_stops_where_enumeration_would_explode() -> None:
+    d = np.linspace(0.1, 0.2, reader_case.MAX_SIGN_FLIP + 1)
+    assert np.isnan(reader_case.on_these_images(d, 0 * d).p_sign_flip)
+    assert reader_case.on_these_images(d[1:], 0 * d[1:]).p_sign_flip == 2.0 ** (1 - reader_case.MAX_SIGN_FLIP)

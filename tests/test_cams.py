@@ -1,0 +1,123 @@
+"""The CAM algebra: identities that hold for global average pooling and one linear layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from divsal_bench import cams
+
+SIZES = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 6), st.integers(1, 6), st.integers(2, 4))
+
+
+def random_case(sizes: tuple[int, ...], seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Features, rows, biases and labels in float64."""
+    batch, channels, height, width, classes = sizes
+    g = torch.Generator().manual_seed(seed)
+    features = torch.randn(batch, channels, height, width, generator=g, dtype=torch.float64)
+    weight = torch.randn(classes, channels, generator=g, dtype=torch.float64)
+    bias = torch.randn(classes, generator=g, dtype=torch.float64)
+    return features, weight, bias, torch.randint(0, 2, (batch,), generator=g)
+
+
+@given(SIZES, st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_mean_cam_plus_bias_is_the_logit(sizes: tuple[int, ...], seed: int) -> None:
+    features, weight, bias, _ = random_case(sizes, seed)
+    logits = features.mean((2, 3)) @ weight.T + bias
+    torch.testing.assert_close(cams.class_cams(features, weight).mean((2, 3)) + bias, logits)
+
+
+@given(SIZES, st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_class_cams_equal_a_plain_loop(sizes: tuple[int, ...], seed: int) -> None:
+    features, weight, _, _ = random_case(sizes, seed)
+    slow = torch.zeros(len(features), len(weight), *features.shape[2:], dtype=torch.float64)
+    for b in range(features.shape[0]):
+        for k in range(weight.shape[0]):
+            for c in range(weight.shape[1]):
+                slow[b, k] += weight[k, c] * features[b, c]
+    torch.testing.assert_close(cams.class_cams(features, weight), slow)
+
+
+@given(SIZES.map(lambda s: (*s[:4], 2)), st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_the_difference_map_is_the_cam_of_the_margin(sizes: tuple[int, ...], seed: int) -> None:
+    features, weight, bias, labels = random_case(sizes, seed)
+    logits = features.mean((2, 3)) @ weight.T + bias
+    both = cams.class_cams(features, weight)
+    difference = cams.select(both, labels) - cams.select(both, 1 - labels)
+    rows = torch.arange(len(labels))
+    margin = logits[rows, labels] - logits[rows, 1 - labels]
+    torch.testing.assert_close(difference.mean((1, 2)) + bias[labels] - bias[1 - labels], margin)
+
+
+@given(SIZES.map(lambda s: (*s[:4], 2)), st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_a_vector_added_to_both_rows_moves_the_true_cam_and_no_decision(sizes: tuple[int, ...], seed: int) -> None:
+    features, weight, bias, labels = random_case(sizes, seed)
+    u = torch.randn(weight.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    before, after = cams.class_cams(features, weight), cams.class_cams(features, weight + u)
+
+    def difference(both: torch.Tensor) -> torch.Tensor:
+        return cams.select(both, labels) - cams.select(both, 1 - labels)
+
+    torch.testing.assert_close(difference(before), difference(after))
+    pooled = features.mean((2, 3))
+    softmax = [(pooled @ rows.T + bias).softmax(1) for rows in (weight, weight + u)]
+    torch.testing.assert_close(*softmax)
+    moved = torch.einsum("bchw,c->bhw", features, u)
+    torch.testing.assert_close(cams.select(after, labels) - cams.select(before, labels), moved)
+    assert not torch.allclose(cams.select(after, labels), cams.select(before, labels))
+
+
+def test_normalise_spans_zero_to_one_and_ignores_affine_changes() -> None:
+    maps = torch.randn(5, 4, 3)
+    scaled = cams.normalise(maps)
+    assert torch.equal(scaled.amin((1, 2)), torch.zeros(5))
+    torch.testing.assert_close(scaled.amax((1, 2)), torch.ones(5))
+    torch.testing.assert_close(cams.normalise(maps * 7 - 3), scaled)
+    torch.testing.assert_close(cams.normalise(-maps), 1 - scaled)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -3.7, 1e30, 1e-30])
+def test_a_constant_map_gives_zero_and_zero_gradients(value: float) -> None:
+    features = torch.full((2, 3, 4), value, requires_grad=True)
+    scaled = cams.normalise(features * 3.3)
+    (scaled.sum() + (scaled - 0.5).square().sum()).backward()
+    assert torch.equal(scaled, torch.zeros(2, 3, 4))
+    assert features.grad is not None
+    assert torch.equal(features.grad, torch.zeros(2, 3, 4))
+
+
+def test_gradients_flow_through_minimum_and_maximum() -> None:
+    maps = torch.tensor([[[0.0, 1.0], [2.0, 4.0]]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(cams.normalise, (maps,))
+    cams.normalise(maps)[0, 0, 1].backward()
+    assert maps.grad is not None
+    assert maps.grad[0, 0, 0] != 0  # the minimum
+    assert maps.grad[0, 1, 1] != 0  # the maximum
+
+
+def test_a_map_that_is_constant_after_pooling_counts_as_no_map() -> None:
+    checkerboard = (torch.arange(64).view(8, 8) + torch.arange(8).view(8, 1)) % 2
+    corner = torch.zeros(8, 8)
+    corner[:4, :4] = 1
+    maps = torch.stack([checkerboard.float(), corner, torch.zeros(8, 8), corner])
+    target, mapped = cams.human_target(maps, torch.tensor([True, True, True, False]), (2, 2))
+    assert mapped.tolist() == [False, True, False, False]
+    assert target[1].tolist() == [[1, 0], [0, 0]]
+
+
+def test_pooling_is_the_area_average() -> None:
+    maps = torch.rand(3, 8, 12)
+    slow = torch.stack([m.reshape(2, 4, 3, 4).mean((1, 3)) for m in maps])
+    torch.testing.assert_close(cams.pool(maps, (2, 3)), slow)
+
+
+def test_blend_weighs_every_sample_alike_and_skips_unmapped_ones() -> None:
+    ce, s = torch.tensor(2.0), torch.tensor([1.0, 5.0, float("nan")])
+    assert cams.blend(ce, s, torch.tensor([True, True, False]), 0.5) == 0.5 * 2 + 0.5 * 3
+    assert cams.blend(ce, s, torch.tensor([False, False, False]), 0.5) == 1.0

@@ -1,0 +1,75 @@
+"""Progress: a live bar with time left on a terminal, one line a finished run elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from divsal_bench import method_choice, protocols, runner
+from divsal_bench.cli.progress import Lines, duration
+
+SCRIPT = """
+import dataclasses, sys
+from divsal_bench import protocols
+from divsal_bench.cli import main
+protocols.PROTOCOLS["quick-v1"] = dataclasses.replace(protocols.get("quick-v1"), epochs=2)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_terminal_sees_a_bar_and_standard_output_the_table_alone(tmp_path: Path) -> None:
+    """A real pseudo-terminal as standard error."""
+    reader, writer = pty.openpty()
+    command = [sys.executable, "-c", SCRIPT, "run", "--task", "cxr", "--data", "standin", "--method", "cross-entropy",
+               "--seeds", "1", "--workers", "0", "--out", str(tmp_path / "runs")]  # fmt: skip
+    environment = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=writer, text=True, env=environment) as run:
+        os.close(writer)
+        shown = b""
+        while True:
+            try:
+                part = os.read(reader, 65536)
+            except OSError:  # how Linux reports that the other end is closed
+                break
+            if not part:
+                break
+            shown += part
+        out = run.stdout.read() if run.stdout else ""
+    os.close(reader)
+    assert run.returncode == 0
+    text = shown.decode(errors="replace")
+    assert "plan: 1 runs" in text
+    assert "0/1 runs" in text
+    assert "1/1 runs" in text
+    assert "epochs" in text
+    assert "left" in text
+    assert out.startswith("cxr · data standin")
+    assert "epochs" not in out
+
+
+def test_lines_count_what_finished_and_estimate_what_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    protocol = dataclasses.replace(protocols.get("quick-v1"), epochs=1)
+    grid = runner.Grid(
+        ("cxr",), tuple(method_choice.choose("cross-entropy")), (0, 1), tmp_path, protocol, data="standin"
+    )
+    jobs = runner.plan(grid)[0].jobs
+    lines = Lines(jobs)
+    lines.on_event(runner.Event("retry", jobs[0]))
+    runner.execute(jobs[:1], 0, lines.on_event)
+    shown = capsys.readouterr().err.splitlines()
+    assert "died; trying that run once more" in shown[0]
+    assert shown[1].startswith("[1/2] cxr cross-entropy seed 0: done, in-domain 0.")
+    assert "left" in shown[1]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(4.4, "4 s"), (65, "1 min 05 s"), (3720, "1 h 02 min")])
+def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

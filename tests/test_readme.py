@@ -1,0 +1,70 @@
+"""The README's code works as written."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import divsal_bench
+from divsal_bench import plugins
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def block(marker: str, language: str) -> str:
+    """The fenced block that follows a marker."""
+    found = re.search(rf"<!-- {marker} -->\n```{language}\n(.*?)```", README, re.DOTALL)
+    assert found, marker
+    return found.group(1)
+
+
+def test_the_example_method_is_within_twenty_lines_and_runs(tmp_path: Path) -> None:
+    code = block("method-example", "python")
+    body = [line for line in code[code.index("@dataclass") :].splitlines() if line.strip()]
+    assert len(body) <= 20
+    (tmp_path / "energy.py").write_text(code)
+    info = tmp_path / "energy-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: energy\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[divsal_bench.methods]\nenergy = energy:Energy\n")
+    script = (
+        "import dataclasses, divsal_bench\n"
+        "from divsal_bench import protocols\n"
+        "protocols.PROTOCOLS['quick-v1'] = dataclasses.replace(protocols.get('quick-v1'), epochs=1)\n"
+        "(run,) = divsal_bench.run('cxr', 'energy:alpha=0.3', seeds=1, data='standin', out='runs')\n"
+        "print(run.record.status, run.record.error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["done"], done.stderr
+
+
+def test_the_python_example_uses_what_exists() -> None:
+    code = block("python-example", "python")
+    compile(code, "README.md", "exec")
+    for name in re.findall(r"divsal_bench\.(\w+)", code):
+        assert hasattr(divsal_bench, name)
+
+
+def test_the_table_of_methods_names_every_built_in_method() -> None:
+    listed = README[README.index("| method | kind | source |") : README.index("Every number can be made again")]
+    for name, method in plugins.methods().found.items():
+        if method.__module__.startswith("divsal_bench.baselines."):
+            assert name in listed or name.replace("cyborg", "", 1) in listed
+
+
+def test_every_command_named_in_the_readme_exists() -> None:
+    from divsal_bench.cli.parser import parse
+
+    commands = "".join(re.findall(r"```bash\n(.*?)```", README, re.DOTALL))
+    lines = re.findall(r"^divsal-bench (.+)$", commands, re.MULTILINE)
+    assert lines
+    for line in lines:
+        assert parse(line.split()).handler
+    for script in re.findall(r"tests/benchmarks/(\w+)\.py", README):
+        assert (Path(__file__).parent / "benchmarks" / f"{script}.py").exists()

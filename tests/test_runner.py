@@ -1,0 +1,473 @@
+"""The pool with real processes: what dies is tried again, what is finished stays, what is asked for gets done."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from divsal_bench import method_choice, plugins, protocols, runner, store
+from divsal_bench.cli import EXIT_INTERRUPTED
+from divsal_bench.errors import UserError
+from divsal_bench.records import Run, read_run, read_runs
+
+#: Somebody else's package: a tiny task, and methods that misbehave. Test and methods talk through files.
+PACKAGE = '''
+import os, subprocess, sys, time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from divsal_bench.contracts.method import Kind, Method
+from divsal_bench.contracts.task import StandIn, Task
+
+
+def mark(name):
+    return Path(os.environ["OUTSIDE_MARKS"], name)
+
+
+class Outside(Method):
+    kind: ClassVar[Kind] = "unguided"
+
+    def loss(self, batch, out):
+        return {"loss": out.cross_entropy}
+
+
+@dataclass
+class Waiting(Outside):
+    """Says that it has begun, then waits to be let go."""
+
+    name: ClassVar[str] = "waiting"
+
+    def loss(self, batch, out):
+        mark(f"began-{os.getpid()}").touch()
+        while not mark("go").exists():
+            time.sleep(0.02)
+        return super().loss(batch, out)
+
+
+@dataclass
+class Killed(Outside):
+    """Kills its own process, as the system does that has no memory left; a child of it stays and holds its pipes."""
+
+    name: ClassVar[str] = "killed"
+
+    def loss(self, batch, out):
+        mark(f"tried-{os.getpid()}").touch()
+        if os.fork() == 0:
+            while not mark("over").exists():
+                time.sleep(0.1)
+            os._exit(0)
+        os.kill(os.getpid(), 9)
+
+
+@dataclass
+class Loud(Outside):
+    """Prints on every way to standard output and reads standard input; neither is its own."""
+
+    name: ClassVar[str] = "loud"
+
+    def loss(self, batch, out):
+        lie = '{"event": "finished", "path": "nowhere"}'
+        print(lie, flush=True)
+        print("half a line", end="")
+        os.write(1, lie.encode() + bytes([10, 255, 10]))
+        sys.__stdout__.write(lie)
+        subprocess.run(["echo", lie], check=True)
+        assert os.getpid() == int(os.environ["OUTSIDE_PARENT"]) or sys.stdin.read() == ""
+        return super().loss(batch, out)
+
+
+@dataclass
+class Broken(Outside):
+    """Raises, or diverges, until it is mended."""
+
+    name: ClassVar[str] = "broken"
+    diverge: bool = False
+
+    def loss(self, batch, out):
+        if mark("mended").exists():
+            return super().loss(batch, out)
+        if self.diverge:
+            return {"loss": out.cross_entropy * float("inf")}
+        raise ValueError("out of luck")
+
+
+def draw(variant, seed):
+    import numpy as np
+    import pandas as pd
+
+    generator = np.random.default_rng(seed)
+    plan = [("train", "a", 40), ("validation", "a", 16), ("test", "a", 16), ("test", "b", 16)]
+    rows = [(split, source, number % 2) for split, source, count in plan for number in range(count)]
+    table = pd.DataFrame(rows, columns=["split", "source", "label"])
+    names = [f"s{number}" for number in range(len(table))]
+    kinds = table["label"].map({0: "none", 1: "mask"})
+    table = table.assign(
+        sample_id=names, subject=names, saliency_kind=kinds, category=table["label"].map({0: "", 1: "blob"})
+    )
+    images = generator.integers(0, 200, (len(table), 16, 16), np.uint8)
+    maps = np.zeros_like(images)
+    maps[table["label"] == 1, 4:9, 4:9] = 255
+    images[maps > 0] += 55
+    return StandIn(table, images, maps)
+
+
+TASK = Task(
+    name="outside", version=1, title="Outside", description="a blob?", class_names=("no", "yes"), channels=1,
+    category_meaning="", field_metrics=(), draw_standin=draw, standin_version=1, citation="", licence="",
+)
+'''
+ENTRY_POINTS = """
+[divsal_bench.methods]
+waiting = outside_package:Waiting
+killed = outside_package:Killed
+loud = outside_package:Loud
+broken = outside_package:Broken
+
+[divsal_bench.tasks]
+outside = outside_package:TASK
+"""
+TINY = dataclasses.replace(protocols.PROTOCOLS["quick-v1"], input_size=32, epochs=2, batch_size=10)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Install the outside package for this module's tests and the processes they start."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "outside_package.py").write_text(PACKAGE, encoding="utf-8")
+    (folder / "outside_package-1.0.dist-info").mkdir()
+    (folder / "outside_package-1.0.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: outside-package\nVersion: 1.0\n", encoding="utf-8"
+    )
+    (folder / "outside_package-1.0.dist-info/entry_points.txt").write_text(ENTRY_POINTS, encoding="utf-8")
+    found = (plugins.tasks, plugins.methods)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
+        patch.setenv("OUTSIDE_PARENT", str(os.getpid()))
+        for cached in found:
+            cached.cache_clear()
+        yield
+    for cached in found:
+        cached.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where test and methods leave notes for each other."""
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    monkeypatch.setenv("OUTSIDE_MARKS", str(folder))
+    yield folder
+    (folder / "over").touch()
+
+
+def grid(out: Path, methods: str, seeds: tuple[int, ...] = (0,), retry_failed: bool = False) -> runner.Grid:
+    chosen = tuple(method_choice.choose(methods))
+    return runner.Grid(("outside",), chosen, seeds, out, TINY, data="standin", device="cpu", retry_failed=retry_failed)
+
+
+def missing(asked: runner.Grid) -> list[runner.work.Job]:
+    return [job for part in runner.plan(asked) for job in part.jobs]
+
+
+def name_of(run: Run) -> tuple[str, int]:
+    return run.spec.method, run.spec.seed
+
+
+def processes(marks: Path, kind: str = "began") -> list[int]:
+    """Processes that left a note."""
+    return [int(file.name.partition("-")[2]) for file in marks.glob(f"{kind}-*")]
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    """Wait until it is so; only a hang fails."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: still not after two minutes"
+        time.sleep(0.02)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has collected has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return not store.alive(pid)
+
+
+# ---------------------------------------------------------------- workers that die
+
+
+def test_a_worker_killed_in_the_middle_of_a_run_costs_one_retry(tmp_path: Path, marks: Path) -> None:
+    events: list[runner.Event] = []
+
+    def kill() -> None:
+        wait_for(lambda: processes(marks) or (marks / "over").exists(), "the run begins")
+        (victim,) = processes(marks)
+        (marks / "go").touch()
+        os.kill(victim, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    runs = runner.execute(missing(grid(tmp_path, "waiting", (0, 1))), 1, events.append)
+    (marks / "over").touch()
+    killer.join()
+    assert [(name_of(run), run.record.status, run.record.attempts) for run in runs] == [
+        (("waiting", 0), "done", 2),
+        (("waiting", 1), "done", 1),
+    ]
+    assert [event.kind for event in events] == ["retry", *["epoch", "epoch", "finished"] * 2]
+    assert [(event.done, event.total) for event in events if event.kind == "epoch"] == [(1, 2), (2, 2)] * 2
+    assert {run.path for run in runs} == {run.path for run in read_runs(tmp_path)}
+    assert len(set(processes(marks))) == 2, "the second worker did the second run too"
+
+
+def test_a_method_that_kills_its_process_fails_after_two_tries_and_the_others_finish(
+    tmp_path: Path, marks: Path
+) -> None:
+    events: list[runner.Event] = []
+    jobs = missing(grid(tmp_path, "killed,cross-entropy"))
+    jobs.sort(key=lambda job: job.spec.method != "killed")
+    runs = runner.execute(jobs, 1, events.append)
+    assert [name_of(run) for run in runs] == [("killed", 0), ("cross-entropy", 0)]
+    failed, done = (run.record for run in runs)
+    assert (failed.status, failed.attempts, failed.scores) == ("failed", 2, None)
+    assert failed.error.startswith("its worker process died 2 times (signal 9)")
+    assert failed.versions["torch"]
+    assert (done.status, done.attempts) == ("done", 1)
+    assert len(processes(marks, "tried")) == 2
+    assert [event.kind for event in events] == ["retry", "finished", "epoch", "epoch", "finished"]
+    assert [run.record for run in read_runs(tmp_path)] == [done, failed]
+
+
+def test_workers_that_cannot_start_end_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = missing(grid(tmp_path, "cross-entropy", tuple(range(50))))
+    started: list[object] = []
+    popen = subprocess.Popen
+
+    def start(command: list[str], **options: object) -> object:
+        started.append(command)
+        assert len(started) < 40, "it goes on for ever"
+        return popen([sys.executable, "-c", "raise SystemExit(3)"], **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(runner.subprocess, "Popen", start)
+    with pytest.raises(UserError, match="die before their first run; try --workers 0 to see why"):
+        runner.execute(jobs, 2)
+    assert read_runs(tmp_path) == []
+
+
+def test_a_full_disk_stops_the_command_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    import resource
+
+    asked = grid(tmp_path, "cross-entropy")
+    jobs = missing(asked)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # workers inherit it; a model needs more
+    try:
+        with pytest.raises(UserError, match=r"could not be written .* then give the same command again"):
+            runner.execute(jobs, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert read_runs(tmp_path) == []
+    assert [run.record.status for run in runner.execute(missing(asked), 0)] == ["done"]
+
+
+# ---------------------------------------------------------------- the same numbers, the missing runs
+
+
+def assert_same_numbers(first: list[Run], second: list[Run]) -> None:
+    """Logits, maps' agreement and weights are equal to the last bit."""
+    assert sorted(map(name_of, first)) == sorted(map(name_of, second))
+    others = {run.record.run_id: run for run in second}
+    for run in first:
+        other = others[run.record.run_id]
+        pd.testing.assert_frame_equal(run.predictions(), other.predictions(), check_exact=True)
+        models = [(folder / "model.safetensors").read_bytes() for folder in (run.path, other.path)]
+        assert models[0] == models[1]
+        assert run.record.scores == other.record.scores
+
+
+def test_numbers_are_the_same_twice_and_with_any_number_of_workers(tmp_path: Path) -> None:
+    """In this process, in two workers, and in another order; a loud method disturbs nothing."""
+    methods = "cross-entropy,loud,cyborg-shuffled"
+    here = runner.execute(missing(grid(tmp_path / "a", methods, (0, 1))), 0)
+    again = runner.execute(list(reversed(missing(grid(tmp_path / "b", methods, (0, 1))))), 0)
+    asked = grid(tmp_path / "c", methods, (0, 1))
+    there = runner.execute(missing(asked), 2)
+    assert [run.record.status for run in (*here, *again, *there)] == ["done"] * 18
+    assert_same_numbers(here, again)
+    assert_same_numbers(here, there)
+    by_seed = [run.predictions()["logit1"].tolist() for run in here if run.spec.method == "cross-entropy"]
+    assert by_seed[0] != by_seed[1], "the comparison would not notice a difference"
+
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "c").rglob("*.*")}
+    (part,) = runner.plan(asked)
+    assert part.jobs == ()
+    assert {run.path for run in part.done} == {run.path for run in there}
+    assert runner.execute(part.jobs, 2) == []
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "c").rglob("*.*")} == before
+
+
+def test_seeds_are_outermost_and_repetitions_planned_once(tmp_path: Path) -> None:
+    asked = grid(tmp_path, "cyborg,cross-entropy", (0, 1, 0))
+    twice = dataclasses.replace(asked, tasks=("outside", "outside"))
+    order = [(job.spec.seed, job.spec.method) for job in missing(twice)]
+    assert order == [(0, "cross-entropy"), (0, "cyborg"), (1, "cross-entropy"), (1, "cyborg")]
+    with pytest.raises(UserError, match="no seeds"):
+        runner.plan(dataclasses.replace(asked, seeds=()))
+
+
+def test_failed_runs_are_kept_and_only_retry_failed_runs_them_again(tmp_path: Path, marks: Path) -> None:
+    methods = "cross-entropy,broken,broken:diverge=true"
+    runs = {run.record.method_label: run for run in runner.execute(missing(grid(tmp_path, methods)), 0)}
+    failed, diverged = runs["broken"].record, runs["broken:diverge=True"].record
+    assert (failed.status, failed.error) == ("failed", "ValueError: out of luck")
+    assert "outside_package.py" in failed.notices[0], "the traceback is kept"
+    assert (diverged.status, diverged.error) == ("diverged", "loss is not finite in epoch 1 of 2")
+    assert runs["cross-entropy"].record.status == "done"
+
+    (marks / "mended").touch()
+    (part,) = runner.plan(grid(tmp_path, methods))
+    assert part.jobs == ()
+    assert {run.record.status for run in part.done} == {"done", "failed", "diverged"}
+
+    again = missing(grid(tmp_path, methods, retry_failed=True))
+    assert sorted(job.label for job in again) == ["broken", "broken:diverge=True"]
+    kept = (runs["cross-entropy"].path / "run.json").stat().st_ino
+    retried = runner.execute(again, 0)
+    assert [(run.record.status, run.path) for run in retried] == [("done", runs[job.label].path) for job in again]
+    assert [run.record.status for run in read_runs(tmp_path)] == ["done"] * 3
+    assert (runs["cross-entropy"].path / "run.json").stat().st_ino == kept
+    assert missing(grid(tmp_path, methods, retry_failed=True)) == []
+
+
+# ---------------------------------------------------------------- commands that are stopped
+
+
+class Command:
+    """``divsal-bench run`` in a process group of its own, as a shell would start it."""
+
+    def __init__(self, out: Path, method: str, seeds: int, workers: int) -> None:
+        self.out = out
+        self.log = out.with_name(f"{out.name}.log")
+        self.arguments = [
+            *("run", "--task", "outside", "--data", "standin", "--device", "cpu", "--method", method),
+            *("--seeds", str(seeds), "--workers", str(workers), "--out", str(out)),
+        ]
+
+    def start(self) -> subprocess.Popen[bytes]:
+        # A shell's background job ignores Ctrl-C, and so would everything started from it.
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "divsal_bench", *self.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8")
+
+
+def interrupt_parent(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+
+
+def interrupt_group(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def kill_parent(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+
+
+@pytest.mark.parametrize(
+    ("stop", "code"),
+    [
+        (interrupt_parent, EXIT_INTERRUPTED),
+        (interrupt_group, EXIT_INTERRUPTED),
+        (kill_parent, -signal.SIGKILL),
+    ],
+)
+def test_a_stopped_command_takes_its_workers_with_it_and_can_go_on(
+    tmp_path: Path, marks: Path, stop: Callable[[subprocess.Popen[bytes]], None], code: int
+) -> None:
+    command = Command(tmp_path / "out", "cross-entropy,waiting", seeds=1, workers=1)
+    process = command.start()
+    wait_for(lambda: processes(marks) or process.poll() is not None, "the second run begins")
+    assert process.poll() is None, command.said()
+    (worker,) = processes(marks)
+    assert [name_of(run) for run in read_runs(command.out)] == [("cross-entropy", 0)]
+    (finished,) = read_runs(command.out)
+    stop(process)
+    assert process.wait(timeout=120) == code, command.said()
+    wait_for(lambda: gone(worker), "the worker ends with its command")
+    assert read_runs(command.out) == [finished]
+
+    if code == EXIT_INTERRUPTED:
+        last = command.said().splitlines()[-1]
+        assert last.startswith("stopped: 1 of 2 runs finished and kept. To go on: divsal-bench run ")
+        assert "Traceback" not in command.said()
+        assert shlex.split(last.partition("To go on: ")[2]) == ["divsal-bench", *command.arguments]
+    asked = dataclasses.replace(grid(command.out, "cross-entropy,waiting"), protocol=runner.Grid.protocol)
+    (part,) = runner.plan(asked)
+    assert part.done == (finished,)
+    assert [job.spec.method for job in part.jobs] == ["waiting"]
+
+
+def test_a_command_killed_again_and_again_loses_no_run_and_counts_none_twice(tmp_path: Path) -> None:
+    """``kill -9`` of the whole group at random moments; tests/benchmarks/kill.py does it at length."""
+    command = Command(tmp_path / "out", "cross-entropy,cyborg", seeds=3, workers=1)
+    chance = random.Random(20)
+    finished: dict[Path, bytes] = {}
+    for kills in range(3):
+        process = command.start()
+        while len(read_runs(command.out)) == len(finished) and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 1.5))
+        assert process.poll() is None, f"it ended before kill {kills + 1}: {command.said()}"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        now = {run.path: (run.path / "run.json").read_bytes() for run in read_runs(command.out)}
+        assert finished.items() <= now.items(), "a finished run was lost or changed"
+        for path in now:
+            assert_complete(read_run(path))
+        finished = now
+    assert command.start().wait(timeout=300) == 0, command.said()
+    assert f"{len(finished)} already done, {6 - len(finished)} to do" in command.said()
+    runs = read_runs(command.out)
+    assert [name_of(run) for run in runs] == [(m, s) for m in ("cross-entropy", "cyborg") for s in range(3)]
+    assert {run.record.status for run in runs} == {"done"}
+    assert finished.items() <= {run.path: (run.path / "run.json").read_bytes() for run in runs}.items()
+    assert list((command.out / store.ASIDE).iterdir()) == []
+    assert {path for path in command.out.glob("*/*/*") if path.parent.parent.name == "outside"} == {
+        run.path for run in runs
+    }
+
+
+def assert_complete(run: Run) -> None:
+    """All four files are there and readable."""
+    from safetensors.torch import load_file
+
+    assert sorted(path.name for path in run.path.iterdir()) == [
+        "history.csv", "model.safetensors", "predictions.parquet", "run.json",
+    ]  # fmt: skip
+    assert len(run.predictions()) == run.record.data.validation + run.record.data.test
+    assert load_file(run.path / "model.safetensors")
+    assert len(pd.read_csv(run.path / "history.csv")) == run.spec.protocol_settings["epochs"]

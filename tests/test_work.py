@@ -1,0 +1,169 @@
+"""The unit of work: what a run may read and when, and what it leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from divsal_bench import backbones, method_choice, protocols, runner, work
+from divsal_bench.protocols import Protocol
+from divsal_bench.records import Run, read_run
+
+QUICK = dataclasses.replace(protocols.get("quick-v1"), epochs=1)
+
+
+def jobs(tmp_path: Path, method: str = "cyborg", protocol: Protocol = QUICK, **grid: Any) -> tuple[work.Job, ...]:
+    """The jobs of a small grid on the cxr stand-in."""
+    asked = runner.Grid(("cxr",), tuple(method_choice.choose(method)), (0,), tmp_path, protocol, data="standin", **grid)
+    return runner.plan(asked)[0].jobs
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One finished run."""
+    (job,) = jobs(tmp_path_factory.mktemp("runs"))
+    return read_run(work.execute(job))
+
+
+def test_a_run_leaves_four_files_and_a_record_that_explains_itself(run: Run) -> None:
+    assert sorted(path.name for path in run.path.iterdir()) == [
+        "history.csv", "model.safetensors", "predictions.parquet", "run.json"
+    ]  # fmt: skip
+    content = json.loads((run.path / "run.json").read_text())
+    assert content["status"] == "done"
+    spec = content["spec"]
+    assert (spec["task"], spec["method"], spec["protocol"], spec["seed"]) == ("cxr", "cyborg", "quick-v1", 0)
+    assert spec["backbone"] == "resnet10t"
+    assert len(spec["data_fingerprint"]) == 64
+    assert spec["fields"] == {"alpha": 0.5, "cam_class": "true"}
+    assert content["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert content["peak_mb"] > 0
+    (epoch,) = csv.DictReader((run.path / "history.csv").open())
+    assert float(epoch["loss"]) != float(epoch["cross_entropy"])
+
+
+def test_the_saved_weights_rebuild_the_network_and_its_predictions(run: Run) -> None:
+    """With timm alone and the arguments in the record, as a stranger would."""
+    import timm
+    from safetensors.torch import load_file
+
+    from divsal_bench.data.arrays import open_cached
+
+    net = timm.create_model(run.spec.backbone, **run.record.model_args)
+    net.load_state_dict(load_file(run.path / "model.safetensors"))
+    net.eval().to(memory_format=torch.channels_last)
+    (job,) = jobs(run.path.parent)
+    data = open_cached(Path(job.cache))
+    table = run.predictions()
+    rows = data.rows.reset_index().set_index("sample_id").loc[table["sample_id"], "index"].to_numpy()[:128]
+    images = torch.from_numpy(np.array(data.images[rows])).float()
+    images = ((images - 127.5) / 63.75).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        logits = net(images).double().numpy()
+    np.testing.assert_allclose(logits, table[["logit0", "logit1"]].to_numpy()[:128], atol=1e-5)
+
+
+def test_predictions_hold_every_validation_and_test_row_once(run: Run) -> None:
+    table = run.predictions()
+    assert table["sample_id"].is_unique
+    assert set(table["split"]) == {"validation", "test"}
+    assert len(table) == run.record.data.validation + run.record.data.test
+    test = table[table["split"] == "test"]
+    assert (test["condition"] != "").all()
+    assert (table.loc[table["split"] == "validation", "condition"] == "").all()
+    assert table[["logit0", "logit1"]].dtypes.eq("float64").all()
+
+
+def test_the_test_split_is_not_read_before_training_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[bool] = []
+
+    class Guarded:
+        """Refuses test rows until training has ended."""
+
+        def __init__(self, array: np.ndarray, is_test: np.ndarray) -> None:
+            self.array, self.is_test = array, is_test
+
+        def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+            assert trained or not self.is_test[rows].any(), "a test row was read before training ended"
+            return self.array[rows]
+
+    open_cached, fit = work.open_cached, work.fit
+
+    def guarded(path: Path) -> Any:
+        data = open_cached(path)
+        is_test = (data.rows["split"] == "test").to_numpy()
+        return dataclasses.replace(
+            data, images=Guarded(data.images, is_test), maps=Guarded(data.maps, is_test)  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def fitted(*arguments: Any) -> Any:
+        history = fit(*arguments)
+        trained.append(True)
+        return history
+
+    monkeypatch.setattr(work, "open_cached", guarded)
+    monkeypatch.setattr(work, "fit", fitted)
+    (job,) = jobs(tmp_path)
+    assert read_run(work.execute(job)).record.error == ""
+    assert trained
+
+
+@pytest.mark.parametrize("name", sorted(protocols.PROTOCOLS))
+def test_every_protocol_trains(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own optimiser, schedule, precision, channels and selection; from scratch, on a small network."""
+    protocol = protocols.get(name)
+    small = dataclasses.replace(
+        protocol, pretrained=False, backbone="resnet10t", backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
+        input_size=32, output_stride=8, epochs=2, threads=1,
+    )  # fmt: skip
+    (job,) = jobs(tmp_path, protocol=small)
+    run = read_run(work.execute(job))
+    assert run.record.status == "done", run.record.error
+    assert run.record.model_args["in_chans"] == (3 if protocol.channels == 3 else 1)
+    if protocol.selection != "last":
+        history = pd.read_csv(run.path / "history.csv")
+        column = protocol.selection.replace("-", "_")
+        best = history.loc[history[column] == history[column].max(), "epoch"].max()
+        assert run.record.selected_epoch == best
+
+
+def test_a_one_logit_run_stores_zero_and_z(tmp_path: Path) -> None:
+    (job,) = jobs(tmp_path, head="one-logit")
+    run = read_run(work.execute(job))
+    table = run.predictions()
+    assert (table["logit0"] == 0).all()
+    assert run.record.model_args["num_classes"] == 1
+    assert run.record.scores is not None
+    true, difference = run.record.scores.true_cam, run.record.scores.difference_map
+    assert true is not None
+    assert difference is not None
+    # M_t − M_f = 2·M_t for a one-logit head: the same energy, so the same lift.
+    assert true.lift == pytest.approx(difference.lift)
+
+
+def test_the_run_id_depends_on_everything_but_the_data_sets_name(run: Run) -> None:
+    spec = run.spec
+    assert spec.model_copy(update={"data": "another name"}).run_id == spec.run_id
+    changes = {
+        "task": "x", "task_version": 2, "data_fingerprint": "0", "method": "y", "method_version": 2,
+        "fields": {"alpha": 1},
+        "backbone": "z", "weights": "w", "head": "one-logit", "protocol": "p", "protocol_settings": {}, "seed": 1,
+        "engine_version": 99,
+    }  # fmt: skip
+    assert set(changes) | {"data"} == set(type(spec).model_fields)
+    ids = {spec.model_copy(update={name: value}).run_id for name, value in changes.items()}
+    assert len(ids | {spec.run_id}) == len(changes) + 1
+
+
+def test_stored_settings_hash_as_the_living_protocol_does(run: Run, tmp_path: Path) -> None:
+    assert read_run(run.path).record.run_id == jobs(tmp_path)[0].spec.run_id
+    assert Protocol(**run.spec.protocol_settings).epochs == 1
+    assert backbones.HEADS[0] == run.spec.head
