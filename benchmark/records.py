@@ -251,7 +251,7 @@ def read_run(path: Path) -> Run:
     file = path / "run.json" if path.is_dir() else path
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise NoRunError(f"{path} is not a run: it has no run.json") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read ({error}); delete its folder and run again") from error
