@@ -1,18 +1,20 @@
-"""From runs to tables: one table for each task, data set, protocol and backbone, never mixed."""
+"""From scores to tables: one table for each task, data set, protocol and backbone, never mixed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import combinations
 
 import numpy as np
 
-from divsal_bench.leaderboard import cells, families, reader_case
+from divsal_bench.leaderboard import cells, families, reader_case, scored
 from divsal_bench.leaderboard.cells import Cell
+from divsal_bench.leaderboard.entries import Entry, Group, Sheet, Standing, from_runs
+from divsal_bench.leaderboard.families import Rank
 from divsal_bench.leaderboard.reader_case import Comparison, FixedImages
-from divsal_bench.leaderboard.scored import Metric, Scored, compare, metric, score_methods
-from divsal_bench.records import MapAgreement, Run
+from divsal_bench.leaderboard.scored import BySeed, Metric, Scored, compare, metric
+from divsal_bench.records import FieldScore, MapAgreement, Run, Scores
 
 #: A method whose in-domain AUROC is shown to lose more than this against cross-entropy is marked.
 IN_DOMAIN_LOSS = 0.02
@@ -35,6 +37,8 @@ class Test:
         family_size: Number of tests in the family.
         smallest_effect: The smallest difference that this test would have seen with 80 % power.
         on_these_images: Decides nothing.
+        hedges_g: In units of the sd over seeds.
+        superiority: Share of seed pairs in which the first is higher.
     """
 
     family: str
@@ -45,6 +49,71 @@ class Test:
     family_size: int
     smallest_effect: float
     on_these_images: FixedImages
+    hedges_g: float
+    superiority: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One of the tests that ranks are built from: first − second, Holm over all pairs of ranked methods."""
+
+    first: str
+    second: str
+    difference: float
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class ConditionCell:
+    """One method on one condition.
+
+    Attributes:
+        auroc: Without seeds where the condition has no AUROC.
+        difference: To cross-entropy, over the seeds both have; None without any.
+        q: Benjamini–Hochberg over every method and condition of the table; None where not tested.
+        false_positive_rate: Of the condition's negatives at the threshold set on validation, over seeds.
+    """
+
+    condition: str
+    auroc: Metric
+    difference: Comparison | None
+    q: float | None
+    false_positive_rate: Cell | None
+
+
+@dataclass(frozen=True)
+class FieldCell:
+    """One of the field's own metrics of one method on one condition, over seeds.
+
+    Attributes:
+        value: None where it is not available; ``note`` says why.
+        achieved: The constrained rate really reached by the threshold set on validation.
+        oracle: The value had the threshold been set on the condition itself.
+    """
+
+    metric: str
+    condition: str
+    value: Cell | None
+    achieved: Cell | None
+    oracle: Cell | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of one kind of model map with human maps, over seeds.
+
+    Attributes:
+        empty: Mean number of maps without a positive part.
+    """
+
+    lift: Cell
+    pe: Cell | None
+    auc: Cell | None
+    cc: Cell | None
+    lift_nonempty: Cell | None
+    empty: float
 
 
 @dataclass(frozen=True)
@@ -54,12 +123,14 @@ class Row:
     Attributes:
         seeds: Seeds with a result, sorted.
         failed, diverged: Number of runs without one.
+        rank: None for controls, fewer than five seeds, and runs without a result.
         difference: To cross-entropy on the primary metric, over the seeds both have; None without any.
         marks: ``at or below chance``, ``in-domain worse``.
-        lift_true, lift_difference: Lift over seeds; None without human maps in the test split.
+        true_cam, difference_map: Agreement with people; None without human maps in the test split.
         maps: (negatives, positives) with a human map in the test split.
         seconds: Mean seconds a run.
         peak_mb: Largest peak memory.
+        standing: Of an accepted result; None for runs of one's own.
     """
 
     label: str
@@ -67,16 +138,25 @@ class Row:
     seeds: tuple[int, ...]
     failed: int
     diverged: int
+    rank: Rank | None
     in_domain: Metric
     open_set: Metric
     worst: Metric
     difference: Comparison | None
     marks: tuple[str, ...]
-    lift_true: Cell | None
-    lift_difference: Cell | None
+    true_cam: Agreement | None
+    difference_map: Agreement | None
     maps: tuple[int, int]
+    conditions: tuple[ConditionCell, ...]
+    field_metrics: tuple[FieldCell, ...]
     seconds: float
     peak_mb: float
+    standing: Standing | None
+
+    @property
+    def primary(self) -> Metric:
+        """Open-set AUROC; in-domain AUROC where there is no unseen condition."""
+        return self.open_set if self.open_set.population is not None else self.in_domain
 
 
 @dataclass(frozen=True)
@@ -86,7 +166,11 @@ class Table:
     Attributes:
         primary: ``open-set`` or ``in-domain``.
         conditions: Name, kind and reason of every condition.
+        rows: By kind, cross-entropy first, then by label.
+        tests: The three families.
+        pairs: What the ranks are built from.
         notes: What the numbers can and cannot say.
+        date: Of the newest result, ISO 8601.
     """
 
     task: str
@@ -95,68 +179,60 @@ class Table:
     protocol: str
     backbone: str
     head: str
+    digest: str
     primary: str
+    standin: bool
+    date: str
     conditions: tuple[tuple[str, str, str], ...]
     rows: tuple[Row, ...]
     tests: tuple[Test, ...]
+    pairs: tuple[Pair, ...]
     notes: tuple[str, ...] = field(default=())
 
 
-def tables(runs: Sequence[Run]) -> list[Table]:
+def tables(runs: Iterable[Run]) -> list[Table]:
     """Sort runs into tables.
 
     Args:
         runs: Of any task and data; failed and diverged ones are counted in their method's row.
 
     Raises:
-        UserError: Runs of one table were scored on different test rows.
+        UserError: Runs of one table were scored on different rows, or do not fit their own numbers.
     """
-    groups: dict[Any, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.spec.group, []).append(run)
-    return [table(groups[key]) for key in sorted(groups)]
+    return [table(sheet) for sheet in from_runs(runs)]
 
 
-def table(runs: Sequence[Run]) -> Table:
-    """Build one table from the runs of one group."""
-    first = next((run for run in runs if run.record.status == "done"), runs[0])
-    by_method: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: run.spec.seed):
-        by_method.setdefault(run.spec.entry, []).append(run)
-    labels = unique_labels([members[0] for members in by_method.values()])
-    scored = score_methods(dict(zip(labels, by_method.values(), strict=True)))
-    baseline = scored.get(families.BASELINE)
-    rows = [row(labels[i], members, scored[labels[i]], baseline) for i, members in enumerate(by_method.values())]
+def table(sheet: Sheet) -> Table:
+    """Build one table."""
+    found = scored.score(sheet)
+    baseline = found.get(families.BASELINE)
+    marked = {label: marks(one, baseline) for label, one in found.items()}
+    pairs = all_pairs([one for one in found.values() if is_ranked(one)])
+    ranks = ranks_of(pairs, [label for label, one in found.items() if is_ranked(one)], marked)
+    by_condition = condition_cells(found, baseline)
+    rows = [row(one, baseline, ranks.get(label), marked[label], by_condition[label]) for label, one in found.items()]
     rows.sort(key=row_order)
-    tests = run_families([scored[one.label] for one in rows])
-    spec, scores = first.spec, first.record.scores
-    found = tuple((c.name, c.kind, c.reason) for c in scores.conditions) if scores else ()
+    tests = run_families([found[one.label] for one in rows])
+    scores = next((one for entry in sheet.entries for one in entry.scores), None)
+    primary = scores.primary if scores else "open-set"
+    group: Group = sheet.group
     return Table(
-        task=spec.task,
-        data=spec.data,
-        fingerprint=spec.data_fingerprint,
-        protocol=spec.protocol,
-        backbone=spec.backbone,
-        head=spec.head,
-        primary=scores.primary if scores else "open-set",
-        conditions=found,
+        task=group.task,
+        data=sheet.data,
+        fingerprint=group.fingerprint,
+        protocol=group.protocol,
+        backbone=group.backbone,
+        head=group.head,
+        digest=group.digest,
+        primary=primary,
+        standin=sheet.standin,
+        date=sheet.date,
+        conditions=tuple((c.name, c.kind, c.reason) for c in scores.conditions) if scores else (),
         rows=tuple(rows),
         tests=tuple(tests),
-        notes=tuple(notes(runs, rows, tests, scores.primary if scores else "open-set")),
+        pairs=tuple(pairs),
+        notes=tuple(notes(sheet, rows, tests, pairs, primary)),
     )
-
-
-def unique_labels(runs: Sequence[Run]) -> list[str]:
-    """Row labels; a label that two rows share gets its version and, if need be, its fields' place."""
-    plain = [run.record.method_label for run in runs]
-    versioned = [
-        f"{label}@v{run.spec.method_version}" if plain.count(label) > 1 else label
-        for label, run in zip(plain, runs, strict=True)
-    ]
-    return [
-        f"{label}#{versioned[:i].count(label) + 1}" if versioned.count(label) > 1 else label
-        for i, label in enumerate(versioned)
-    ]
 
 
 def row_order(one: Row) -> tuple[int, bool, str]:
@@ -165,67 +241,179 @@ def row_order(one: Row) -> tuple[int, bool, str]:
     return kinds.index(one.kind), one.label != families.BASELINE, one.label
 
 
-def row(label: str, members: Sequence[Run], scored: Scored, baseline: Scored | None) -> Row:
+def row(
+    one: Scored, baseline: Scored | None, rank: Rank | None, marked: tuple[str, ...], cells_: tuple[ConditionCell, ...]
+) -> Row:
     """One method's row."""
-    done = [run for run in members if run.record.status == "done"]
-    against = baseline if baseline is not None and baseline.label != label else None
-    true = [run.record.scores.true_cam for run in done if run.record.scores]
-    difference = [run.record.scores.difference_map for run in done if run.record.scores]
-    one = next((maps for maps in true if maps), None)
+    entry = one.entry
+    against = baseline if baseline is not None and baseline is not one else None
+    maps = next((scores.true_cam for scores in entry.scores if scores.true_cam), None)
     return Row(
-        label=label,
-        kind=scored.kind,
-        seeds=tuple(run.spec.seed for run in done),
-        failed=sum(run.record.status == "failed" for run in members),
-        diverged=sum(run.record.status == "diverged" for run in members),
-        in_domain=metric(scored.in_domain),
-        open_set=metric(scored.primary if scored.worst else {}),
-        worst=metric(scored.worst),
-        difference=compare(scored.primary, against.primary) if against else None,
-        marks=marks(scored, against),
-        lift_true=lift(true),
-        lift_difference=lift(difference),
-        maps=(one.maps_negative, one.maps_positive) if one else (0, 0),
-        seconds=float(np.mean([run.record.seconds for run in done])) if done else float("nan"),
-        peak_mb=max((run.record.peak_mb for run in done), default=0.0),
+        label=entry.label,
+        kind=entry.kind,
+        seeds=entry.seeds,
+        failed=entry.failed,
+        diverged=entry.diverged,
+        rank=rank,
+        in_domain=metric(one.in_domain),
+        open_set=metric(one.primary if one.worst else {}),
+        worst=metric(one.worst),
+        difference=compare(one.primary, against.primary) if against else None,
+        marks=marked,
+        true_cam=agreement([scores.true_cam for scores in entry.scores]),
+        difference_map=agreement([scores.difference_map for scores in entry.scores]),
+        maps=(maps.maps_negative, maps.maps_positive) if maps else (0, 0),
+        conditions=cells_,
+        field_metrics=tuple(field_cells(entry)),
+        seconds=float(np.mean(entry.seconds)) if entry.seconds else float("nan"),
+        peak_mb=entry.peak_mb,
+        standing=entry.standing,
     )
 
 
-def lift(found: Sequence[MapAgreement | None]) -> Cell | None:
-    """Mean lift of each run, over seeds."""
-    values = [maps.lift for maps in found if maps is not None and maps.lift is not None]
-    return cells.cell(np.array(values)) if values else None
+def over_seeds(values: Iterable[float | None]) -> Cell | None:
+    """A cell over the seeds that have the number; None without any."""
+    known = [value for value in values if value is not None]
+    return cells.cell(np.array(known)) if known else None
 
 
-def marks(scored: Scored, baseline: Scored | None) -> tuple[str, ...]:
+def agreement(found: Sequence[MapAgreement | None]) -> Agreement | None:
+    """Each run's means over its maps, over seeds."""
+    known = [maps for maps in found if maps is not None]
+    lift = over_seeds(maps.lift for maps in known)
+    if lift is None:
+        return None
+    return Agreement(
+        lift=lift,
+        pe=over_seeds(maps.pe for maps in known),
+        auc=over_seeds(maps.auc for maps in known),
+        cc=over_seeds(maps.cc for maps in known),
+        lift_nonempty=over_seeds(maps.lift_nonempty for maps in known),
+        empty=float(np.mean([maps.empty for maps in known])),
+    )
+
+
+def condition_cells(
+    found: dict[str, Scored], baseline: Scored | None
+) -> dict[str, tuple[ConditionCell, ...]]:
+    """Every method on every condition, Benjamini–Hochberg over the whole grid of differences."""
+    tested: dict[tuple[str, str], Comparison] = {}
+    for label, one in found.items():
+        for name in one.conditions:
+            comparison = compare(one.conditions[name], baseline.conditions.get(name, {})) if baseline else None
+            if comparison is not None and one is not baseline:
+                tested[label, name] = comparison
+    decided = {key: c for key, c in tested.items() if c.n >= families.MIN_SEEDS}
+    adjusted = families.benjamini_hochberg(np.array([c.p for c in decided.values()])) if decided else []
+    q = dict(zip(decided, (float(value) for value in adjusted), strict=True))
+    return {
+        label: tuple(
+            ConditionCell(
+                condition=name,
+                auroc=metric(one.conditions.get(name, {})),
+                difference=tested.get((label, name)),
+                q=q.get((label, name)),
+                false_positive_rate=over_seeds(
+                    c.false_positive_rate for scores in one.entry.scores for c in scores.conditions if c.name == name
+                ),
+            )
+            for name in condition_names(one.entry.scores)
+        )
+        for label, one in found.items()
+    }
+
+
+def condition_names(scores: Sequence[Scores]) -> list[str]:
+    """Names of all conditions, in their own order."""
+    return [c.name for c in scores[0].conditions] if scores else []
+
+
+def field_cells(entry: Entry) -> list[FieldCell]:
+    """The field's own metrics over seeds; a seed without the value leaves the whole cell without one."""
+    by_name: dict[tuple[str, str], list[FieldScore]] = {}
+    for scores in entry.scores:
+        for one in scores.field_metrics:
+            by_name.setdefault((one.metric, one.condition), []).append(one)
+    return [
+        FieldCell(
+            metric=name,
+            condition=condition,
+            value=over_seeds(one.value for one in found) if all(one.value is not None for one in found) else None,
+            achieved=over_seeds(one.achieved for one in found),
+            oracle=over_seeds(one.oracle for one in found),
+            note=next((one.note for one in found if one.note), ""),
+        )
+        for (name, condition), found in by_name.items()
+    ]
+
+
+def marks(one: Scored, baseline: Scored | None) -> tuple[str, ...]:
     """Findings that set a row apart; with fewer than five seeds the intervals are too wide to find any."""
     found: list[str] = []
-    if len(scored.runs) < families.MIN_SEEDS:
+    if len(one.entry.seeds) < families.MIN_SEEDS:
         return ()
-    if scored.worst:
-        interval = metric(scored.primary).population
+    if one.worst:
+        interval = metric(one.primary).population
         if interval is not None and interval.low <= 0.5:
             found.append("at or below chance")
-    inside = compare(scored.in_domain, baseline.in_domain) if baseline else None
+    inside = compare(one.in_domain, baseline.in_domain) if baseline is not None and baseline is not one else None
     if inside is not None and inside.high < -IN_DOMAIN_LOSS:
         found.append("in-domain worse")
     return tuple(found)
 
 
-def run_families(scored: Sequence[Scored]) -> list[Test]:
+def is_ranked(one: Scored) -> bool:
+    """No control, five seeds or more, every seed with a result, and a primary metric."""
+    entry = one.entry
+    complete = entry.failed + entry.diverged == 0 and len(entry.seeds) >= families.MIN_SEEDS
+    return complete and entry.kind != "control" and bool(one.primary)
+
+
+def all_pairs(ranked: Sequence[Scored]) -> list[Pair]:
+    """The test of every pair of ranked methods; one with fewer than five common seeds is undefined."""
+    found: list[tuple[str, str, float, float]] = []
+    for first, second in combinations(ranked, 2):
+        comparison = compare(first.primary, second.primary)
+        known = comparison is not None and comparison.n >= families.MIN_SEEDS
+        found.append(
+            (
+                first.entry.label,
+                second.entry.label,
+                comparison.difference if comparison is not None and known else float("nan"),
+                comparison.p if comparison is not None and known else float("nan"),
+            )
+        )
+    adjusted = families.holm(np.array([p for *_, p in found])) if found else []
+    return [Pair(*one, float(p_holm)) for one, p_holm in zip(found, adjusted, strict=True)]
+
+
+def ranks_of(
+    pairs: Sequence[Pair], ranked: Sequence[str], marked: dict[str, tuple[str, ...]]
+) -> dict[str, Rank]:
+    """Rank intervals; a board with a single method has none."""
+    if len(ranked) < 2:
+        return {}
+    return families.rank_intervals(
+        ranked,
+        [(pair.first, pair.second) for pair in pairs],
+        np.array([pair.difference for pair in pairs]),
+        np.array([pair.p for pair in pairs]),
+        [label for label, found in marked.items() if found],
+    )
+
+
+def run_families(found: Sequence[Scored]) -> list[Test]:
     """The three families, Holm in each; a pair with fewer than five common seeds is not tested."""
-    by_label = {one.label: one for one in scored}
+    by_label = {one.entry.label: one for one in found}
     tests: list[Test] = []
-    for family in families.families({one.label: one.kind for one in scored if one.runs}):  # type: ignore[misc]
-        found = []
+    for family in families.families({one.entry.label: one.entry.kind for one in found if one.entry.seeds}):
+        tested: list[tuple[str, str, BySeed, BySeed, Comparison]] = []
         for first, second in family.pairs:
             a, b = by_label[first].primary, by_label[second].primary
-            shared = sorted(set(a) & set(b))
             comparison = compare(a, b)
-            if comparison is not None and len(shared) >= families.MIN_SEEDS:
-                values = [np.array([one[seed][0] for seed in shared]) for one in (a, b)]
-                found.append((first, second, comparison, reader_case.on_these_images(values[0], values[1])))
-        adjusted = families.holm(np.array([comparison.p for _, _, comparison, _ in found]))
+            if comparison is not None and comparison.n >= families.MIN_SEEDS:
+                tested.append((first, second, a, b, comparison))
+        adjusted = families.holm(np.array([comparison.p for *_, comparison in tested]))
         tests += [
             Test(
                 family=family.name,
@@ -233,16 +421,20 @@ def run_families(scored: Sequence[Scored]) -> list[Test]:
                 second=second,
                 comparison=comparison,
                 p_holm=float(p),
-                family_size=len(found),
-                smallest_effect=families.smallest_visible_effect(comparison.variance, comparison.df, len(found)),
-                on_these_images=here,
+                family_size=len(tested),
+                smallest_effect=families.smallest_visible_effect(comparison.variance, comparison.df, len(tested)),
+                on_these_images=scored.on_these_images(a, b),
+                hedges_g=cells.hedges_g(*scored.shared_values(a, b)),
+                superiority=cells.probability_of_superiority(*scored.shared_values(a, b)),
             )
-            for (first, second, comparison, here), p in zip(found, adjusted, strict=True)
+            for (first, second, a, b, comparison), p in zip(tested, adjusted, strict=True)
         ]
     return tests
 
 
-def notes(runs: Sequence[Run], rows: Sequence[Row], tests: Sequence[Test], primary: str) -> list[str]:
+def notes(
+    sheet: Sheet, rows: Sequence[Row], tests: Sequence[Test], pairs: Sequence[Pair], primary: str
+) -> list[str]:
     """What the numbers can and cannot say."""
     said = []
     counts = sorted({len(one.seeds) for one in rows})
@@ -273,22 +465,27 @@ def notes(runs: Sequence[Run], rows: Sequence[Row], tests: Sequence[Test], prima
         marked = [one.label for one in rows if mark in one.marks]
         if marked:
             said.append(f"{mark} ({meaning}): {', '.join(marked)}.")
-    for name, key in (("device", "device"), ("torch version", "torch")):
-        values = {run.record.device if key == "device" else run.record.versions.get(key, "") for run in runs}
+    differing = {
+        "device": {name for entry in sheet.entries for name in entry.devices},
+        "torch version": {name for entry in sheet.entries for name in entry.torch_versions},
+    }
+    for name, values in differing.items():
         if len(values) > 1:
             said.append(f"Runs differ in {name} ({', '.join(sorted(values))}): compare with care.")
     said += sorted(
         {
             f"{c.name}: {c.reason}."
-            for run in runs
-            if run.record.scores
-            for c in run.record.scores.conditions
+            for entry in sheet.entries
+            for scores in entry.scores
+            for c in scores.conditions
             if c.reason
         }
     )
-    if any(run.record.data.kind == "standin" for run in runs):
+    if sheet.standin:
         said.append(
             "Stand-in data is drawn by code and built so that guidance can help: a win here tests the software, "
             "not the hypothesis."
         )
     return said
+
+

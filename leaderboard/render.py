@@ -12,8 +12,7 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
-from divsal_bench.leaderboard.board import Row, Table
-from divsal_bench.leaderboard.cells import Cell
+from divsal_bench.leaderboard.board import Agreement, Row, Table
 from divsal_bench.leaderboard.scored import Metric
 
 Format = Literal["terminal", "markdown", "csv", "json"]
@@ -110,10 +109,10 @@ def probability(p: float | None) -> str:
 def lifts(one: Row) -> str:
     """Lift of true-class CAM and of difference map."""
 
-    def mean(cell: Cell | None) -> str:
-        return NONE if cell is None or math.isnan(cell.mean) else f"{cell.mean:.2f}"
+    def mean(found: Agreement | None) -> str:
+        return NONE if found is None or math.isnan(found.lift.mean) else f"{found.lift.mean:.2f}"
 
-    return f"{mean(one.lift_true)} / {mean(one.lift_difference)}"
+    return f"{mean(one.true_cam)} / {mean(one.difference_map)}"
 
 
 def run_counts(one: Row) -> str:
@@ -172,8 +171,8 @@ def csv_row(table: Table, one: Row) -> dict[str, Any]:
         "p_holm": test.p_holm if test else None,
         "family_size": test.family_size if test else None,
         "smallest_visible_effect": test.smallest_effect if test else None,
-        "lift_true": one.lift_true.mean if one.lift_true else None,
-        "lift_difference": one.lift_difference.mean if one.lift_difference else None,
+        "lift_true": one.true_cam.lift.mean if one.true_cam else None,
+        "lift_difference": one.difference_map.lift.mean if one.difference_map else None,
         "maps_negative": one.maps[0],
         "maps_positive": one.maps[1],
         "seconds": one.seconds,

@@ -1,10 +1,8 @@
-"""Score the runs of one table on the same test rows: AUROCs, and what each subject contributes to them."""
+"""Score the entries of one sheet: AUROCs, and what each test subject contributes to them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +11,15 @@ from divsal_bench.conditions import IN_DOMAIN, restore
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import cells, reader_case
 from divsal_bench.leaderboard.cells import Cell
+from divsal_bench.leaderboard.entries import Entry, Sheet
 from divsal_bench.leaderboard.placements import Condition, clustered_influence
-from divsal_bench.leaderboard.reader_case import Comparison, Interval
-from divsal_bench.records import Run
-from divsal_bench.scoring import margins
-
-if TYPE_CHECKING:
-    import pandas as pd
+from divsal_bench.leaderboard.reader_case import Comparison, FixedImages, Interval
 
 Floats = npt.NDArray[np.float64]
 #: Seed to a metric's value and its influence values, (K,) over test subjects.
 BySeed = dict[int, tuple[float, Floats]]
+#: A run's own numbers were computed in float64 from the same logits.
+AGREES = 1e-4
 
 
 @dataclass(frozen=True)
@@ -39,88 +35,94 @@ class Metric:
     population: Interval | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scored:
-    """The runs of one method that have scores, with what the tests need: seed to (value, influence (K,))."""
+    """An entry with what the tests need.
 
-    label: str
-    kind: str
-    runs: dict[int, Run]
-    primary: BySeed
-    in_domain: BySeed
-    worst: BySeed
+    Attributes:
+        primary, in_domain, worst: Empty where there is no such metric.
+        conditions: Every condition that has an AUROC, by name.
+    """
 
-
-def score_methods(by_label: dict[str, list[Run]]) -> dict[str, Scored]:
-    """Score every method's runs on the same test rows, AUROC and influences at once."""
-    done = {label: [run for run in runs if run.record.status == "done"] for label, runs in by_label.items()}
-    every = [run for runs in done.values() for run in runs]
-    scores, test = test_scores(every)
-    values: dict[str, list[tuple[float, Floats]]] = {"primary": [], "in_domain": [], "worst": []}
-    if test is not None:
-        values = influences(scores, test)
-    results: dict[str, Scored] = {}
-    start = 0
-    for label, runs in done.items():
-        stop = start + len(runs)
-        parts = {
-            name: {run.spec.seed: one for run, one in zip(runs, found[start:stop], strict=False)}
-            for name, found in values.items()
-        }
-        kind = by_label[label][0].record.method_kind
-        results[label] = Scored(label, kind, {run.spec.seed: run for run in runs}, **parts)
-        start = stop
-    return results
+    entry: Entry
+    primary: BySeed = field(default_factory=dict)
+    in_domain: BySeed = field(default_factory=dict)
+    worst: BySeed = field(default_factory=dict)
+    conditions: dict[str, BySeed] = field(default_factory=dict)
 
 
-def test_scores(runs: Sequence[Run]) -> tuple[Floats, pd.DataFrame | None]:
-    """Margins of all runs on the test rows, (R, N), and the rows, in the order of sample ids."""
-    reference = None
-    scores = []
-    for run in runs:
-        rows = run.predictions()
-        rows = rows[rows["split"] == "test"].sort_values("sample_id", ignore_index=True)
-        fixed = rows[["sample_id", "label", "condition", "condition_axis", "subject"]]
-        if reference is None:
-            reference = fixed
-        elif not fixed.equals(reference):
-            raise UserError(
-                f"{run.path} was scored on other test rows than the runs beside it; delete that folder and run again"
-            )
-        values = margins(rows)
-        if not np.isfinite(values).all():
-            raise UserError(f"{run.path} has scores that are not finite; delete that folder and run again")
-        scores.append(values)
-    return np.array(scores), reference
+def score(sheet: Sheet) -> dict[str, Scored]:
+    """Score every entry on the sheet's test rows, by label.
 
-
-def influences(scores: Floats, test: pd.DataFrame) -> dict[str, list[tuple[float, Floats]]]:
-    """Primary, in-domain and worst-condition AUROC of every run, each with its influence values."""
+    Raises:
+        UserError: An entry's own numbers are not those of its predictions.
+    """
+    if sheet.rows is None:
+        return {entry.label: Scored(entry) for entry in sheet.entries}
+    is_test = (sheet.rows["split"] == "test").to_numpy()
+    test = sheet.rows[is_test]
     found = restore(
         test["label"].to_numpy(np.int64),
         test["condition"].to_numpy(object),
         test["condition_axis"].to_numpy(object),
     )
     subjects = test["subject"].to_numpy(str)
+    with_result = [entry for entry in sheet.entries if entry.seeds]
+    scores = np.concatenate([entry.margins[:, is_test] for entry in with_result])
 
     def one(names: list[str]) -> list[tuple[float, Floats]]:
         chosen = [Condition(c.name, c.positives, c.negatives) for c in found if c.name in names]
         result = clustered_influence(scores, chosen, subjects)
         return list(zip(result.primary.tolist(), result.influence, strict=True))
 
+    each = {c.name: one([c.name]) for c in found if c.has_auroc}
     unseen = [c.name for c in found if c.in_primary]
-    inside = [c.name for c in found if c.name == IN_DOMAIN and c.kind == "scored"]
-    parts: dict[str, list[tuple[float, Floats]]] = {"primary": [], "in_domain": [], "worst": []}
-    if inside:
-        parts["in_domain"] = one(inside)
+    parts: dict[str, list[tuple[float, Floats]]] = {}
+    if any(c.name == IN_DOMAIN and c.kind == "scored" for c in found):
+        parts["in_domain"] = each[IN_DOMAIN]
     if unseen:
         parts["primary"] = one(unseen)
         # The minimum moves with the condition that attains it: its influence is that condition's.
-        each = [one([name]) for name in unseen]
-        parts["worst"] = [min(run, key=lambda pair: pair[0]) for run in zip(*each, strict=True)]
-    elif inside:
+        parts["worst"] = [min(run, key=lambda pair: pair[0]) for run in zip(*(each[n] for n in unseen), strict=True)]
+    elif "in_domain" in parts:
         parts["primary"] = parts["in_domain"]
-    return parts
+
+    results = {entry.label: Scored(entry) for entry in sheet.entries}
+    start = 0
+    for entry in with_result:
+        here = slice(start, start + len(entry.seeds))
+        start = here.stop
+        results[entry.label] = Scored(
+            entry,
+            **{name: dict(zip(entry.seeds, values[here], strict=True)) for name, values in parts.items()},
+            conditions={name: dict(zip(entry.seeds, values[here], strict=True)) for name, values in each.items()},
+        )
+        check_own_numbers(results[entry.label])
+    return results
+
+
+def check_own_numbers(scored: Scored) -> None:
+    """Compare what an entry says of itself with what its predictions say."""
+    entry = scored.entry
+    for own, seed, origin in zip(entry.scores, entry.seeds, entry.origins, strict=True):
+        claims = {("in_domain", ""): own.in_domain, ("open_set", ""): own.open_set, ("worst", ""): own.worst}
+        claims |= {("auroc of condition ", c.name): c.auroc for c in own.conditions}
+        sources = {
+            ("in_domain", ""): scored.in_domain,
+            ("open_set", ""): scored.primary if scored.worst else {},
+            ("worst", ""): scored.worst,
+        }
+        sources |= {("auroc of condition ", name): found for name, found in scored.conditions.items()}
+        for name in claims.keys() | sources.keys():
+            claim, found = claims.get(name), sources.get(name, {}).get(seed)
+            if (claim is None) != (found is None) or (
+                claim is not None and found is not None and abs(claim - found[0]) > AGREES
+            ):
+                shown = "none" if found is None else f"{found[0]:.6f}"
+                raise UserError(
+                    f"{origin} says {''.join(name)} = {claim if claim is not None else 'none'}, its predictions "
+                    f"say {shown}; delete it and make it again"
+                )
 
 
 def metric(found: BySeed) -> Metric:
@@ -136,6 +138,17 @@ def compare(a: BySeed, b: BySeed) -> Comparison | None:
     shared = sorted(set(a) & set(b))
     if not shared:
         return None
-    values = [np.array([found[seed][0] for seed in shared]) for found in (a, b)]
     parts = [np.array([found[seed][1] for seed in shared]) for found in (a, b)]
-    return reader_case.compare(values[0], values[1], parts[0], parts[1])
+    return reader_case.compare(*shared_values(a, b), parts[0], parts[1])
+
+
+def on_these_images(a: BySeed, b: BySeed) -> FixedImages:
+    """The paired tests over the seeds both have, which decide nothing."""
+    return reader_case.on_these_images(*shared_values(a, b))
+
+
+def shared_values(a: BySeed, b: BySeed) -> tuple[Floats, Floats]:
+    """The metric of both at the seeds both have, ascending."""
+    shared = sorted(set(a) & set(b))
+    first, second = (np.array([found[seed][0] for seed in shared]) for found in (a, b))
+    return first, second

@@ -139,7 +139,7 @@ def test_comparisons_use_the_seeds_both_have(make_run: MakeRun) -> None:
 def test_runs_scored_on_other_rows_are_refused(make_run: MakeRun, predictions: Predictions) -> None:
     other = predictions(1.5, 0)
     other.loc[other.index[-1], "sample_id"] = "another"
-    with pytest.raises(UserError, match="other test rows"):
+    with pytest.raises(UserError, match="other rows"):
         board.tables([make_run("cross-entropy", 0), make_run("cyborg", 0, table=other)])
 
 
@@ -186,5 +186,5 @@ def test_every_format_tells_the_same_numbers(make_run: MakeRun) -> None:
 
 def test_without_human_maps_the_rest_is_printed(make_run: MakeRun, predictions: Predictions) -> None:
     table = board.tables([make_run("cross-entropy", 0, table=predictions(1.5, 0, maps=False))])[0]
-    assert table.rows[0].lift_true is None
+    assert table.rows[0].true_cam is None
     assert "– / –" in render.render([table], "terminal")
