@@ -31,7 +31,7 @@ class CyborgCenter(Cyborg):
         import torch
 
         human, mapped = batch.human(grid)
-        y, x = (torch.linspace(-1, 1, size, device=human.device, dtype=human.dtype) / 2 for size in grid)
+        y, x = ((torch.arange(size, device=human.device, dtype=human.dtype) + 0.5) / size - 0.5 for size in grid)
         distance = y[:, None].square() + x[None, :].square()
         blob = normalise((-distance / (2 * self.sigma**2)).exp())
         return blob.expand_as(human), mapped

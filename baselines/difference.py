@@ -18,7 +18,8 @@ class Difference(Method):
 
     "Difference Salience", Piland, Sweet, Czajka 2025 (arXiv 2507.17000): the unnormalised maps are
     subtracted first. Min–max scaling after the subtraction is our choice. M_t − M_f is the CAM of the logit
-    margin, so unlike CYBORG this loss cannot be lowered without touching the decision.
+    margin: one vector added to both rows of the classifier changes CYBORG's loss but no decision; it leaves
+    this loss as it is.
     """
 
     name: ClassVar[str] = "difference"

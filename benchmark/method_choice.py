@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from divsal_bench import plugins
@@ -109,4 +110,8 @@ def validated(method: type[Method], given: dict[str, Any]) -> dict[str, Any]:
             f"method {method.name!r}{', field ' + repr(where) if where else ''}: "
             f"{first['msg'].removeprefix('Value error, ')}; given {first['input']!r}"
         ) from None
-    return {field.name: getattr(built, field.name) for field in plugins.fields_of(method)}
+    values = {field.name: getattr(built, field.name) for field in plugins.fields_of(method)}
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"method {method.name!r}, field {name!r}: give a finite number, not {value}")
+    return values

@@ -171,7 +171,11 @@ class Scores(Typed):
 
 
 class DataFacts(Typed):
-    """Where the data came from, and a hash of the pixels the network really saw."""
+    """Where the data came from, and a hash of the pixels the network really saw.
+
+    Attributes:
+        kind: ``standin`` for drawn images however they are delivered, else ``folder`` or ``hub``.
+    """
 
     kind: str
     revision: str

@@ -170,7 +170,7 @@ def facts_of(arrays: DataArrays, source: DataSource) -> DataFacts:
     counts = arrays.rows["split"].value_counts()
     in_train = arrays.rows["split"] == "train"
     return DataFacts(
-        kind=source.kind,
+        kind="standin" if source.is_drawn else source.kind,
         revision=source.revision,
         pixel_hash=arrays.pixel_hash,
         train=int(counts.get("train", 0)),

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from divsal_bench.leaderboard import cells, families, reader_case, scored
+from divsal_bench.leaderboard import cells, families, scored
 from divsal_bench.leaderboard.cells import Cell
 from divsal_bench.leaderboard.entries import Entry, Group, Sheet, Standing, from_runs
 from divsal_bench.leaderboard.families import Rank
@@ -20,7 +20,7 @@ from divsal_bench.records import FieldScore, MapAgreement, Run, Scores
 IN_DOMAIN_LOSS = 0.02
 #: Findings that set a row apart, and what they mean.
 MARKS = {
-    "at or below chance": "the interval of open-set AUROC reaches 0.5 or less",
+    "at or below chance": "the interval of open-set AUROC, or below 5 seeds its mean, reaches 0.5 or less",
     "in-domain worse": f"in-domain AUROC is shown to be more than {IN_DOMAIN_LOSS:g} below cross-entropy",
 }
 
@@ -257,7 +257,7 @@ def row(
         rank=rank,
         in_domain=metric(one.in_domain),
         open_set=metric(one.primary if one.worst else {}),
-        worst=metric(one.worst),
+        worst=scored.seeds_only(one.worst),
         difference=compare(one.primary, against.primary) if against else None,
         marks=marked,
         true_cam=agreement([scores.true_cam for scores in entry.scores]),
@@ -293,9 +293,7 @@ def agreement(found: Sequence[MapAgreement | None]) -> Agreement | None:
     )
 
 
-def condition_cells(
-    found: dict[str, Scored], baseline: Scored | None
-) -> dict[str, tuple[ConditionCell, ...]]:
+def condition_cells(found: dict[str, Scored], baseline: Scored | None) -> dict[str, tuple[ConditionCell, ...]]:
     """Every method on every condition, Benjamini–Hochberg over the whole grid of differences."""
     tested: dict[tuple[str, str], Comparison] = {}
     for label, one in found.items():
@@ -348,14 +346,20 @@ def field_cells(entry: Entry) -> list[FieldCell]:
 
 
 def marks(one: Scored, baseline: Scored | None) -> tuple[str, ...]:
-    """Findings that set a row apart; with fewer than five seeds the intervals are too wide to find any."""
+    """Findings that set a row apart.
+
+    The interval of fewer than five seeds is so wide that it would mark nearly everything as chance: there, and
+    where no interval can be estimated, the mean decides.
+    """
     found: list[str] = []
-    if len(one.entry.seeds) < families.MIN_SEEDS:
-        return ()
+    few = len(one.entry.seeds) < families.MIN_SEEDS
     if one.worst:
         interval = metric(one.primary).population
-        if interval is not None and interval.low <= 0.5:
+        low = metric(one.primary).seeds.mean if few or interval is None or np.isnan(interval.low) else interval.low
+        if low <= 0.5:
             found.append("at or below chance")
+    if few:
+        return tuple(found)
     inside = compare(one.in_domain, baseline.in_domain) if baseline is not None and baseline is not one else None
     if inside is not None and inside.high < -IN_DOMAIN_LOSS:
         found.append("in-domain worse")
@@ -387,9 +391,7 @@ def all_pairs(ranked: Sequence[Scored]) -> list[Pair]:
     return [Pair(*one, float(p_holm)) for one, p_holm in zip(found, adjusted, strict=True)]
 
 
-def ranks_of(
-    pairs: Sequence[Pair], ranked: Sequence[str], marked: dict[str, tuple[str, ...]]
-) -> dict[str, Rank]:
+def ranks_of(pairs: Sequence[Pair], ranked: Sequence[str], marked: dict[str, tuple[str, ...]]) -> dict[str, Rank]:
     """Rank intervals; a board with a single method has none."""
     if len(ranked) < 2:
         return {}
@@ -432,9 +434,34 @@ def run_families(found: Sequence[Scored]) -> list[Test]:
     return tests
 
 
-def notes(
-    sheet: Sheet, rows: Sequence[Row], tests: Sequence[Test], pairs: Sequence[Pair], primary: str
-) -> list[str]:
+#: The families beside the baseline's: what their tests ask.
+FAMILY_WORDS = {"divergence": "Two-cam methods − cyborg", "controls": "cyborg − its controls"}
+
+
+def other_family(tests: Sequence[Test], name: str) -> str:
+    """One line with every test of a family."""
+    found = [test for test in tests if test.family == name]
+    each = []
+    for test in found:
+        who = test.first if name == "divergence" else test.second
+        p = "p undefined" if np.isnan(test.p_holm) else f"p {test.p_holm:.3f}" if test.p_holm >= 0.001 else "p <.001"
+        star = "*" if test.p_holm <= families.ALPHA else ""
+        c = test.comparison
+        each.append(f"{who} {c.difference:+.3f} [{c.low:+.3f}, {c.high:+.3f}] {p}{star}")
+    return f"{FAMILY_WORDS[name]}, Holm over {len(found)}: {'; '.join(each)}."
+
+
+def no_test(rows: Sequence[Row]) -> str:
+    """Why no method is tested against cross-entropy."""
+    labels = {one.label: one for one in rows}
+    if families.BASELINE not in labels:
+        return f"No p: {families.BASELINE} is not in the table."
+    if all(one.kind == "control" or one.label == families.BASELINE for one in rows):
+        return f"No p against {families.BASELINE}: controls are tested against {families.REFERENCE} alone."
+    return f"No p: a test needs {families.MIN_SEEDS} seeds that both methods have (--seeds 5 or more)."
+
+
+def notes(sheet: Sheet, rows: Sequence[Row], tests: Sequence[Test], pairs: Sequence[Pair], primary: str) -> list[str]:
     """What the numbers can and cannot say."""
     said = []
     counts = sorted({len(one.seeds) for one in rows})
@@ -453,7 +480,13 @@ def notes(
             text += f"; differences below about {min(smallest):.3f}–{max(smallest):.3f} cannot be expected to show"
         said.append(text + ".")
     elif len(rows) > 1:
-        said.append(f"No p: a test needs {families.MIN_SEEDS} seeds that both methods have (--seeds 5 or more).")
+        said.append(no_test(rows))
+    said += [other_family(tests, name) for name in FAMILY_WORDS if any(test.family == name for test in tests)]
+    if any(test.comparison.status == "undefined" for test in tests):
+        said.append(
+            "undefined: an unseen condition has all its positives or all its negatives from one subject, or no seed "
+            "differs; how far new subjects would differ cannot be estimated."
+        )
     if len({one.seeds for one in rows}) > 1:
         said.append("Methods differ in their seeds: each comparison uses the seeds that both have.")
     without = [
@@ -465,6 +498,9 @@ def notes(
         marked = [one.label for one in rows if mark in one.marks]
         if marked:
             said.append(f"{mark} ({meaning}): {', '.join(marked)}.")
+    peak = max((one.peak_mb for one in rows), default=0.0)
+    if peak:
+        said.append(f"Largest peak memory of a worker process: {peak:.0f} MB.")
     differing = {
         "device": {name for entry in sheet.entries for name in entry.devices},
         "torch version": {name for entry in sheet.entries for name in entry.torch_versions},
@@ -487,5 +523,3 @@ def notes(
             "not the hypothesis."
         )
     return said
-
-

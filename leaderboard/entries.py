@@ -200,8 +200,8 @@ def entry_of(label: str, members: Sequence[Run], done: Sequence[Run], values: Fl
         scores=tuple(run.record.scores for run in done if run.record.scores),
         seconds=tuple(run.record.seconds for run in done),
         peak_mb=max((run.record.peak_mb for run in done), default=0.0),
-        devices=tuple(sorted({run.record.device for run in members})),
-        torch_versions=tuple(sorted({run.record.versions.get("torch", "") for run in members})),
+        devices=tuple(sorted({run.record.device for run in done})),
+        torch_versions=tuple(sorted({run.record.versions.get("torch", "") for run in done})),
         origins=tuple(str(run.path) for run in done),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from divsal_bench.records import Typed
 
 #: Class CAMs of one image on the CAM grid: (2, h, w), class 0 and class 1, without the bias.
@@ -42,5 +44,5 @@ class Gallery(Typed):
     class_names: tuple[str, str]
     pictures: list[Picture]
     absent: str = ""
-    maps: dict[str, dict[str, ClassCams]] = {}
+    maps: dict[str, dict[str, ClassCams]] = Field(default_factory=dict)
     seed: int = 0

@@ -43,10 +43,10 @@ def heading(table: Table) -> str:
 def as_text(table: Table, form: Format) -> str:
     """Heading, table and notes; intervals stand on a second line in a terminal."""
     gap = "\n" if form == "terminal" else " "
-    mapped = sum(table.rows[0].maps) if table.rows else 0
+    negatives, positives = next((one.maps for one in table.rows if sum(one.maps)), (0, 0))
     headers = [
         "method", "in-domain", "open-set", "worst", "− cross-entropy", "p",
-        f"lift true/diff{gap}({mapped} maps)", f"s/run{gap}(MB)", "runs",
+        f"lift true/diff{gap}({negatives}+{positives} maps)", "s/run", "runs",
     ]  # fmt: skip
     adjusted = {test.first: test.p_holm for test in table.tests if test.family == "baseline"}
     body = [
@@ -58,7 +58,7 @@ def as_text(table: Table, form: Format) -> str:
             difference(one, gap),
             probability(adjusted.get(one.label)),
             lifts(one),
-            f"{one.seconds:.1f}{gap}({one.peak_mb:.0f})" if one.seeds else NONE,
+            f"{one.seconds:.1f}" if one.seeds else NONE,
             run_counts(one),
         ]
         for one in table.rows

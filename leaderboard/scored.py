@@ -133,6 +133,11 @@ def metric(found: BySeed) -> Metric:
     return Metric(cells.cell(values), reader_case.single(values, np.array([found[seed][1] for seed in sorted(found)])))
 
 
+def seeds_only(found: BySeed) -> Metric:
+    """Summarise over seeds alone: for a minimum over conditions, which no normal interval covers."""
+    return Metric(metric(found).seeds, None)
+
+
 def compare(a: BySeed, b: BySeed) -> Comparison | None:
     """Compare over the seeds both have; None without any."""
     shared = sorted(set(a) & set(b))

@@ -156,6 +156,8 @@ def test_fields_are_read_typed_and_kept_apart_from_the_next_method() -> None:
         ("cyborg:alpha", "has no value; write cyborg:alpha=VALUE"),
         ("cyborg:alpha=much", "field 'alpha': Input should be a valid number"),
         ("cyborg:alpha=1.5", "alpha must lie between 0 and 1, not 1.5"),
+        ("margin:gap=nan", "field 'gap': give a finite number, not nan"),
+        ("cyborg-center:sigma=inf", "field 'sigma': give a finite number, not inf"),
         ("cyborg:alpha=nan", "alpha must lie between 0 and 1"),
         ("cyborg:cam_class=both", "field 'cam_class': Input should be 'true' or 'predicted'"),
         ("", "--method is empty"),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Raised whenever the same files would give other arrays.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 Pair = tuple[np.ndarray, np.ndarray | None]
 
@@ -35,8 +35,8 @@ class DataArrays:
     """A data set in memory-mapped arrays, N rows in one order throughout.
 
     Attributes:
-        rows: Columns :data:`divsal_bench.data.canonical.COLUMNS`: label is 0 or 1, has_map a bool, the
-            others strings.
+        rows: Columns :data:`divsal_bench.data.canonical.COLUMNS`: label is 0 or 1, has_map a bool (False for a
+            constant map too: it says nothing of where people look), the others strings.
         images: uint8, (N, C, S, S).
         maps: uint8, (N, S, S); 0 where there is no map.
         fingerprint: Recomputed when the arrays were made.
@@ -117,7 +117,7 @@ def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress
     def pairs() -> Iterator[Pair]:
         for entry, row, pair in in_threads(decode, canonical.read(folder, info)):
             identities.append(row)
-            table.append((*row[:6], entry.saliency_kind, entry.saliency is not None))
+            table.append((*row[:6], entry.saliency_kind, pair[1] is not None and bool(np.ptp(pair[1]))))
             yield pair
 
     def finish(arrays: str) -> tuple[list[tuple[Any, ...]], dict[str, str]]:

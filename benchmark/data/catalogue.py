@@ -46,6 +46,11 @@ class DataSource:
     notice: str = ""
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether the images are drawn by code, be it on the fly or as a prepared copy of the stand-in."""
+        return self.kind == "standin" or (self.info is not None and self.info.adapter == "standin")
+
+    @property
     def spec(self) -> str:
         """What to give as ``--data`` to get exactly this data again."""
         if self.kind == "hub":
@@ -160,8 +165,9 @@ def _default(task: Task) -> DataSource:
         # A damaged set is an error: falling back to drawn images would answer another question.
         found = _folder(task, folder)
         rows = found.info.rows if found.info else 0
+        what = "a prepared copy of the stand-in" if found.is_drawn else "the prepared data"
         notice = (
-            f"{task.name}: using the prepared data in {folder} ({rows:,} rows), not the built-in stand-in; "
+            f"{task.name}: using {what} in {folder} ({rows:,} rows), not the built-in stand-in; "
             "for that one use --data standin."
         )
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
@@ -21,6 +22,10 @@ from divsal_bench.contracts.task import Task
 from divsal_bench.errors import UserError, unknown
 
 REQUIRED = ("image", "label", "split", "source", "subject")
+OPTIONAL = (
+    "sample_id", "category", "saliency", "saliency_kind", "label_conflict", "licence", "redistribute",
+    "redistribute_images", "redistribute_weights", "redistribute_predictions",
+)  # fmt: skip
 SPLITS: dict[str, Split] = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 PUBLISHED = ("images", "weights", "predictions")
 CONFLICT_CHOICES = ("leave-out", "keep")
@@ -61,7 +66,17 @@ def read(source: Path, task: Task, options: Mapping[str, str]) -> Delivery:
         notices.append(
             f"{conflicts} rows with label_conflict=1 were left out; --option label-conflict=keep keeps them."
         )
-    return Delivery(rows, terms, notices)
+    return Delivery(_with_categories(rows, task), terms, notices)
+
+
+def _with_categories(rows: list[Row], task: Task) -> list[Row]:
+    """Name the positives after their class where the manifest names no category at all.
+
+    Where it names some, an empty one stays empty: a word of ours among them would make an unseen condition.
+    """
+    if any(row.category for row in rows):
+        return rows
+    return [replace(row, category=task.class_names[1]) if row.label else row for row in rows]
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -106,6 +121,12 @@ def _check_header(path: Path, header: list[str]) -> None:
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise UserError(f"{path} has two columns named {twice[0]!r}; rename or remove one")
+    absent = [name for name in OPTIONAL if name not in header]
+    for name in header:
+        # A misspelt column would be left out in silence, and its maps or categories with it.
+        meant = get_close_matches(name.lower().replace(" ", "_"), absent, n=1, cutoff=0.85)
+        if name not in (*REQUIRED, *OPTIONAL) and meant:
+            raise UserError(f"{path} has a column {name!r}; did you mean {meant[0]!r}? Rename it, or remove it")
 
 
 def _row(where: str, cells: dict[str, str], folder: Path, task: Task) -> Row:
@@ -128,17 +149,21 @@ def _row(where: str, cells: dict[str, str], folder: Path, task: Task) -> Row:
         label=positive,
         split=SPLITS[split],
         source=cells["source"],
-        category=cells.get("category") or (task.class_names[1] if positive else ""),
+        category=cells.get("category", ""),
         subject=cells["subject"],
         saliency=folder / saliency if saliency else None,
-        saliency_kind=_saliency_kind(where, cells) if saliency else "none",
+        saliency_kind=_saliency_kind(where, cells),
     )
 
 
 def _saliency_kind(where: str, cells: dict[str, str]) -> SaliencyKind:
-    """Return what the named map is; a row that names no map has none, whatever this column says."""
+    """Return what the named map is, or that there is none."""
     kinds: dict[str, SaliencyKind] = {kind: kind for kind in get_args(SaliencyKind) if kind != "none"}
     stated = cells.get("saliency_kind", "").lower()
+    if not cells.get("saliency"):
+        if stated not in ("", "none"):
+            raise UserError(f"{where} says saliency_kind {stated!r} but names no map; fill in saliency or write none")
+        return "none"
     if stated in ("", "none"):
         raise UserError(f"{where} names a map but its saliency_kind is {stated!r}; write one of {', '.join(kinds)}")
     if stated not in kinds:

@@ -61,6 +61,17 @@ def test_pixels_are_those_of_the_files(task, delivered, ready):
     assert data.rows["has_map"].dtype == bool
 
 
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_constant_map_is_no_map(task, delivered, home, value):
+    row = next(row for row in delivered.rows if row["saliency"])
+    delivered.file(row["saliency"]).write_bytes(delivered.mask(value=value, fill=value))
+    prepare(task, ADAPTER, delivered.save(), home / "data" / "cxr")
+    data = load(task, catalogue.resolve(task, None), 8)
+    flat = data.rows["sample_id"] == row["image"]
+    assert data.rows.loc[flat, "has_map"].tolist() == [False]
+    assert data.rows["has_map"].sum() == sum(bool(one["saliency"]) for one in delivered.rows) - 1
+
+
 def test_the_second_time_nothing_is_decoded(task, ready, no_decoding):
     source = catalogue.resolve(task, None)
     first = load(task, source, 8)

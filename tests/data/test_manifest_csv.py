@@ -31,6 +31,28 @@ def test_defaults(task, tmp_path):
     assert delivery.notices == []
 
 
+def test_an_empty_category_among_named_ones_stays_empty_so_that_no_condition_is_invented(task, tmp_path):
+    text = f"{HEADER},category\na.png,abnormal,train,s,p,print\nb.png,abnormal,test,s,q,\n"
+    rows, _ = read(task, tmp_path, text)
+    assert [row.category for row in rows] == ["print", ""]
+
+
+@pytest.mark.parametrize("name", ["Saliency", "catagory", "saliency kind", "Category"])
+def test_a_misspelt_column_is_refused_with_the_word_that_was_meant(task, tmp_path, name):
+    with pytest.raises(UserError, match=f"column '{name}'; did you mean '(saliency|saliency_kind|category)'"):
+        read(task, tmp_path, f"{HEADER},{name}\na.png,normal,train,s,p,\n")
+
+
+@pytest.mark.parametrize("name", ["view", "age", "sources", "note"])
+def test_other_columns_are_left_alone(task, tmp_path, name):
+    assert len(read(task, tmp_path, f"{HEADER},{name}\na.png,normal,train,s,p,x\n")[0]) == 1
+
+
+def test_a_kind_of_map_without_a_map_is_refused(task, tmp_path):
+    with pytest.raises(UserError, match="says saliency_kind 'mask' but names no map"):
+        read(task, tmp_path, f"{HEADER},saliency,saliency_kind\na.png,normal,train,s,p,,mask\n")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_as_spreadsheets_write_it(task, tmp_path, encoding, end):

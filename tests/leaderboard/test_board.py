@@ -82,9 +82,10 @@ def test_a_large_difference_is_found_and_a_null_is_not(make_run: MakeRun) -> Non
     assert row.difference.low > 0
 
 
-def test_three_seeds_are_a_preview_without_p_or_marks(make_run: MakeRun) -> None:
+def test_three_seeds_are_a_preview_without_p_or_rank(make_run: MakeRun) -> None:
     table = board_of(make_run, 3)
     assert not table.tests
+    assert all(row.rank is None for row in table.rows)
     assert any("a test needs 5 seeds" in note for note in table.notes)
     assert all(not row.marks for row in table.rows)
 
@@ -155,6 +156,101 @@ def test_below_chance_is_marked_and_so_is_a_loss_in_domain(make_run: MakeRun) ->
     rows = {row.label: row for row in board.tables(runs)[0].rows}
     assert rows["cross-entropy"].marks == ()
     assert rows["cyborg"].marks == ("at or below chance", "in-domain worse")
+
+
+def test_with_few_seeds_the_mean_alone_shows_what_is_below_chance(make_run: MakeRun) -> None:
+    runs = [make_run("cross-entropy", seed, 1.5) for seed in range(3)]
+    runs += [make_run("cyborg", seed, -1.0) for seed in range(3)]
+    assert [row.marks for row in board.tables(runs)[0].rows] == [(), ("at or below chance",)]
+
+
+def test_the_lowest_condition_has_no_interval_that_a_minimum_would_belie(make_run: MakeRun) -> None:
+    row = board_of(make_run).rows[0]
+    assert row.worst.population is None
+    assert not math.isnan(row.worst.seeds.mean)
+
+
+def test_the_other_families_are_said_below_the_table(make_run: MakeRun) -> None:
+    table = board_of(make_run)
+    for family, words in (("divergence", "Two-cam methods − cyborg, Holm over 1: difference "),
+                          ("controls", "cyborg − its controls, Holm over 1: cyborg-shuffled ")):  # fmt: skip
+        (test,) = [test for test in table.tests if test.family == family]
+        (note,) = [note for note in table.notes if note.startswith(words)]
+        assert f"{test.comparison.difference:+.3f}" in note
+        assert f"p {test.p_holm:.3f}" in note
+
+
+@pytest.mark.parametrize(
+    ("methods", "reason"),
+    [
+        (("cyborg", "difference"), "cross-entropy is not in the table"),
+        (("cross-entropy", "cyborg-shuffled"), "controls are tested against cyborg alone"),
+    ],
+)
+def test_a_missing_p_has_its_true_reason(make_run: MakeRun, methods: tuple[str, ...], reason: str) -> None:
+    runs = [make_run(method, seed) for method in methods for seed in range(5)]
+    assert any(reason in note for note in board.tables(runs)[0].notes)
+
+
+def test_a_condition_with_one_subject_in_a_class_is_undefined_and_says_so(
+    make_run: MakeRun, predictions: Predictions
+) -> None:
+    runs = []
+    for i, method in enumerate(("cross-entropy", "cyborg")):
+        for seed in range(5):
+            table = predictions(1.5, 100 * i + seed)
+            table.loc[table["condition"] == "lens", "subject"] = "one"
+            runs.append(make_run(method, seed, table=table))
+    (found,) = board.tables(runs)
+    assert "undefined" in render.render([found], "terminal")
+    assert any("from one subject" in note for note in found.notes)
+
+
+def test_ranks_hold_the_methods_that_may_be_ranked(make_run: MakeRun) -> None:
+    table = board_of(make_run, 5, {"cross-entropy": 0.3, "cyborg": 3.0, "difference": 0.3, "cyborg-shuffled": 1.0})
+    ranks = {row.label: row.rank for row in table.rows}
+    assert ranks["cyborg-shuffled"] is None
+    assert ranks["cyborg"] is not None
+    assert (ranks["cyborg"].low, ranks["cyborg"].high, ranks["cyborg"].top) == (1, 1, True)
+    assert {(r.low, r.high) for name in ("cross-entropy", "difference") if (r := ranks[name])} == {(2, 3)}
+    assert {(pair.first, pair.second) for pair in table.pairs} == {
+        ("cross-entropy", "cyborg"), ("cross-entropy", "difference"), ("cyborg", "difference"),
+    }  # fmt: skip
+
+
+def test_a_method_with_a_failed_seed_has_no_rank(make_run: MakeRun) -> None:
+    runs = [make_run(method, seed) for method in ("cross-entropy", "cyborg", "difference") for seed in range(6)]
+    runs[-1] = make_run("difference", 6, status="failed")
+    ranks = {row.label: row.rank for row in board.tables(runs)[0].rows}
+    assert ranks["difference"] is None
+    assert ranks["cyborg"] is not None
+
+
+def test_one_seed_of_a_method_that_is_there_twice_is_refused(make_run: MakeRun) -> None:
+    run = make_run("cyborg", 0)
+    with pytest.raises(UserError, match="seed 0 of cyborg is there twice"):
+        board.tables([run, run])
+
+
+def test_numbers_that_are_not_those_of_the_predictions_are_refused(make_run: MakeRun, predictions: Predictions) -> None:
+    run = make_run("cyborg", 0)
+    other = predictions(0.1, 77)
+    other.to_parquet(run.path / "predictions.parquet")
+    with pytest.raises(UserError, match="its predictions say"):
+        board.tables([run])
+
+
+def test_conditions_carry_adjusted_p_and_false_positive_rates(make_run: MakeRun) -> None:
+    table = board_of(make_run, 5, {"cross-entropy": 0.3, "cyborg": 3.0})
+    rows = {row.label: row for row in table.rows}
+    assert all(cell.q is None for cell in rows["cross-entropy"].conditions)
+    by_name = {cell.condition: cell for cell in rows["cyborg"].conditions}
+    assert set(by_name) == {"in-domain", "b", "lens"}
+    raw = [cell.difference.p for cell in by_name.values() if cell.difference]
+    expected = stats.false_discovery_control(raw)
+    assert [cell.q for cell in by_name.values()] == pytest.approx(list(expected))
+    assert all(cell.false_positive_rate is not None for cell in by_name.values())
+    assert {cell.metric for cell in rows["cyborg"].field_metrics} == {"ap"}
 
 
 def test_devices_and_versions_that_differ_are_said(make_run: MakeRun) -> None:
