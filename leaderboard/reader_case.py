@@ -6,7 +6,8 @@ subjects. One test per pair of methods; nothing is pooled over other methods.
 
 Sources:
     Obuchowski, Rockette 1995, Communications in Statistics: Simulation and Computation 24:285 (the model);
-    Hillis 2007, Statistics in Medicine 26:596 (the degrees of freedom, here with the extra factor U).
+    Hillis 2007, Statistics in Medicine 26:596 (the degrees of freedom, here with the extra factor U);
+    Qin, Hotilovac 2008, Statistical Methods in Medical Research 17:207 (one AUROC's interval on the logit scale).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 
 Floats = npt.NDArray[np.float64]
 Status = Literal["ok", "equal", "undefined"]
@@ -45,8 +46,8 @@ class Interval:
         c_plus: max(c, 0).
         variance: sd^2 / n + c_plus.
         df: Degrees of freedom; infinite for the normal.
-        low: Lower end of the 95 % population interval, not cut at 0; NaN unless status is `ok`.
-        high: Upper end, not cut at 1.
+        low: Lower end of the 95 % population interval, in [0, 1]; NaN unless status is `ok`.
+        high: Upper end, in [0, 1]; further from the estimate than `low` where that is below 0.5, else nearer.
         status: `ok`, or `undefined` with fewer than 2 seeds, a variance of 0, or an unknown influence.
     """
 
@@ -164,13 +165,18 @@ def compare(a: Floats, b: Floats, influence_a: Floats, influence_b: Floats) -> C
 def single(primary: Floats, influence: Floats) -> Interval:
     """Give one method's mean over seeds with its population interval.
 
+    The interval is that of the mean's logit, brought back. An AUROC's variance shrinks towards 1, so that a
+    symmetric interval lies too high: with 50 subjects at an AUROC of .93 it covers 91 %, this one 94 %
+    (`divsal-bench calibrate --cells few-subjects-n5,few-subjects-n10`).
+
     Args:
-        primary: (n,) primary metric, one entry per seed.
+        primary: (n,) primary metric in [0, 1], one entry per seed.
         influence: (n, K) influence values of the same runs, from `clustered_influence`.
     """
     fit = _fit(np.asarray(primary, dtype=np.float64), np.asarray(influence, dtype=np.float64))
-    low, high = _t_interval(fit.mean, fit.variance, fit.df)
-    status: Status = "undefined" if np.isnan(fit.df) else "ok"
+    # Runs that are all perfect have no variance either: only numbers that are no AUROCs fail the second part.
+    status: Status = "ok" if not np.isnan(fit.df) and 0.0 < fit.mean < 1.0 else "undefined"
+    low, high = _logit_interval(fit.mean, fit.variance, fit.df) if status == "ok" else (NAN, NAN)
     return Interval(
         fit.mean, fit.sd, fit.n, fit.c, fit.c_plus, fit.variance, df=fit.df, low=low, high=high, status=status
     )
@@ -233,6 +239,13 @@ def _t_interval(mean: float, variance: float, df: float) -> tuple[float, float]:
     """Return mean -+ t(.975, df) * sqrt(variance), NaN where df is."""
     half = float(stats.t.ppf(0.5 + LEVEL / 2, df)) * variance**0.5
     return mean - half, mean + half
+
+
+def _logit_interval(mean: float, variance: float, df: float) -> tuple[float, float]:
+    """Return the t-interval of logit(mean), whose variance is variance / (mean (1 - mean))^2, as AUROCs."""
+    scale = mean * (1.0 - mean)
+    low, high = special.expit(_t_interval(float(special.logit(mean)), variance / scale**2, df))
+    return float(low), float(high)
 
 
 def _sign_flip(d: Floats) -> float:

@@ -51,6 +51,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add_data(commands)
     add_standins(commands)
     add_results(commands)
+    add_check(commands)
+    add_compare(commands)
+    add_calibrate(commands)
+    add_board(commands)
+    add_submission(commands)
     return parser.parse_args(argv)
 
 
@@ -165,6 +170,20 @@ def add_standins(commands: Commands[Parser]) -> None:
     check.set_defaults(handler=lazy("standins:check"))
 
 
+def add_check(commands: Commands[Parser]) -> None:
+    """``check``."""
+    check = commands.add_parser(
+        "check",
+        help="does a new method or task keep what the contract promises?",
+        description=(
+            "Check a method or a task, one line a check: what it declares, what its loss or its stand-in does, and a "
+            "short run on the built-in data, all in a folder that is removed again. Exit code 1 when a check fails."
+        ),
+    )
+    check.add_argument("plugin", metavar="PLUGIN", help="a method's or task's name, or one .py file, whose code is run")
+    check.set_defaults(handler=lazy("check:check"))
+
+
 def add_results(commands: Commands[Parser]) -> None:
     """``status`` and ``show``."""
     status = commands.add_parser("status", help="count the runs in an output folder")
@@ -177,3 +196,96 @@ def add_results(commands: Commands[Parser]) -> None:
     show.add_argument("--format", choices=("terminal", "json"), default="terminal", metavar="FORMAT",
                       help="terminal (default) or json")  # fmt: skip
     show.set_defaults(handler=lazy("results:show"))
+
+
+def add_calibrate(commands: Commands[Parser]) -> None:
+    """``calibrate``."""
+    calibrate = commands.add_parser(
+        "calibrate",
+        help="simulate boards with a known truth and count how often the leaderboard's statistics are right",
+        description=(
+            "Simulate boards with a known truth and count how often the leaderboard's statistics are right. "
+            "Standard output carries the table alone; exit code 1 when a pass mark is missed."
+        ),
+    )
+    calibrate.add_argument("--boards", type=int, default=5000, metavar="N", help="boards a cell (default: 5000)")
+    calibrate.add_argument("--cells", default="all", metavar="C", help="names joined by commas, or `all` (default)")
+    calibrate.add_argument("--seed", type=int, default=0, metavar="S", help="of the random numbers (default: 0)")
+    calibrate.add_argument("--workers", type=int, default=1, metavar="W", help="worker processes (default: 1)")
+    add_format(calibrate)
+    calibrate.set_defaults(handler=lazy("calibrate:calibrate"))
+
+
+def add_compare(commands: Commands[Parser]) -> None:
+    """``compare``."""
+    compare = commands.add_parser(
+        "compare",
+        help="two methods or two sets of runs: paired differences, intervals, and what may be claimed",
+        description="Compare METHOD or FOLDER, each with @SEEDS if not all are meant: cyborg, cross-entropy@0-4.",
+    )
+    compare.add_argument("first", metavar="A", help="a method of --out, or a folder with runs; @0-4 takes those seeds")
+    compare.add_argument("second", metavar="B", help="the same; the differences are A − B")
+    compare.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where methods are looked up")
+    compare.add_argument("--task", metavar="T", help="one task only")
+    add_format(compare)
+    compare.set_defaults(handler=lazy("compare:compare"))
+
+
+def add_board(commands: Commands[Parser]) -> None:
+    """``board``."""
+    board = commands.add_parser(
+        "board",
+        help="tables of run directories, or of all accepted results; as text or as a web page",
+        description="Tables of run directories (default: all in --out), or of the accepted results.",
+    )
+    board.add_argument("runs", nargs="*", type=Path, metavar="RUNS", help="output folders or run directories")
+    board.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="results (default: runs/)")
+    board.add_argument("--accepted", action="store_true", help="the accepted results, as last computed")
+    board.add_argument("--recompute", action="store_true", help="check the accepted results and compute them again")
+    board.add_argument("--check", action="store_true", help="check and re-score the accepted results, write nothing")
+    board.add_argument("--diff", type=Path, metavar="BASE", help="what changed against another results folder")
+    board.add_argument("--results", type=Path, metavar="DIR",
+                       help="accepted results (default: leaderboard/results, else those shipped)")  # fmt: skip
+    board.add_argument("--data", metavar="D", help="the runs' data, for the page's pictures, where it was moved")
+    board.add_argument("--format", choices=(*FORMATS, "latex"), default="terminal", metavar="FORMAT",
+                       help=f"{', '.join(FORMATS)}, latex")  # fmt: skip
+    board.add_argument("--html", type=Path, metavar="FILE", help="write the page instead")
+    board.set_defaults(handler=lazy("board:board"))
+
+
+def add_submission(commands: Commands[Parser]) -> None:
+    """``submit`` and ``verify``."""
+    submit = commands.add_parser(
+        "submit",
+        help="write accepted result files for a pull request, or reproduce somebody's",
+        description="Write an accepted result for each method in RUNS. The same runs again change no byte.",
+    )
+    submit.add_argument("runs", nargs="*", type=Path, metavar="RUNS", help="output folders or run directories")
+    submit.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="used without RUNS (runs/)")
+    submit.add_argument("--results", type=Path, default=Path("leaderboard/results"), metavar="DIR",
+                        help="where to write (default: leaderboard/results)")  # fmt: skip
+    submit.add_argument("--by", required=True, metavar="NAME", help="who submits")
+    submit.add_argument("--task", metavar="T", help="these tasks only, joined by commas")
+    submit.add_argument("--method", metavar="M", help="these methods only, joined by commas")
+    submit.add_argument("--data", metavar="D", help="the runs' prepared data, where it is not in its usual place")
+    submit.add_argument("--weights", action="append", default=[], metavar="[SEED=]WHERE",
+                        help="where the weights can be had: org/name@COMMIT on the Hub, or a path "
+                        "(default: the place in the output folder); may be repeated")  # fmt: skip
+    submit.add_argument("--i-have-permission", action="store_true",
+                        help="publish predictions where the data's terms do not say whether one may")  # fmt: skip
+    submit.add_argument("--force", action="store_true", help="replace results that are there")
+    submit.add_argument("--reproduces", type=Path, metavar="FILE",
+                        help="compare RUNS, new seeds of yours, with this result and store the outcome")  # fmt: skip
+    submit.set_defaults(handler=lazy("submit:submit"))
+    verify = commands.add_parser(
+        "verify",
+        help="recompute predictions from weights and compare every AUROC",
+        description="Exit code 0: verified (every |ΔAUROC| ≤ 0.001); 1: not, with the first difference.",
+    )
+    verify.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run directories or output folders")
+    verify.add_argument("--data", metavar="D", help="the runs' prepared data, where it is not in its usual place")
+    verify.add_argument("--accepted", type=Path, metavar="FILE", help="verify this accepted result and stamp it")
+    verify.add_argument("--runs", dest="run_dir", type=Path, metavar="DIR", help="where its weights are")
+    verify.add_argument("--by", default="", metavar="NAME", help="who verifies")
+    verify.add_argument("--date", default="", metavar="DATE", help="of the stamp, e.g. 2026-05-01 (default: today)")
+    verify.set_defaults(handler=lazy("verify:verify"))

@@ -101,8 +101,10 @@ def test_van_dyke_single_methods_as_published(
     assert found.sd**2 == pytest.approx(ms_reader, abs=5e-10)
     assert found.c == pytest.approx(cov2, abs=5e-11)
     assert found.variance**0.5 == pytest.approx(std_err, abs=5e-9)
-    half = stats.t.ppf(0.975, found.df) * std_err
-    assert (found.low, found.high) == pytest.approx((estimate - half, estimate + half), abs=2e-7)
+    # The published interval is symmetric; ours is the same one for the logit, by the delta method.
+    half = stats.t.ppf(0.975, found.df) * std_err / (estimate * (1 - estimate))
+    odds = estimate / (1 - estimate) * np.exp([-half, half])
+    assert (found.low, found.high) == pytest.approx(tuple(odds / (1 + odds)), abs=2e-6)
 
 
 @settings(max_examples=40, deadline=None)
@@ -156,13 +158,30 @@ def test_p_and_interval_agree() -> None:
     assert decided == {True, False}
 
 
-def test_single_is_a_comparison_with_a_method_that_never_varies() -> None:
+def test_single_has_the_variance_of_a_comparison_with_a_method_that_never_varies() -> None:
     a, _, influence, _ = random_runs(3, 5, 11)
     one = reader_case.single(a, influence)
     two = reader_case.compare(a, np.zeros(5), influence, np.zeros_like(influence))
-    assert (one.estimate, one.c, one.variance, one.df, one.low, one.high) == pytest.approx(
-        (two.difference, two.c, two.variance, two.df, two.low, two.high)
-    )
+    assert (one.estimate, one.c, one.variance, one.df) == pytest.approx((two.difference, two.c, two.variance, two.df))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(0.01, 0.99), min_size=2, max_size=6), st.floats(0.0, 0.3))
+def test_the_interval_of_one_method_is_within_0_and_1_and_longer_towards_chance(
+    values: list[float], size: float
+) -> None:
+    found = reader_case.single(np.array(values), np.full((len(values), 3), size))
+    if found.status == "ok":
+        assert 0.0 <= found.low < found.estimate < found.high <= 1.0
+        longer = (found.estimate - found.low) - (found.high - found.estimate)
+        assert longer * (found.estimate - 0.5) >= -1e-12
+
+
+def test_a_narrow_interval_of_one_method_is_the_symmetric_one() -> None:
+    a = np.array([0.800, 0.801, 0.799, 0.800, 0.802])
+    found = reader_case.single(a, np.zeros((5, 3)))
+    plain = stats.t.interval(0.95, 4, a.mean(), a.std(ddof=1) / 5**0.5)
+    assert (found.low, found.high) == pytest.approx(plain, abs=5e-6)
 
 
 def test_negative_covariance_counts_as_zero_and_is_reported() -> None:

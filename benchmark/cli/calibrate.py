@@ -1,0 +1,101 @@
+"""``divsal-bench calibrate``: how often the leaderboard's statistics are right, by simulation. No torch."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import math
+import sys
+import time
+from typing import Any
+
+from tabulate import tabulate
+
+from divsal_bench.errors import UserError
+from divsal_bench.leaderboard import calibration, simulation
+from divsal_bench.leaderboard.calibration import MEASURES, CellRates, Measure, Rate
+
+NONE = "–"
+
+
+def calibrate(arguments: argparse.Namespace) -> int:
+    """Simulate, print the table; exit code 1 when a pass mark is missed."""
+    for name, least in (("boards", 2), ("seed", 0), ("workers", 1)):
+        if getattr(arguments, name) < least:
+            raise UserError(f"--{name} is {getattr(arguments, name)}; give {least} or more")
+    cells = simulation.choose(arguments.cells)
+    started = time.monotonic()
+    found: list[CellRates] = []
+    for one in calibration.calibrate(cells, arguments.boards, arguments.seed, arguments.workers):
+        found.append(one)
+        seconds = time.monotonic() - started
+        left = seconds / len(found) * (len(cells) - len(found))
+        say(f"[{len(found)}/{len(cells)}] {one.cell.name}: {seconds:.0f} s so far, about {left:.0f} s left")
+    print(written(found, arguments.format, arguments.seed))
+    missed = [f"{one.cell.name} {rate.measure.name}" for one in found for rate in one.rates if rate.holds is False]
+    say(f"pass marks missed: {', '.join(missed)}" if missed else "every pass mark is met")
+    return 1 if missed else 0
+
+
+def say(text: str) -> None:
+    """One line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def written(found: list[CellRates], form: str, seed: int) -> str:
+    """The rates as a table in percent, or unrounded, one record a cell and measure."""
+    if form == "json":
+        return json.dumps([record(one, rate, seed) for one in found for rate in one.rates], indent=1)
+    if form == "csv":
+        text = io.StringIO()
+        records = [record(one, rate, seed) for one in found for rate in one.rates]
+        writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+        return text.getvalue().rstrip("\n")
+    gap = "\n" if form == "terminal" else " "
+    head = [f"% of {found[0].boards} boards{gap}± MC error", *(m.heading.replace(": ", f":{gap}") for m in MEASURES)]
+    rows = [[one.cell.name, *(percent(rate, gap) for rate in one.rates)] for one in found]
+    rows.append(["pass mark, n = 5 and 10", *(mark(measure) for measure in MEASURES)])
+    style = "simple" if form == "terminal" else "github"
+    align = ("left",) + ("right",) * len(MEASURES)
+    return str(tabulate(rows, head, tablefmt=style, disable_numparse=True, colalign=align))
+
+
+def percent(rate: Rate, gap: str) -> str:
+    """``4.9 ± 0.3``, with a cross where the pass mark is missed."""
+    if math.isnan(rate.value):
+        return NONE
+    cross = "✗ " if rate.holds is False else ""
+    return f"{cross}{100 * rate.value:.1f}{gap}± {100 * rate.error:.1f}"
+
+
+def mark(measure: Measure) -> str:
+    """The pass mark in percent."""
+    if not math.isnan(measure.at_most):
+        return f"≤ {100 * measure.at_most:.0f}"
+    return NONE if math.isnan(measure.at_least) else f"≥ {100 * measure.at_least:.0f}"
+
+
+def record(one: CellRates, rate: Rate, seed: int) -> dict[str, Any]:
+    """Everything about one number; None where there is none."""
+    numbers = {
+        "value": rate.value,
+        "error": rate.error,
+        "at_least": rate.measure.at_least,
+        "at_most": rate.measure.at_most,
+    }
+    return {
+        "cell": one.cell.name,
+        "seeds": one.cell.seeds,
+        "image_effect": one.cell.image_effect,
+        "design": one.cell.design,
+        "boards": one.boards,
+        "seed": seed,
+        "measure": rate.measure.name,
+        **{name: None if math.isnan(value) else value for name, value in numbers.items()},
+        "allowance": rate.measure.allowance,
+        "holds": rate.holds,
+    }

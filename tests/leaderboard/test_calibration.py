@@ -1,0 +1,381 @@
+"""The simulation behind `divsal-bench calibrate`: the boards are what they claim, the fast statistics are the
+product's own, and a short run meets the pass marks. The full table stands in docs/calibration.md."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import stats
+
+from divsal_bench.cli import main
+from divsal_bench.errors import UserError
+from divsal_bench.leaderboard import batched, calibration, families, placements, reader_case, simulation
+from divsal_bench.leaderboard.calibration import MEASURES, CellRates, Measure, calibrate, errors, judge, rate
+from divsal_bench.leaderboard.simulation import DESIGNS, draw, separations
+
+Floats = npt.NDArray[np.float64]
+
+CELLS = simulation.cells()
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(3)
+
+
+# --- The fast statistics are the product's own ------------------------------------------------------------------
+
+SAME = ("equal-0-n5", "clustered-n10", "four-conditions-n5", "few-subjects-n10", "nine-methods-n5", "effects-n3")
+EXACT = {"rtol": 1e-10, "atol": 1e-13}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_batched_statistics_are_those_of_the_board(name: str) -> None:
+    cell, boards = CELLS[name], 3
+    design = DESIGNS[cell.design]()
+    scores = draw(cell, design, boards, rng())
+    primary, influence = batched.clustered_influence(scores, design.conditions, design.subjects)
+    methods = list(cell.kinds)
+    pairs = families.all_pairs(methods)
+    first, second = calibration.columns(cell, pairs)
+    fast, fast_single = batched.compare(primary, influence, first, second), batched.single(primary, influence)
+    p, fixed, truth = fast.p(), batched.paired_t(primary, first, second), cell.auroc[first] - cell.auroc[second]
+    covered, covered_single = fast.difference_covers(truth), fast_single.mean_covers(cell.auroc)
+    low, high = batched.rank_intervals(len(methods), first, second, fast.mean, p)
+
+    for b in range(boards):
+        found = placements.clustered_influence(
+            scores[b].reshape(-1, scores.shape[-1]), design.conditions, design.subjects
+        )
+        slow_primary = found.primary.reshape(len(methods), cell.seeds)
+        slow_influence = found.influence.reshape(len(methods), cell.seeds, -1)
+        np.testing.assert_allclose(primary[b], slow_primary, **EXACT)
+        np.testing.assert_allclose(influence[b], slow_influence, **EXACT)
+        ones = [
+            reader_case.compare(slow_primary[i], slow_primary[j], slow_influence[i], slow_influence[j])
+            for i, j in zip(first, second, strict=True)
+        ]
+        for field, values in (("difference", fast.mean), ("variance", fast.variance), ("df", fast.df), ("p", p)):
+            np.testing.assert_allclose(values[b], [getattr(one, field) for one in ones], **EXACT)
+        assert [one.low <= gain <= one.high for one, gain in zip(ones, truth, strict=True)] == covered[b].tolist()
+        alone = [reader_case.single(*both) for both in zip(slow_primary, slow_influence, strict=True)]
+        one_by_one = (("estimate", fast_single.mean), ("variance", fast_single.variance), ("df", fast_single.df))
+        for field, values in one_by_one:
+            np.testing.assert_allclose(values[b], [getattr(one, field) for one in alone], **EXACT)
+        inside = [one.low <= auroc <= one.high for one, auroc in zip(alone, cell.auroc, strict=True)]
+        assert inside == covered_single[b].tolist()
+        slow_fixed = [
+            reader_case.on_these_images(slow_primary[i], slow_primary[j]).p_t
+            for i, j in zip(first, second, strict=True)
+        ]
+        np.testing.assert_allclose(fixed[b], slow_fixed, **EXACT)
+        np.testing.assert_allclose(batched.holm(p)[b], families.holm(p[b]), **EXACT)
+        ranks = families.rank_intervals(methods, pairs, fast.mean[b], p[b])
+        assert [(rank.low, rank.high) for rank in ranks.values()] == list(zip(low[b], high[b], strict=True))
+
+
+@pytest.mark.parametrize("name", ["effects-n5", "nine-methods-n5"])
+def test_what_is_counted_is_what_the_board_would_print(name: str) -> None:
+    # Judged once more, a board at a time and with the product's functions alone.
+    cell, boards = CELLS[name], 8
+    design = DESIGNS[cell.design]()
+    scores = draw(cell, design, boards, rng())
+    primary, influence = batched.clustered_influence(scores, design.conditions, design.subjects)
+    counted = judge(cell, primary, influence)
+    truth = dict(zip(cell.kinds, cell.auroc, strict=True))
+    row = {method: i for i, method in enumerate(cell.kinds)}
+    for b in range(boards):
+
+        def compare(first: str, second: str, b: int = b) -> reader_case.Comparison:
+            i, j = row[first], row[second]
+            return reader_case.compare(primary[b, i], primary[b, j], influence[b, i], influence[b, j])
+
+        for family in families.families(cell.kinds):
+            found = [compare(*pair) for pair in family.pairs]
+            adjusted = families.holm(np.array([one.p for one in found]))
+            gains = [truth[first] - truth[second] for first, second in family.pairs]
+            false = [
+                p <= 0.05 and (gain == 0 or gain * one.difference < 0)
+                for p, gain, one in zip(adjusted, gains, found, strict=True)
+            ]
+            if 0.0 in gains:
+                assert counted[f"errors_{family.name}"][b] == any(false)
+            if family.name == "baseline" and cell.gains:
+                hits = [p <= 0.05 for p, gain in zip(adjusted, gains, strict=True) if math.isclose(gain, 0.03)]
+                assert counted["power_0.03"][b] == np.mean(hits)
+        ranked = [method for method, kind in cell.kinds.items() if kind != "control"]
+        pairs = families.all_pairs(ranked)
+        found = [compare(*pair) for pair in pairs]
+        ranks = families.rank_intervals(
+            ranked, pairs, np.array([one.difference for one in found]), np.array([one.p for one in found])
+        )
+        right = [
+            ranks[m].low <= 1 + sum(truth[o] > truth[m] for o in ranked)
+            and ranks[m].high >= len(ranked) - sum(truth[o] < truth[m] for o in ranked)
+            for m in ranked
+        ]
+        assert counted["ranks"][b] == all(right)
+        others = [
+            one.low <= truth[first] - truth[second] <= one.high
+            for one, (first, second) in zip(found, pairs, strict=True)
+            if "cross-entropy" not in (first, second)
+        ]
+        assert counted["coverage_others"][b] == pytest.approx(np.mean(others))
+
+
+def test_ties_are_refused() -> None:
+    design = DESIGNS["plain"]()
+    with pytest.raises(ValueError, match="ties"):
+        batched.clustered_influence(np.zeros((1, len(design.subjects))), design.conditions, design.subjects)
+
+
+# --- The boards are what they claim -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["equal-0.35-n5", "clustered-effects-n5", "four-conditions-n5", "noisy-baseline-n5"])
+def test_the_estimand_is_the_population_auroc(name: str) -> None:
+    cell = CELLS[name]
+    design = DESIGNS[cell.design]()
+    # For a given run the AUROC over subjects is Phi(separation / sqrt 2), so its mean over runs is the truth.
+    over_runs = stats.norm.cdf(separations(cell, design, 20_000, rng()) / 2**0.5).mean(axis=(0, 2, 3))
+    np.testing.assert_allclose(over_runs, cell.auroc, atol=5e-4)
+    # And what the board computes is, on average over boards, that number.
+    scores = draw(cell, design, 600, rng())
+    primary, _ = batched.clustered_influence(scores, design.conditions, design.subjects)
+    difference = primary.mean(axis=2) - cell.auroc
+    error = difference.std(axis=0, ddof=1) / len(difference) ** 0.5
+    assert (np.abs(difference.mean(axis=0)) <= 4 * error).all()
+
+
+def test_equal_methods_differ_on_the_subjects_drawn_and_not_in_the_population() -> None:
+    # Sixty seeds do not help: all seeds of a method share its luck with these images.
+    cell = replace(CELLS["equal-0.35-n5"], seeds=60, seed_sd=0.0)
+    small, large = DESIGNS["plain"](), DESIGNS["plain"](scale=40)
+    spread = {}
+    for name, design in (("small", small), ("large", large)):
+        scores = draw(cell, design, 2, rng())
+        primary, _ = batched.clustered_influence(scores, design.conditions, design.subjects)
+        spread[name] = primary.mean(axis=2).std(axis=1).mean()
+    assert spread["small"] > 0.005
+    assert spread["large"] < spread["small"] / 4
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.2, 0.35])
+@pytest.mark.parametrize("design_name", ["plain", "clustered"])
+def test_the_image_effect_has_its_size_in_score_sd(effect: float, design_name: str) -> None:
+    cell = replace(CELLS["equal-0.35-n5"], image_effect=effect, seed_sd=0.0)
+    design = DESIGNS[design_name](scale=10)
+    negatives = draw(cell, design, 2, rng())[..., design.positives < 0]
+    assert negatives.var() == pytest.approx(1.0, abs=0.05)
+    by_method = negatives.mean(axis=2)
+    # What two methods' means over many seeds share is the difficulty; what they do not is the image effect.
+    of_images = (by_method[:, 0] - by_method[:, 1]).var() / 2 - simulation.RUN_NOISE**2 / cell.seeds
+    assert of_images == pytest.approx(effect**2, abs=0.02)
+
+
+def test_rows_of_one_subject_are_alike() -> None:
+    design = DESIGNS["clustered"]()
+    assert np.bincount(design.subjects).tolist() == [1, 2, 3] * 50
+    rows = simulation.image_level(rng(), (20_000,), design)
+    observed = np.corrcoef(rows[:, :30].T)
+    same = design.subjects[:30, None] == design.subjects[:30]
+    np.testing.assert_allclose(observed, np.where(np.eye(30) == 1, 1.0, np.where(same, 0.5, 0.0)), atol=0.04)
+
+
+def test_some_clustered_subjects_have_both_classes_and_some_have_one() -> None:
+    design = DESIGNS["clustered"]()
+    classes = [set((design.positives[design.subjects == k] >= 0).tolist()) for k in range(150)]
+    assert sum(len(one) == 2 for one in classes) >= 30
+    assert sum(len(one) == 1 and sum(design.subjects == k) > 1 for k, one in enumerate(classes)) >= 30
+
+
+def test_conditions_share_their_negatives() -> None:
+    for name, shared in (("plain", (0, 1)), ("clustered", (0, 1)), ("four conditions", (0, 1, 2))):
+        conditions = DESIGNS[name]().conditions
+        for a, b in combinations(shared, 2):
+            assert (conditions[a].negatives == conditions[b].negatives).all()
+            assert not (conditions[a].positives & conditions[b].positives).any()
+    own = DESIGNS["four conditions"]().conditions
+    assert not (own[3].negatives & own[0].negatives).any()
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_row_is_used_and_conditions_average_to_the_level(name: str) -> None:
+    design = DESIGNS[name]()
+    used = np.array([mask for c in design.conditions for mask in (c.positives, c.negatives)]).any(axis=0)
+    assert used.all()
+    assert sum(design.offsets) == pytest.approx(0.0, abs=1e-12)
+    assert sorted(set(design.subjects.tolist())) == list(range(len(set(design.subjects.tolist()))))
+
+
+def test_the_noisy_baseline_has_four_times_the_seed_sd() -> None:
+    cell, design = CELLS["noisy-baseline-n10"], DESIGNS["plain"]()
+    scores = draw(cell, design, 200, rng())
+    primary, _ = batched.clustered_influence(scores, design.conditions, design.subjects)
+    sd = primary.var(axis=2, ddof=1).mean(axis=0) ** 0.5
+    np.testing.assert_allclose(sd[0] / sd[1:], 4.0, rtol=0.1)
+
+
+def test_the_cells_cover_what_was_promised() -> None:
+    for n in (5, 10):
+        cells = [cell for cell in CELLS.values() if cell.seeds == n]
+        assert {cell.image_effect for cell in cells} == {0.0, 0.2, 0.35}
+        assert {cell.design for cell in cells} == set(DESIGNS)
+        assert {cell.baseline_factor for cell in cells} == {1.0, simulation.NOISY}
+        assert {sum(kind != "control" for kind in cell.kinds.values()) for cell in cells} == {6, 9}
+        assert any(cell.gains for cell in cells)
+        assert any(not cell.gains for cell in cells)
+    assert {cell.seeds for cell in CELLS.values()} == {3, 5, 10}
+    for cell in CELLS.values():
+        assert next(iter(cell.kinds)) == "cross-entropy"
+        assert all(family.pairs for family in families.families(cell.kinds))
+
+
+# --- Counting ---------------------------------------------------------------------------------------------------
+
+
+def test_an_error_is_a_verdict_without_a_difference_or_in_the_wrong_direction() -> None:
+    truth = np.array([0.0, 0.03])
+    difference = np.array([[0.02, 0.04], [0.02, 0.04], [0.02, -0.04], [0.02, -0.04]])
+    significant = np.array([[True, False], [False, True], [False, True], [False, False]])
+    assert errors(significant, difference, truth).tolist() == [1.0, 0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("measure", "hits", "seeds", "holds"),
+    [
+        (Measure("e", "", at_most=0.06), 60, 5, True),
+        (Measure("e", "", at_most=0.06), 74, 5, True),  # 2 Monte Carlo errors of .074 are .0166
+        (Measure("e", "", at_most=0.06), 80, 5, False),
+        (Measure("c", "", at_least=0.93), 915, 10, True),
+        (Measure("c", "", at_least=0.93), 905, 10, False),
+        (Measure("r", "", at_least=0.94, allowance=0.0), 940, 10, True),
+        (Measure("r", "", at_least=0.94, allowance=0.0), 939, 10, False),
+        (Measure("e", "", at_most=0.06), 300, 3, None),  # n = 3 is shown without a pass mark
+        (Measure("power", ""), 10, 5, None),
+    ],
+)
+def test_pass_marks_allow_for_monte_carlo_error(measure: Measure, hits: int, seeds: int, holds: bool | None) -> None:
+    values = np.repeat([1.0, 0.0], [hits, 1000 - hits])
+    found = rate(measure, values, seeds)
+    assert found.value == pytest.approx(hits / 1000)
+    assert found.error == pytest.approx((found.value * (1 - found.value) / 999) ** 0.5)
+    assert found.holds is holds
+
+
+def test_nothing_to_measure_is_neither_passed_nor_failed() -> None:
+    found = rate(Measure("e", "", at_most=0.06), np.array([]), 5)
+    assert math.isnan(found.value)
+    assert found.holds is None
+
+
+def numbers(found: CellRates) -> list[tuple[float, float]]:
+    return [(one.value, one.error) for one in found.rates]
+
+
+def test_a_cell_depends_on_seed_name_and_boards_alone() -> None:
+    cell, other = CELLS["equal-0.2-n5"], CELLS["effects-n3"]
+    (alone,) = calibrate([cell], 60, seed=7)
+    *_, after_another = calibrate([other, cell], 60, seed=7, workers=2)
+    (reseeded,) = calibrate([cell], 60, seed=8)
+    np.testing.assert_array_equal(numbers(alone), numbers(after_another))
+    assert alone.boards == 60
+    assert not np.array_equal(numbers(alone), numbers(reseeded), equal_nan=True)
+
+
+# --- The short version of docs/calibration.md -------------------------------------------------------------------
+
+
+def short(name: str) -> dict[str, tuple[float, float]]:
+    (found,) = calibrate([CELLS[name]], 400)
+    return {one.measure.name: (one.value, one.error) for one in found.rates}
+
+
+SHORT = ("equal-0-n5", "equal-0.35-n10", "few-subjects-n5", "four-conditions-n10", "noisy-baseline-n5", "effects-n5")
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_short_calibration_meets_the_marks_within_its_error(name: str) -> None:
+    found = short(name)
+    for measure in MEASURES:
+        value, error = found[measure.name]
+        assert not value - 2 * error > measure.at_most, measure.name
+        assert not value + 2 * error < measure.at_least, measure.name
+
+
+def test_more_seeds_find_more_and_make_the_paired_t_worse() -> None:
+    five, ten = short("effects-n5"), short("effects-n10")
+    assert five["power_0.03"][0] + 0.2 < ten["power_0.03"][0]
+    assert ten["power_0.05"][0] > 0.9
+    five, ten = short("equal-0.35-n5"), short("equal-0.35-n10")
+    assert 0.10 < five["errors_paired_t"][0] < ten["errors_paired_t"][0] - 0.1
+
+
+# --- The command ------------------------------------------------------------------------------------------------
+
+
+def test_calibrate_prints_the_table_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["calibrate", "--boards", "30", "--cells", "equal-0-n5,effects-n3", "--format", "csv"])
+    out, err = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["measure"] for row in rows] == 2 * [measure.name for measure in MEASURES]
+    assert {row["cell"] for row in rows} == {"equal-0-n5", "effects-n3"}
+    assert code == int(any(row["holds"] == "False" for row in rows))
+    assert "[2/2] effects-n3" in err
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "json"])
+def test_every_format_says_the_same(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["calibrate", "--boards", "30", "--cells", "effects-n5", "--format", form])
+    out = capsys.readouterr().out
+    (expected,) = calibrate([CELLS["effects-n5"]], 30)
+    power = next(one for one in expected.rates if one.measure.name == "power_0.03")
+    if form == "json":
+        records = {record["measure"]: record for record in json.loads(out)}
+        assert records["power_0.03"]["value"] == power.value
+        assert records["errors_controls"]["value"] is None
+    else:
+        assert f"{100 * power.value:.1f}" in out
+        assert "pass mark" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--boards", "1"], "--boards is 1; give 2 or more"),
+        (["--seed", "-1"], "--seed is -1; give 0 or more"),
+        (["--workers", "0"], "--workers is 0; give 1 or more"),
+        (["--cells", "efects-n5"], "Did you mean 'effects-n5'?"),
+        (["--cells", ","], "unknown cell ','"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_the_documented_table_is_of_the_cells_and_columns_that_there_are() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "calibration.md").read_text(encoding="utf-8")
+    rows = [[entry.strip() for entry in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    start = next(i for i, row in enumerate(rows) if row[0].startswith("% of 5000 boards"))
+    assert rows[start][1:] == [measure.heading for measure in MEASURES]
+    assert [row[0] for row in rows[start + 2 :][: len(CELLS)]] == list(CELLS)
+
+
+def test_choose_keeps_the_order_given() -> None:
+    chosen = simulation.choose("effects-n5, equal-0-n5,effects-n5")
+    assert [cell.name for cell in chosen] == ["effects-n5", "equal-0-n5"]
+    assert simulation.choose("all") == list(CELLS.values())
+    with pytest.raises(UserError):
+        simulation.choose("")

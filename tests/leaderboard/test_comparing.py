@@ -1,0 +1,174 @@
+"""``compare``: what is paired with what, and the one sentence that may be claimed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from divsal_bench.cli import main
+from divsal_bench.errors import UserError
+from divsal_bench.leaderboard import board, comparing
+from divsal_bench.leaderboard.entries import from_runs
+from divsal_bench.records import Run
+
+MakeRun = Callable[..., Run]
+Predictions = Callable[..., pd.DataFrame]
+
+
+def compared(runs: list[Run], first: str = "cyborg", second: str = "cross-entropy") -> comparing.Comparing:
+    (sheet,) = from_runs(runs)
+    by_label = {entry.label: entry for entry in sheet.entries}
+    return comparing.compare(sheet, by_label[first], by_label[second])
+
+
+def runs_of(make_run: MakeRun, strengths: dict[str, float], seeds: int = 5) -> list[Run]:
+    return [make_run(method, seed, strength) for method, strength in strengths.items() for seed in range(seeds)]
+
+
+def test_the_primary_line_is_the_boards_own_difference(make_run: MakeRun) -> None:
+    runs = runs_of(make_run, {"cross-entropy": 1.0, "cyborg": 1.6})
+    found = compared(runs)
+    row = next(row for row in board.tables(runs)[0].rows if row.label == "cyborg")
+    assert found.lines[0].what == "open-set"
+    assert found.lines[0].comparison == row.difference
+    assert {line.what for line in found.lines} == {"open-set", "in-domain", "worst", "b", "lens"}
+    assert [line.what for line in found.lines if line.q is not None] == ["b", "lens"]
+
+
+def test_the_other_way_round_changes_only_the_sign(make_run: MakeRun) -> None:
+    runs = runs_of(make_run, {"cross-entropy": 1.0, "cyborg": 1.6})
+    one, other = compared(runs), compared(runs, "cross-entropy", "cyborg")
+    assert one.lines[0].comparison.difference == pytest.approx(-other.lines[0].comparison.difference)
+    assert one.lines[0].comparison.p == pytest.approx(other.lines[0].comparison.p)
+    assert one.superiority == pytest.approx(1 - other.superiority)
+
+
+@pytest.mark.parametrize(
+    ("strengths", "seeds", "words"),
+    [
+        ({"cross-entropy": 0.3, "cyborg": 3.0}, 5, "cyborg has a higher open-set AUROC than cross-entropy, by 0."),
+        ({"cross-entropy": 3.0, "cyborg": 0.3}, 5, "cyborg has a lower open-set AUROC than cross-entropy, by 0."),
+        ({"cross-entropy": 1.5, "cyborg": 1.5}, 5, "No difference in open-set AUROC between cyborg and cross-entropy"),
+        ({"cross-entropy": 0.3, "cyborg": 3.0}, 4, "Nothing may be claimed from 4 seeds: a test needs 5."),
+    ],
+)
+def test_the_claim_says_what_the_test_says(
+    make_run: MakeRun, strengths: dict[str, float], seeds: int, words: str
+) -> None:
+    claim = compared(runs_of(make_run, strengths, seeds)).claim
+    assert words in claim
+    if "No difference" in claim:
+        assert "nor that they are equal" in claim
+    if seeds >= 5:
+        assert "drawn data" in claim
+
+
+def test_methods_that_score_alike_are_called_alike(make_run: MakeRun, predictions: Predictions) -> None:
+    runs = [make_run(method, seed, table=predictions(1.5, seed)) for method in ("cross-entropy", "cyborg")
+            for seed in range(5)]  # fmt: skip
+    assert "scored exactly alike" in compared(runs).claim
+
+
+def test_only_seeds_that_both_have_are_paired_and_it_says_which(make_run: MakeRun) -> None:
+    runs = [make_run("cross-entropy", seed) for seed in range(6)] + [make_run("cyborg", seed) for seed in range(2, 9)]
+    found = compared(runs)
+    assert found.lines[0].comparison.n == 4
+    assert "the 4 seeds that both have (2-5)" in found.paired
+
+
+def test_a_method_can_be_held_against_itself_over_other_seeds(make_run: MakeRun) -> None:
+    (sheet,) = from_runs([make_run("cross-entropy", seed) for seed in range(10)])
+    (entry,) = sheet.entries
+    halves = [comparing.with_seeds(entry, seeds) for seeds in (range(5), range(5, 10))]
+    found = comparing.compare(sheet, *halves)
+    assert (found.first, found.second) == ("cross-entropy@0-4", "cross-entropy@5-9")
+    assert "no seed in common" in found.paired
+    assert found.lines[0].comparison.n == 5
+
+
+def test_a_seed_that_is_not_there_is_named(make_run: MakeRun) -> None:
+    (sheet,) = from_runs([make_run("cross-entropy", seed) for seed in range(3)])
+    with pytest.raises(UserError, match="no result for seeds 3, 4; it has 0, 1, 2"):
+        comparing.with_seeds(sheet.entries[0], range(5))
+
+
+# -- the command ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(["compare", *arguments, "--out", str(tmp_path)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def test_every_format_tells_the_same_difference(
+    make_run: MakeRun, compare: Callable[..., tuple[int, str, str]]
+) -> None:
+    runs = runs_of(make_run, {"cross-entropy": 1.0, "cyborg": 1.6})
+    difference = compared(runs).lines[0].comparison.difference
+    for form in ("terminal", "markdown"):
+        code, out, err = compare("cyborg", "cross-entropy", "--format", form)
+        assert (code, err) == (0, "")
+        assert f"{difference:+.3f}" in out
+    (decoded,) = json.loads(compare("cyborg", "cross-entropy", "--format", "json")[1])
+    assert decoded["lines"][0]["comparison"]["difference"] == difference
+    rows = list(csv.DictReader(io.StringIO(compare("cyborg", "cross-entropy", "--format", "csv")[1])))
+    assert float(rows[0]["difference"]) == difference
+
+
+def test_two_folders_are_two_sets_of_runs(
+    make_run: MakeRun, compare: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    runs_of(make_run, {"cross-entropy": 1.0, "cyborg": 1.6}, 6)
+    shutil.copytree(tmp_path / "cxr", tmp_path.parent / f"{tmp_path.name}-copy" / "cxr")
+    copy = tmp_path.parent / f"{tmp_path.name}-copy"
+    code, out, _ = compare(f"{tmp_path / 'cxr' / 'cyborg'}", f"{copy / 'cxr' / 'cross-entropy'}")
+    assert code == 0
+    assert "cyborg − cross-entropy" in out
+    code, out, _ = compare(str(tmp_path / "cxr"), str(copy))
+    assert code == 0
+    assert "cyborg − cyborg" in out.replace("@0-5", "")
+    assert "scored exactly alike" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("cyborgg", "cross-entropy"), "Did you mean 'cyborg'?"),
+        (("cyborg", "cyborg"), "are the same runs"),
+        (("cyborg@7-9", "cross-entropy"), "no result for seeds 7, 8, 9"),
+        (("cyborg@x", "cross-entropy"), "--seeds takes a number or a range"),
+        (("cyborg", "cross-entropy", "--task", "iris-pad"), "holds no runs of task iris-pad"),
+    ],
+)
+def test_bad_input_is_one_line(
+    make_run: MakeRun, compare: Callable[..., tuple[int, str, str]], arguments: tuple[str, ...], message: str
+) -> None:
+    runs_of(make_run, {"cross-entropy": 1.0, "cyborg": 1.6}, 2)
+    code, out, err = compare(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_runs_of_different_protocols_are_never_compared(
+    make_run: MakeRun, compare: Callable[..., tuple[int, str, str]]
+) -> None:
+    for seed in range(2):
+        make_run("cyborg", seed)
+        make_run("difference", seed, protocol="cyborg-v1")
+    code, _, err = compare("cyborg", "difference")
+    assert code == 2
+    assert "share no table" in err
+    assert "cyborg-v1" in err
