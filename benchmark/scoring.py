@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from divsal_bench import metrics
 from divsal_bench.conditions import IN_DOMAIN, Condition, restore
@@ -26,6 +28,38 @@ def margins(predictions: pd.DataFrame) -> metrics.Floats:
     return np.asarray(z1 - z0)
 
 
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What all runs scored on the same rows share: which row is what.
+
+    Attributes:
+        is_test: (N,); the other rows are validation.
+        validation: Labels of the validation rows.
+        test: Labels of the test rows.
+        categories: Of the test rows.
+        conditions: Of the test rows.
+    """
+
+    is_test: npt.NDArray[np.bool_]
+    validation: metrics.Labels
+    test: metrics.Labels
+    categories: npt.NDArray[np.object_]
+    conditions: list[Condition]
+
+
+def layout(rows: pd.DataFrame) -> Layout:
+    """Sort validation and test rows, columns split, label, condition, condition_axis and category."""
+    labels = rows["label"].to_numpy(np.int64)
+    is_test = (rows["split"] == "test").to_numpy()
+    found = restore(
+        labels[is_test],
+        rows["condition"].to_numpy(object)[is_test],
+        rows["condition_axis"].to_numpy(object)[is_test],
+    )
+    categories = rows["category"].to_numpy(object)[is_test]
+    return Layout(is_test, labels[~is_test], labels[is_test], categories, found)
+
+
 def score(predictions: pd.DataFrame, field_metrics: tuple[str, ...]) -> Scores:
     """Compute every number of a run.
 
@@ -37,18 +71,40 @@ def score(predictions: pd.DataFrame, field_metrics: tuple[str, ...]) -> Scores:
     Raises:
         ValueError: A score is not finite.
     """
-    values = margins(predictions)
+    mapped = predictions[(predictions["split"] == "test").to_numpy()]
+    return score_margins(
+        margins(predictions),
+        layout(predictions),
+        field_metrics,
+        map_agreement(mapped, "true"),
+        map_agreement(mapped, "difference"),
+    )
+
+
+def score_margins(
+    values: metrics.Floats,
+    rows: Layout,
+    field_metrics: tuple[str, ...],
+    true_cam: MapAgreement | None = None,
+    difference_map: MapAgreement | None = None,
+) -> Scores:
+    """Compute every number that follows from the margins.
+
+    Args:
+        values: Logit margins, (N,), in the order of the layout.
+        rows: What each of them belongs to.
+        field_metrics: What the task's field prints beside AUROC.
+        true_cam: Agreement with people, which margins do not tell; it is passed on.
+        difference_map: The same, of the difference map.
+
+    Raises:
+        ValueError: A score is not finite.
+    """
     if not np.isfinite(values).all():
         raise ValueError(f"{int((~np.isfinite(values)).sum())} of {len(values)} scores are not finite")
-    labels = predictions["label"].to_numpy(np.int64)
-    is_test = (predictions["split"] == "test").to_numpy()
-    validation = Rows(labels[~is_test], values[~is_test])
-    test = Rows(labels[is_test], values[is_test], predictions["category"].to_numpy(object)[is_test])
-    found = restore(
-        test.labels,
-        predictions["condition"].to_numpy(object)[is_test],
-        predictions["condition_axis"].to_numpy(object)[is_test],
-    )
+    validation = Rows(rows.validation, values[~rows.is_test])
+    test = Rows(rows.test, values[rows.is_test], rows.categories)
+    found = rows.conditions
     rates = sorted({OPERATING_RATES[name] for name in field_metrics if name in OPERATING_RATES}) or [DEFAULT_RATE]
     points = {rate: metrics.operating_point(validation.labels, validation.scores, rate) for rate in rates}
     scored = [condition_score(condition, test, points[rates[0]]) for condition in found]
@@ -58,7 +114,6 @@ def score(predictions: pd.DataFrame, field_metrics: tuple[str, ...]) -> Scores:
         if condition.in_primary and row.auroc is not None
     ]
     in_domain = next((row.auroc for row in scored if row.name == IN_DOMAIN), None)
-    mapped = predictions[is_test]
     return Scores(
         primary="open-set" if unseen else "in-domain",
         validation=number(metrics.auroc(validation.labels, validation.scores)),
@@ -81,8 +136,8 @@ def score(predictions: pd.DataFrame, field_metrics: tuple[str, ...]) -> Scores:
             )
             for rate, point in points.items()
         ],
-        true_cam=map_agreement(mapped, "true"),
-        difference_map=map_agreement(mapped, "difference"),
+        true_cam=true_cam,
+        difference_map=difference_map,
     )
 
 

@@ -1,4 +1,4 @@
-"""Tables as text: for a terminal, Markdown, CSV and JSON."""
+"""Tables as text: for a terminal, Markdown, LaTeX, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import dataclasses
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from tabulate import tabulate
 
+from divsal_bench.leaderboard import families
 from divsal_bench.leaderboard.board import Agreement, Row, Table
 from divsal_bench.leaderboard.scored import Metric
 
-Format = Literal["terminal", "markdown", "csv", "json"]
-FORMATS: tuple[Format, ...] = ("terminal", "markdown", "csv", "json")
+Format = Literal["terminal", "markdown", "latex", "csv", "json"]
+FORMATS: tuple[Format, ...] = ("terminal", "markdown", "latex", "csv", "json")
 NONE = "–"
 
 
@@ -26,6 +28,8 @@ def render(tables: Sequence[Table], form: Format) -> str:
         return json.dumps([plain(dataclasses.asdict(table)) for table in tables], indent=1)
     if form == "csv":
         return as_csv(tables)
+    if form == "latex":
+        return "\n\n".join(as_latex(table) for table in tables)
     return "\n\n".join(as_text(table, form) for table in tables)
 
 
@@ -48,10 +52,14 @@ def as_text(table: Table, form: Format) -> str:
         "method", "in-domain", "open-set", "worst", "− cross-entropy", "p",
         f"lift true/diff{gap}({negatives}+{positives} maps)", "s/run", "runs",
     ]  # fmt: skip
-    adjusted = {test.first: test.p_holm for test in table.tests if test.family == "baseline"}
+    ranked = any(one.rank for one in table.rows)
+    if ranked:
+        headers.insert(1, "rank")
+    adjusted = against_baseline(table)
     body = [
         [
             one.label + ("".join(f"{gap}({mark})" for mark in one.marks)),
+            *([ranks(one)] if ranked else []),
             scored(one.in_domain, gap),
             scored(one.open_set, gap),
             scored(one.worst, gap),
@@ -68,9 +76,112 @@ def as_text(table: Table, form: Format) -> str:
         colalign=("left",) + ("right",) * (len(headers) - 1),
     )  # fmt: skip
     title = heading(table)
+    notes = [*table.notes, *more_notes(table)]
     if form == "markdown":
-        return f"**{title}**\n\n{text}\n\n" + "\n".join(f"- {note}" for note in table.notes)
-    return f"{title}\n\n{text}\n\n" + "\n".join(f"  {note}" for note in table.notes)
+        return f"**{title}**\n\n{text}\n\n" + "\n".join(f"- {note}" for note in notes)
+    return f"{title}\n\n{text}\n\n" + "\n".join(f"  {note}" for note in notes)
+
+
+def against_baseline(table: Table) -> dict[str, float]:
+    """Label to the adjusted p against cross-entropy."""
+    return {test.first: test.p_holm for test in table.tests if test.family == "baseline"}
+
+
+def ranks(one: Row) -> str:
+    """``1–4``: the ranks a method may hold; a dash where it has none."""
+    if one.rank is None:
+        return NONE
+    return str(one.rank.low) if one.rank.low == one.rank.high else f"{one.rank.low}–{one.rank.high}"
+
+
+def more_notes(table: Table) -> list[str]:
+    """What explains ranks and conditions where the table has them."""
+    said = []
+    count = sum(one.rank is not None for one in table.rows)
+    if count:
+        said.append(f"rank: ranks a method may hold among {count}, Holm over all pairs; * uses the p of its family.")
+    tested = [cell for one in table.rows for cell in one.conditions if cell.q is not None]
+    if tested:
+        shown = [found for name, *_ in table.conditions if (found := shown_in(table, name))]
+        said.append(
+            f"Exploratory, against {families.BASELINE} by condition (Benjamini–Hochberg over {len(tested)}, "
+            f"q ≤ {families.ALPHA:g}): {'; '.join(shown) or 'none'}."
+        )
+    return said
+
+
+def shown_in(table: Table, condition: str) -> str:
+    """``sensor-b: cyborg, difference better``, or nothing."""
+    found = [(one.label, cell) for one in table.rows for cell in one.conditions if cell.condition == condition]
+    marked = [(label, cell.difference.difference) for label, cell in found
+              if cell.difference is not None and cell.q is not None and cell.q <= families.ALPHA]  # fmt: skip
+    sides = [
+        f"{', '.join(label for label, difference in marked if (difference > 0) is better)} {word}"
+        for better, word in ((True, "better"), (False, "worse"))
+        if any((difference > 0) is better for _, difference in marked)
+    ]
+    return f"{condition}: {', '.join(sides)}" if sides else ""
+
+
+def as_latex(table: Table) -> str:
+    """A ``table`` for the booktabs package; intervals stand on a second line, notes below."""
+    ranked = any(one.rank for one in table.rows)
+    headers = ["method", *(["rank"] if ranked else []), "in-domain", "open-set", "worst", "− cross-entropy", "p",
+               "lift true/diff", "runs"]  # fmt: skip
+    adjusted = against_baseline(table)
+    lines = []
+    for one in table.rows:
+        cells = [
+            *([ranks(one)] if ranked else []), scored(one.in_domain, "\n"), scored(one.open_set, "\n"),
+            scored(one.worst, "\n"), difference(one, "\n"), probability(adjusted.get(one.label)), lifts(one),
+            run_counts(one),
+        ]  # fmt: skip
+        first, second = zip(*(cell.partition("\n")[::2] for cell in cells), strict=True)
+        # In braces: a row that begins with a bracket or a star would be read as an argument of the row before.
+        lines.append(latex_row([f"{{{latex(one.label)}}}", *map(latex, first)]))
+        marks = f"({', '.join(one.marks)})" if one.marks else ""
+        if marks or any(second):
+            small = [latex(text) for text in (marks, *second)]
+            lines.append(latex_row([f"{{\\scriptsize {text}}}" if text else "{}" for text in small]))
+    notes = " ".join(latex(note) for note in (*table.notes, *more_notes(table)))
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+            rf"\caption{{{latex(heading(table))}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(headers) - 1)}}}",
+            r"\toprule",
+            latex_row([latex(header) for header in headers]),
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            rf"\par\medskip\raggedright\footnotesize {notes}",
+            r"\end{table}",
+        ]
+    )
+
+
+def latex_row(cells: Sequence[str]) -> str:
+    """One line of a ``tabular``."""
+    return " & ".join(cells) + r" \\"
+
+
+#: What TeX reads otherwise. Brackets and stars mean something after the end of a row.
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': "''", "[": "{[}", "]": "{]}", "*": "{*}", "−": "$-$", "±": r"$\pm$",
+    "–": r"\textendash{}", "·": r"$\cdot$", "≤": r"$\le$", "…": r"\dots{}",
+}  # fmt: skip
+
+
+def latex(text: str) -> str:
+    """Text with everything escaped that TeX would read otherwise, on one line."""
+    plain_text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    escaped = "".join(LATEX.get(character, character) for character in plain_text)
+    # A hyphen before a digit is a minus; two hyphens would become a dash.
+    return re.sub(r"(?<![\w.-])-(?=\d)", "$-$", escaped).replace("--", "-{}-")
 
 
 def scored(metric: Metric, gap: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,11 @@ import pytest
 
 from divsal_bench import store
 from divsal_bench.conditions import assign, conditions
+from divsal_bench.leaderboard import keys, submission
+from divsal_bench.leaderboard.entries import ROW_COLUMNS
+from divsal_bench.leaderboard.gallery import Gallery, Picture
+from divsal_bench.leaderboard.publishing import PublicData
+from divsal_bench.leaderboard.submission import Submitted, Terms
 from divsal_bench.records import DataFacts, Record, Run, Spec, read_run
 from divsal_bench.scoring import score
 
@@ -54,7 +61,7 @@ def draw(strength: float, seed: int, noise: float = 1.0, maps: bool = True) -> p
     table = table.assign(condition=names, condition_axis=axes, logit0=0.0, logit1=margin)
     for kind in ("true", "difference"):
         for name in ("pe", "lift", "auc", "cc", "empty"):
-            value = np.where(is_test & (table["label"] == 1), 0.0 if name == "empty" else 1.5, np.nan)
+            value = np.where(is_test & (table["label"] == 1), {"empty": 0.0, "lift": 1.5}.get(name, 0.5), np.nan)
             table[f"{kind}_{name}"] = value if maps else np.nan
     return table[table["split"] != "train"].reset_index(drop=True)
 
@@ -65,34 +72,116 @@ def predictions() -> Callable[..., pd.DataFrame]:
     return draw
 
 
+def write_run(
+    out: Path, method: str = "cross-entropy", seed: int = 0, strength: float = 1.5, status: str = "done",
+    table: pd.DataFrame | None = None, record: dict[str, Any] | None = None, **spec: Any,
+) -> Run:  # fmt: skip
+    """Write one run to an output folder and read it back."""
+    full = {
+        "task": "cxr", "task_version": 1, "data": "standin", "data_fingerprint": "f" * 64, "method": method,
+        "method_version": 1, "fields": {}, "backbone": "resnet10t", "weights": "scratch", "head": "two-logit",
+        "protocol": "quick-v1", "protocol_settings": {"epochs": 12}, "seed": seed,
+    }  # fmt: skip
+    content = Spec(**{**full, **spec})
+    if table is None:
+        table = draw(strength, 1000 * sorted(KINDS).index(method) + seed if method in KINDS else seed)
+    made = Record(
+        **{
+            "run_id": content.run_id, "status": status, "method_label": method,
+            "method_kind": KINDS.get(method, "one-cam"),
+            "spec": content, "seconds": 10.0, "device": "cpu", "versions": {"torch": "2.15"},
+            "data": DataFacts(
+                kind="standin", revision="", pixel_hash="", train=4, validation=60, test=230, train_maps=2
+            ),
+            "scores": score(table, ("ap",)) if status == "done" else None,
+            **(record or {}),
+        }
+    )  # fmt: skip
+    return read_run(store.save(out, made, lambda folder: table.to_parquet(folder / "predictions.parquet")))
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
     """Write one run and read it back."""
+    return functools.partial(write_run, tmp_path)
 
-    def make(
-        method: str = "cross-entropy", seed: int = 0, strength: float = 1.5, status: str = "done",
-        table: pd.DataFrame | None = None, record: dict[str, Any] | None = None, **spec: Any,
-    ) -> Run:  # fmt: skip
-        full = {
-            "task": "cxr", "task_version": 1, "data": "standin", "data_fingerprint": "f" * 64, "method": method,
-            "method_version": 1, "fields": {}, "backbone": "resnet10t", "weights": "scratch", "head": "two-logit",
-            "protocol": "quick-v1", "protocol_settings": {"epochs": 12}, "seed": seed,
-        }  # fmt: skip
-        content = Spec(**{**full, **spec})
-        if table is None:
-            table = draw(strength, 1000 * sorted(KINDS).index(method) + seed if method in KINDS else seed)
-        made = Record(
-            **{
-                "run_id": content.run_id, "status": status, "method_label": method,
-                "method_kind": KINDS.get(method, "one-cam"),
-                "spec": content, "seconds": 10.0, "device": "cpu", "versions": {"torch": "2.15"},
-                "data": DataFacts(
-                    kind="standin", revision="", pixel_hash="", train=4, validation=60, test=230, train_maps=2
-                ),
-                "scores": score(table, ("ap",)) if status == "done" else None,
-                **(record or {}),
-            }
-        )  # fmt: skip
-        return read_run(store.save(tmp_path, made, lambda folder: table.to_parquet(folder / "predictions.parquet")))
 
-    return make
+#: A PNG of one black pixel.
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+
+
+def public_data(key: str = "f") -> PublicData:
+    """What publishing knows of the data of :func:`write_run`, with one picture and made-up maps."""
+    table = draw(1.5, 0).rename(columns={"sample_id": "key"}).sort_values("key", ignore_index=True)
+    first = table[table["split"] == "test"].iloc[0]
+    name = keys.hashed(first["key"], key * 64, "sample")
+    picture = Picture(
+        key=name, label=0, condition=str(first["condition"]), image=PIXEL, human=[[0.0, 1.0], [0.25, 0.5]],
+        credit="drawn by code",
+    )  # fmt: skip
+    gallery = Gallery(class_names=("normal", "abnormal"), pictures=[picture])
+    maps = [[[0.123456789, -1.0], [2.0, 3.0]], [[4.0, 5.0], [6.0, 7.0]]]
+    return PublicData(table[list(ROW_COLUMNS)], "yes", gallery, lambda run: {name: maps})
+
+
+def write_published(out: Path, *arguments: Any, **options: Any) -> Run:
+    """As :func:`write_run`, with weights that nobody can load."""
+    run = write_run(out, *arguments, **options)
+    (run.path / "model.safetensors").write_bytes(run.record.run_id.encode())
+    return run
+
+
+def write_results(
+    out: Path, runs: list[Run], data: PublicData | None = None, by: str = "Ann", **terms: Any
+) -> list[Submitted]:
+    """Submit runs to a results folder."""
+
+    def where(run: Run) -> str:
+        return f"{run.spec.method}/seed{run.spec.seed}/model.safetensors"
+
+    known = {run.spec.data_fingerprint: data or public_data(run.spec.data_fingerprint[0]) for run in runs}
+    full = Terms(**{"by": by, "where": where, "describe": lambda name: f"About {name}.", **terms})
+    return submission.submit(runs, known, out, full)
+
+
+@pytest.fixture
+def public() -> PublicData:
+    """What publishing knows of the data of ``make_run``."""
+    return public_data()
+
+
+@pytest.fixture
+def make_published(tmp_path: Path) -> MakeRun:
+    """As ``make_run``, with weights that nobody can load."""
+    return functools.partial(write_published, tmp_path)
+
+
+@pytest.fixture
+def submit(tmp_path: Path) -> Callable[..., list[Submitted]]:
+    """Submit runs to ``tmp_path / "results"``: (runs, data, by, other terms)."""
+    return functools.partial(write_results, tmp_path / "results")
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs and results of two methods with three seeds, once for all tests."""
+    folder = tmp_path_factory.mktemp("written")
+    runs = [write_published(folder, method, seed) for method in ("cross-entropy", "cyborg") for seed in range(3)]
+    write_results(folder / "results", runs)
+    return folder
+
+
+@pytest.fixture
+def results(written: Path, tmp_path: Path) -> Path:
+    """A results folder of one's own, with two methods of three seeds."""
+    return Path(shutil.copytree(written / "results", tmp_path / "results"))
+
+
+@pytest.fixture(scope="session")
+def reproduction(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Run], list[Run]]:
+    """Ann's result of five seeds, Bob's five new seeds, and five of a method that is not what Ann says."""
+    folder = tmp_path_factory.mktemp("reproduction")
+    write_results(folder / "results", [write_published(folder, "cyborg", seed) for seed in range(5)])
+    bob = [[write_published(folder / name, "cyborg", seed, strength) for seed in range(5, 10)]
+           for name, strength in (("honest", 1.5), ("weak", 0.2))]  # fmt: skip
+    return folder / "results", bob[0], bob[1]

@@ -1,0 +1,148 @@
+"""``divsal-bench board``: the tables of run directories or of all accepted results, and the page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from divsal_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from divsal_bench.leaderboard.board import Table
+    from divsal_bench.leaderboard.entries import Sheet
+    from divsal_bench.leaderboard.gallery import Gallery
+    from divsal_bench.records import Run
+
+#: Where accepted results lie in a checkout.
+RESULTS = Path("leaderboard/results")
+
+
+def board(arguments: argparse.Namespace) -> int:
+    """Show, compute, check or compare."""
+    arguments.results = results_folder(arguments.results)
+    if arguments.check or arguments.diff is not None:
+        return check(arguments)
+    if arguments.runs and (arguments.accepted or arguments.recompute):
+        raise UserError("give either run directories, or --accepted or --recompute for the accepted results")
+    if arguments.recompute:
+        tables, galleries = recompute(arguments.results)
+    elif arguments.accepted:
+        tables, galleries = accepted(arguments.results)
+    else:
+        tables, galleries = of_runs(arguments)
+    return write(arguments, tables, galleries)
+
+
+def results_folder(given: Path | None) -> Path:
+    """``--results``; else the checkout's, else what the package was shipped with."""
+    if given is not None:
+        return given
+    if RESULTS.is_dir():
+        return RESULTS
+    from importlib.resources import files
+
+    return Path(str(files("divsal_bench.leaderboard"))) / "results"
+
+
+def accepted(root: Path) -> tuple[list[Table], list[Gallery | None]]:
+    """What the last ``--recompute`` computed."""
+    from divsal_bench.leaderboard import saved
+
+    found = saved.load(root)
+    return [one.table for one in found.tables], [one.gallery for one in found.tables]
+
+
+def recompute(root: Path) -> tuple[list[Table], list[Gallery | None]]:
+    """Check every accepted result, compute the tables and store them."""
+    from divsal_bench.leaderboard import saved
+    from divsal_bench.leaderboard.accepted import read
+    from divsal_bench.leaderboard.files import write_all
+
+    found = saved.compute(read(root, say_file))
+    write_all({root / saved.FILE: saved.as_bytes(found)})
+    return [one.table for one in found.tables], [one.gallery for one in found.tables]
+
+
+def of_runs(arguments: argparse.Namespace) -> tuple[list[Table], list[Gallery | None]]:
+    """Tables of run directories; the galleries need their weights and data, and only the page shows them."""
+    from divsal_bench.cli.run_data import collect
+    from divsal_bench.leaderboard import board as tables
+    from divsal_bench.leaderboard import entries
+
+    runs = collect(arguments.runs, arguments.out)
+    sheets = entries.from_runs(runs)
+    galleries: list[Gallery | None] = [None] * len(sheets)
+    if arguments.html is not None:
+        galleries = [run_gallery(sheet, runs, arguments.data) for sheet in sheets]
+    return [tables.table(sheet) for sheet in sheets], galleries
+
+
+def run_gallery(sheet: Sheet, runs: Sequence[Run], data: str | None) -> Gallery:
+    """Pictures of a table's data, with the maps of the lowest seed that its methods share."""
+    from divsal_bench.cli.run_data import RunData
+    from divsal_bench.leaderboard.gallery import Gallery
+
+    by_place = {str(run.path): run for run in runs}
+    with_result = [entry for entry in sheet.entries if entry.seeds]
+    if not with_result:
+        return Gallery(class_names=("0", "1"), pictures=[], absent="No run of this table has a result.")
+    shared = set.intersection(*(set(entry.seeds) for entry in with_result))
+    seed = min(shared) if shared else min(entry.seeds[0] for entry in with_result)
+    first = by_place[with_result[0].origins[0]]
+    try:
+        gallery, cams = RunData(data).gallery(first, lambda sample: sample)
+        maps = {
+            entry.label: dict(cams(by_place[entry.origins[entry.seeds.index(seed)]]))
+            for entry in with_result
+            if seed in entry.seeds and gallery.pictures
+        }
+    except UserError as error:  # moved data or weights must not cost the page its numbers
+        return Gallery(class_names=("0", "1"), pictures=[], absent=str(error))
+    return gallery.model_copy(update={"maps": maps, "seed": seed})
+
+
+def write(arguments: argparse.Namespace, tables: list[Table], galleries: list[Gallery | None]) -> int:
+    """Print the tables, or write the page."""
+    from divsal_bench.leaderboard import render
+
+    if arguments.html is None:
+        print(render.render(tables, arguments.format))
+        return 0
+    from divsal_bench.leaderboard.files import write_all
+    from divsal_bench.leaderboard.page import render_page, table_id
+
+    known = {table_id(table): one for table, one in zip(tables, galleries, strict=True) if one is not None}
+    write_all({arguments.html: render_page(tables, known).encode()})
+    say(f"written: {arguments.html}")
+    return 0
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Check and re-score every accepted result; print what changed against another results folder."""
+    from divsal_bench.leaderboard import saved
+    from divsal_bench.leaderboard.accepted import read
+
+    found = read(arguments.results, say_file)
+    count = sum(len(sheet.entries) for sheet in found.sheets)
+    say(f"checked: {count} results in {len(found.sheets)} tables; every number follows from its margins")
+    if arguments.diff is not None:
+        from divsal_bench.leaderboard.changes import changes
+
+        base = saved.compute(read(arguments.diff, say_file)) if arguments.diff.is_dir() else saved.EMPTY
+        print(changes(base, saved.compute(found)))
+    return 0
+
+
+def say_file(path: Path) -> None:
+    """Progress on a terminal: one line that is redrawn."""
+    if sys.stderr.isatty():
+        print(f"\r\033[Kreading {path.name}", end="", file=sys.stderr, flush=True)
+
+
+def say(text: str) -> None:
+    """Print to standard error: standard output belongs to the table."""
+    clear = "\r\033[K" if sys.stderr.isatty() else ""
+    print(f"{clear}{text}", file=sys.stderr, flush=True)

@@ -1,0 +1,144 @@
+"""``divsal-bench submit``: accepted results from run directories, and reproductions of somebody's."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from divsal_bench import plugins
+from divsal_bench.cli.run_data import RunData, collect
+from divsal_bench.errors import UserError
+from divsal_bench.records import Run
+
+HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
+
+
+def submit(arguments: argparse.Namespace) -> int:
+    """Write result files, or stamp one with a reproduction."""
+    from divsal_bench.leaderboard.submission import Terms
+    from divsal_bench.leaderboard.submission import submit as write
+
+    runs = chosen(collect(arguments.runs, arguments.out), arguments.task, arguments.method)
+    opened = RunData(arguments.data)
+    where = weights_place(arguments.weights)
+    if arguments.reproduces is not None:
+        return reproduce(runs, opened, where, arguments)
+    data = {run.spec.data_fingerprint: run for run in runs}
+    terms = Terms(arguments.by, where, description, arguments.i_have_permission, arguments.force)
+    done = write(runs, {name: opened.public(run) for name, run in data.items()}, arguments.results, terms)
+    for one in done:
+        counts = [f"{len(one.claim.seeds)} seeds"]
+        counts += [f"{len(one.claim.missing)} without a result"] * bool(one.claim.missing)
+        print(f"{one.change}: {one.path} ({', '.join(counts)})")
+    if any(one.change != "unchanged" for one in done):
+        say(
+            f"next: divsal-bench board --recompute --results {arguments.results}; then commit {arguments.results} and "
+            "open a pull request (CONTRIBUTING.md)"
+        )
+    return 0
+
+
+def reproduce(runs: Sequence[Run], opened: RunData, where: Callable[[Run], str], arguments: argparse.Namespace) -> int:
+    """Compare new seeds with somebody's result and store the outcome in it; 1 if they do not reproduce it."""
+    from divsal_bench.leaderboard.accepted import open_result
+    from divsal_bench.leaderboard.files import NEW_MARGINS, as_json, write_all
+    from divsal_bench.leaderboard.publishing import publication
+    from divsal_bench.leaderboard.standing import with_reproduction
+    from divsal_bench.leaderboard.submission import Terms, check_permission
+
+    path = arguments.reproduces
+    known = open_result(path)
+    if known.claim.reproduction is not None and not arguments.force:
+        old = known.claim.reproduction
+        raise UserError(f"{path} holds a reproduction by {old.by} ({old.date[:10]}); add --force to replace it")
+    mine = [run for run in runs if run.spec.entry == known.claim.spec(0).entry]
+    if not mine:
+        raise UserError(f"none of the runs given is of {known.claim.label} with the claimed fields and version")
+    for run in mine:
+        if run.spec.data_fingerprint != known.claim.table.fingerprint:
+            raise UserError(
+                f"{run.path} was run on other data ({run.spec.data_fingerprint[:8]}) than {path} claims "
+                f"({known.claim.table.fingerprint[:8]}); leave it out or give the claimed data"
+            )
+    data = opened.public(mine[0])
+    check_permission(data, mine[0], Terms(arguments.by, where, permitted=arguments.i_have_permission))
+    found = publication(mine, data, where)
+    date = max(run.record.created for run in mine)
+    claim = with_reproduction(known.claim, found, mine, arguments.by, date, path)
+    new = claim.reproduction
+    assert new is not None
+    write_all({path.with_name(path.stem + NEW_MARGINS): found.margin_bytes(), path: as_json(claim)})
+    primary = claim.seeds[0].scores.primary
+    print(
+        f"{claim.state}: {claim.label}, {primary} AUROC claimed {new.claimed_mean:.4f} ({len(claim.seeds)} seeds), "
+        f"new {new.new_mean:.4f} ({len(new.seeds)} seeds), |difference| {abs(new.new_mean - new.claimed_mean):.4f}, "
+        f"tolerance {new.tolerance:.4f}; an honest result misses in about 5 % of cases\nwritten to {path}"
+    )
+    return 0 if claim.state == "reproduced" else 1
+
+
+def chosen(runs: list[Run], tasks: str | None, methods: str | None) -> list[Run]:
+    """Runs of the named tasks and methods; a method is named with or without its fields.
+
+    Raises:
+        UserError: None is left.
+    """
+    names = {what: names_in(text) for what, text in (("task", tasks), ("method", methods)) if text}
+    kept = [
+        run
+        for run in runs
+        if ("task" not in names or run.spec.task in names["task"])
+        and ("method" not in names or {run.spec.method, run.record.method_label} & names["method"])
+    ]
+    if not kept:
+        there = sorted({f"{run.spec.task} {run.record.method_label}" for run in runs})
+        raise UserError(f"no run is of that task and method; there are {', '.join(there[:12])}")
+    return kept
+
+
+def names_in(text: str) -> set[str]:
+    """Names joined by commas."""
+    return {name.strip() for name in text.split(",") if name.strip()}
+
+
+def weights_place(given: Sequence[str]) -> Callable[[Run], str]:
+    """Where weights can be had, from every ``--weights``: ``[SEED=]org/name@commit`` or a path.
+
+    Without any it is the run directory's place in its output folder.
+
+    Raises:
+        UserError: Something else was given.
+    """
+    places: dict[int | None, str] = {}
+    for text in given:
+        number, equals, rest = text.partition("=")
+        seed, place = (int(number), rest) if equals and number.isdigit() else (None, text)
+        hub = HUB_ID.fullmatch(place)
+        if "@" in place and not hub:
+            raise UserError(f"--weights {place!r} names no commit; write org/name@ and all 40 digits of it")
+        if Path(place).is_absolute() or ".." in Path(place).parts:
+            raise UserError(f"--weights {place!r} leads out of the folder; give a relative path or org/name@commit")
+        places[seed] = f"https://huggingface.co/{hub[1]}/blob/{hub[2]}" if hub else place.strip("/")
+
+    def where(run: Run) -> str:
+        own = "/".join(run.path.resolve().parts[-3:])
+        if run.spec.seed in places:
+            return f"{places[run.spec.seed]}/model.safetensors"
+        return "/".join(filter(None, (places.get(None, ""), own, "model.safetensors")))
+
+    return where
+
+
+def description(method: str) -> str:
+    """First line of a method's docstring; "" for a method that is not installed here."""
+    found = plugins.methods().found.get(method)
+    return (inspect.getdoc(found) or "").split("\n")[0] if found else ""
+
+
+def say(text: str) -> None:
+    """Print to standard error: standard output belongs to the result."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,268 @@
+"""Read the accepted results: every file is checked, and every number computed again from the stored margins.
+
+Where the files lie stands in :mod:`divsal_bench.leaderboard.files`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from divsal_bench.errors import UserError
+from divsal_bench.leaderboard import claim as claims
+from divsal_bench.leaderboard import keys as key_files
+from divsal_bench.leaderboard.claim import Claim
+from divsal_bench.leaderboard.claim_check import check_itself, place
+from divsal_bench.leaderboard.entries import Entry, Group, Sheet, Standing
+from divsal_bench.leaderboard.files import (
+    DEPTH,
+    GALLERY,
+    KEYS,
+    MARGINS,
+    NEW_MARGINS,
+    check_strays,
+    listing,
+    read_bytes,
+    read_model,
+)
+from divsal_bench.leaderboard.gallery import Gallery
+from divsal_bench.leaderboard.gallery_check import check_cams, check_gallery
+from divsal_bench.leaderboard.rescoring import rescore
+from divsal_bench.leaderboard.standing import check_reproduction
+from divsal_bench.scoring import Layout, layout
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: A larger ``key.parquet`` is refused unread.
+MOST_KEYS = 100_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Accepted:
+    """One accepted result, read and checked.
+
+    Attributes:
+        path: Its file.
+        margins: (n, N) of its seeds, in the order of the data set's rows.
+    """
+
+    path: Path
+    claim: Claim
+    margins: key_files.Margins
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """What all results on one data set share.
+
+    Attributes:
+        rows: Columns :data:`divsal_bench.leaderboard.entries.ROW_COLUMNS`, sorted by key.
+        key_sha256: Of ``key.parquet``.
+        gallery: Without maps; None where the folder has none.
+    """
+
+    folder: Path
+    rows: pd.DataFrame
+    layout: Layout
+    key_sha256: str
+    gallery: Gallery | None
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All accepted results: a sheet for each table, and its gallery, None where its data set has none."""
+
+    sheets: tuple[Sheet, ...]
+    galleries: tuple[Gallery | None, ...]
+
+
+def read_accepted(root: Path) -> list[Sheet]:
+    """Read and check all accepted results below a folder; a sheet for each table, in a fixed order.
+
+    Raises:
+        UserError: Anything that is not as it should be, by file and field.
+    """
+    return list(read(root).sheets)
+
+
+def read(root: Path, on_file: Callable[[Path], None] = lambda path: None) -> Results:
+    """As :func:`read_accepted`, with the galleries.
+
+    Args:
+        root: The results folder.
+        on_file: Told of each result before it is read.
+    """
+    files = listing(root)
+    folders: dict[PurePosixPath, list[PurePosixPath]] = {}
+    for file in files:
+        if len(file.parts) == DEPTH and file.suffix == ".json":
+            folders.setdefault(PurePosixPath(*file.parts[:2]), []).append(file)
+    check_strays(root, files, folders)
+    sheets: list[tuple[Sheet, Gallery | None]] = []
+    for folder, members in folders.items():
+        data = read_data_set(root / folder)
+        groups: dict[Group, list[Accepted]] = {}
+        for file in members:
+            on_file(root / file)
+            found = read_result(root, file, data)
+            groups.setdefault(found.claim.group, []).append(found)
+        check_one_data_set([found for group in groups.values() for found in group])
+        sheets += [(sheet_of(groups[group], data), gallery_of(groups[group], data)) for group in sorted(groups)]
+    sheets.sort(key=lambda pair: pair[0].group)
+    return Results(tuple(sheet for sheet, _ in sheets), tuple(gallery for _, gallery in sheets))
+
+
+def read_data_set(folder: Path) -> DataSet:
+    """Read ``key.parquet`` and ``gallery.json``."""
+    content = read_bytes(folder / KEYS, MOST_KEYS)
+    rows = key_files.read_keys(folder / KEYS, content)
+    path = folder / GALLERY
+    gallery = read_model(path, Gallery) if path.exists() else None
+    if gallery is not None:
+        check_gallery(gallery, set(rows.loc[rows["split"] == "test", "key"]), path)
+    return DataSet(folder, rows, layout(rows), hashlib.sha256(content).hexdigest(), gallery)
+
+
+def read_result(root: Path, file: PurePosixPath, data: DataSet) -> Accepted:
+    """Read one result and check all that can be checked without its weights.
+
+    Args:
+        root: The results folder.
+        file: Relative to it.
+        data: Of the folder it lies in.
+    """
+    path = root / file
+    claim = read_claim(path)
+    if place(claim) != file:
+        raise UserError(f"{path} belongs to {place(claim)}, by what it says; move it there")
+    if claim.key_sha256 != data.key_sha256:
+        raise UserError(f"{path} names another {KEYS} (sha256 {claim.key_sha256[:8]}…) than the one beside it")
+    names = data.rows["key"].tolist()
+    margins = read_margins(path, MARGINS, claim.margins_sha256, [one.seed for one in claim.seeds], names)
+    rescore(claim, claim.seeds, margins, data.layout, path, "")
+    second = path.with_name(path.stem + NEW_MARGINS)
+    if claim.reproduction is not None:
+        new = claim.reproduction
+        others = read_margins(path, NEW_MARGINS, new.margins_sha256, [one.seed for one in new.seeds], names)
+        rescore(claim, new.seeds, others, data.layout, path, "reproduction, ")
+        check_reproduction(claim, path)
+    elif second.exists():
+        raise UserError(f"{second} is there, but {path.name} names no reproduction; remove it")
+    pictures = {picture.key for picture in data.gallery.pictures} if data.gallery else set()
+    for key, cams in claim.cams.items():
+        check_cams(key, cams, pictures, path)
+    return Accepted(path, claim, margins)
+
+
+def open_result(path: Path) -> Accepted:
+    """Read and check one result by its path alone; its results folder is four folders up.
+
+    Raises:
+        UserError: Anything that is not as it should be.
+    """
+    path = path.resolve()
+    if not path.is_file() or len(path.parts) <= DEPTH:
+        raise UserError(f"there is no accepted result {path}; give the path of its .json file")
+    root = path.parents[DEPTH - 1]
+    return read_result(root, PurePosixPath(path.relative_to(root).as_posix()), read_data_set(path.parents[2]))
+
+
+def read_claim(path: Path) -> Claim:
+    """Read one result's JSON and check it by itself: schema, safe names, parts that fit each other."""
+    claim = read_model(path, Claim)
+    check_itself(claim, path)
+    return claim
+
+
+def read_margins(path: Path, end: str, sha256: str, seeds: list[int], names: list[str]) -> key_files.Margins:
+    """Read the margins beside a result, if they are those it names."""
+    file = path.with_name(path.stem + end)
+    content = read_bytes(file, key_files.limit(len(names)))
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(f"{file} is not the file that {path.name} names (its sha256 differs); submit it again")
+    return key_files.read_margins(file, content, seeds, names)
+
+
+def check_one_data_set(found: list[Accepted]) -> None:
+    """Results in one folder must be of one data set, and have the same metrics in one table."""
+    first = found[0]
+    for one in found[1:]:
+        if one.claim.table.fingerprint != first.claim.table.fingerprint:
+            raise UserError(
+                f"{one.path} and {first.path} are of different data sets whose fingerprints begin alike; "
+                "one folder cannot hold both"
+            )
+        same = one.claim.table.task_version == first.claim.table.task_version
+        if same and one.claim.field_metrics != first.claim.field_metrics:
+            raise UserError(f"{one.path} has other field metrics than {first.path}; submit it again")
+
+
+def sheet_of(found: list[Accepted], data: DataSet) -> Sheet:
+    """One sheet from the results of one table."""
+    facts = found[0].claim.table
+    entries = [entry_of(one, label) for label, one in labelled(found).items()]
+    return Sheet(
+        group=found[0].claim.group,
+        data=facts.data,
+        rows=data.rows,
+        entries=tuple(sorted(entries, key=lambda entry: entry.label)),
+        standin=facts.kind == "standin",
+        date=max(one.claim.date for one in found),
+    )
+
+
+def labelled(found: list[Accepted]) -> dict[str, Accepted]:
+    """The results of one table by labels of their own: one that several share gets the name of its file."""
+    labels = [one.claim.label for one in found]
+    return {
+        label if labels.count(label) == 1 else f"{label} ({one.path.stem})": one
+        for label, one in zip(labels, found, strict=True)
+    }
+
+
+def entry_of(found: Accepted, label: str) -> Entry:
+    """One entry of a sheet."""
+    claim = found.claim
+    return Entry(
+        label=label,
+        kind=claim.kind,
+        method=claim.method,
+        version=claim.version,
+        fields=claim.fields,
+        seeds=tuple(one.seed for one in claim.seeds),
+        failed=sum(one.status == "failed" for one in claim.missing),
+        diverged=sum(one.status == "diverged" for one in claim.missing),
+        margins=found.margins.astype(np.float64),
+        scores=tuple(one.scores for one in claim.seeds),
+        seconds=tuple(one.seconds for one in claim.seeds),
+        peak_mb=max(one.peak_mb for one in claim.seeds),
+        devices=tuple(sorted({one.device for one in claim.seeds})),
+        torch_versions=tuple(sorted({one.torch for one in claim.seeds})),
+        origins=tuple(str(found.path) for _ in claim.seeds),
+        standing=Standing(
+            state=claim.state,
+            proof=claims.proof_of(claim),
+            weights={one.seed: str(one.weights) for one in claim.seeds},
+            submitter=claim.submitter,
+            description=claim.description,
+        ),
+    )
+
+
+def gallery_of(found: list[Accepted], data: DataSet) -> Gallery | None:
+    """The data set's pictures with the maps of one table's methods, all of one seed: the lowest there is."""
+    if data.gallery is None:
+        return None
+    seed = min(one.claim.seeds[0].seed for one in found)
+    maps = {
+        label: one.claim.cams
+        for label, one in labelled(found).items()
+        if one.claim.cams and one.claim.seeds[0].seed == seed
+    }
+    return data.gallery.model_copy(update={"maps": maps, "seed": seed})

@@ -1,0 +1,153 @@
+"""One static web page of tables: self-contained, no request to anywhere, nothing from outside run or trusted."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from divsal_bench.leaderboard import axes, page_view, wording
+from divsal_bench.leaderboard.board import Table
+from divsal_bench.leaderboard.gallery import Gallery
+from divsal_bench.leaderboard.page_gallery import GalleryView, gallery_view, stylesheet
+from divsal_bench.leaderboard.page_view import View
+
+TEMPLATES = Path(__file__).with_name("templates")
+TITLE = "divsal-bench leaderboard"
+#: The one place that becomes a link; everything else from outside stays text.
+HUB_LINK = re.compile(r"https://huggingface\.co/[\w.-]+/[\w.-]+(/[\w.-]+)*/?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One tab.
+
+    Attributes:
+        key: The table's id, also of the panel in the page's address.
+        label: Of the tab: the fewest words that tell it from the others.
+    """
+
+    key: str
+    label: tuple[str, ...]
+    view: View
+    gallery: GalleryView
+
+
+def render_page(tables: Sequence[Table], galleries: Mapping[str, Gallery], title: str = TITLE) -> str:
+    """Write the page.
+
+    Args:
+        tables: In the order of the tabs.
+        galleries: By :func:`table_id`; a table without one says so.
+        title: Of the page.
+
+    Returns:
+        HTML. Styles and script stand in it and are named by their hashes in its content security policy, so that
+        nothing else can run or be fetched.
+
+    Raises:
+        UserError: A gallery holds something that is no picture or no map.
+    """
+    panels = [
+        panel(table, galleries.get(table_id(table)), label, index)
+        for index, (table, label) in enumerate(zip(tables, tab_labels(tables), strict=True))
+    ]
+    style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    pictures = stylesheet([one.gallery for one in panels])
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    template = environment().get_template("page.html.j2")
+    return template.render(
+        title=title,
+        panels=panels,
+        style=style,
+        pictures=pictures,
+        script=script,
+        policy=policy([style, pictures], [script]),
+    )
+
+
+def table_id(table: Table) -> str:
+    """The table's name in addresses and for galleries: a word for people and ten digits that decide."""
+    parts = (table.task, table.fingerprint, table.protocol, table.backbone, table.head, table.digest)
+    digits = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]
+    word = re.sub(r"[^a-z0-9]+", "-", table.task.lower()).strip("-")
+    return f"{word or 'table'}-{digits}"
+
+
+def panel(table: Table, gallery: Gallery | None, label: tuple[str, ...], index: int) -> Panel:
+    """One table with its gallery, methods in the order of the board."""
+    view = page_view.view(table)
+    methods = [(line.row.label, line.row.kind) for group in view.groups for line in group.lines]
+    return Panel(table_id(table), label, view, gallery_view(gallery, methods, f"shot-{index}"))
+
+
+def tab_labels(tables: Sequence[Table]) -> list[tuple[str, ...]]:
+    """Task and data, and as much of the rest as tells the tabs apart."""
+
+    def parts(table: Table) -> tuple[str, ...]:
+        return (table.task, table.data, table.protocol, table.backbone, table.head, table.fingerprint[:8], table.digest)
+
+    all_parts = [parts(table) for table in tables]
+    labels = []
+    for own in all_parts:
+        twins = [other for other in all_parts if other[:2] == own[:2]]
+        differing = [i for i in range(2, len(own)) if len({twin[i] for twin in twins}) > 1]
+        labels.append((*own[:2], *(own[i] for i in differing)))
+    return labels
+
+
+def environment() -> Environment:
+    """Templates that escape everything they are given and stop at a name they do not know."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters |= {
+        "number": wording.number,
+        "signed": wording.signed,
+        "mean_sd": wording.mean_sd,
+        "t_interval": wording.t_interval,
+        "extremes": wording.extremes,
+        "population": wording.population,
+        "signed_interval": wording.signed_interval,
+        "probability": wording.probability,
+        "is_significant": wording.is_significant,
+        "mark_reason": page_view.mark_reason,
+        "hub_link": hub_link,
+    }
+    made.globals |= {
+        "QUESTIONS": page_view.QUESTIONS,
+        "draw_metric": axes.draw_metric,
+        "draw_difference": axes.draw_difference,
+    }
+    return made
+
+
+def hub_link(text: str) -> str:
+    """The address if it is one of the Hugging Face Hub, else ""."""
+    return text if HUB_LINK.fullmatch(text) and ".." not in text else ""
+
+
+def policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
+    """A content security policy that allows these styles and scripts, and pictures inside the page."""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            "img-src data:",
+            f"style-src {' '.join(digest(text) for text in styles)}",
+            f"script-src {' '.join(digest(text) for text in scripts)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+
+
+def digest(text: str) -> str:
+    """A source expression for an inline element with exactly this content."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"

@@ -1,0 +1,173 @@
+"""From run directories to what is published of them: scores of float32 margins, and where the weights are."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from divsal_bench.errors import UserError
+from divsal_bench.leaderboard import keys
+from divsal_bench.leaderboard.claim import Missing, SeedResult, Weights, metric_names
+from divsal_bench.leaderboard.entries import rows_and_margins
+from divsal_bench.leaderboard.gallery import ClassCams, Gallery
+from divsal_bench.leaderboard.rescoring import check_agreement, first_difference, scores_of
+from divsal_bench.records import Run, Scores
+from divsal_bench.scoring import Layout, layout, score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Permission = Literal["yes", "no", "unknown"]
+#: run.json was computed in float64 from the same logits.
+AGREES = 1e-4
+WEIGHTS_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class PublicData:
+    """What publishing needs to know of a data set; whoever can open the data hands it in.
+
+    Attributes:
+        rows: Its validation and test rows, columns :data:`divsal_bench.leaderboard.entries.ROW_COLUMNS`, ``key``
+            and ``subject`` being the ids of the data, sorted by key.
+        predictions: May predictions on these rows be published?
+        gallery: Pictures under their published keys, no maps.
+        cams: Class CAMs of the pictures from a run's weights, by published key.
+    """
+
+    rows: pd.DataFrame
+    predictions: Permission
+    gallery: Gallery
+    cams: Callable[[Run], Mapping[str, ClassCams]]
+
+
+@dataclass(frozen=True, eq=False)
+class Publication:
+    """Some runs of one method as they are published.
+
+    Attributes:
+        rows: With published keys, sorted by them.
+        seeds, missing: With and without a result, ascending.
+        margins: (n, N) of ``seeds``, in the order of ``rows``.
+        done: The runs of ``seeds``.
+    """
+
+    rows: pd.DataFrame
+    seeds: list[SeedResult]
+    missing: list[Missing]
+    margins: keys.Margins
+    done: list[Run]
+
+    def margin_bytes(self) -> bytes:
+        """The margins file."""
+        return keys.margin_bytes(self.rows["key"].tolist(), [one.seed for one in self.seeds], self.margins)
+
+
+def publication(runs: Sequence[Run], data: PublicData, where: Callable[[Run], str]) -> Publication:
+    """Turn the runs of one method into what is published, checking each against its own numbers and the data.
+
+    Args:
+        runs: Of one specification but for the seed.
+        data: Theirs.
+        where: Where a run's weights can be had; see :class:`divsal_bench.leaderboard.claim.Weights`.
+
+    Raises:
+        UserError: Predictions that do not fit run.json or the data, a seed that is there twice, missing weights.
+    """
+    runs = sorted(runs, key=lambda run: run.spec.seed)
+    for earlier, run in itertools.pairwise(runs):
+        if earlier.spec.seed == run.spec.seed:
+            raise UserError(f"seed {run.spec.seed} is there twice, in {earlier.path} and {run.path}; leave one out")
+    fingerprint = runs[0].spec.data_fingerprint
+    rows = keys.published(data.rows, fingerprint)
+    # Both are sorted by their own key: published row i is the data's row order[i].
+    order = np.argsort([keys.hashed(str(key), fingerprint, "sample") for key in data.rows["key"]], kind="stable")
+    done = [run for run in runs if run.record.status == "done"]
+    margins = np.empty((len(done), len(rows)), np.float32)
+    for values, run in zip(margins, done, strict=True):
+        values[:] = checked_margins(run, data)[order]
+    arrangement = layout(rows.astype({"label": "int64"}))
+    seeds = [
+        seed_result(run, rescored(run, values, arrangement), where(run))
+        for run, values in zip(done, margins, strict=True)
+    ]
+    for run, one in zip(done, seeds, strict=True):
+        check_agreement(one, seeds[0], arrangement, run.path)
+    return Publication(
+        rows=rows,
+        seeds=seeds,
+        missing=[
+            Missing(seed=run.spec.seed, run_id=run.record.run_id, status=run.record.status)
+            for run in runs
+            if run.record.status != "done"
+        ],
+        margins=margins,
+        done=done,
+    )
+
+
+def checked_margins(run: Run, data: PublicData) -> np.ndarray:
+    """A run's margins, float64 (N,), if its predictions are of this data's rows and give its numbers."""
+    rows, values = rows_and_margins(run)
+    if not keys.same_rows(rows, data.rows):
+        raise UserError(
+            f"{run.path} has predictions on other samples than the data set holds; delete that folder and run again"
+        )
+    claimed = run.record.scores
+    if claimed is None:
+        raise UserError(f"{run.path} is done but has no scores; delete that folder and run again")
+    difference = first_difference(claimed, score(run.predictions(), metric_names(claimed)), AGREES, set())
+    if difference is not None:
+        raise UserError(
+            f"{run.path}: run.json says {difference.field} = {difference.claimed}, its predictions say "
+            f"{difference.found}; delete that folder and run again"
+        )
+    return values
+
+
+def rescored(run: Run, values: np.ndarray, rows: Layout) -> Scores:
+    """The scores of a run's float32 margins, (N,) in the order of the layout."""
+    claimed = run.record.scores
+    assert claimed is not None
+    scores = scores_of(values, rows, metric_names(claimed), claimed.true_cam, claimed.difference_map)
+    for name in ("in_domain", "open_set", "worst"):
+        before, after = getattr(claimed, name), getattr(scores, name)
+        if before is not None and abs(before - after) > AGREES:
+            raise UserError(
+                f"{run.path}: in float32 {name} is {after:.6f}, not {before:.6f}: its margins are too large to "
+                "publish; train with weights that do not explode"
+            )
+    return scores
+
+
+def seed_result(run: Run, scores: Scores, where: str) -> SeedResult:
+    """What is published of one run."""
+    file = run.path / WEIGHTS_FILE
+    try:
+        with file.open("rb") as content:
+            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be read ({error.strerror or error}); a result needs its weights, run it again"
+        ) from error
+    try:
+        return SeedResult(
+            seed=run.spec.seed,
+            run_id=run.record.run_id,
+            scores=scores,
+            seconds=run.record.seconds,
+            peak_mb=run.record.peak_mb,
+            device=run.record.device,
+            torch=run.record.versions.get("torch", ""),
+            weights=Weights(where=where, sha256=sha256),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{run.path}: {field} {str(first['input'])!r} cannot be published: {first['msg']}") from None

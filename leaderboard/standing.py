@@ -1,0 +1,138 @@
+"""How far a result has been checked: reported → verified → reproduced, or not reproduced.
+
+*Verified*: somebody recomputed the predictions from the weights. *Reproduced*: somebody else trained at least five
+new seeds, and their mean is as close to the claimed one as new seeds of the same method are in 95 % of cases.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from divsal_bench.errors import UserError
+from divsal_bench.leaderboard import claim as claims
+from divsal_bench.leaderboard.claim import NEW_SEEDS, Claim, Reproduction, Verified
+from divsal_bench.leaderboard.publishing import Publication
+from divsal_bench.leaderboard.rescoring import AGREES
+from divsal_bench.records import Run
+
+#: Differences of AUROC below this are never held against anybody.
+LEAST_TOLERANCE = 0.001
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """A claimed mean, a new one, and how far apart they may be."""
+
+    claimed_mean: float
+    new_mean: float
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the new mean is close enough."""
+        return abs(self.new_mean - self.claimed_mean) <= self.tolerance
+
+
+def closeness(claimed: Sequence[float], new: Sequence[float]) -> Closeness:
+    """Compare new seeds with those of a claim.
+
+    The tolerance is half the 95 % prediction interval of the mean of m new seeds after n claimed ones,
+    t(.975, n − 1)·s·√(1/n + 1/m), at least :data:`LEAST_TOLERANCE`: an honest result misses in 5 % of cases. The
+    test images are the same, so that nothing is allowed for other images.
+
+    Args:
+        claimed: Primary metric of each claimed seed, n ≥ 2.
+        new: Of each new seed, m ≥ 1.
+
+    Raises:
+        UserError: One claimed seed tells no spread.
+    """
+    n, m = len(claimed), len(new)
+    if n < 2 or m < 1:
+        raise UserError(f"{n} claimed and {m} new seeds with a primary metric cannot be compared; 2 and 1 are needed")
+    half = float(stats.t.ppf(0.975, n - 1)) * float(np.std(claimed, ddof=1)) * (1 / n + 1 / m) ** 0.5
+    return Closeness(float(np.mean(claimed)), float(np.mean(new)), max(LEAST_TOLERANCE, half))
+
+
+def check_reproduction(claim: Claim, where: Path) -> None:
+    """Compute means and tolerance of a stored reproduction again.
+
+    Raises:
+        UserError: One of them was edited, or the new seeds have other metrics.
+    """
+    new = claim.reproduction
+    if new is None:
+        return
+    again = closeness(claim.primary, claims.primary_of(new.seeds))
+    for field in ("claimed_mean", "new_mean", "tolerance"):
+        stored, found = getattr(new, field), getattr(again, field)
+        if abs(stored - found) > AGREES:
+            raise UserError(f"edited metrics in {where}: reproduction.{field} is {stored}, the margins give {found}")
+
+
+def with_verification(claim: Claim, proof: Verified) -> Claim:
+    """The claim with the proof that its weights give its predictions; a reproduction stays."""
+    return with_state(claim.model_copy(update={"verified": proof}))
+
+
+def with_reproduction(claim: Claim, found: Publication, runs: Sequence[Run], by: str, date: str, where: Path) -> Claim:
+    """The claim with what somebody else's new seeds gave, whichever way it went.
+
+    Args:
+        claim: Somebody's.
+        found: The new seeds as they are published.
+        runs: The same, as they were read.
+        by: Who trained them.
+        date: Of the newest of them.
+        where: The claim's file, for messages.
+
+    Raises:
+        UserError: They are too few, not new, the claimant's own, or of another specification.
+    """
+    if claims.same_person(by, claim.submitter):
+        raise UserError(f"{claim.submitter} cannot reproduce their own result {where}; somebody else must train it")
+    for run in runs:
+        if run.spec.run_id != claim.spec(run.spec.seed).run_id:
+            raise UserError(f"{run.path} ran {differing_field(claim, run)} than {where} claims")
+    known = {one.seed for one in claim.seeds} | {one.seed for one in claim.missing}
+    old = sorted(known & {run.spec.seed for run in runs})
+    if old:
+        raise UserError(
+            f"seed{'s' * (len(old) > 1)} {', '.join(map(str, old))} {'are' if len(old) > 1 else 'is'} in the claim "
+            f"already; train others, e.g. --seeds {max(known) + 1}-{max(known) + NEW_SEEDS}"
+        )
+    if len(found.seeds) < NEW_SEEDS:
+        raise UserError(f"a reproduction needs {NEW_SEEDS} new seeds with a result, there are {len(found.seeds)}")
+    compared = closeness(claim.primary, claims.primary_of(found.seeds))
+    proof = Reproduction(
+        by=by,
+        date=date,
+        seeds=found.seeds,
+        missing=found.missing,
+        claimed_mean=compared.claimed_mean,
+        new_mean=compared.new_mean,
+        tolerance=compared.tolerance,
+        margins_sha256=hashlib.sha256(found.margin_bytes()).hexdigest(),
+    )
+    return with_state(claim.model_copy(update={"reproduction": proof}))
+
+
+def with_state(claim: Claim) -> Claim:
+    """The claim with the state that its proofs show."""
+    return claim.model_copy(update={"state": claims.state_of(claim)})
+
+
+def differing_field(claim: Claim, run: Run) -> str:
+    """``another backbone (resnet18)``: the first part of a run's specification that is not the claim's."""
+    claimed, found = claim.spec(run.spec.seed), run.spec
+    for name in type(found).model_fields:
+        if name != "data" and getattr(claimed, name) != getattr(found, name):
+            value = getattr(found, name)
+            return f"another {name} ({str(value)[:60]}, not {str(getattr(claimed, name))[:60]})"
+    return "something else"

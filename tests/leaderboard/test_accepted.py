@@ -1,0 +1,397 @@
+"""Accepted results: what is read back is what was submitted, and nothing that was changed since is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pytest
+
+from divsal_bench.errors import UserError
+from divsal_bench.leaderboard import accepted, board, files, keys
+from divsal_bench.leaderboard.claim import Claim
+from divsal_bench.leaderboard.publishing import PublicData
+from divsal_bench.leaderboard.submission import Submitted
+from divsal_bench.records import Run
+
+MakeRun = Callable[..., Run]
+Submit = Callable[..., list[Submitted]]
+FOLDER = Path("cxr/ffffffff")
+METHOD = FOLDER / "quick-v1/resnet10t"
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change a result's JSON by hand."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def put(content: Any, place: tuple[Any, ...], value: Any) -> None:
+    """Set one value deep inside."""
+    for part in place[:-1]:
+        content = content[part]
+    content[place[-1]] = value
+
+
+def test_what_is_read_is_what_was_run(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
+    runs = [make_published(method, seed) for method in ("cross-entropy", "cyborg") for seed in range(5)]
+    submit(runs)
+    (sheet,) = accepted.read_accepted(tmp_path / "results")
+    assert sheet.rows is not None
+    assert [entry.label for entry in sheet.entries] == ["cross-entropy", "cyborg"]
+    assert sheet.standin
+    entry = sheet.entries[1]
+    assert entry.seeds == (0, 1, 2, 3, 4)
+    assert entry.standing is not None
+    assert (entry.standing.state, entry.standing.submitter) == ("reported", "Ann")
+    assert entry.standing.description == "About cyborg."
+    own, again = board.tables(runs), [board.table(sheet)]
+    for row, other in zip(own[0].rows, again[0].rows, strict=True):
+        assert other.open_set.seeds.mean == pytest.approx(row.open_set.seeds.mean, abs=1e-4)
+        assert other.in_domain.population is not None
+        assert row.in_domain.population is not None
+        assert other.in_domain.population.low == pytest.approx(row.in_domain.population.low, abs=1e-4)
+
+
+def test_the_gallery_comes_with_the_maps_of_the_lowest_seed(results: Path) -> None:
+    found = accepted.read(results)
+    (gallery,) = found.galleries
+    assert gallery is not None
+    (picture,) = gallery.pictures
+    assert set(gallery.maps) == {"cross-entropy", "cyborg"}
+    assert gallery.maps["cyborg"][picture.key][0][0] == [0.12346, -1.0]
+    assert gallery.seed == 0
+
+
+def test_published_keys_tell_nothing_of_the_ids(results: Path, public: PublicData) -> None:
+    text = b"".join(path.read_bytes() for path in results.rglob("*") if path.is_file())
+    for name in (*public.rows["key"][:50], *public.rows["subject"].unique()[:50]):
+        assert name.encode() not in text
+    rows = accepted.read_data_set(results / FOLDER).rows
+    assert rows["subject"].nunique() == public.rows["subject"].nunique()
+    assert keys.hashed("a", "f" * 64, "sample") != keys.hashed("a", "f" * 64, "subject")
+    assert keys.hashed("a", "f" * 64, "sample") != keys.hashed("a", "e" * 64, "sample")
+
+
+def numbers(content: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], float]]:
+    """Every number in some JSON, and where."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from numbers(value, (*place, key))
+    elif isinstance(content, list):
+        for index, value in enumerate(content):
+            yield from numbers(value, (*place, index))
+    elif isinstance(content, int | float) and not isinstance(content, bool):
+        yield place, content
+
+
+def test_every_edited_score_is_found_and_named(results: Path) -> None:
+    """All numbers that follow from the margins, each edited alone."""
+    path = results / METHOD / "cyborg.json"
+    original = path.read_bytes()
+    scores = json.loads(original)["seeds"][1]["scores"]
+    carried = ("true_cam", "difference_map")
+    places = [(place, value) for place, value in numbers(scores) if place[0] not in carried]
+    assert len(places) > 20
+    data = accepted.read_data_set(results / FOLDER)
+    for place, value in places:
+        change = 1 if isinstance(value, int) else 1e-6
+        edit(path, lambda c, place=place, new=value + change: put(c, ("seeds", 1, "scores", *place), new))  # type: ignore[misc]
+        with pytest.raises(UserError, match=r"edited metrics in .*cyborg\.json, seed 1: ") as caught:
+            accepted.read_result(results, PurePosixPath((METHOD / "cyborg.json").as_posix()), data)
+        assert [part for part in place if isinstance(part, str)][-1] in str(caught.value)
+        path.write_bytes(original)
+    accepted.read_accepted(results)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("pe", 1.5), ("lift", -0.1), ("auc", 2.0), ("cc", -1.5), ("maps_positive", 100000), ("maps_negative", 1),
+        ("empty", 1000), ("empty", -1), ("lift_nonempty", -1.0), ("pe_nonempty", -1.0),
+    ],
+)  # fmt: skip
+def test_impossible_agreement_with_people_is_found(results: Path, field: str, value: float) -> None:
+    path = results / METHOD / "cyborg.json"
+    edit(path, lambda content: put(content, ("seeds", 2, "scores", "true_cam", field), value))
+    with pytest.raises(UserError, match=r"edited metrics in .*seed 2.*(numbers of human maps|true_cam\." + field + ")"):
+        accepted.read_accepted(results)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("schema_version",), 2, "update divsal-bench"),
+        (("seeds", 0, "scores", "in_domain"), float("nan"), "NaN"),
+        (("seeds", 0, "scores", "in_domain"), "NaN", r"seeds\.0\.scores\.in_domain"),
+        (("seeds", 0, "scores", "in_domain"), None, r"in_domain is missing"),
+        (("seeds", 0, "scores"), None, r"seeds\.0\.scores"),
+        (("seeds",), [], "seeds"),
+        (("extra",), 1, "extra"),
+        (("seeds", 0, "run_id"), "0" * 16, "does not hash to run_id"),
+        (("seeds", 0, "seed"), 7, "does not hash to run_id"),
+        (("seeds", 1, "seed"), 0, "seed 0 is there twice"),
+        (("fields",), {"alpha": 0.1}, "does not hash to run_id"),
+        (("version",), 2, "does not hash to run_id"),
+        (("table", "protocol_settings"), {"epochs": 99}, "digest"),
+        (("table", "backbone"), "resnet18", "does not hash"),
+        (("table", "fingerprint"), "e" * 64, "does not hash"),
+        (("table", "task"), "../../etc", r"table\.task"),
+        (("table", "task"), "/etc", r"table\.task"),
+        (("table", "protocol"), "..", r"table\.protocol"),
+        (("table", "backbone"), "a/b", r"table\.backbone"),
+        (("method",), "../cyborg", "method"),
+        (("method",), "a.b", "does not begin with"),
+        (("label",), "another", "does not begin with"),
+        (("label",), "cyborg\x1b[2J", "label"),
+        (("description",), "two\nlines", "description"),
+        (("submitter",), "", "submitter"),
+        (("state",), "verified", "its proofs show 'reported'"),
+        (("state",), "reproduced", "its proofs show 'reported'"),
+        (("kind",), "best", "kind"),
+        (("margins_sha256",), "0" * 64, "sha256 differs"),
+        (("key_sha256",), "0" * 64, r"names another key\.parquet"),
+        (("date",), "yesterday", "date"),
+        (("seeds", 0, "weights", "where"), "/root/model.safetensors", r"weights\.where"),
+        (("seeds", 0, "weights", "where"), "../model.safetensors", r"weights\.where"),
+        (("seeds", 0, "weights", "where"), "https://evil.example/model.safetensors", r"weights\.where"),
+        (("seeds", 0, "weights", "where"), "javascript:alert(1)", r"weights\.where"),
+        (("seeds", 0, "seconds"), -1, "seconds"),
+        (("cams",), {"0" * 16: [[[1.0]], [[1.0]]]}, "no picture of the gallery"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_by_name(results: Path, place: tuple[Any, ...], value: Any, message: str) -> None:
+    path = results / METHOD / "cyborg.json"
+    edit(path, lambda content: put(content, place, value))
+    with pytest.raises(UserError, match=message) as caught:
+        accepted.read_accepted(results)
+    assert "cyborg.json" in str(caught.value)
+
+
+def test_maps_that_are_no_grid_are_refused(results: Path) -> None:
+    path = results / METHOD / "cyborg.json"
+    (key,) = json.loads(path.read_text())["cams"]
+    for cams in ([[[1.0]]], [[[1.0]], [[1.0, 2.0]]], [[[1.0], [1.0, 2.0]], [[1.0]]], [[[0.0] * 65], [[0.0] * 65]]):
+        edit(path, lambda content, cams=cams: put(content, ("cams", key), cams))  # type: ignore[misc]
+        with pytest.raises(UserError, match="grid"):
+            accepted.read_accepted(results)
+
+
+@pytest.mark.parametrize(
+    ("move_to", "message"),
+    [
+        ("cxr/ffffffff/quick-v1/resnet10t/other.json", "belongs to"),
+        ("cxr/ffffffff/quick-v1/resnet18/cyborg.json", "belongs to"),
+        ("cxr/ffffffff/cyborg-v1/resnet10t/cyborg.json", "belongs to"),
+        ("cxr/eeeeeeee/quick-v1/resnet10t/cyborg.json", "key.parquet cannot be read"),
+        ("cyborg.json", "belongs to no accepted result"),
+        ("cxr/ffffffff/quick-v1/resnet10t/deep/cyborg.json", "belongs to no accepted result"),
+    ],
+)
+def test_a_result_lies_where_its_content_says(results: Path, move_to: str, message: str) -> None:
+    target = results / move_to
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for end in (".json", ".parquet"):
+        (results / METHOD / f"cyborg{end}").rename(target.with_suffix(end))
+    with pytest.raises(UserError, match=message):
+        accepted.read_accepted(results)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "cxr/ffffffff/run.sh", "cxr/ffffffff/quick-v1/resnet10t/x.parquet"])
+def test_files_that_no_result_names_are_refused(results: Path, name: str) -> None:
+    (results / name).write_text("hello")
+    with pytest.raises(UserError, match="belongs to no accepted result"):
+        accepted.read_accepted(results)
+
+
+def test_names_that_act_on_a_terminal_are_refused(results: Path) -> None:
+    (results / METHOD / "x\x1b[2J.json").write_text("{}")
+    with pytest.raises(UserError, match="has a file with the name") as caught:
+        accepted.read_accepted(results)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["cxr/ffffffff/quick-v1/resnet10t/cyborg.json", "cxr/ffffffff/key.parquet", "cxr"])
+def test_links_are_refused_wherever_they_lead(results: Path, tmp_path: Path, name: str) -> None:
+    outside = tmp_path / "outside"
+    (results / name).rename(outside)
+    (results / name).symlink_to(outside)
+    with pytest.raises(UserError, match="is a link"):
+        accepted.read_accepted(results)
+
+
+def rewrite(results: Path, change: Callable[[list[str], np.ndarray], tuple[list[str], np.ndarray]]) -> None:
+    """Change the margins of a result and name the new file in its JSON."""
+    path = results / METHOD / "cyborg.json"
+    names = accepted.read_data_set(results / FOLDER).rows["key"].tolist()
+    old = keys.read_margins(path, path.with_suffix(".parquet").read_bytes(), [0, 1, 2], names)
+    content = keys.margin_bytes(*(lambda pair: (pair[0], [0, 1, 2], pair[1]))(change(names, old)))
+    path.with_suffix(".parquet").write_bytes(content)
+    edit(path, lambda claim: put(claim, ("margins_sha256",), hashlib.sha256(content).hexdigest()))
+
+
+def test_changed_margins_are_found_by_scoring_them(results: Path) -> None:
+    rewrite(results, lambda names, margins: (names, margins + np.linspace(0, 1, margins.shape[1], dtype=np.float32)))
+    with pytest.raises(UserError, match=r"edited metrics in .*seed 0"):
+        accepted.read_accepted(results)
+
+
+def test_missing_scores_are_refused(results: Path) -> None:
+    rewrite(results, lambda names, margins: (names, np.where(margins == margins[1].max(), np.nan, margins)))
+    with pytest.raises(UserError, match="seed 1 that are missing or not finite"):
+        accepted.read_accepted(results)
+
+
+def test_margins_of_other_rows_are_refused(results: Path) -> None:
+    rewrite(results, lambda names, margins: ([*names[:-1], "f" * 15 + "0"], margins))
+    with pytest.raises(UserError, match="other rows"):
+        accepted.read_accepted(results)
+    rewrite_count = accepted.read_data_set(results / FOLDER).rows["key"].tolist()[:-1]
+    content = keys.margin_bytes(rewrite_count, [0, 1, 2], np.zeros((3, len(rewrite_count)), np.float32))
+    with pytest.raises(UserError, match="rows"):
+        keys.read_margins(results, content, [0, 1, 2], [*rewrite_count, "f" * 16])
+
+
+def test_damaged_and_missing_files_are_named(results: Path) -> None:
+    margins, key = results / METHOD / "cyborg.parquet", results / FOLDER / "key.parquet"
+    for path in (margins, key, results / FOLDER / "gallery.json", results / METHOD / "cyborg.json"):
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        with pytest.raises(UserError, match=path.name.replace(".", r"\.")):
+            accepted.read_accepted(results)
+        path.write_bytes(content)
+    for path in (margins, key):
+        content = path.read_bytes()
+        path.unlink()
+        with pytest.raises(UserError, match=path.name):
+            accepted.read_accepted(results)
+        path.write_bytes(content)
+    with pytest.raises(UserError, match="no results folder"):
+        accepted.read_accepted(results / "nowhere")
+
+
+def test_changed_rows_are_found_by_their_hash(results: Path) -> None:
+    path = results / FOLDER / "key.parquet"
+    rows = keys.read_keys(path, path.read_bytes())
+    path.write_bytes(keys.key_bytes(rows.assign(label=1 - rows["label"])))
+    with pytest.raises(UserError, match=r"names another key\.parquet"):
+        accepted.read_accepted(results)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.assign(label=rows["label"] + 1), "label"),
+        (lambda rows: rows.assign(split="train"), "split"),
+        (lambda rows: rows.assign(condition_axis="weather"), "condition_axis"),
+        (lambda rows: rows.assign(key="0" * 16), "ascending"),
+        (lambda rows: rows.assign(subject="Mrs Smith"), "16 hexadecimal"),
+        (lambda rows: rows[rows["split"] == "validation"], "no test rows"),
+        (lambda rows: rows[rows["split"] == "test"], "no negative validation rows"),
+    ],
+)
+def test_impossible_rows_are_refused(results: Path, change: Callable[[Any], Any], message: str) -> None:
+    path = results / FOLDER / "key.parquet"
+    rows = keys.read_keys(path, path.read_bytes())
+    path.write_bytes(keys.key_bytes(change(rows)))
+    with pytest.raises(UserError, match=message):
+        accepted.read_accepted(results)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("pictures", 0, "image"), "no base64!", "not base64"),
+        (("pictures", 0, "image"), "PHNjcmlwdD4=", "not a PNG"),
+        (("pictures", 0, "key"), "0" * 16, "no test row"),
+        (("pictures", 0, "human"), [[0.5], [2.0]], "outside"),
+        (("pictures", 0, "human"), [[0.5], [0.1, 0.2]], "no grid"),
+        (("maps",), {"cyborg": {}}, "has maps"),
+        (("pictures",), [], "either pictures or the reason"),
+        (("absent",), "both", "either pictures or the reason"),
+        (("script",), "x", "script"),
+    ],
+)
+def test_a_gallery_holds_pictures_of_test_rows(results: Path, place: tuple[Any, ...], value: Any, message: str) -> None:
+    edit(results / FOLDER / "gallery.json", lambda content: put(content, place, value))
+    with pytest.raises(UserError, match=message):
+        accepted.read_accepted(results)
+
+
+def test_results_of_different_data_and_protocols_never_meet(
+    make_published: MakeRun, submit: Submit, tmp_path: Path
+) -> None:
+    changes: list[dict[str, Any]] = [
+        {}, {"data_fingerprint": "e" * 64}, {"protocol": "cyborg-v1"}, {"backbone": "resnet18"}, {"head": "one-logit"}
+    ]  # fmt: skip
+    for change in changes:
+        submit([make_published("cyborg", seed, **change) for seed in range(2)])
+    sheets = accepted.read_accepted(tmp_path / "results")
+    assert len({sheet.group for sheet in sheets}) == len(changes)
+    assert all(len(sheet.entries) == 1 for sheet in sheets)
+
+
+def test_file_names_are_safe_and_never_shared(make_published: MakeRun, submit: Submit) -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"head": "one-logit"},
+        {"method_version": 2},
+        {"fields": {"a": 1}, "record": {"method_label": "cyborg:a=1"}},
+        {"fields": {"a": "../x"}, "record": {"method_label": "cyborg:a=../x"}},
+        {"fields": {"a": "//x"}, "record": {"method_label": "cyborg:a=//x"}},
+        {"fields": {"a": "v2"}, "record": {"method_label": "cyborg:v2"}},
+    ]
+    done = [submit([make_published("cyborg", 0, **change)])[0] for change in changes]
+    names = [one.path.name for one in done]
+    assert len(set(names)) == len(names)
+    assert names[0] == "cyborg.json"
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-_") for name in names)
+    assert all(one.path.parent.name == "resnet10t" for one in done)
+
+
+def test_hidden_leftovers_and_the_board_are_not_results(results: Path) -> None:
+    (results / METHOD / ".cyborg.json.partial-1").write_text("{")
+    (results / "board.json").write_text("{}")
+    (results / "README.md").write_text("# Results")
+    assert len(accepted.read_accepted(results)) == 1
+
+
+def test_an_empty_folder_is_an_empty_board(tmp_path: Path) -> None:
+    assert accepted.read_accepted(tmp_path) == []
+
+
+def test_files_are_small(public: PublicData) -> None:
+    draw = np.random.default_rng(0)
+    for rows in (5_000, 20_000):
+        names = sorted(f"{number:016x}" for number in draw.integers(0, 2**63, rows))
+        content = keys.margin_bytes(names, range(10), draw.normal(size=(10, rows)).astype(np.float32))
+        assert len(content) <= max(500_000, 60 * rows)
+        assert keys.read_margins(Path("x"), content, list(range(10)), names).shape == (10, rows)
+    with pytest.raises(UserError, match="submit fewer seeds"):
+        keys.margin_bytes(names, range(40), draw.normal(size=(40, rows)).astype(np.float32))
+
+
+def test_claims_round_trip(results: Path) -> None:
+    path = results / METHOD / "cyborg.json"
+    claim = accepted.read_claim(path)
+    assert files.as_json(claim) == path.read_bytes()
+    assert Claim.model_validate_json(path.read_bytes()) == claim
+
+
+def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
+    kept, blocked = tmp_path / "kept", tmp_path / "folder"
+    kept.write_bytes(b"old")
+    (blocked / "inside").mkdir(parents=True)
+    with pytest.raises(UserError, match="cannot be written"):
+        files.write_all({kept: b"new", tmp_path / "a/b/c": b"1", blocked: b"2"})
+    assert kept.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "kept"]
+    shutil.rmtree(blocked)
+    files.write_all({kept: b"new", tmp_path / "a/b/c": b"1"})
+    assert kept.read_bytes() == b"new"

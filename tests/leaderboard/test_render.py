@@ -1,0 +1,71 @@
+"""Tables as text: ranks, exploratory conditions, and LaTeX that compiles whatever a method is called."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from drawn_boards import METHODS, drawn_table
+
+from divsal_bench.leaderboard import render
+from divsal_bench.leaderboard.board import Table
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    return drawn_table(methods=METHODS[:8])
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown"])
+def test_ranks_have_a_column_where_there_are_any(table: Table, form: render.Format) -> None:
+    (row,) = [row for row in table.rows if row.label == "cyborg"]
+    assert row.rank is not None
+    lines = render.render([table], form).splitlines()
+    assert any(re.search(r"method\W+rank\W+in-domain", line) for line in lines)
+    assert any(re.match(rf"\W*cyborg\W+{row.rank.low}–{row.rank.high}\W", line) for line in lines)
+    preview = drawn_table(methods=[replace(fake, seeds=3) for fake in METHODS[:2]])
+    assert any(re.search(r"method\W+in-domain", line) for line in render.render([preview], form).splitlines())
+
+
+def test_conditions_that_differ_are_named_below_the_table(table: Table) -> None:
+    (line,) = [line for line in render.render([table], "terminal").splitlines() if "Exploratory" in line]
+    for name, *_ in table.conditions:
+        for row in table.rows:
+            (cell,) = [cell for cell in row.conditions if cell.condition == name]
+            if cell.q is None or cell.difference is None:
+                continue
+            part = next((part for part in line.split("; ") if f"{name}: " in part), "")
+            assert (row.label in part) == (cell.q <= 0.05), (name, row.label)
+    assert "Benjamini–Hochberg over 28" in line
+
+
+def test_latex_has_a_row_of_numbers_and_a_row_of_intervals_for_each_method(table: Table) -> None:
+    text = render.render([table], "latex")
+    body = text.partition(r"\midrule")[2].partition(r"\bottomrule")[0].strip().splitlines()
+    assert len(body) == 2 * len(table.rows)
+    columns = text.partition(r"\begin{tabular}{")[2].partition("}")[0]
+    assert all(len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1 for line in body)
+    assert all(line.endswith(r" \\") for line in body)
+    row = table.rows[1]
+    assert rf"{row.open_set.seeds.mean:.3f} $\pm$ {row.open_set.seeds.sd:.3f}" in text
+    for part in (r"\toprule", r"\begin{table}", r"\end{table}", r"\caption{"):
+        assert text.count(part) == 1
+    assert "siunitx" not in text
+
+
+def test_latex_escapes_every_character_that_tex_reads_otherwise(table: Table) -> None:
+    label = "[*a_b & 100% #1 {x} $y$ \\input{/etc/passwd} ~^ --\nend"
+    rows = tuple(replace(row, label=label) if row.label == "cyborg" else row for row in table.rows)
+    text = render.render([replace(table, rows=rows)], "latex")
+    (line,) = [line for line in text.splitlines() if "passwd" in line and " & " in line]
+    assert line.startswith(
+        r"{{[}{*}a\_b \& 100\% \#1 \{x\} \$y\$ \textbackslash{}input\{/etc/passwd\} "
+        r"\textasciitilde{}\textasciicircum{} -{}- end} &"
+    )
+
+
+def test_latex_writes_minus_signs_and_keeps_hyphens_in_words() -> None:
+    assert render.latex("−0.1") == "$-$0.1"
+    assert render.latex("cross-entropy -0.012 [-0.3, +0.2]") == "cross-entropy $-$0.012 {[}$-$0.3, +0.2{]}"
+    assert render.latex("0.5 ± 0.1, 1–4") == r"0.5 $\pm$ 0.1, 1\textendash{}4"

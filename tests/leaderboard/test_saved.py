@@ -1,0 +1,138 @@
+"""board.json: what is read is what was computed, NaN and infinities too, and the same results give the same bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from divsal_bench.errors import UserError
+from divsal_bench.leaderboard import accepted, render, saved
+from divsal_bench.leaderboard.changes import changes, escaped
+from divsal_bench.leaderboard.submission import Submitted
+from divsal_bench.records import Run
+
+MakeRun = Callable[..., Run]
+Submit = Callable[..., list[Submitted]]
+
+
+@pytest.fixture(scope="module")
+def computed(written: Path) -> saved.SavedBoard:
+    """The board of two methods."""
+    return saved.compute(accepted.read(written / "results"))
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal all the way down, NaN to NaN."""
+    if dataclasses.is_dataclass(a) and not isinstance(a, type):
+        return type(a) is type(b) and all(same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
+    if isinstance(a, tuple | list):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, float) and math.isnan(a):
+        return isinstance(b, float) and math.isnan(b)
+    return bool(a == b)
+
+
+def test_round_trip(computed: saved.SavedBoard, tmp_path: Path) -> None:
+    (tmp_path / saved.FILE).write_bytes(saved.as_bytes(computed))
+    again = saved.load(tmp_path)
+    assert same(computed, again)
+    assert saved.as_bytes(again) == saved.as_bytes(computed)
+    text = saved.as_bytes(computed).decode()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    for form in ("terminal", "markdown", "csv", "json"):
+        first, second = (render.render([one.table for one in board.tables], form) for board in (computed, again))  # type: ignore[arg-type]
+        assert first == second
+
+
+def test_infinite_and_tiny_numbers_survive(computed: saved.SavedBoard, tmp_path: Path) -> None:
+    row = computed.tables[0].table.rows[0]
+    assert row.in_domain.population is not None
+    values = {"df": math.inf, "low": -math.inf, "high": 5e-324, "c": float(np.nextafter(0.1, 1)), "sd": math.nan}
+    interval = dataclasses.replace(row.in_domain.population, **values)
+    row = dataclasses.replace(row, in_domain=dataclasses.replace(row.in_domain, population=interval))
+    table = dataclasses.replace(computed.tables[0].table, rows=(row,))
+    board = saved.SavedBoard(1, (saved.SavedTable(table, None),))
+    (tmp_path / saved.FILE).write_bytes(saved.as_bytes(board))
+    assert same(saved.load(tmp_path), board)
+    text = saved.as_bytes(board).decode()
+    assert {'"NaN"', '"Infinity"', '"-Infinity"'} <= set(text.replace(",", " ").split())
+
+
+def test_one_seed_of_one_method_is_a_board(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
+    submit([make_published("cyborg", 0)])
+    board = saved.compute(accepted.read(tmp_path / "results"))
+    (row,) = board.tables[0].table.rows
+    assert row.rank is None
+    assert math.isnan(row.open_set.seeds.sd)
+    (tmp_path / saved.FILE).write_bytes(saved.as_bytes(board))
+    assert same(saved.load(tmp_path), board)
+
+
+def test_the_order_of_submission_changes_no_byte(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
+    boards = []
+    for place, methods in (("a", ("cyborg", "cross-entropy")), ("b", ("cross-entropy", "cyborg"))):
+        for method in methods:
+            submit([make_published(method, seed) for seed in range(2)])
+        (tmp_path / "results").rename(tmp_path / place)
+        boards.append(saved.as_bytes(saved.compute(accepted.read(tmp_path / place))))
+    assert boards[0] == boards[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no .*--recompute"),
+        ("{", "cannot be read"),
+        ("[]", "cannot be read"),
+        ('[{"schema_version": 1}]', "cannot be read"),
+        ('[{"schema_version": 1, "tables": [{}]}]', "cannot be read"),
+        ('[{"schema_version": 9, "tables": []}]', "update divsal-bench"),
+    ],
+)
+def test_a_board_that_cannot_be_read(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / saved.FILE).write_text(content)
+    with pytest.raises(UserError, match=message):
+        saved.load(tmp_path)
+
+
+def test_changes_name_added_removed_and_changed_rows(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
+    def board() -> saved.SavedBoard:
+        return saved.compute(accepted.read(tmp_path / "results"))
+
+    strengths = {"cross-entropy": 1.0, "difference": 1.0}
+    submit([make_published(method, seed, strength) for method, strength in strengths.items() for seed in range(5)])
+    before = board()
+    assert changes(before, before) == "## Board\n\nNo row changes."
+    submit([make_published("cyborg", seed, 3.0) for seed in range(5)])
+    after = board()
+    text = changes(before, after)
+    (line,) = [line for line in text.splitlines() if "cyborg |" in line]
+    assert line.startswith("| added | cyborg | 0.9")
+    assert "&#62; cross-entropy (p = 0.0".replace("(", "&#40;") in line
+    assert "1, top" in line
+    (line,) = [line for line in text.splitlines() if line.startswith("| changed | cross-entropy")]
+    assert "1–2, top → 2–3" in line
+    assert "| removed | cyborg |" in changes(after, before)
+    assert changes(saved.EMPTY, after).count("| added |") == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<img src=x onerror=alert(1)>", "a|b", "[x](javascript:y)", "`code`", "@team", "#1", "![x](https://e.vil/p.png)",
+     "https://e.vil", "www.e.vil", "**bold**", "a\u202eb", "~~gone~~", "$x$", "line\nbreak"],
+)  # fmt: skip
+def test_text_from_outside_cannot_act_in_markdown(text: str) -> None:
+    safe = escaped(text)
+    assert not set(safe) & set("<>|[]()`@!*~$\n\u202e")
+    assert "://" not in safe
+    assert "www." not in safe
+    assert html.unescape(safe).replace(" ", "") == text.replace("\n", "").replace("\u202e", "").replace(" ", "")

@@ -1,0 +1,253 @@
+"""Submitting: what is refused, that nothing half-written stays, and that the same runs change no byte."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from divsal_bench.errors import UserError
+from divsal_bench.leaderboard import accepted, files
+from divsal_bench.leaderboard.publishing import PublicData
+from divsal_bench.leaderboard.submission import Submitted
+from divsal_bench.records import Run, read_run
+
+MakeRun = Callable[..., Run]
+Submit = Callable[..., list[Submitted]]
+Predictions = Callable[..., pd.DataFrame]
+
+
+def content(root: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_the_same_runs_again_change_no_byte(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
+    runs = [make_published(method, seed) for method in ("cross-entropy", "cyborg") for seed in range(2)]
+    assert [one.change for one in submit(runs)] == ["new", "new"]
+    before = content(tmp_path / "results")
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.*")}
+    assert [one.change for one in submit(runs[::-1])] == ["unchanged", "unchanged"]
+    assert content(tmp_path / "results") == before
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.*")} == times
+    for path in (tmp_path / "results").rglob("*.json"):
+        path.unlink()
+    submit(runs)
+    assert content(tmp_path / "results") == before
+
+
+def test_the_date_is_that_of_the_newest_run(make_published: MakeRun, submit: Submit) -> None:
+    dates = ["2026-01-02T00:00:00+00:00", "2026-03-01T00:00:00+00:00", "2025-12-31T00:00:00+00:00"]
+    (done,) = submit([make_published("cyborg", seed, record={"created": date}) for seed, date in enumerate(dates)])
+    assert done.claim.date == "2026-03-01T00:00:00+00:00"
+
+
+def test_another_result_of_the_method_needs_force(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
+    runs = [make_published("cyborg", seed) for seed in range(3)]
+    submit(runs[:2])
+    before = content(tmp_path / "results")
+    for others in ({"runs": runs}, {"runs": runs[:2], "by": "Bob"}):
+        with pytest.raises(UserError, match=r"holds a result already .of Ann, 2 seeds.; add --force"):
+            submit(**others)
+    assert content(tmp_path / "results") == before
+    (done,) = submit(runs, force=True)
+    assert done.change == "replaced"
+    (sheet,) = accepted.read_accepted(tmp_path / "results")
+    assert sheet.entries[0].seeds == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "permitted", "allowed"),
+    [
+        ("yes", False, True),
+        ("no", False, False),
+        ("no", True, False),
+        ("unknown", False, False),
+        ("unknown", True, True),
+    ],
+)
+def test_permissions(
+    make_published: MakeRun, submit: Submit, public: PublicData, tmp_path: Path,
+    predictions: Any, permitted: bool, allowed: bool,
+) -> None:  # fmt: skip
+    data = dataclasses.replace(public, predictions=predictions)
+    runs = [make_published("cyborg", 0)]
+    if allowed:
+        submit(runs, data, permitted=permitted)
+        return
+    with pytest.raises(UserError, match="forbid publishing" if predictions == "no" else "--i-have-permission"):
+        submit(runs, data, permitted=permitted)
+    assert not (tmp_path / "results").exists()
+
+
+def test_failed_and_diverged_seeds_are_recorded_and_counted(
+    make_published: MakeRun, submit: Submit, tmp_path: Path
+) -> None:
+    runs = [make_published("cyborg", seed) for seed in range(2)]
+    runs += [make_published("cyborg", 2, status="failed"), make_published("cyborg", 3, status="diverged")]
+    (done,) = submit(runs)
+    assert [(one.seed, one.status) for one in done.claim.missing] == [(2, "failed"), (3, "diverged")]
+    (sheet,) = accepted.read_accepted(tmp_path / "results")
+    assert (sheet.entries[0].failed, sheet.entries[0].diverged) == (1, 1)
+
+
+def test_a_method_without_a_result_is_refused(make_published: MakeRun, submit: Submit) -> None:
+    with pytest.raises(UserError, match="no seed with a result"):
+        submit([make_published("cyborg", 0, status="failed")])
+    with pytest.raises(UserError, match="no runs"):
+        submit([])
+
+
+def changed(run: Run, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Run:
+    """Change a run's predictions after the fact."""
+    path = run.path / "predictions.parquet"
+    change(pd.read_parquet(path)).to_parquet(path)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.assign(logit1=t["logit1"] + 2 * t["label"]), "run.json says .* its predictions say"),
+        (lambda t: t.assign(true_lift=t["true_lift"] * 2), "run.json says true_cam.lift"),
+        (lambda t: t.assign(sample_id=t["sample_id"] + "x"), "other samples than the data set"),
+        (lambda t: t.assign(label=1 - t["label"]), "other samples than the data set"),
+        (lambda t: t.assign(subject="one"), "other samples than the data set"),
+        (lambda t: t.assign(condition=t["condition"].replace("b", "c")), "other samples than the data set"),
+        (lambda t: t.iloc[:-1], "other samples than the data set"),
+        (lambda t: t.assign(logit1=np.nan), "not finite"),
+        (lambda t: pd.concat([t, t.iloc[:1]]), "twice"),
+        (lambda t: t.drop(columns="logit1"), "logit1"),
+    ],
+)
+def test_predictions_that_do_not_fit_are_refused(
+    make_published: MakeRun, submit: Submit, tmp_path: Path,
+    change: Callable[[pd.DataFrame], pd.DataFrame], message: str,
+) -> None:  # fmt: skip
+    runs = [make_published("cross-entropy", 0), changed(make_published("cyborg", 0), change)]
+    with pytest.raises(UserError, match=message) as caught:
+        submit(runs)
+    assert str(runs[1].path) in str(caught.value)
+    assert not (tmp_path / "results").exists(), "something half-written stayed"
+
+
+def test_edited_metrics_of_a_run_are_refused(make_published: MakeRun, submit: Submit) -> None:
+    run = make_published("cyborg", 0)
+    record = json.loads((run.path / "run.json").read_text())
+    record["scores"]["open_set"] += 0.01
+    (run.path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"run.json says open_set"):
+        submit([read_run(run.path)])
+
+
+def test_margins_that_float32_cannot_tell_apart_are_refused(
+    make_published: MakeRun, submit: Submit, predictions: Predictions
+) -> None:
+    table = predictions(1.5, 0)
+    table["logit1"] = 1e9 + table["logit1"]
+    with pytest.raises(UserError, match=r"in float32 .* too large to publish"):
+        submit([make_published("cyborg", 0, table=table)])
+
+
+def test_weights_are_named_by_their_hash_and_must_be_there(make_published: MakeRun, submit: Submit) -> None:
+    (done,) = submit([make_published("cyborg", 0)])
+    (one,) = done.claim.seeds
+    assert one.weights.where == "cyborg/seed0/model.safetensors"
+    assert str(one.weights) == f"cyborg/seed0/model.safetensors (sha256 {one.weights.sha256})"
+    run = make_published("difference", 0)
+    (run.path / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="a result needs its weights"):
+        submit([run])
+    hub = f"https://huggingface.co/org/name/blob/{'a' * 40}/model.safetensors"
+    (done,) = submit([make_published("cyborg", 1)], where=lambda run: hub, force=True)
+    assert str(done.claim.seeds[0].weights) == hub
+
+
+def test_what_no_file_may_hold_is_refused_before_writing(
+    make_published: MakeRun, submit: Submit, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="submitter"):
+        submit([make_published("cyborg", 0)], by="")
+    with pytest.raises(UserError, match="description"):
+        submit([make_published("cyborg", 0)], describe=lambda name: "two\nlines")
+    with pytest.raises(UserError, match=r"weights\.where|where"):
+        submit([make_published("cyborg", 0)], where=lambda run: "/root/x")
+    assert not (tmp_path / "results").exists()
+
+
+def test_markup_is_kept_as_text(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
+    submit([make_published("cyborg", 0)], describe=lambda name: "<script>alert(1)</script>")
+    (sheet,) = accepted.read_accepted(tmp_path / "results")
+    assert sheet.entries[0].standing is not None
+    assert sheet.entries[0].standing.description == "<script>alert(1)</script>"
+
+
+def test_one_seed_twice_is_refused(make_published: MakeRun, submit: Submit) -> None:
+    run = make_published("cyborg", 0)
+    with pytest.raises(UserError, match="seed 0 is there twice"):
+        submit([run, run])
+
+
+def test_a_full_disk_leaves_what_was_there(
+    make_published: MakeRun, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [make_published("cyborg", seed) for seed in range(2)]
+    submit(runs[:1])
+    before = content(tmp_path / "results")
+    replace, calls = Path.replace, []
+
+    def failing(self: Path, target: Path) -> Path:
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(UserError, match="No space left"):
+        submit(runs, force=True)
+    assert len(calls) == 2
+    assert content(tmp_path / "results") == before
+
+
+def test_pictures_that_are_there_stay_and_lost_ones_come_back(
+    make_published: MakeRun, submit: Submit, public: PublicData, tmp_path: Path
+) -> None:
+    (done,) = submit([make_published("cyborg", 0)])
+    path = done.path.parents[2] / "gallery.json"
+    before = path.read_bytes()
+    (picture,) = public.gallery.pictures
+    other = picture.model_copy(update={"key": accepted.read_data_set(path.parent).rows["key"].iloc[-1]})
+    data = dataclasses.replace(public, gallery=public.gallery.model_copy(update={"pictures": [other, picture]}))
+    submit([make_published("difference", 0)], data)
+    assert path.read_bytes() == before
+    accepted.read_accepted(tmp_path / "results")
+    path.unlink()
+    submit([make_published("cyborg", 0)])
+    assert path.read_bytes() == before
+
+
+def test_a_data_set_without_pictures_says_why(make_published: MakeRun, submit: Submit, public: PublicData) -> None:
+    gallery = public.gallery.model_copy(update={"pictures": [], "absent": "Its owner forbids it."})
+    (done,) = submit([make_published("cyborg", 0)], dataclasses.replace(public, gallery=gallery))
+    assert done.claim.cams == {}
+    folder = done.path.parents[2]
+    found = accepted.read_data_set(folder)
+    assert found.gallery is not None
+    assert found.gallery.absent == "Its owner forbids it."
+
+
+def test_numbers_in_lists_stand_on_one_line(results: Path) -> None:
+    for path in results.rglob("c*.json"):
+        assert "[0.12346, -1.0]" in path.read_text()
+        assert files.as_json(accepted.read_claim(path)) == path.read_bytes()
+    path = next(results.rglob("gallery.json"))
+    gallery = accepted.read_data_set(path.parent).gallery
+    assert gallery is not None
+    assert "[0.25, 0.5]" in path.read_text()
+    assert files.as_json(gallery) == path.read_bytes()
