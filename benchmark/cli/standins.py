@@ -42,7 +42,6 @@ def check(arguments: argparse.Namespace) -> int:
         "backbone": None,
         "head": "two-logit",
         "data": None,
-        "retry_failed": False,
     }
     grid = grid_of(argparse.Namespace(**{**vars(arguments), **defaults}))
     grid = dataclasses.replace(grid, methods=tuple(method_choice.choose("cross-entropy")))
