@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 
 from divsal_bench.leaderboard import cells, families, scored
 from divsal_bench.leaderboard.cells import Cell
@@ -16,6 +17,7 @@ from divsal_bench.leaderboard.reader_case import Comparison, FixedImages
 from divsal_bench.leaderboard.scored import BySeed, Metric, Scored, compare, metric
 from divsal_bench.records import FieldScore, MapAgreement, Run, Scores
 
+Floats = npt.NDArray[np.float64]
 #: A method whose in-domain AUROC is shown to lose more than this against cross-entropy is marked.
 IN_DOMAIN_LOSS = 0.02
 #: Findings that set a row apart, and what they mean.
@@ -302,7 +304,9 @@ def condition_cells(found: dict[str, Scored], baseline: Scored | None) -> dict[s
             if comparison is not None and one is not baseline:
                 tested[label, name] = comparison
     decided = {key: c for key, c in tested.items() if c.n >= families.MIN_SEEDS}
-    adjusted = families.benjamini_hochberg(np.array([c.p for c in decided.values()])) if decided else []
+    adjusted: Sequence[float] | Floats = (
+        families.benjamini_hochberg(np.array([c.p for c in decided.values()])) if decided else []
+    )
     q = dict(zip(decided, (float(value) for value in adjusted), strict=True))
     return {
         label: tuple(
@@ -387,7 +391,7 @@ def all_pairs(ranked: Sequence[Scored]) -> list[Pair]:
                 comparison.p if comparison is not None and known else float("nan"),
             )
         )
-    adjusted = families.holm(np.array([p for *_, p in found])) if found else []
+    adjusted: Sequence[float] | Floats = families.holm(np.array([p for *_, p in found])) if found else []
     return [Pair(*one, float(p_holm)) for one, p_holm in zip(found, adjusted, strict=True)]
 
 
