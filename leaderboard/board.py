@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 
 from divsal_bench.leaderboard import cells, families, scored
 from divsal_bench.leaderboard.cells import Cell
@@ -17,7 +16,6 @@ from divsal_bench.leaderboard.reader_case import Comparison, FixedImages
 from divsal_bench.leaderboard.scored import BySeed, Metric, Scored, compare, metric
 from divsal_bench.records import FieldScore, MapAgreement, Run, Scores
 
-Floats = npt.NDArray[np.float64]
 #: A method whose in-domain AUROC is shown to lose more than this against cross-entropy is marked.
 IN_DOMAIN_LOSS = 0.02
 #: Findings that set a row apart, and what they mean.
@@ -391,7 +389,7 @@ def all_pairs(ranked: Sequence[Scored]) -> list[Pair]:
                 comparison.p if comparison is not None and known else float("nan"),
             )
         )
-    adjusted: Sequence[float] | Floats = families.holm(np.array([p for *_, p in found])) if found else []
+    adjusted = families.holm(np.array([p for *_, p in found]))
     return [Pair(*one, float(p_holm)) for one, p_holm in zip(found, adjusted, strict=True)]
 
 
