@@ -302,9 +302,7 @@ def condition_cells(found: dict[str, Scored], baseline: Scored | None) -> dict[s
             if comparison is not None and one is not baseline:
                 tested[label, name] = comparison
     decided = {key: c for key, c in tested.items() if c.n >= families.MIN_SEEDS}
-    adjusted: Sequence[float] | Floats = (
-        families.benjamini_hochberg(np.array([c.p for c in decided.values()])) if decided else []
-    )
+    adjusted = families.benjamini_hochberg(np.array([c.p for c in decided.values()]))
     q = dict(zip(decided, (float(value) for value in adjusted), strict=True))
     return {
         label: tuple(
