@@ -50,7 +50,9 @@ class CamNet:
         import torch
 
         features = self.net.forward_features(images)  # type: ignore[operator]
-        logits = self.net.forward_head(features).float()  # type: ignore[operator]
+        # Scores keep float32 under autocast: in bfloat16 they would tie by the dozen.
+        with torch.autocast(features.device.type, enabled=False):
+            logits = self.net.forward_head(features.float())  # type: ignore[operator]
         if self.head == "one-logit":
             logits = torch.cat([-logits / 2, logits / 2], 1)
         return logits, features

@@ -42,11 +42,15 @@ class Plugins(Generic[T]):
         """The plugin of this name; UserError with the closest name, or with why it could not be loaded."""
         if name in self.found:
             return self.found[name]
+        self.check_not_broken(name)
+        plural = {"task": "tasks", "method": "methods"}.get(self.kind)
+        raise unknown(self.kind, name, self.found, f"See `divsal-bench list {plural}`." if plural else "")
+
+    def check_not_broken(self, name: str) -> None:
+        """UserError with the reason, if a plugin of this name is there and could not be loaded."""
         for where, reason in self.broken.items():
             if name.replace("-", "_") in re.split(r"[.:\s]", where):
                 raise UserError(f"{self.kind} {name!r} cannot be loaded: {reason} (in {where})")
-        plural = {"task": "tasks", "method": "methods"}.get(self.kind)
-        raise unknown(self.kind, name, self.found, f"See `divsal-bench list {plural}`." if plural else "")
 
     def complaints(self) -> list[str]:
         """One sentence for each plugin that could not be loaded."""

@@ -85,7 +85,8 @@ class ConditionScore(Typed):
         axis, kind, reason: As in :class:`divsal_bench.conditions.Condition`.
         auroc: None without both classes.
         positives, negatives: Rows compared.
-        false_positive_rate: Of the negatives, at the threshold set on validation.
+        false_positive_rate: Of the negatives, at the threshold set on validation; None with fewer than 1/rate
+            negatives in validation or in the in-domain test rows.
     """
 
     name: str
@@ -134,6 +135,7 @@ class MapAgreement(Typed):
 
     Attributes:
         maps_negative, maps_positive: How many maps, by class.
+        auc_maps, cc_maps: How many of them allow AUC (some cell inside, some outside) and CC (not constant).
         empty: How many model maps had no positive part (counted as PE 0).
         lift_nonempty, pe_nonempty: Over the other maps.
     """
@@ -144,7 +146,9 @@ class MapAgreement(Typed):
     pe: float | None
     lift: float | None
     auc: float | None
+    auc_maps: int
     cc: float | None
+    cc_maps: int
     pe_nonempty: float | None
     lift_nonempty: float | None
 
@@ -252,8 +256,9 @@ def read_run(path: Path) -> Run:
     Raises:
         UserError: No run.json there, or one that is damaged or from a newer version.
     """
-    file = path / "run.json" if path.is_dir() else path
+    file = path / "run.json"
     try:
+        file = file if path.is_dir() else path
         content = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise NoRunError(f"{path} is not a run: it has no run.json") from None

@@ -194,6 +194,8 @@ def execute(
         UserError: A result cannot be written (disk full, say).
         KeyboardInterrupt: Handed on after the workers are stopped; finished runs are safe.
     """
+    if workers < 0:
+        raise UserError(f"workers must be 0 or more, not {workers}")
     if not jobs:
         return []
     store.prepare(Path(jobs[0].out))

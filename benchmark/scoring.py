@@ -107,7 +107,9 @@ def score_margins(
     found = rows.conditions
     rates = sorted({OPERATING_RATES[name] for name in field_metrics if name in OPERATING_RATES}) or [DEFAULT_RATE]
     points = {rate: metrics.operating_point(validation.labels, validation.scores, rate) for rate in rates}
-    scored = [condition_score(condition, test, points[rates[0]]) for condition in found]
+    first = points[rates[0]]
+    enough = min(first.negatives, in_domain_negatives(found)) >= math.ceil(1 / first.rate)
+    scored = [condition_score(condition, test, first, enough) for condition in found]
     unseen = [
         row.auroc
         for row, condition in zip(scored, found, strict=True)
@@ -155,10 +157,11 @@ def number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def condition_score(condition: Condition, test: Rows, point: metrics.OperatingPoint) -> ConditionScore:
-    """AUROC of one condition and its false-positive rate at the validation threshold."""
+def condition_score(condition: Condition, test: Rows, point: metrics.OperatingPoint, enough: bool) -> ConditionScore:
+    """AUROC of one condition and, with enough negatives, its false-positive rate at the validation threshold."""
     rows = condition.positives | condition.negatives
     auroc = metrics.auroc(test.labels[rows], test.scores[rows]) if condition.has_auroc else math.nan
+    rate = metrics.rate_at(test.scores[condition.negatives], point.threshold) if enough else math.nan
     return ConditionScore(
         name=condition.name,
         axis=condition.axis,
@@ -167,8 +170,13 @@ def condition_score(condition: Condition, test: Rows, point: metrics.OperatingPo
         auroc=number(auroc),
         positives=int(condition.positives.sum()),
         negatives=int(condition.negatives.sum()),
-        false_positive_rate=number(metrics.rate_at(test.scores[condition.negatives], point.threshold)),
+        false_positive_rate=number(rate),
     )
+
+
+def in_domain_negatives(found: list[Condition]) -> int:
+    """How many there are to check an operating point with."""
+    return next((int(c.negatives.sum()) for c in found if c.name == IN_DOMAIN), 0)
 
 
 def field_score(
@@ -211,7 +219,7 @@ def at_operating_point(
     found: list[Condition],
 ) -> FieldScore:
     """A rate at the threshold set on validation, with the rate really achieved and the same-set oracle."""
-    in_domain = next((int(c.negatives.sum()) for c in found if c.name == IN_DOMAIN), 0)
+    in_domain = in_domain_negatives(found)
     needed = math.ceil(1 / point.rate)
     if min(point.negatives, in_domain) < needed:
         note = f"n/a (N_val={point.negatives}, N_test={in_domain}; {needed} negatives are needed in each)"
@@ -257,7 +265,9 @@ def map_agreement(test: pd.DataFrame, kind: str) -> MapAgreement | None:
         pe=number(rows[f"{kind}_pe"].mean()),
         lift=number(rows[f"{kind}_lift"].mean()),
         auc=number(rows[f"{kind}_auc"].mean()),
+        auc_maps=int(rows[f"{kind}_auc"].notna().sum()),
         cc=number(rows[f"{kind}_cc"].mean()),
+        cc_maps=int(rows[f"{kind}_cc"].notna().sum()),
         pe_nonempty=number(filled[f"{kind}_pe"].mean()),
         lift_nonempty=number(filled[f"{kind}_lift"].mean()),
     )

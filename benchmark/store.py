@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 
+from divsal_bench import processes
 from divsal_bench.errors import UserError
 from divsal_bench.records import NoRunError, Record, Run, Spec, read_run, read_runs
 
@@ -35,6 +35,24 @@ def find(out: Path, spec: Spec) -> Run | None:
         return None
 
 
+def check_writable(out: Path) -> None:
+    """Refuse an output folder that cannot be written, before any work and without creating it.
+
+    Raises:
+        UserError: It, or the nearest parent that exists, is no folder or not writable.
+    """
+    try:
+        place = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.lexists(path))
+        is_folder, writable = place.is_dir(), os.access(place, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise UserError(
+            f"output folder {out} cannot be written ({error.strerror}); choose another with --out"
+        ) from error
+    if not (is_folder and writable):
+        reason = f"{place} is not a folder" if not is_folder else f"no permission to write in {place}"
+        raise UserError(f"output folder {out} cannot be written ({reason}); choose another with --out")
+
+
 def prepare(out: Path) -> None:
     """Create the output folder and sweep what processes that are gone left unfinished.
 
@@ -43,7 +61,7 @@ def prepare(out: Path) -> None:
     """
     try:
         (out / ASIDE).mkdir(parents=True, exist_ok=True)
-        probe = out / ASIDE / f"{os.getpid()}-probe"
+        probe = out / ASIDE / f"{processes.mark()}-probe"
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as error:
@@ -51,8 +69,7 @@ def prepare(out: Path) -> None:
             f"output folder {out} cannot be written ({error.strerror or error}); choose another with --out"
         ) from error
     for left in (out / ASIDE).iterdir():
-        owner = left.name.split("-")[0]
-        if not (owner.isdigit() and alive(int(owner))):
+        if processes.is_abandoned(left.name):
             remove(left)
 
 
@@ -63,17 +80,6 @@ def remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink()
-
-
-def alive(pid: int) -> bool:
-    """Whether a process exists."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def save(out: Path, record: Record, write_files: Callable[[Path], None] = lambda folder: None) -> Path:
@@ -92,8 +98,8 @@ def save(out: Path, record: Record, write_files: Callable[[Path], None] = lambda
         UserError: The disk is full or the folder cannot be written; nothing half-written stays.
     """
     path = run_path(out, record.spec)
-    mark = f"{record.run_id}-{uuid.uuid4().hex[:8]}"
-    aside, replaced = (out / ASIDE / f"{os.getpid()}-{mark}-{part}" for part in ("new", "old"))
+    mark = f"{processes.mark()}-{record.run_id}"
+    aside, replaced = (out / ASIDE / f"{mark}-{part}" for part in ("new", "old"))
     try:
         aside.mkdir(parents=True)
         write_files(aside)

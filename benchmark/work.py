@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any
 from divsal_bench import backbones, devices, evaluation, plugins, store
 from divsal_bench.contracts.method import Kind
 from divsal_bench.data.arrays import DataArrays, open_cached
+from divsal_bench.errors import UserError
 from divsal_bench.protocols import Protocol
-from divsal_bench.records import DataFacts, Record, Spec, Status
+from divsal_bench.records import DataFacts, Record, Scores, Spec, Status
 from divsal_bench.scoring import score
 from divsal_bench.training import DivergedError, History, Split, Streams, fit
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     import torch
 
 #: Whose versions a result depends on.
@@ -75,19 +77,28 @@ def execute(job: Job, on_epoch: Callable[[int, int], None] = lambda done, total:
         Its run directory. A run that fails or diverges is stored too, with its reason.
 
     Raises:
-        UserError: The result cannot be written.
+        UserError: The device or the data is not there, or the result cannot be written.
     """
     started = time.perf_counter()
     facts: dict[str, Any] = {"device": job.device, "attempts": job.attempts}
     try:
         result = train_and_score(job, on_epoch, facts)
+        return save(job, *result, started, facts)
+    except UserError:  # the user's to mend (no such device, disk full): no fault of this run
+        raise
     except DivergedError as error:
         return save_without_model(job, "diverged", str(error), started, facts)
     except Exception as error:  # one broken method must not take the grid down; its traceback is kept
         text = f"{type(error).__name__}: {error}"
         facts["notices"] = ["".join(traceback.format_exception(error))[-4000:]]
         return save_without_model(job, "failed", " ".join(text.split())[:500], started, facts)
-    model, history, table, scores = result
+
+
+def save(
+    job: Job, model: backbones.CamNet, history: History, table: pd.DataFrame, scores: Scores, started: float,
+    facts: dict[str, Any],
+) -> Path:  # fmt: skip
+    """Store a run that has its numbers."""
     record = record_of(
         job, "done", started, facts,
         scores=scores,
@@ -103,7 +114,9 @@ def execute(job: Job, on_epoch: Callable[[int, int], None] = lambda done, total:
         save_file(tensors, str(folder / "model.safetensors"))
         table.to_parquet(folder / "predictions.parquet", index=False)
         with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(history.epochs[0]) if history.epochs else ["epoch"])
+            # A method may log a term from some epoch on.
+            names = dict.fromkeys(name for epoch in history.epochs for name in epoch)
+            writer = csv.DictWriter(file, fieldnames=list(names) or ["epoch"])
             writer.writeheader()
             writer.writerows(history.epochs)
 
@@ -206,5 +219,6 @@ def settings_of(protocol: Protocol) -> dict[str, Any]:
 
 
 def default_workers(threads: int) -> int:
-    """As many workers as the CPU has room for."""
-    return max(1, (os.cpu_count() or 1) // threads)
+    """As many workers as the processors that this process may use have room for."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, usable // threads)

@@ -302,7 +302,7 @@ def condition_cells(found: dict[str, Scored], baseline: Scored | None) -> dict[s
             if comparison is not None and one is not baseline:
                 tested[label, name] = comparison
     decided = {key: c for key, c in tested.items() if c.n >= families.MIN_SEEDS}
-    adjusted = families.benjamini_hochberg(np.array([c.p for c in decided.values()])) if decided else []
+    adjusted = families.benjamini_hochberg(np.array([c.p for c in decided.values()]))
     q = dict(zip(decided, (float(value) for value in adjusted), strict=True))
     return {
         label: tuple(
@@ -387,7 +387,7 @@ def all_pairs(ranked: Sequence[Scored]) -> list[Pair]:
                 comparison.p if comparison is not None and known else float("nan"),
             )
         )
-    adjusted = families.holm(np.array([p for *_, p in found])) if found else []
+    adjusted = families.holm(np.array([p for *_, p in found]))
     return [Pair(*one, float(p_holm)) for one, p_holm in zip(found, adjusted, strict=True)]
 
 

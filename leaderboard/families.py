@@ -108,6 +108,8 @@ def holm(p: Floats) -> Floats:
 def benjamini_hochberg(p: Floats) -> Floats:
     """Adjust (m,) p-values of an exploratory grid: comparing each with q bounds the false discovery rate."""
     p, known = _with_ones(p)
+    if p.size == 0:
+        return p
     return np.where(known, stats.false_discovery_control(p, method="bh"), np.nan)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -58,6 +59,7 @@ CXR = ("run", "--task", "cxr", "--data", "standin")
         ((*CXR, "--protocol", "quick-v2"), "unknown protocol 'quick-v2'. Did you mean 'quick-v1'?"),
         ((*CXR, "--seeds", "0"), "--seeds 0 names no seeds"),
         ((*CXR, "--seeds", "-3"), "--seeds takes a number or a range"),
+        ((*CXR, "--seeds", "9" * 20), "names no seeds or too many"),
         ((*CXR, "--seeds", "five"), "not 'five'"),
         ((*CXR, "--seeds", "9-5"), "names no seeds"),
         ((*CXR, "--workers", "-1"), "--workers must be 0 or more"),
@@ -99,6 +101,38 @@ def test_an_output_folder_that_cannot_be_written_is_refused_before_any_work(cli:
     assert "output folder file/runs cannot be written" in err
     assert "--out" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_refused_too(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    code, _, err = cli(*CXR, "--seeds", "1", "--method", "cross-entropy", "--out", "locked/runs")
+    assert code == 2
+    assert "no permission to write in" in err
+
+
+def test_a_path_that_the_system_refuses_is_one_line(cli: Cli) -> None:
+    for arguments in (("run", "--task", "cxr", "--data", "x" * 300), ("show", "x" * 300), ("data", "check", "x" * 300)):
+        code, out, err = cli(*arguments)
+        assert (code, out) == (2, "")
+        assert err.count("\n") == 1
+
+
+def test_a_device_that_is_not_there_is_refused_before_any_run_is_stored(cli: Cli, tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is one here")
+    code, _, err = cli(*CXR, "--seeds", "1", "--method", "cross-entropy", "--device", "cuda")
+    assert code == 2
+    assert "device 'cuda' is not available here" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_way_out_that_standins_check_names_is_open() -> None:
+    from divsal_bench.cli.parser import parse
+
+    assert parse(["standins", "check", "--retry-failed"]).retry_failed
 
 
 MANIFEST = "image,label,split,source,subject,saliency,saliency_kind\n"
@@ -158,7 +192,7 @@ def test_prepared_data_is_run_checked_listed_and_named(
         "run", "--task", "cxr", "--method", "cyborg", "--seeds", "1", "--workers", "0", "--format", "json"
     )
     assert code == 0
-    assert "using the prepared data" in err
+    assert "using a prepared copy of the stand-in" in err
     assert "--data standin" in err
     (table,) = json.loads(out)
     assert (table["task"], table["data"]) == ("cxr", "cxr")
@@ -261,6 +295,6 @@ def test_every_method_runs_on_every_stand_in(cli: Cli, short: None, task: str) -
     assert {row["label"] for row in table["rows"]} == set(plugins.methods().found)
     for row in table["rows"]:
         assert row["in_domain"]["seeds"]["n"] == 1
-        assert row["lift_true"]["mean"] is not None
+        assert row["true_cam"]["lift"]["mean"] is not None
     # One epoch is enough for the methods to part: nobody's predictions are another's.
     assert len({row["in_domain"]["seeds"]["mean"] for row in table["rows"]}) > len(table["rows"]) / 2

@@ -73,3 +73,16 @@ def test_every_command_named_in_the_readme_exists() -> None:
         assert parse(line.split()).handler
     for script in re.findall(r"tests/benchmarks/(\w+)\.py", README):
         assert (Path(__file__).parent / "benchmarks" / f"{script}.py").exists()
+
+
+def test_the_table_shown_is_of_the_command_that_stands_above_it() -> None:
+    from divsal_bench.leaderboard import board
+
+    found = re.search(r"<!-- table -->\n```\n(.*?)```", README, re.DOTALL)
+    assert found
+    for name, method in plugins.methods().found.items():
+        if name in SHIPPED:
+            assert (f"\n{name} " in found.group(1)) == (method.kind != "control")
+    assert "quick-v1" in found.group(1)
+    assert "Stand-in data" in found.group(1)
+    assert board.families.BASELINE in found.group(1)

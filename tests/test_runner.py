@@ -20,6 +20,8 @@ import pytest
 from divsal_bench import method_choice, plugins, protocols, runner, store
 from divsal_bench.cli import EXIT_INTERRUPTED
 from divsal_bench.errors import UserError
+from divsal_bench.processes import is_abandoned
+from divsal_bench.processes import mark as own_mark
 from divsal_bench.records import Run, read_run, read_runs
 
 #: Somebody else's package: a tiny task, and methods that misbehave. Test and methods talk through files.
@@ -205,7 +207,7 @@ def gone(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
-        return not store.alive(pid)
+        return is_abandoned(f"{own_mark().split('-')[0]}-{pid}-")
 
 
 # ---------------------------------------------------------------- workers that die

@@ -106,6 +106,12 @@ def test_an_operating_point_needs_enough_negatives_in_both_places() -> None:
     assert all(m.value is not None for m in at_five.field_metrics)
 
 
+@pytest.mark.parametrize(("negatives", "known"), [(99, False), (100, True)])
+def test_a_false_positive_rate_needs_as_many(negatives: int, known: bool) -> None:
+    found = scoring.score(predictions(negatives=negatives), PAD)
+    assert {c.false_positive_rate is not None for c in found.conditions if c.negatives} == {known}
+
+
 def test_without_unseen_conditions_in_domain_auroc_is_primary() -> None:
     table = predictions()
     table = table[(table["split"] == "validation") | (table["condition"] == "in-domain")].reset_index(drop=True)
@@ -138,3 +144,17 @@ def test_agreement_means_are_over_test_maps_alone_with_their_number_per_class() 
     assert found.lift == pytest.approx(0.25 * 189 / 190)
     assert found.lift_nonempty == pytest.approx(0.25)
     assert scoring.score(predictions(), ()).true_cam is None
+
+
+def test_auc_and_cc_say_how_many_maps_they_stand_on() -> None:
+    table = predictions()
+    is_test = np.flatnonzero((table["split"] == "test").to_numpy())[:5]
+    for kind in ("true", "difference"):
+        for name in ("pe", "lift", "auc", "cc", "empty"):
+            table[f"{kind}_{name}"] = np.nan
+            table.loc[is_test, f"{kind}_{name}"] = 0.0 if name == "empty" else 0.5
+        table.loc[is_test[:2], f"{kind}_auc"] = np.nan
+        table.loc[is_test[:1], f"{kind}_cc"] = np.nan
+    found = scoring.score(table, PAD).true_cam
+    assert found is not None
+    assert (found.maps_negative + found.maps_positive, found.auc_maps, found.cc_maps) == (5, 3, 4)

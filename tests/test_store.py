@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from divsal_bench import store
+from divsal_bench import processes, store
 from divsal_bench.errors import UserError
 from divsal_bench.records import DataFacts, Record, Run, Spec, Status, read_run, read_runs
 
@@ -307,12 +307,17 @@ def test_what_a_killed_process_left_is_not_counted_and_swept(tmp_path: Path) -> 
     assert [run.spec.seed for run in read_runs(tmp_path)] == [0]
     assert store.find(tmp_path, record(1).spec) is None
 
-    mine = tmp_path / store.ASIDE / f"{os.getpid()}-0123-new"  # another thread of this process is writing it
-    mine.mkdir()
-    (tmp_path / store.ASIDE / f"{process.pid}-probe").touch()
-    (tmp_path / store.ASIDE / "odd").mkdir()
+    host = processes.mark().split("-")[0]
+    kept = [
+        f"{processes.mark()}-new",  # another thread of this process is writing it
+        f"00000000-{process.pid}-0123-new",  # so may another host that shares the folder
+        "odd",  # not ours to judge
+    ]
+    for name in kept:
+        (tmp_path / store.ASIDE / name).mkdir()
+    (tmp_path / store.ASIDE / f"{host}-{process.pid}-probe").touch()
     store.prepare(tmp_path)
-    assert leftovers(tmp_path) == [mine]
+    assert sorted(path.name for path in leftovers(tmp_path)) == sorted(kept)
     assert [text_of(run) for run in read_runs(tmp_path)] == ["whole"]
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from divsal_bench import backbones, method_choice, protocols, runner, work
+from divsal_bench.errors import UserError
 from divsal_bench.protocols import Protocol
 from divsal_bench.records import Run, read_run
 
@@ -167,3 +168,42 @@ def test_stored_settings_hash_as_the_living_protocol_does(run: Run, tmp_path: Pa
     assert read_run(run.path).record.run_id == jobs(tmp_path)[0].spec.run_id
     assert Protocol(**run.spec.protocol_settings).epochs == 1
     assert backbones.HEADS[0] == run.spec.head
+
+
+def test_what_the_user_must_mend_is_not_stored_as_a_failed_run(tmp_path: Path) -> None:
+    """A device or a cache that is not there is no fault of the run: the next command must try it again."""
+    (job,) = jobs(tmp_path)
+    for wrong in (dataclasses.replace(job, cache=str(tmp_path / "gone")), dataclasses.replace(job, device="cuda:99")):
+        if wrong.device != job.device and torch.cuda.is_available():
+            continue
+        with pytest.raises(UserError):
+            work.execute(wrong)
+    assert not list(tmp_path.glob("*/*/*/run.json"))
+
+
+def test_a_term_that_is_logged_from_some_epoch_on_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = jobs(tmp_path, protocol=dataclasses.replace(QUICK, epochs=2))
+    fit = work.fit
+
+    def fit_with_late_term(*arguments: Any) -> Any:
+        history = fit(*arguments)
+        history.epochs[-1]["late"] = 1.0
+        return history
+
+    monkeypatch.setattr(work, "fit", fit_with_late_term)
+    run = read_run(work.execute(job))
+    assert [row["late"] for row in csv.DictReader((run.path / "history.csv").open())] == ["", "1.0"]
+
+
+def test_scores_keep_float32_under_autocast() -> None:
+    """In bfloat16 a thousand scores would share a few hundred values."""
+    net = backbones.build("resnet10t", protocols.get("quick-v1"), 1, "two-logit", seed=0)
+    net.net.eval()
+    images = torch.randn(64, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits, features = net.forward(images)
+        weight, bias = net.classifier()
+    assert features.dtype == torch.bfloat16
+    expected = features.float().mean((2, 3)) @ weight.T + bias
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(logits, logits.bfloat16().float())

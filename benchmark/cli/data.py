@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 
 from tabulate import tabulate
 
 from divsal_bench import plugins
+from divsal_bench.cli.progress import counter
 from divsal_bench.data import catalogue
 from divsal_bench.errors import UserError
 
@@ -86,14 +86,3 @@ def show_list(arguments: argparse.Namespace) -> int:
             )
         )
     return 0
-
-
-def counter(word: str) -> Callable[[int, int], None]:
-    """Progress that redraws one line on a terminal and keeps quiet elsewhere."""
-
-    def show(done: int, total: int) -> None:
-        if sys.stderr.isatty() and (done % 50 == 0 or done == total):
-            end = "\n" if done == total else ""
-            print(f"\r{word} {done:,} of {total:,}", end=end, file=sys.stderr, flush=True)
-
-    return show

@@ -84,6 +84,9 @@ def info(arguments: argparse.Namespace) -> int:
     for name, note in backbones.TESTED.items():
         sections[name] = lambda name=name, note=note: [("backbone", name), ("note", note)]  # type: ignore[misc]
     if arguments.name not in sections:
+        plugins.tasks().check_not_broken(arguments.name)
+        plugins.methods().check_not_broken(arguments.name)
+        plugins.adapters().check_not_broken(arguments.name)
         raise unknown("task, method, backbone or protocol", arguments.name, sections)
     facts = list(sections[arguments.name]())
     width = max(len(name) for name, _ in facts)

@@ -166,6 +166,7 @@ def add_standins(commands: Commands[Parser]) -> None:
     check.add_argument("--task", default="all", metavar="T", help="a task, several joined by commas, or `all`")
     check.add_argument("--seeds", default="5", metavar="N", help="seeds 0 to N−1 (default: 5)")
     add_training(check)
+    check.add_argument("--retry-failed", action="store_true", help="run failed and diverged runs again")
     add_format(check)
     check.set_defaults(handler=lazy("standins:check"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from divsal_bench.records import Run
@@ -145,3 +145,14 @@ class LiveBar(Lines):
     def __enter__(self) -> LiveBar:
         self.bar.start()
         return self
+
+
+def counter(word: str) -> Callable[[int, int], None]:
+    """Progress that redraws one line on a terminal and keeps quiet elsewhere."""
+
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty() and (done % 50 == 0 or done == total):
+            end = "\n" if done == total else ""
+            print(f"\r{word} {done:,} of {total:,}", end=end, file=sys.stderr, flush=True)
+
+    return show

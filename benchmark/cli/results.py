@@ -133,7 +133,7 @@ def auroc_table(record: Record) -> str:
             number(c.auroc),
             str(c.negatives),
             str(c.positives),
-            number(c.false_positive_rate),
+            number(c.false_positive_rate) if c.false_positive_rate is not None or not c.negatives else "n/a",
             c.reason,
         ]
         for c in scores.conditions
@@ -177,13 +177,13 @@ def agreement_table(record: Record) -> str:
     if record.scores is None:
         return ""
     rows = [
-        [name, m.maps_negative, m.maps_positive, number(m.lift), number(m.pe), number(m.auc), number(m.cc),
-         m.empty, number(m.lift_nonempty)]
+        [name, m.maps_negative, m.maps_positive, number(m.lift), number(m.pe), f"{number(m.auc)} ({m.auc_maps})",
+         f"{number(m.cc)} ({m.cc_maps})", m.empty, number(m.lift_nonempty)]
         for name, m in (("true-class CAM", record.scores.true_cam),
                         ("difference map", record.scores.difference_map))
         if m is not None
     ]  # fmt: skip
     if not rows:
         return "no human maps in the test split: agreement is not available"
-    head = ["map", "maps (neg.)", "maps (pos.)", "lift", "PE", "AUC", "CC", "empty", "lift non-empty"]
+    head = ["map", "maps (neg.)", "maps (pos.)", "lift", "PE", "AUC (maps)", "CC (maps)", "empty", "lift non-empty"]
     return str(tabulate(rows, head, tablefmt="simple", disable_numparse=True))

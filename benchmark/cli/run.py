@@ -10,7 +10,7 @@ from pathlib import Path
 
 from divsal_bench import devices, method_choice, plugins, protocols, runner, store, work
 from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR
-from divsal_bench.cli.progress import progress_of
+from divsal_bench.cli.progress import counter, progress_of
 from divsal_bench.errors import UserError
 from divsal_bench.records import Run
 
@@ -23,7 +23,9 @@ def run(arguments: argparse.Namespace) -> int:
     from divsal_bench.leaderboard import board, render
 
     grid = grid_of(arguments)
-    plans = runner.plan(grid)
+    if not arguments.plan:
+        store.check_writable(grid.out)
+    plans = runner.plan(grid, counter("decoded"))
     workers = worker_count(arguments, grid)
     if not arguments.plan:
         store.prepare(grid.out)
@@ -42,6 +44,8 @@ def grid_of(arguments: argparse.Namespace) -> runner.Grid:
     """Check every argument that names something."""
     if arguments.device != "auto" and arguments.device.partition(":")[0] not in devices.DEVICES:
         raise UserError(f"unknown device {arguments.device!r}; give one of {', '.join(devices.DEVICES)}")
+    if arguments.device not in ("auto", "cpu"):
+        devices.choose(arguments.device)
     return runner.Grid(
         tasks=task_names(arguments.task),
         methods=tuple(method_choice.choose(arguments.method)),
@@ -75,14 +79,14 @@ def seed_range(text: str) -> tuple[int, ...]:
     """``5`` is 0 to 4; ``5-9`` is 5 to 9."""
     first, dash, last = text.partition("-")
     try:
-        seeds = range(int(first), int(last) + 1) if dash else range(int(first))
+        low, high = (int(first), int(last) + 1) if dash else (0, int(first))
     except ValueError:
         raise UserError(f"--seeds takes a number or a range like 5-9, not {text!r}") from None
-    if not 0 < len(seeds) <= MAX_SEEDS:
+    if not (0 <= low < high <= low + MAX_SEEDS and high < 2**31):
         raise UserError(
             f"--seeds {text} names no seeds or too many; give a number from 1 to {MAX_SEEDS}, e.g. --seeds 5"
         )
-    return tuple(seeds)
+    return tuple(range(low, high))
 
 
 def worker_count(arguments: argparse.Namespace, grid: runner.Grid) -> int:
@@ -111,11 +115,14 @@ def say(text: str) -> None:
 def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) -> None:
     """What will be run, what is there already, and on which data."""
     to_do = sum(len(plan.jobs) for plan in plans)
-    there = sum(len(plan.done) for plan in plans)
-    backbone = grid.backbone or grid.protocol.backbone
+    there = [found for plan in plans for found in plan.done]
+    bad = sum(found.record.status != "done" for found in there)
+    without = f" ({bad} of them without a result: --retry-failed runs those again)" if bad else ""
+    specs = [job.spec for plan in plans for job in plan.jobs] + [found.spec for found in there]
+    backbone = specs[0].backbone
     say(
-        f"plan: {to_do + there} runs = {len(plans)} task{'s' * (len(plans) != 1)} × "
-        f"{len(grid.methods)} methods × {len(grid.seeds)} seeds; {there} already done, {to_do} to do"
+        f"plan: {to_do + len(there)} runs = {len(plans)} task{'s' * (len(plans) != 1)} × "
+        f"{len(grid.methods)} methods × {len(grid.seeds)} seeds; {len(there)} already done{without}, {to_do} to do"
     )
     say(
         f"  protocol {grid.protocol.name}, backbone {backbone}, {grid.head}, device {grid.device}, "

@@ -42,7 +42,6 @@ def check(arguments: argparse.Namespace) -> int:
         "backbone": None,
         "head": "two-logit",
         "data": None,
-        "retry_failed": False,
     }
     grid = grid_of(argparse.Namespace(**{**vars(arguments), **defaults}))
     grid = dataclasses.replace(grid, methods=tuple(method_choice.choose("cross-entropy")))
@@ -88,7 +87,9 @@ def promises(task: str, runs: list[Run]) -> list[Check]:
 def number(metric: Metric) -> str:
     """Mean ± sd, and the population interval."""
     text = f"{metric.seeds.mean:.3f} ± {metric.seeds.sd:.3f}"
-    return f"{text} [{metric.population.low:.3f}, {metric.population.high:.3f}]" if metric.population else text
+    interval = metric.population
+    # An AUROC lies in [0, 1]; the t-interval of its mean may not.
+    return f"{text} [{max(interval.low, 0):.3f}, {min(interval.high, 1):.3f}]" if interval else text
 
 
 def written(checks: list[Check], form: str) -> str:

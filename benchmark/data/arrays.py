@@ -91,7 +91,7 @@ def open_cached(path: Path) -> DataArrays:
         if not len(rows) == len(pixels) == len(maps):
             raise ValueError("the arrays differ in length")
         return DataArrays(rows, pixels, maps, meta["fingerprint"], meta["pixel_hash"], path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(f"the cached data in {path} cannot be read ({error}); delete that folder") from error
 
 
@@ -111,16 +111,28 @@ def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress
     table: list[tuple[Any, ...]] = []
     identities: list[RowIdentity] = []
 
+    subjects: dict[str, str] = {}
+
     def decode(entry: canonical.Entry) -> tuple[canonical.Entry, RowIdentity, Pair]:
+        wrong = canonical.value_problem(entry)
+        if wrong:
+            raise UserError(f"{folder}: sample {entry.sample_id!r}: {wrong}; see divsal-bench data check {folder}")
         return entry, entry.identity(), _decode(entry, folder, task.channels, size)
 
     def pairs() -> Iterator[Pair]:
         for entry, row, pair in in_threads(decode, canonical.read(folder, info)):
+            # Data prepared by others is not trusted to keep test subjects out of training.
+            if subjects.setdefault(entry.subject, entry.split) != entry.split:
+                raise UserError(
+                    f"{folder}: subject {entry.subject!r} is in two splits; see divsal-bench data check {folder}"
+                )
             identities.append(row)
             table.append((*row[:6], entry.saliency_kind, pair[1] is not None and bool(np.ptp(pair[1]))))
             yield pair
 
     def finish(arrays: str) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
+        if len({row.sample_id for row in identities}) < len(identities):
+            raise UserError(f"{folder}: a sample_id occurs twice; see divsal-bench data check {folder}")
         # The stored fingerprint is trusted only once these very files have given it.
         fingerprint = data_fingerprint(identities)
         if fingerprint != info.fingerprint:

@@ -217,8 +217,19 @@ def read_file(path: Path, info: Info) -> Iterator[Entry]:
             for batch in file.iter_batches(batch_size=64, columns=schema.names):
                 for row in batch.to_pylist():
                     yield _entry(row, split)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged ({error}); prepare the data again with --force") from error
+
+
+def value_problem(entry: Entry) -> str:
+    """What no row may have, in words; "" where all is well.
+
+    The types say otherwise, but the file may come from anybody.
+    """
+    texts = (entry.sample_id, entry.source, entry.category, entry.subject, entry.saliency_kind)
+    if any(text is None for text in texts) or entry.label not in (0, 1):
+        return f"a value is missing, or the label {entry.label} is neither 0 nor 1"
+    return ""
 
 
 def _entry(row: dict[str, Any], split: Split) -> Entry:

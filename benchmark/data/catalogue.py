@@ -94,7 +94,7 @@ def home() -> Path:
     """Return the folder for all this program keeps: $DIVSAL_BENCH_HOME, else the user's cache folder."""
     stated = os.environ.get("DIVSAL_BENCH_HOME")
     if stated:
-        return Path(stated).expanduser().absolute()
+        return as_path(stated).absolute()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("divsal-bench"))

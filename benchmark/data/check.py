@@ -206,10 +206,8 @@ class _Rows:
     def add(self, entry: Entry, unusual: _Unusual) -> None:
         """Check one row against itself and all before it."""
         name, problem = repr(entry.sample_id), self.found.problem
-        texts = (entry.sample_id, entry.source, entry.category, entry.subject, entry.saliency_kind)
-        if any(text is None for text in texts) or entry.label not in (0, 1):
-            # The type says otherwise, but the file may come from anybody.
-            problem("value", f"{name}: a value is missing, or the label {entry.label} is neither 0 nor 1")
+        if canonical.value_problem(entry):
+            problem("value", f"{name}: {canonical.value_problem(entry)}")
             return
         for column in ("sample_id", "source", "subject"):
             if not getattr(entry, column):

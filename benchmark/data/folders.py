@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from divsal_bench import processes
 from divsal_bench.errors import UserError
 
 
@@ -34,7 +35,8 @@ def new_folder(out: Path, *, replace: bool = False, fix: str = "choose another f
     """
     out = out.resolve()
     missing = [parent for parent in out.parents if not parent.exists()]
-    aside = out.with_name(f".{out.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
+    aside = out.with_name(f".{out.name}.partial-{processes.mark()}")
+    _mend(out)
     done = False
     try:
         # mkdir and not mkdtemp: the folder must keep the permissions that the user's umask gives.
@@ -55,17 +57,30 @@ def new_folder(out: Path, *, replace: bool = False, fix: str = "choose another f
                     parent.rmdir()
 
 
+def _mend(out: Path) -> None:
+    """Remove what killed processes left beside ``out``, and put back what one of them had moved away."""
+    for left in out.parent.glob(f".{glob.escape(out.name)}.*"):
+        kind, dash, owner = left.name.removeprefix(f".{out.name}.").partition("-")
+        if not dash or kind not in ("partial", "old") or not processes.is_abandoned(owner):
+            continue
+        with suppress(OSError):
+            if kind == "old" and not out.exists():
+                left.rename(out)
+            else:
+                shutil.rmtree(left)
+
+
 def _flush(folder: Path) -> None:
     """Write everything through to the disk: a power cut must not leave a renamed folder of empty files."""
     for path in folder.rglob("*"):
         if path.is_file():
-            with path.open("rb") as file:
+            with path.open("r+b") as file:
                 os.fsync(file.fileno())
 
 
 def _move(aside: Path, out: Path, replace: bool) -> None:
     """Rename ``aside`` to ``out``; a folder that is replaced goes away last."""
-    old = out.with_name(f".{out.name}.old-{secrets.token_hex(4)}")
+    old = out.with_name(f".{out.name}.old-{processes.mark()}")
     if replace and out.exists():
         out.rename(old)
     try:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 #: Formats that are read. Not all that Pillow knows: some (EPS) start other programs.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
 _ORIENTATION = 0x0112
+#: Modes with a known way to 8-bit grey and RGB; "F" is refused with a reason of its own.
+_MODES = frozenset(
+    "1 L LA La P PA RGB RGBA RGBa RGBX CMYK YCbCr HSV I I;16 I;16L I;16B I;16N F".split()  # noqa: SIM905
+)
 
 
 class NotAnImage(ValueError):  # noqa: N818 - named for what it says of the file
@@ -60,6 +64,8 @@ def decode(data: bytes) -> Picture:
         raise NotAnImage(f"is not an image ({', '.join(FORMATS)} are read)") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise NotAnImage(f"is truncated or damaged ({error})") from error
+    if image.mode not in _MODES:
+        raise NotAnImage(f"has colours of a kind that is not read ({image.mode}); save it as grey or RGB")
     if image.mode == "F":
         raise NotAnImage("holds floating point numbers, which have no fixed range; save it with 8 or 16 bits")
     if image.mode == "I":

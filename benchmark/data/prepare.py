@@ -69,6 +69,8 @@ def prepare(
         raise UserError(f"the adapter {adapter.name} needs --source: {adapter.description}")
     if source is not None and not source.exists():
         raise UserError(f"there is no file or folder {source}; check --source")
+    if force and source is not None and source.resolve().is_relative_to(out.resolve()):
+        raise UserError(f"{source} lies in {out}, which --force would replace; move it, or choose another --out")
 
     source = source or Path()
     delivery = adapter.read(source, task, options)

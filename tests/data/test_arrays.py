@@ -310,3 +310,27 @@ def test_cache_version_is_part_of_the_key(task, ready, monkeypatch):
     old = load(task, source, 8).path
     monkeypatch.setattr(arrays, "CACHE_VERSION", 999)
     assert load(task, source, 8).path != old
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("subject", "the same", "is in two splits"),
+        ("label", -1, "neither 0 nor 1"),
+        ("source", None, "a value is missing"),
+    ],
+)
+def test_data_of_others_is_not_trusted_to_be_sound(task, ready, monkeypatch, column, value, message):
+    """Its publisher chose fingerprint and file hashes as well."""
+    read = arrays.canonical.read
+    firsts = set()
+
+    def as_published(folder, info):
+        for entry in read(folder, info):
+            first = entry.split not in firsts
+            firsts.add(entry.split)
+            yield dataclasses.replace(entry, **{column: value}) if first else entry
+
+    monkeypatch.setattr(arrays.canonical, "read", as_published)
+    with pytest.raises(UserError, match=message):
+        load(task, catalogue.resolve(task, str(ready)), 8)

@@ -1,7 +1,10 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from divsal_bench import processes
 from divsal_bench.data.folders import new_folder
 from divsal_bench.errors import UserError
 
@@ -24,6 +27,35 @@ def test_the_old_folder_comes_back_when_the_last_step_fails(tmp_path, monkeypatc
         (aside / "new").write_text("new")
     assert list(tmp_path.iterdir()) == [out]
     assert (out / "old").read_text() == "old"
+
+
+def dead_mark() -> str:
+    """The mark of a process that is gone."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    host, _, rest = processes.mark().partition("-")
+    return f"{host}-{process.pid}-{rest.partition('-')[2]}"
+
+
+def test_what_killed_processes_left_is_removed_and_only_that(tmp_path):
+    out, dead, living = tmp_path / "out", dead_mark(), processes.mark()
+    for name in (f".out.partial-{dead}", f".out.old-{dead}", f".out.partial-{living}", ".other.partial-1"):
+        (tmp_path / name).mkdir()
+    out.mkdir()
+    with new_folder(out, replace=True) as aside:
+        (aside / "new").write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [".other.partial-1", f".out.partial-{living}", "out"]
+    )
+
+
+def test_a_folder_moved_away_by_a_killed_process_comes_back(tmp_path):
+    out, old = tmp_path / "out", tmp_path / f".out.old-{dead_mark()}"
+    old.mkdir()
+    (old / "mine").write_text("mine")
+    with pytest.raises(FileExistsError), new_folder(out):
+        pass
+    assert (out / "mine").read_text() == "mine"
 
 
 def test_a_folder_that_appeared_meanwhile_is_not_touched(tmp_path):

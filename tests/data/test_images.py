@@ -149,3 +149,9 @@ def test_a_picture_bomb_is_refused(monkeypatch):
 def test_damaged_exif_is_ignored():
     data = encode(GREY, "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff")
     assert images.decode(data).turn is None
+
+
+def test_colour_spaces_without_a_known_way_to_rgb_are_refused():
+    lab = Image.new("LAB", (4, 4))
+    with pytest.raises(images.NotAnImage, match="LAB"):
+        reopened(lab, "TIFF")
