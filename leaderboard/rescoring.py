@@ -140,6 +140,8 @@ def check_agreement(one: SeedResult, first: SeedResult, rows: Layout, where: obj
             ("maps_negative", found.maps_negative, negatives),
             ("maps_positive", found.maps_positive, positives),
             ("empty", found.empty, maps),
+            ("auc_maps", found.auc_maps, maps),
+            ("cc_maps", found.cc_maps, maps),
         ):
             if not 0 <= value <= most:
                 raise UserError(f"edited metrics in {where}: {name}.{field} is {value}, {most} are possible")

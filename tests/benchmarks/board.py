@@ -94,7 +94,17 @@ def result(
     own = np.random.default_rng([number, len(task)]).normal(size=(SEEDS, len(table)))
     margins = ((1 + 0.03 * number) * table["label"].to_numpy() + image + own).astype(np.float32)
     maps = MapAgreement(
-        maps_negative=0, maps_positive=9, empty=0, pe=0.2, lift=1.5, auc=0.7, cc=0.3, pe_nonempty=0.2, lift_nonempty=1.5
+        maps_negative=0,
+        maps_positive=9,
+        empty=0,
+        pe=0.2,
+        lift=1.5,
+        auc=0.7,
+        auc_maps=9,
+        cc=0.3,
+        cc_maps=9,
+        pe_nonempty=0.2,
+        lift_nonempty=1.5,
     )
     content = keys.margin_bytes(table["key"].tolist(), range(SEEDS), margins)
     seeds = [
