@@ -26,6 +26,8 @@ class BalancedCrossEntropy(Method):
         """Fix the class weights."""
         counts = train.label_counts
         self._weights = [min(counts) / count for count in counts]
+        if len(set(counts)) == 1:
+            train.notices.append("the training classes are balanced, so this is cross-entropy")
 
     def loss(self, batch: Batch, out: Outputs) -> dict[str, Tensor]:
         """Σ w_y · CE_i / B."""

@@ -91,7 +91,7 @@ def load_run(path: str | Path) -> Run:
 
 def run(
     task: str | Iterable[str],
-    method: str = "all",
+    method: str | Iterable[str] = "all",
     *,
     seeds: int | Iterable[int] = 5,
     protocol: str = "quick-v1",
@@ -106,7 +106,8 @@ def run(
 
     Args:
         task: A name or several.
-        method: As ``--method``: names joined by commas, ``all``, ``all,controls``, fields after a colon.
+        method: As ``--method``, or a list of such: names joined by commas, ``all``, ``all,controls``, fields after
+            a colon.
         seeds: How many, from 0; or which.
         protocol: A protocol's name.
         backbone: A timm name; None takes the protocol's.
@@ -132,7 +133,7 @@ def run(
         raise UserError(f"unknown head {head!r}; give one of {', '.join(HEADS)}")
     grid = runner.Grid(
         tasks=(task,) if isinstance(task, str) else tuple(task),
-        methods=tuple(method_choice.choose(method)),
+        methods=tuple(method_choice.choose(method if isinstance(method, str) else ",".join(method))),
         seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
         out=Path(out),
         protocol=protocols.get(protocol),

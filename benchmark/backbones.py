@@ -87,6 +87,12 @@ def build(backbone: str, protocol: Protocol, in_chans: int, head: Head, seed: in
                 arguments["pretrained_cfg_overlay"] = {"file": weights_file(backbone)}
             net = timm.create_model(backbone, pretrained=protocol.pretrained, **arguments)
         except (TypeError, ValueError, NotImplementedError, AssertionError) as error:
+            stride = arguments.get("output_stride")
+            if stride and builds_without_stride(backbone, arguments):
+                raise UserError(
+                    f"backbone {backbone!r} has no output stride of {stride}, which protocol {protocol.name} asks for; "
+                    "take a ResNet, ResNeXt, EfficientNet, MobileNet V2 or RegNet, or another --protocol"
+                ) from error
             raise UserError(
                 f"backbone {backbone!r} cannot be built as protocol {protocol.name} asks ({first_line(error)}). {WORKS}"
             ) from error
@@ -96,6 +102,17 @@ def build(backbone: str, protocol: Protocol, in_chans: int, head: Head, seed: in
     if protocol.channels_last:
         net.to(memory_format=torch.channels_last)
     return model
+
+
+def builds_without_stride(backbone: str, arguments: dict[str, Any]) -> bool:
+    """Whether the stride alone keeps a network from being built."""
+    import timm
+
+    try:
+        timm.create_model(backbone, pretrained=False, **{k: v for k, v in arguments.items() if k != "output_stride"})
+    except (TypeError, ValueError, NotImplementedError, AssertionError):
+        return False
+    return True
 
 
 def full_name(backbone: str, protocol: Protocol) -> str:

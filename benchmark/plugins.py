@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import importlib
 import importlib.metadata
 import inspect
@@ -140,6 +141,16 @@ def method_class(module: Any) -> type[Method]:
 def fields_of(method: type[Method]) -> tuple[dataclasses.Field[Any], ...]:
     """What can be set on a method; that each is a dataclass is checked when it is found, not by its type."""
     return dataclasses.fields(method)  # type: ignore[arg-type]
+
+
+def source_hash(method: type[Method]) -> str:
+    """Eight digits for a method's code and that of the methods it builds on; "" where there is no source."""
+    classes = [one for one in method.__mro__ if issubclass(one, Method) and one is not Method]
+    try:
+        text = "".join(inspect.getsource(one) for one in classes)
+    except (OSError, TypeError):
+        return ""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def check_name(name: object) -> str:

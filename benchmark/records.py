@@ -196,6 +196,7 @@ class Record(Typed):
     Attributes:
         method_label: The method's name with the fields that differ from its defaults.
         method_kind: ``unguided``, ``one-cam``, ``two-cam`` or ``control``.
+        method_source: Eight digits for the method's code, so that an edited method is noticed; "" if unknown.
         attempts: 2 if a worker process died over it once.
         peak_mb: Peak resident memory of the worker process, which may have done other runs before.
     """
@@ -217,6 +218,7 @@ class Record(Typed):
     device: str = ""
     versions: dict[str, str] = {}
     model_args: dict[str, Any] = {}
+    method_source: str = ""
     attempts: int = 1
     created: str = ""
 

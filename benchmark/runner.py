@@ -149,8 +149,24 @@ def plan_task(
         else:
             out = str(grid.out.absolute())
             jobs.append(work.Job(spec, choice.label, method.kind, str(arrays.path), facts, out, grid.device))
-    notices = tuple(filter(None, (source.notice, *arrays.notices)))
+    notices = tuple(filter(None, (source.notice, *arrays.notices, *warnings(grid, done, facts))))
     return TaskPlan(task, source, arrays, tuple(done), tuple(jobs), notices)
+
+
+def warnings(grid: Grid, done: Sequence[Run], facts: DataFacts) -> list[str]:
+    """What would make a table say something else than its reader thinks."""
+    found = []
+    now = {choice.name: plugins.source_hash(plugins.methods().get(choice.name)) for choice in grid.methods}
+    stale = {run.spec.method for run in done if run.record.method_source not in ("", now[run.spec.method])}
+    if stale:
+        found.append(
+            f"the code of {', '.join(sorted(stale))} has changed since these runs were made; raise its `version` to "
+            "run it again"
+        )
+    guided = [c.label for c in grid.methods if plugins.methods().get(c.name).kind != "unguided"]
+    if guided and not facts.train_maps:
+        found.append(f"no training image has a human map: {', '.join(guided)} have nothing to be guided by")
+    return found
 
 
 def check_splits(arrays: DataArrays, source: DataSource) -> None:
@@ -163,6 +179,13 @@ def check_splits(arrays: DataArrays, source: DataSource) -> None:
             raise UserError(f"the {split} split of {source.name} holds one class only; both are needed there")
     if not (arrays.rows["split"] == "test").any():
         raise UserError(f"{source.name} has no test rows; prepare the data again with some")
+    from divsal_bench import conditions
+
+    if not any(condition.kind == "scored" for condition in conditions.conditions(arrays.rows)):
+        raise UserError(
+            f"no condition of the test split of {source.name} has both classes, so nothing could be scored; see "
+            "divsal-bench data check"
+        )
 
 
 def facts_of(arrays: DataArrays, source: DataSource) -> DataFacts:

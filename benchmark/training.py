@@ -179,6 +179,8 @@ def step(
     batch = method.transform(batch)
     out = forward(model, batch.images, batch.labels, protocol)
     losses = method.loss(batch, out)
+    if not isinstance(losses, dict) or "loss" not in losses:
+        raise TypeError(f"loss of method {method.name!r} must return a dict with the key 'loss'")
     optimiser.zero_grad()
     losses["loss"].backward()
     optimiser.step()

@@ -177,6 +177,7 @@ def record_of(job: Job, status: Status, started: float, facts: dict[str, Any], *
         seconds=round(time.perf_counter() - started, 3),
         peak_mb=peak_mb(),
         versions=versions(),
+        method_source=plugins.source_hash(plugins.methods().get(job.spec.method)),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **{**facts, **content},
     )

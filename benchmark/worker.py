@@ -35,6 +35,9 @@ def main() -> None:
         pipe.flush()
 
     devices.prepare_environment()
+    import timm  # noqa: F401 - loaded before the first run, whose seconds are then its own
+    import torch  # noqa: F401
+
     from divsal_bench import work
     from divsal_bench.errors import UserError
 

@@ -18,6 +18,8 @@ from divsal_bench.records import FieldScore, MapAgreement, Run, Scores
 
 #: A method whose in-domain AUROC is shown to lose more than this against cross-entropy is marked.
 IN_DOMAIN_LOSS = 0.02
+#: A larger share of empty maps is said.
+MANY_EMPTY = 0.1
 #: Findings that set a row apart, and what they mean.
 MARKS = {
     "at or below chance": "the interval of open-set AUROC, or below 5 seeds its mean, reaches 0.5 or less",
@@ -470,6 +472,12 @@ def notes(sheet: Sheet, rows: Sequence[Row], tests: Sequence[Test], pairs: Seque
         f"n = {n} seed{'' if n == '1' else 's'}. Mean ± sd over seeds on these test images; "
         "[95 % interval for new seeds and new subjects]."
     )
+    unseen = [
+        c.name for entry in sheet.entries[:1] for scores in entry.scores[:1] for c in scores.conditions
+        if c.kind == "scored" and c.name != "in-domain"
+    ]  # fmt: skip
+    if len(unseen) > 1:
+        said.append(f"{primary}: mean over {', '.join(unseen)}.")
     if primary == "in-domain":
         said.append("No unseen condition has both classes: open-set AUROC is n/a and in-domain AUROC is primary.")
     family = [test for test in tests if test.family == "baseline"]
@@ -477,8 +485,8 @@ def notes(sheet: Sheet, rows: Sequence[Row], tests: Sequence[Test], pairs: Seque
         smallest = [test.smallest_effect for test in family if not np.isnan(test.smallest_effect)]
         text = f"p: Obuchowski–Rockette against cross-entropy on {primary} AUROC, Holm over {len(family)} methods"
         if smallest:
-            text += f"; differences below about {min(smallest):.3f}–{max(smallest):.3f} cannot be expected to show"
-        said.append(text + ".")
+            text += f"; less than 80 % power to show differences below about {min(smallest):.3f}–{max(smallest):.3f}"
+        said.append(text + ". An interval is of one comparison: it can leave out 0 where the adjusted p is above .05.")
     elif len(rows) > 1:
         said.append(no_test(rows))
     said += [other_family(tests, name) for name in FAMILY_WORDS if any(test.family == name for test in tests)]
@@ -505,6 +513,12 @@ def notes(sheet: Sheet, rows: Sequence[Row], tests: Sequence[Test], pairs: Seque
         "device": {name for entry in sheet.entries for name in entry.devices},
         "torch version": {name for entry in sheet.entries for name in entry.torch_versions},
     }
+    hollow = [one.label for one in rows if one.true_cam and one.true_cam.empty > MANY_EMPTY * max(1, sum(one.maps))]
+    if hollow:
+        said.append(
+            f"More than {MANY_EMPTY:.0%} of the true-class CAMs have no positive part, and count as lift 0: "
+            f"{', '.join(hollow)}."
+        )
     for name, values in differing.items():
         if len(values) > 1:
             said.append(f"Runs differ in {name} ({', '.join(sorted(values))}): compare with care.")

@@ -298,3 +298,32 @@ def test_every_method_runs_on_every_stand_in(cli: Cli, short: None, task: str) -
         assert row["true_cam"]["lift"]["mean"] is not None
     # One epoch is enough for the methods to part: nobody's predictions are another's.
     assert len({row["in_domain"]["seeds"]["mean"] for row in table["rows"]}) > len(table["rows"]) / 2
+
+
+def test_an_option_given_twice_is_joined() -> None:
+    from divsal_bench.cli.parser import parse
+
+    given = parse(["run", "--task", "cxr", "--task", "iris-pad", "--method", "cyborg", "--method", "margin"])
+    assert (given.task, given.method) == ("cxr,iris-pad", "cyborg,margin")
+    assert parse(["run", "--task", "cxr"]).method == "all"
+
+
+def test_an_edited_method_is_noticed(cli: Cli, short: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    command = (*CXR, "--data", "standin", "--method", "cyborg", "--seeds", "1", "--workers", "0")
+    assert cli(*command)[0] == 0
+    assert "has changed" not in cli(*command)[2]
+    monkeypatch.setattr(plugins, "source_hash", lambda method: "12345678")
+    assert "the code of cyborg has changed since these runs were made; raise its `version`" in cli(*command)[2]
+
+
+def test_a_manifest_given_as_data_says_what_to_do_first(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text(MANIFEST)
+    code, _, err = cli("run", "--task", "cxr", "--data", "manifest.csv")
+    assert code == 2
+    assert "first divsal-bench data prepare cxr --source manifest.csv" in err
+
+
+def test_a_backbone_that_cannot_have_the_protocols_stride_says_so(cli: Cli) -> None:
+    code, _, err = cli(*CXR, "--data", "standin", "--backbone", "densenet121", "--plan")
+    assert code == 2
+    assert "has no output stride of 8, which protocol quick-v1 asks for" in err

@@ -26,6 +26,16 @@ class Parser(argparse.ArgumentParser):
             raise unknown(str(name).lower(), str(value), [str(choice) for choice in action.choices])
 
 
+class Joined(argparse.Action):
+    """An option that may be given again: its values are joined by commas, none is dropped in silence."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: object, *_: object) -> None:
+        """Add one value."""
+        given = getattr(namespace, f"_given_{self.dest}", [])
+        setattr(namespace, f"_given_{self.dest}", [*given, str(values)])
+        setattr(namespace, self.dest, ",".join([*given, str(values)]))
+
+
 def lazy(target: str) -> Callable[[argparse.Namespace], int]:
     """A handler that imports its module when it is called; ``target`` is ``module:function``."""
 
@@ -82,9 +92,10 @@ def add_run(commands: Commands[Parser]) -> None:
             "again, so the same command goes on after any interruption. Standard output carries the table alone."
         ),
     )
-    run.add_argument("--task", required=True, metavar="T", help="a task, several joined by commas, or `all`")
+    run.add_argument("--task", required=True, action=Joined, metavar="T",
+                     help="a task, several joined by commas, or `all`")  # fmt: skip
     run.add_argument(
-        "--method", default="all", metavar="M",
+        "--method", default="all", action=Joined, metavar="M",
         help="methods joined by commas; `all` (default) is all but the controls, `all,controls` adds them; "
         "fields follow a colon: 'cyborg:alpha=0.3,cam_class=predicted'",
     )  # fmt: skip

@@ -130,12 +130,14 @@ def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) 
     )
     say(f"  methods: {', '.join(choice.label for choice in grid.methods)}")
     for plan in plans:
-        counts = plan.arrays.rows["split"].value_counts()
-        mapped = int(plan.arrays.rows["has_map"].sum())
+        rows = plan.arrays.rows
+        parts = [
+            f"{(rows['split'] == split).sum()} {split} ({rows.loc[rows['split'] == split, 'has_map'].sum()} with a map)"
+            for split in ("train", "validation", "test")
+        ]
         say(
             f"  {plan.task.name}: data {plan.source.name} ({plan.arrays.fingerprint[:8]}): "
-            f"{counts.get('train', 0)} train, {counts.get('validation', 0)} validation, "
-            f"{counts.get('test', 0)} test rows, {mapped} with a human map; "
+            f"{', '.join(parts)}; "
             f"{len(plan.done)} done, {len(plan.jobs)} to do"
         )
         for notice in plan.notices:
@@ -167,8 +169,11 @@ def say_failures(runs: Sequence[Run], grid: runner.Grid) -> int:
             f"seed {record.spec.seed}: {record.error}; see `divsal-bench show {record.run_id} --out "
             f"{shlex.quote(str(grid.out))}`, mend it and add --retry-failed"
         )
+    notices: dict[tuple[str, str], list[int]] = {}
     for found in runs:
         if found.record.status == "done":
             for notice in found.record.notices:
-                say(f"notice: {found.record.method_label} seed {found.record.spec.seed}: {notice}")
+                notices.setdefault((found.record.method_label, notice), []).append(found.record.spec.seed)
+    for (label, notice), seeds in notices.items():
+        say(f"notice: {label}, seed {', '.join(map(str, sorted(set(seeds))))}: {notice}")
     return EXIT_USER_ERROR if bad else 0

@@ -143,6 +143,10 @@ def resolve(task: Task, data: str | None) -> DataSource:
     if data and folder.is_dir():
         return _folder(task, folder)
     hub = remote.parse_id(data)
+    if folder.suffix == ".csv" and folder.is_file():
+        raise UserError(
+            f"{data} is a manifest, not prepared data; first divsal-bench data prepare {task.name} --source {data}"
+        )
     if folder.exists() or hub is None or data.startswith((".", "~", "/")):
         raise UserError(
             f"there is no data {data!r}: give a prepared folder, a Hub id (org/name or org/name@revision), "

@@ -284,3 +284,24 @@ def test_without_human_maps_the_rest_is_printed(make_run: MakeRun, predictions: 
     table = board.tables([make_run("cross-entropy", 0, table=predictions(1.5, 0, maps=False))])[0]
     assert table.rows[0].true_cam is None
     assert "– / –" in render.render([table], "terminal")
+
+
+def test_conditions_that_make_the_primary_metric_are_named(make_run: MakeRun) -> None:
+    assert "open-set: mean over b, lens." in board_of(make_run).notes
+
+
+def test_maps_that_are_mostly_empty_are_said(make_run: MakeRun, predictions: Predictions) -> None:
+    table = predictions(1.5, 0)
+    mapped = table["true_pe"].notna()
+    table.loc[mapped, ["true_empty", "true_pe", "true_lift"]] = [1.0, 0.0, 0.0]
+    notes = board.tables([make_run("cyborg", 0, table=table), make_run("cross-entropy", 0)])[0].notes
+    assert any("no positive part" in note and note.endswith(": cyborg.") for note in notes)
+
+
+def test_the_public_table_is_the_commands(make_run: MakeRun) -> None:
+    from divsal_bench.leaderboard import table
+
+    runs = [make_run("cross-entropy", seed) for seed in range(2)]
+    assert table(runs) == render.render(board.tables(runs), "terminal")
+    with pytest.raises(UserError, match="Did you mean 'markdown'"):
+        table(runs, "markdwn")
