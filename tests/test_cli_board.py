@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
 from divsal_bench import cli
 from divsal_bench.cli.board import results_folder
-from divsal_bench.cli.submit import chosen, weights_place
+from divsal_bench.cli.submit import chosen, weights_place, without_pictures
 from divsal_bench.errors import UserError
 from divsal_bench.records import ConditionScore, DataFacts, Record, Run, Scores, Spec
 
@@ -51,6 +52,18 @@ def test_weights_are_named_by_place_path_or_commit() -> None:
 def test_weights_that_name_no_place(given: str) -> None:
     with pytest.raises(UserError, match="--weights"):
         weights_place([given])
+
+
+def test_pictures_can_be_left_out_of_what_is_published() -> None:
+    from divsal_bench.leaderboard.gallery import Gallery, Picture
+    from divsal_bench.leaderboard.publishing import PublicData
+
+    picture = Picture(key="0" * 16, label=0, condition="in-domain", image="", human=None, credit="")
+    gallery = Gallery(class_names=("normal", "abnormal"), pictures=[picture])
+    found = without_pictures(PublicData(pd.DataFrame(), "yes", gallery, lambda run: {}))
+    assert found.gallery.pictures == []
+    assert "left the pictures out" in found.gallery.absent
+    assert found.predictions == "yes"
 
 
 def test_runs_are_chosen_by_task_and_method() -> None:

@@ -1,4 +1,4 @@
-"""Every method against a plain, slow reference, and the facts that the design states of them."""
+"""Every method against the contract and a plain, slow reference, and the facts that the design states of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from divsal_bench import plugins
+from divsal_bench.conformance import stages
+from divsal_bench.conformance.checks import Check
 from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
 
 GRID, SIDE = (4, 4), 16
@@ -18,6 +20,7 @@ SHIPPED = {
     "cross-entropy", "balanced-cross-entropy", "cyborg", "difference", "contrast", "margin",
     "cyborg-shuffled", "cyborg-inverted", "cyborg-center",
 }  # fmt: skip
+CHECKS = {check.name: check for stage in stages.METHOD for check in stage}
 GUIDED = [name for name, method in FOUND.items() if method.kind != "unguided"]
 
 
@@ -145,56 +148,11 @@ def test_balanced_cross_entropy_weighs_the_majority_down_and_divides_by_the_batc
     torch.testing.assert_close(method.loss(batch, out)["loss"], (weights * each).sum() / len(batch.labels))
 
 
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
 @pytest.mark.parametrize("name", sorted(FOUND))
-def test_loss_is_finite_and_reaches_features_and_classifier(name: str) -> None:
-    method = FOUND[name]()
-    batch = ready(method, make_batch())
-    out, features = make_outputs(batch)
-    losses = method.loss(batch, out)
-    losses["loss"].backward()
-    assert all(value.ndim == 0 and torch.isfinite(value) for value in losses.values())
-    assert features.grad is not None
-    assert torch.isfinite(features.grad).all()
-    assert features.grad.abs().sum() > 0
-
-
-@pytest.mark.parametrize("name", GUIDED)
-def test_constant_maps_give_finite_gradients(name: str) -> None:
-    method = FOUND[name]()
-    batch = ready(method, make_batch())
-    features = torch.full((6, 3, *GRID), 0.3, requires_grad=True)
-    weight = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
-    out = Outputs(features.mean((2, 3)) @ weight.T, features, weight, torch.zeros(2), batch.labels)
-    loss = method.loss(batch, out)["loss"]
-    loss.backward()
-    assert torch.isfinite(loss)
-    assert features.grad is not None
-    assert torch.isfinite(features.grad).all()
-
-
-@pytest.mark.parametrize("name", GUIDED)
-def test_a_batch_without_maps_gives_alpha_times_cross_entropy(name: str) -> None:
-    method = FOUND[name]()
-    batch = ready(method, make_batch(mapped=()))
-    out, _ = make_outputs(batch)
-    alpha = getattr(method, "alpha", None)
-    if alpha is None:
-        pytest.skip("this method has no alpha")
-    torch.testing.assert_close(method.loss(batch, out)["loss"], alpha * out.cross_entropy)
-
-
-@pytest.mark.parametrize("name", GUIDED)
-def test_with_alpha_one_a_guided_method_is_cross_entropy_bit_for_bit(name: str) -> None:
-    if "alpha" not in {field.name for field in dataclasses.fields(FOUND[name])}:
-        pytest.skip("this method has no alpha")
-    method = FOUND[name](alpha=1.0)  # type: ignore[call-arg]
-    batch = ready(method, make_batch())
-    out, features = make_outputs(batch)
-    loss = method.loss(batch, out)["loss"]
-    assert torch.equal(loss, out.cross_entropy)
-    (own,) = torch.autograd.grad(loss, features, retain_graph=True)
-    (plain,) = torch.autograd.grad(out.cross_entropy, features)
-    assert torch.equal(own, plain)
+def test_every_method_keeps_the_contract(name: str, check: Check[type[Method]]) -> None:
+    """The checks of ``divsal-bench check``; a new method is tested with no new test."""
+    check.look(FOUND[name])
 
 
 @pytest.mark.parametrize("name", ["cyborg", "difference"])

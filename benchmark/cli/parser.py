@@ -285,6 +285,7 @@ def add_submission(commands: Commands[Parser]) -> None:
                         "(default: the place in the output folder); may be repeated")  # fmt: skip
     submit.add_argument("--i-have-permission", action="store_true",
                         help="publish predictions where the data's terms do not say whether one may")  # fmt: skip
+    submit.add_argument("--without-pictures", action="store_true", help="show no test image of the data on the page")
     submit.add_argument("--force", action="store_true", help="replace results that are there")
     submit.add_argument("--reproduces", type=Path, metavar="FILE",
                         help="compare RUNS, new seeds of yours, with this result and store the outcome")  # fmt: skip

@@ -88,8 +88,7 @@ def number(metric: Metric) -> str:
     """Mean ± sd, and the population interval."""
     text = f"{metric.seeds.mean:.3f} ± {metric.seeds.sd:.3f}"
     interval = metric.population
-    # An AUROC lies in [0, 1]; the t-interval of its mean may not.
-    return f"{text} [{max(interval.low, 0):.3f}, {min(interval.high, 1):.3f}]" if interval else text
+    return f"{text} [{interval.low:.3f}, {interval.high:.3f}]" if interval and interval.status == "ok" else text
 
 
 def written(checks: list[Check], form: str) -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from divsal_bench import plugins
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.errors import UserError
 from divsal_bench.records import Run
+
+if TYPE_CHECKING:
+    from divsal_bench.leaderboard.publishing import PublicData
 
 HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
 
@@ -29,7 +34,10 @@ def submit(arguments: argparse.Namespace) -> int:
         return reproduce(runs, opened, where, arguments)
     data = {run.spec.data_fingerprint: run for run in runs}
     terms = Terms(arguments.by, where, description, arguments.i_have_permission, arguments.force)
-    done = write(runs, {name: opened.public(run) for name, run in data.items()}, arguments.results, terms)
+    public = {name: opened.public(run) for name, run in data.items()}
+    if arguments.without_pictures:
+        public = {name: without_pictures(one) for name, one in public.items()}
+    done = write(runs, public, arguments.results, terms)
     for one in done:
         counts = [f"{len(one.claim.seeds)} seeds"]
         counts += [f"{len(one.claim.missing)} without a result"] * bool(one.claim.missing)
@@ -40,6 +48,12 @@ def submit(arguments: argparse.Namespace) -> int:
             "open a pull request (CONTRIBUTING.md)"
         )
     return 0
+
+
+def without_pictures(data: PublicData) -> PublicData:
+    """The same, showing no test image: what a licence allows, a project may still not want in its repository."""
+    absent = "Whoever submitted the first result on this data left the pictures out."
+    return dataclasses.replace(data, gallery=data.gallery.model_copy(update={"pictures": [], "absent": absent}))
 
 
 def reproduce(runs: Sequence[Run], opened: RunData, where: Callable[[Run], str], arguments: argparse.Namespace) -> int:

@@ -1,0 +1,172 @@
+"""What a method must leave alone: other randomness than its own, what it is handed, and the file system."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from divsal_bench.conformance import specimens
+from divsal_bench.conformance.checks import BreachError
+from divsal_bench.conformance.losses import losses_of
+from divsal_bench.conformance.specimens import ORDINARY
+from divsal_bench.contracts.method import Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Audit events of the interpreter that reach outside the process, to what they do.
+OUTSIDE = {"open": "opens", "socket.connect": "connects to", "subprocess.Popen": "starts", "os.system": "starts"}
+#: What importing opens.
+CODE = {".py", ".pyc", ".so", ".pyd", ".dll", ".dylib", ".pth"}
+
+
+def repeatable(method: type[Method]) -> str:
+    """The same inputs and generators give the same loss, and no global random state is used."""
+    found: list[dict[str, float]] = []
+    for seed in (1, 2):
+        with global_seeds(seed):
+            before = global_states()
+            built = method()
+            losses = losses_of(built, *specimens.one_pass(built, ORDINARY))
+            found.append({name: float(value.detach()) for name, value in losses.items()})
+            after = global_states()
+        touched = [name for name in before if before[name] != after[name]]
+        if touched:
+            raise BreachError(
+                f"the global random state of {', '.join(touched)} is used; draw from batch.generator, in setup from "
+                "train.generator"
+            )
+    for name, value in found[0].items():
+        if found[1].get(name) != value:
+            raise BreachError(
+                f"the same batch gave {name} {value:.9g} and {found[1].get(name, float('nan')):.9g}; the only "
+                "randomness may be batch.generator and train.generator"
+            )
+    return ""
+
+
+@contextlib.contextmanager
+def global_seeds(seed: int) -> Iterator[None]:
+    """Seed every global generator, and put back what was there."""
+    import numpy as np
+    import torch
+
+    plain, arrays = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(plain)
+            np.random.set_state(arrays)
+
+
+def global_states() -> dict[str, Any]:
+    """The state of each global generator, to compare."""
+    import numpy as np
+    import torch
+
+    arrays: Any = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": (arrays[1].tobytes(), *arrays[2:]),
+        "random": random.getstate(),
+    }
+
+
+def in_place(method: type[Method]) -> str:
+    """Nothing that a method is handed is changed in place."""
+    built = method()
+    split = specimens.train_split()
+    train = specimens.handed(split)
+    kept = tensors(train)
+    built.setup(train)
+    compare(kept, train, "setup", "the training split's")
+    batch = specimens.batch_of(split, ORDINARY)
+    kept = tensors(batch)
+    changed = specimens.transformed(built, batch)
+    compare(kept, batch, "transform", "the batch's")
+    out = specimens.forward(changed, ORDINARY)
+    kept_batch, kept_out = tensors(changed), tensors(out)
+    losses_of(built, changed, out)
+    compare(kept_batch, changed, "loss", "the batch's")
+    compare(kept_out, out, "loss", "the outputs'")
+    return ""
+
+
+def tensors(thing: Any) -> dict[str, Tensor]:
+    """Copies of a dataclass's tensors."""
+    import torch
+
+    values = {field.name: getattr(thing, field.name) for field in dataclasses.fields(thing)}
+    return {name: value.detach().clone() for name, value in values.items() if isinstance(value, torch.Tensor)}
+
+
+def compare(kept: dict[str, Tensor], thing: Any, hook: str, whose: str) -> None:
+    """BreachError where a tensor no longer equals its copy."""
+    import torch
+
+    for name, value in kept.items():
+        if not torch.equal(getattr(thing, name), value):
+            raise BreachError(
+                f"{hook} changes {whose} {name} in place; work on a copy, and hand a changed batch on with "
+                "dataclasses.replace(batch, …)"
+            )
+
+
+def no_files(method: type[Method]) -> str:
+    """No hook opens a file, a connection or a process: a method sees what it is handed and nothing else."""
+    specimens.network(ORDINARY.head)
+    split = specimens.train_split()
+    with watching() as seen:
+        built = method()
+        losses_of(built, *specimens.one_pass(built, ORDINARY, split))
+    if seen:
+        raise BreachError(f"a hook {seen[0]}; a method may use only what setup, transform and loss are handed")
+    return ""
+
+
+#: Lists that :func:`audit` writes to, as long as somebody watches.
+WATCHERS: list[list[str]] = []
+
+
+def audit(event: str, arguments: tuple[Any, ...]) -> None:
+    """Note what reaches outside the process, unless it is an import."""
+    if WATCHERS and event in OUTSIDE:
+        what = arguments[1] if event == "socket.connect" else arguments[0]
+        if not (event == "open" and (isinstance(what, int) or is_code(Path(os.fsdecode(what))))):
+            for noted in WATCHERS:
+                noted.append(f"{OUTSIDE[event]} {what}")
+
+
+def is_code(file: Path) -> bool:
+    """Whether importing may open a file: code, or what an installed package brings along."""
+    installed = {"site-packages", "dist-packages", "__pycache__"} & set(file.parts)
+    return bool(installed) or file.suffix in CODE or any(map(file.is_relative_to, (sys.prefix, sys.base_prefix)))
+
+
+@functools.cache
+def listen() -> None:
+    """Add the audit hook, once: Python has no way to take one away."""
+    sys.addaudithook(audit)
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[list[str]]:
+    """Note what this process reaches for outside itself."""
+    listen()
+    noted: list[str] = []
+    WATCHERS.append(noted)
+    try:
+        yield noted
+    finally:
+        WATCHERS.remove(noted)
