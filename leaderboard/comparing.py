@@ -119,7 +119,7 @@ def compare(sheet: Sheet, first: Entry, second: Entry) -> Comparing:
         raise UserError("neither open-set nor in-domain AUROC exists on this data: there is nothing to compare")
     unseen = [name for name in a.conditions if name != "in-domain"]
     exploratory = [one for name in unseen if (one := line(name, a.conditions[name], b.conditions[name])) is not None]
-    q = families.benjamini_hochberg(np.array([one.comparison.p for one in exploratory])) if exploratory else []
+    q = families.benjamini_hochberg(np.array([one.comparison.p for one in exploratory]))
     lines += [dataclasses.replace(one, q=float(value)) for one, value in zip(exploratory, q, strict=True)]
     main = lines[0]
     smallest = NAN

@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from divsal_bench.cli.run import seed_range
 from divsal_bench.errors import UserError, unknown
-from divsal_bench.leaderboard import comparing, render
+from divsal_bench.leaderboard import comparing, families, render
 from divsal_bench.leaderboard.comparing import Comparing, Line
 from divsal_bench.leaderboard.entries import Entry, Sheet, from_runs
 from divsal_bench.records import read_run
@@ -192,6 +192,6 @@ def row(line: Line) -> list[str]:
         f"{line.second:.3f}",
         f"{c.difference:+.3f}",
         f"[{c.low:+.3f}, {c.high:+.3f}]" if tested and not math.isnan(c.low) else render.NONE,
-        render.probability(p) if tested and c.n >= comparing.families.MIN_SEEDS else render.NONE,
+        render.probability(p) if tested and c.n >= families.MIN_SEEDS else render.NONE,
         f"[{here.low:+.3f}, {here.high:+.3f}]" if not math.isnan(here.low) else render.NONE,
     ]
