@@ -37,7 +37,7 @@ def test_a_backbone_without_a_closed_form_is_refused_with_what_works(name: str) 
 
 
 def test_a_backbone_that_cannot_give_the_grid_is_refused() -> None:
-    with pytest.raises(UserError, match="cannot be built as protocol quick-v1 asks"):
+    with pytest.raises(UserError, match="has no output stride of 8, which protocol quick-v1 asks for"):
         backbones.build("densenet121", QUICK, 1, "two-logit", 0)
     small = dataclasses.replace(QUICK, output_stride=None)
     with pytest.raises(UserError, match="2×2 CAMs at 64 px"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -70,7 +71,7 @@ def test_every_command_named_in_the_readme_exists() -> None:
     lines = re.findall(r"^divsal-bench (.+)$", commands, re.MULTILINE)
     assert lines
     for line in lines:
-        assert parse(line.split()).handler
+        assert parse(shlex.split(line, comments=True)).handler
     for script in re.findall(r"tests/benchmarks/(\w+)\.py", README):
         assert (Path(__file__).parent / "benchmarks" / f"{script}.py").exists()
 

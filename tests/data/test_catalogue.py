@@ -94,7 +94,7 @@ def test_names_of_nothing(task, home, data, message):
 def test_a_folder_that_is_not_prepared(task, home, delivered):
     with pytest.raises(UserError, match="not a prepared data set"):
         resolve(task, str(delivered.save()))
-    with pytest.raises(UserError, match="there is no data"):
+    with pytest.raises(UserError, match="is a manifest, not prepared data; first divsal-bench data prepare cxr"):
         resolve(task, str(delivered.folder / "manifest.csv"))
 
 
