@@ -469,8 +469,9 @@ def notes(sheet: Sheet, rows: Sequence[Row], tests: Sequence[Test], pairs: Seque
     counts = sorted({len(one.seeds) for one in rows})
     n = "–".join(str(count) for count in ([counts[0], counts[-1]] if len(counts) > 1 else counts))
     said.append(
-        f"n = {n} seed{'' if n == '1' else 's'}. Mean ± sd over seeds on these test images; "
-        "[95 % interval for new seeds and new subjects]."
+        "n = 1 seed: no sd, no interval, nothing to compare."
+        if n == "1"
+        else f"n = {n} seeds. Mean ± sd over seeds on these test images; [95 % interval for new seeds and new subjects]."
     )
     unseen = [
         c.name for entry in sheet.entries[:1] for scores in entry.scores[:1] for c in scores.conditions
