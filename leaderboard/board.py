@@ -471,7 +471,8 @@ def notes(sheet: Sheet, rows: Sequence[Row], tests: Sequence[Test], pairs: Seque
     said.append(
         "n = 1 seed: no sd, no interval, nothing to compare."
         if n == "1"
-        else f"n = {n} seeds. Mean ± sd over seeds on these test images; [95 % interval for new seeds and new subjects]."
+        else f"n = {n} seeds. Mean ± sd over seeds on these test images; "
+        "[95 % interval for new seeds and new subjects]."
     )
     unseen = [
         c.name for entry in sheet.entries[:1] for scores in entry.scores[:1] for c in scores.conditions
