@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -18,6 +18,7 @@ from divsal_bench.records import FieldScore, MapAgreement, Run, Scores
 
 #: A method whose in-domain AUROC is shown to lose more than this against cross-entropy is marked.
 IN_DOMAIN_LOSS = 0.02
+FEW_SHARED = f"fewer than {families.MIN_SEEDS} seeds in common with the ranked methods"
 #: A larger share of empty maps is said.
 MANY_EMPTY = 0.1
 #: Findings that set a row apart, and what they mean.
@@ -133,6 +134,7 @@ class Row:
         seconds: Mean seconds a run.
         peak_mb: Largest peak memory.
         standing: Of an accepted result; None for runs of one's own.
+        unranked: Why it has no rank although nothing of its own stands against one; "" otherwise.
     """
 
     label: str
@@ -154,6 +156,7 @@ class Row:
     seconds: float
     peak_mb: float
     standing: Standing | None
+    unranked: str = ""
 
     @property
     def primary(self) -> Metric:
@@ -209,10 +212,13 @@ def table(sheet: Sheet) -> Table:
     found = scored.score(sheet)
     baseline = found.get(families.BASELINE)
     marked = {label: marks(one, baseline) for label, one in found.items()}
-    pairs = all_pairs([one for one in found.values() if is_ranked(one)])
-    ranks = ranks_of(pairs, [label for label, one in found.items() if is_ranked(one)], marked)
+    ranked = comparable([one for one in found.values() if is_ranked(one)])
+    pairs = all_pairs(ranked)
+    ranks = ranks_of(pairs, [one.entry.label for one in ranked], marked)
     by_condition = condition_cells(found, baseline)
     rows = [row(one, baseline, ranks.get(label), marked[label], by_condition[label]) for label, one in found.items()]
+    apart = {label for label, one in found.items() if is_ranked(one) and one not in ranked}
+    rows = [replace(one, unranked=FEW_SHARED) if one.label in apart else one for one in rows]
     rows.sort(key=row_order)
     tests = run_families([found[one.label] for one in rows])
     scores = next((one for entry in sheet.entries for one in entry.scores), None)
@@ -373,6 +379,18 @@ def is_ranked(one: Scored) -> bool:
     entry = one.entry
     complete = entry.failed + entry.diverged == 0 and len(entry.seeds) >= families.MIN_SEEDS
     return complete and entry.kind != "control" and bool(one.primary)
+
+
+def comparable(found: Sequence[Scored]) -> list[Scored]:
+    """Those that share enough seeds with all others kept, cross-entropy first: what cannot be tested has no rank.
+
+    Otherwise a method run on seeds of its own could never be shown to be worse than any.
+    """
+    kept: list[Scored] = []
+    for one in sorted(found, key=lambda one: (one.entry.label != families.BASELINE, one.entry.label)):
+        if all(len(set(one.primary) & set(other.primary)) >= families.MIN_SEEDS for other in kept):
+            kept.append(one)
+    return [one for one in found if one in kept]
 
 
 def all_pairs(ranked: Sequence[Scored]) -> list[Pair]:

@@ -175,6 +175,10 @@ def line(what: str, a: BySeed, b: BySeed) -> Line | None:
     if comparison is None:
         return None
     first, second = scored.shared_values(a, b)
+    if what == "worst":  # no test covers a minimum over conditions
+        comparison = dataclasses.replace(comparison, t=NAN, df=NAN, p=NAN, low=NAN, high=NAN, status="undefined")
+    elif comparison.n < families.MIN_SEEDS:
+        comparison = dataclasses.replace(comparison, p=NAN)
     return Line(what, float(first.mean()), float(second.mean()), comparison, None, scored.on_these_images(a, b))
 
 

@@ -82,6 +82,8 @@ def unranked(row: Row) -> str:
         return f"runs without a result: {run_counts(row).partition(', ')[2]}"
     if len(row.seeds) < MIN_SEEDS:
         return f"n = {len(row.seeds)}: a rank needs {MIN_SEEDS} seeds"
+    if row.unranked:
+        return row.unranked
     if math.isnan(row.primary.seeds.mean):
         return "no AUROC"
     return "no other method to rank it against"

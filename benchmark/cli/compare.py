@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from divsal_bench.cli.run import seed_range
 from divsal_bench.errors import UserError, unknown
-from divsal_bench.leaderboard import comparing, families, render
+from divsal_bench.leaderboard import comparing, render
 from divsal_bench.leaderboard.comparing import Comparing, Line
 from divsal_bench.leaderboard.entries import Entry, Sheet, from_runs
 from divsal_bench.records import read_run
@@ -99,8 +99,8 @@ def pairs(first: Side, second: Side) -> list[tuple[Sheet, Entry, Entry]]:
             f"{first.text} ({tables(first)}) and {second.text} ({tables(second)}) share no table with results: "
             "runs of different data, protocols or backbones are never compared"
         )
-    if any(x is y or (x.label == y.label and x.origins == y.origins) for _, x, y in found):
-        raise UserError(f"{first.text} and {second.text} are the same runs; give other seeds, e.g. METHOD@0-4")
+    if any(set(x.origins) & set(y.origins) for _, x, y in found):
+        raise UserError(f"{first.text} and {second.text} have runs in common; give other seeds, e.g. METHOD@0-4")
     return found
 
 
@@ -184,14 +184,13 @@ def number(value: float) -> str:
 def row(line: Line) -> list[str]:
     """One metric as text."""
     c, here = line.comparison, line.on_these_images
-    tested = line.what != "worst"
     p = c.p if line.q is None else line.q
     return [
         line.what + (" (exploratory)" if line.q is not None else ""),
         f"{line.first:.3f}",
         f"{line.second:.3f}",
         f"{c.difference:+.3f}",
-        f"[{c.low:+.3f}, {c.high:+.3f}]" if tested and not math.isnan(c.low) else render.NONE,
-        render.probability(p) if tested and c.n >= families.MIN_SEEDS else render.NONE,
+        f"[{c.low:+.3f}, {c.high:+.3f}]" if not math.isnan(c.low) else render.NONE,
+        render.probability(p) if not math.isnan(p) else render.NONE,
         f"[{here.low:+.3f}, {here.high:+.3f}]" if not math.isnan(here.low) else render.NONE,
     ]

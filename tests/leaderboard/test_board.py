@@ -218,6 +218,17 @@ def test_ranks_hold_the_methods_that_may_be_ranked(make_run: MakeRun) -> None:
     }  # fmt: skip
 
 
+def test_seeds_of_its_own_do_not_make_a_method_unbeatable(make_run: MakeRun) -> None:
+    runs = [make_run(method, seed, 2.0) for method in ("cross-entropy", "cyborg") for seed in range(5)]
+    runs += [make_run("difference", seed, 0.2) for seed in range(100, 105)]
+    table = board.tables(runs)[0]
+    rows = {row.label: row for row in table.rows}
+    assert rows["difference"].rank is None
+    assert "seeds in common" in rows["difference"].unranked
+    assert rows["cyborg"].rank is not None
+    assert [(pair.first, pair.second) for pair in table.pairs] == [("cross-entropy", "cyborg")]
+
+
 def test_a_method_with_a_failed_seed_has_no_rank(make_run: MakeRun) -> None:
     runs = [make_run(method, seed) for method in ("cross-entropy", "cyborg", "difference") for seed in range(6)]
     runs[-1] = make_run("difference", 6, status="failed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,16 @@ def test_the_claim_says_what_the_test_says(
         assert "nor that they are equal" in claim
     if seeds >= 5:
         assert "drawn data" in claim
+
+
+def test_a_minimum_over_conditions_has_no_interval_and_few_seeds_no_p(make_run: MakeRun) -> None:
+    lines = {
+        line.what: line.comparison for line in compared(runs_of(make_run, {"cross-entropy": 1, "cyborg": 2})).lines
+    }
+    assert all(math.isnan(value) for value in (lines["worst"].p, lines["worst"].low, lines["worst"].high))
+    few = compared(runs_of(make_run, {"cross-entropy": 1, "difference": 2}, 4), "difference").lines
+    assert all(math.isnan(line.comparison.p) for line in few)
+    assert not math.isnan(few[0].comparison.low)
 
 
 def test_methods_that_score_alike_are_called_alike(make_run: MakeRun, predictions: Predictions) -> None:
@@ -146,7 +157,8 @@ def test_two_folders_are_two_sets_of_runs(
     ("arguments", "message"),
     [
         (("cyborgg", "cross-entropy"), "Did you mean 'cyborg'?"),
-        (("cyborg", "cyborg"), "are the same runs"),
+        (("cyborg", "cyborg"), "have runs in common"),
+        (("cyborg@0-0", "cyborg"), "have runs in common"),
         (("cyborg@7-9", "cross-entropy"), "no result for seeds 7, 8, 9"),
         (("cyborg@x", "cross-entropy"), "--seeds takes a number or a range"),
         (("cyborg", "cross-entropy", "--task", "iris-pad"), "holds no runs of task iris-pad"),
