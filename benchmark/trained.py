@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from divsal_bench import backbones, plugins, protocols
 from divsal_bench.backbones import CamNet, first_line
 from divsal_bench.errors import UserError
 from divsal_bench.protocols import Protocol
@@ -16,8 +17,10 @@ WEIGHTS_FILE = "model.safetensors"
 def load_model(run: Run) -> CamNet:
     """The network of a run directory, on the CPU.
 
+    A record may be a stranger's: the network is built from its specification, and nothing in it can name a file.
+
     Raises:
-        UserError: The run has no weights, or they do not fit its own record.
+        UserError: The run has no weights, they do not fit its specification, or that asks for what no protocol has.
     """
     import timm
     import torch
@@ -27,12 +30,18 @@ def load_model(run: Run) -> CamNet:
     path = run.path / WEIGHTS_FILE
     if not path.is_file():
         raise UserError(f"{run.path} has no {WEIGHTS_FILE}; run it again")
+    spec, protocol = run.spec, protocol_of(run)
+    in_chans = 3 if protocol.channels == 3 else plugins.tasks().get(spec.task).channels
+    # Names like local-dir:… make timm open a folder; known names only look weights up, which are not asked for.
+    if not backbones.known(spec.backbone):
+        raise UserError(f"{run.path}: backbone {spec.backbone!r} has a tag that timm does not know")
+    arguments = backbones.model_args(spec.backbone, protocol, in_chans, spec.head)
     try:
-        net = timm.create_model(run.spec.backbone, pretrained=False, **run.record.model_args)
+        net = timm.create_model(spec.backbone, pretrained=False, **arguments)
         net.load_state_dict(load_file(path))
-    except (OSError, RuntimeError, TypeError, ValueError, SafetensorError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError, AssertionError, SafetensorError) as error:
         raise UserError(f"{path} does not fit the network that run.json describes ({first_line(error)})") from error
-    if protocol_of(run).channels_last:
+    if protocol.channels_last:
         net.to(memory_format=torch.channels_last)
     return CamNet(net, run.spec.head)
 
@@ -41,12 +50,21 @@ def protocol_of(run: Run) -> Protocol:
     """The protocol as the run's record keeps it.
 
     Raises:
-        UserError: It is from another version of this program.
+        UserError: It is from another version of this program, or gives the network what no protocol here does.
     """
     try:
-        return Protocol(**run.spec.protocol_settings)
+        protocol = Protocol(**run.spec.protocol_settings)
     except TypeError as error:
         raise UserError(f"{run.path} has protocol settings that this version does not know ({error})") from None
+    usual = {name for one in protocols.PROTOCOLS.values() for name in one.backbone_args}
+    given = protocol.backbone_args if isinstance(protocol.backbone_args, dict) else {"": protocol.backbone_args}
+    for name, value in given.items():
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if name not in usual or not all(type(number) in (int, float) for number in numbers):
+            raise UserError(
+                f"{run.path}: its protocol gives the backbone {str(name)[:60]!r}, which no protocol here does"
+            )
+    return protocol
 
 
 def weights_sha256(path: Path) -> str:

@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from divsal_bench import evaluation
 from divsal_bench.errors import UserError
-from divsal_bench.records import Scores
-from divsal_bench.scoring import score
+from divsal_bench.records import MapAgreement, Scores
+from divsal_bench.scoring import margins, score
 from divsal_bench.trained import protocol_of
+from divsal_bench.training import DivergedError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from divsal_bench.backbones import CamNet
     from divsal_bench.data.arrays import DataArrays
     from divsal_bench.records import Run
 
 #: Largest |ΔAUROC| that counts as the same: other processors and libraries round in other places.
 WITHIN = 1e-3
+#: Largest |Δmargin| that counts as the same, in units of max(1, standard deviation of the recomputed margins), by
+#: precision. Measured against float32 on small networks fitted to noise, which amplify rounding: another order of
+#: float32 sums moves a margin by 1e-6, the TF32 of CUDA convolutions (imitated) by up to 5e-3, bfloat16 by up to 9e-2.
+#: Several times as much is allowed. Other weights, or margins written by hand, differ by about 1.
+MARGINS_WITHIN = {"fp32": 3e-2, "bf16": 3e-1}
+#: Of a map agreement: numbers of maps are the same, means differ by at most 1e-3 × max(1, |claimed|).
+COUNTS = ("maps_negative", "maps_positive", "empty", "auc_maps", "cc_maps")
+MEANS = ("pe", "lift", "auc", "cc", "pe_nonempty", "lift_nonempty")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One AUROC, as claimed and as found; None where there is none."""
+    """One number, as claimed and as found; None where there is none.
+
+    Attributes:
+        allowed: Largest |Δ| that counts as the same.
+    """
 
     name: str
     claimed: float | None
     found: float | None
+    allowed: float = WITHIN
 
     @property
     def difference(self) -> float:
-        """|Δ|; infinite where only one of both has the metric."""
+        """|Δ|; infinite where only one of both has the number."""
         if self.claimed is None or self.found is None:
             return 0.0 if self.claimed is self.found else float("inf")
         return abs(self.claimed - self.found)
@@ -39,23 +57,41 @@ class Line:
 
 @dataclass(frozen=True)
 class Verification:
-    """In-domain, open-set, worst, and every condition."""
+    """Everything that was compared.
 
-    lines: tuple[Line, ...]
+    Attributes:
+        aurocs: In-domain, open-set, worst, validation, and every condition.
+        agreement: With people, of both kinds of map.
+        margin: The row whose margin differs most.
+    """
+
+    aurocs: tuple[Line, ...]
+    agreement: tuple[Line, ...]
+    margin: Line
 
     @property
     def largest(self) -> float:
         """Largest |ΔAUROC|."""
-        return max((line.difference for line in self.lines), default=0.0)
+        return max((line.difference for line in self.aurocs), default=0.0)
 
     @property
     def first_difference(self) -> Line | None:
-        """The first that differs by more than :data:`WITHIN`; None if the result is verified."""
-        return next((line for line in self.lines if not line.difference <= WITHIN), None)
+        """The first that differs by more than is allowed; None if the result is verified."""
+        lines = (*self.aurocs, self.margin, *self.agreement)
+        return next((line for line in lines if not line.difference <= line.allowed), None)
 
 
-def verify(run: Run, model: CamNet, data: DataArrays, field_metrics: Sequence[str], claimed: Scores) -> Verification:
+def verify(
+    run: Run,
+    model: CamNet,
+    data: DataArrays,
+    field_metrics: Sequence[str],
+    claimed: Scores,
+    claimed_margins: Mapping[str, float],
+) -> Verification:
     """Recompute predictions from weights and compare what follows with a claim.
+
+    Thresholds and field metrics are not compared: they follow from the margins, which are.
 
     Args:
         run: What was run; only its specification is read.
@@ -63,25 +99,67 @@ def verify(run: Run, model: CamNet, data: DataArrays, field_metrics: Sequence[st
         data: The data of the run, at the size of its protocol.
         field_metrics: Of the task.
         claimed: The numbers to check.
+        claimed_margins: Sample id to its margin, of every validation and test row.
 
     Raises:
-        UserError: It is not the run's data.
+        UserError: It is not the run's data, or its weights give scores that are not finite.
     """
     if data.fingerprint != run.spec.data_fingerprint:
         raise UserError(
             f"the data given has fingerprint {data.fingerprint[:8]}, {run.path} was run on "
             f"{run.spec.data_fingerprint[:8]}; give that with --data"
         )
-    found = score(evaluation.predictions(model, data, protocol_of(run)), tuple(field_metrics))
-    return compare(claimed, found)
+    protocol = protocol_of(run)
+    try:
+        table = evaluation.predictions(model, data, protocol)
+    except DivergedError as error:
+        raise UserError(f"{run.path}: its weights give no result: {error}") from None
+    found = score(table, tuple(field_metrics))
+    margin = compare_margins(claimed_margins, table, MARGINS_WITHIN[protocol.precision], run.path)
+    return Verification(compare_aurocs(claimed, found), compare_agreement(claimed, found), margin)
 
 
-def compare(claimed: Scores, found: Scores) -> Verification:
+def compare_aurocs(claimed: Scores, found: Scores) -> tuple[Line, ...]:
     """Set two sets of AUROCs side by side."""
     lines = [
         Line(name.replace("_", "-"), getattr(claimed, name), getattr(found, name))
-        for name in ("in_domain", "open_set", "worst")
+        for name in ("in_domain", "open_set", "worst", "validation")
     ]
     before, after = ({c.name: c.auroc for c in scores.conditions} for scores in (claimed, found))
     lines += [Line(f"condition {name}", before.get(name), after.get(name)) for name in {**before, **after}]
-    return Verification(tuple(lines))
+    return tuple(lines)
+
+
+def compare_agreement(claimed: Scores, found: Scores) -> tuple[Line, ...]:
+    """Set agreement with people side by side; what only one of both has differs."""
+    lines = []
+    for kind in ("true_cam", "difference_map"):
+        before: MapAgreement | None = getattr(claimed, kind)
+        after: MapAgreement | None = getattr(found, kind)
+        for name in (*COUNTS, *MEANS):
+            old, new = (getattr(one, name, None) for one in (before, after))
+            allowed = 0.0 if name in COUNTS else 1e-3 * max(1.0, abs(old or 0.0))
+            lines.append(Line(f"{kind} {name}", old, new, allowed))
+    return tuple(lines)
+
+
+def compare_margins(claimed: Mapping[str, float], table: pd.DataFrame, within: float, where: object) -> Line:
+    """The row whose margin differs most from the claimed one.
+
+    Args:
+        claimed: Sample id to margin.
+        table: Recomputed predictions.
+        within: As :data:`MARGINS_WITHIN`.
+        where: Whose margins they are, for messages.
+
+    Raises:
+        UserError: The claimed margins are of other rows.
+    """
+    names, found = table["sample_id"].astype(str).tolist(), margins(table)
+    if set(names) != set(claimed):
+        raise UserError(f"{where} has predictions on other samples than the data set holds; delete it and run again")
+    old = np.array([claimed[name] for name in names])
+    worst = int(np.argmax(np.abs(old - found)))  # NaN counts as the largest
+    allowed = within * max(1.0, float(np.std(found)))
+    split = table["split"].iloc[worst]
+    return Line(f"margin of {split} sample {names[worst]!r}", float(old[worst]), float(found[worst]), allowed)

@@ -18,12 +18,13 @@ from divsal_bench.leaderboard import claim as claims
 from divsal_bench.leaderboard import keys as key_files
 from divsal_bench.leaderboard.claim import Claim
 from divsal_bench.leaderboard.claim_check import check_itself, place
-from divsal_bench.leaderboard.entries import Entry, Group, Sheet, Standing
+from divsal_bench.leaderboard.entries import Entry, Group, Sheet, Standing, check_unique, keepers
 from divsal_bench.leaderboard.files import (
     DEPTH,
     GALLERY,
     KEYS,
     MARGINS,
+    MOST_JSON,
     NEW_MARGINS,
     check_strays,
     listing,
@@ -49,12 +50,14 @@ class Accepted:
 
     Attributes:
         path: Its file.
+        content: Short hash of the file.
         margins: (n, N) of its seeds, in the order of the data set's rows.
     """
 
     path: Path
     claim: Claim
     margins: key_files.Margins
+    content: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +128,9 @@ def read_data_set(folder: Path) -> DataSet:
     path = folder / GALLERY
     gallery = read_model(path, Gallery) if path.exists() else None
     if gallery is not None:
-        check_gallery(gallery, set(rows.loc[rows["split"] == "test", "key"]), path)
+        test = rows[rows["split"] == "test"]
+        facts = zip(test["label"].tolist(), test["condition"].tolist(), strict=True)
+        check_gallery(gallery, dict(zip(test["key"].tolist(), facts, strict=True)), path)
     return DataSet(folder, rows, layout(rows), hashlib.sha256(content).hexdigest(), gallery)
 
 
@@ -150,6 +155,8 @@ def read_result(root: Path, file: PurePosixPath, data: DataSet) -> Accepted:
     if claim.reproduction is not None:
         new = claim.reproduction
         others = read_margins(path, NEW_MARGINS, new.margins_sha256, [one.seed for one in new.seeds], names)
+        both = [one.seed for one in (*claim.seeds, *new.seeds)]
+        key_files.check_no_copies(path, both, np.concatenate([margins, others]))
         rescore(claim, new.seeds, others, data.layout, path, "reproduction, ")
         check_reproduction(claim, path)
     elif second.exists():
@@ -157,7 +164,7 @@ def read_result(root: Path, file: PurePosixPath, data: DataSet) -> Accepted:
     pictures = {picture.key for picture in data.gallery.pictures} if data.gallery else set()
     for key, cams in claim.cams.items():
         check_cams(key, cams, pictures, path)
-    return Accepted(path, claim, margins)
+    return Accepted(path, claim, margins, hashlib.sha256(read_bytes(path, MOST_JSON)).hexdigest()[:12])
 
 
 def open_result(path: Path) -> Accepted:
@@ -190,8 +197,22 @@ def read_margins(path: Path, end: str, sha256: str, seeds: list[int], names: lis
 
 
 def check_one_data_set(found: list[Accepted]) -> None:
-    """Results in one folder must be of one data set, and have the same metrics in one table."""
+    """Results in one folder must be of one data set and agree on what it is, on metrics and on what a method is."""
     first = found[0]
+    kinds: dict[tuple[Group, str], Accepted] = {}
+    for one in found:
+        facts, beside = one.claim.table, first.claim.table
+        if (facts.kind, named_standin(facts.data)) != (beside.kind, named_standin(beside.data)):
+            raise UserError(
+                f"{one.path} says its data is {facts.kind} ({facts.data[:80]!r}), {first.path} says it is "
+                f"{beside.kind} ({beside.data[:80]!r}); submit the wrong one again"
+            )
+        known = kinds.setdefault((one.claim.group, one.claim.method), one)
+        if known.claim.kind != one.claim.kind:
+            raise UserError(
+                f"{one.path} says {one.claim.method} is {one.claim.kind}, {known.path} says it is {known.claim.kind}; "
+                "submit the wrong one again"
+            )
     for one in found[1:]:
         if one.claim.table.fingerprint != first.claim.table.fingerprint:
             raise UserError(
@@ -201,6 +222,11 @@ def check_one_data_set(found: list[Accepted]) -> None:
         same = one.claim.table.task_version == first.claim.table.task_version
         if same and one.claim.field_metrics != first.claim.field_metrics:
             raise UserError(f"{one.path} has other field metrics than {first.path}; submit it again")
+
+
+def named_standin(data: str) -> bool:
+    """Whether a data set's name is that of one drawn by code."""
+    return data.startswith("standin")
 
 
 def sheet_of(found: list[Accepted], data: DataSet) -> Sheet:
@@ -218,12 +244,19 @@ def sheet_of(found: list[Accepted], data: DataSet) -> Sheet:
 
 
 def labelled(found: list[Accepted]) -> dict[str, Accepted]:
-    """The results of one table by labels of their own: one that several share gets the name of its file."""
-    labels = [one.claim.label for one in found]
-    return {
-        label if labels.count(label) == 1 else f"{label} ({one.path.stem})": one
-        for label, one in zip(labels, found, strict=True)
-    }
+    """The results of one table by labels of their own: of those that share one, all but the newest get a suffix.
+
+    Raises:
+        UserError: Two results would still have one label.
+    """
+    plain = [one.claim.label for one in found]
+    kept = keepers(plain, [(one.claim.version, one.claim.fields) for one in found])
+    labels = [
+        label if i in kept else f"{label} ({one.path.stem})"
+        for i, (label, one) in enumerate(zip(plain, found, strict=True))
+    ]
+    check_unique(labels, [str(one.path) for one in found])
+    return dict(zip(labels, found, strict=True))
 
 
 def entry_of(found: Accepted, label: str) -> Entry:
@@ -252,7 +285,21 @@ def entry_of(found: Accepted, label: str) -> Entry:
             submitter=claim.submitter,
             description=claim.description,
         ),
+        content=found.content,
+        proofs=proofs(claim),
     )
+
+
+def proofs(claim: Claim) -> tuple[tuple[str, str], ...]:
+    """Who states which proof of a claim: re-scoring the margins establishes none of them."""
+    parts: list[tuple[str, str]] = []
+    if claim.verified is not None:
+        alone = claim.model_copy(update={"reproduction": None})
+        parts.append((claim.verified.by, claims.proof_of(alone)))
+    if claim.reproduction is not None:
+        alone = claim.model_copy(update={"verified": None})
+        parts.append((claim.reproduction.by, claims.proof_of(alone)))
+    return tuple(parts)
 
 
 def gallery_of(found: list[Accepted], data: DataSet) -> Gallery | None:

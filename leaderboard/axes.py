@@ -14,7 +14,9 @@ WIDTH, NARROW = 132, 92
 #: Room at both ends for half a dot.
 MARGIN = 6.0
 #: Distances between ticks that people read easily.
-STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+STEPS = tuple(factor * 10.0**power for power in range(-2, 8) for factor in (1, 2, 5))
+#: Larger magnitudes are drawn at the end of the axis: the largest step still leaves few ticks.
+FARTHEST = 1e6
 #: Room for the text of one tick.
 TICK = 23
 
@@ -76,7 +78,7 @@ def axis(values: Iterable[float], reference: float, least: float, width: int = W
         least: Smallest span: a column of equal numbers must not look like a spread.
         width: Of the drawings.
     """
-    known = [value for value in values if math.isfinite(value)]
+    known = [min(max(value, -FARTHEST), FARTHEST) for value in values if math.isfinite(value)]
     low, high = min([*known, reference]), max([*known, reference])
     spare = max(0.0, least - (high - low)) / 2
     low, high = low - spare, high + spare

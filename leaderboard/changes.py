@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 
-from divsal_bench.leaderboard.board import Row, Table
+from divsal_bench.leaderboard.board import Agreement, Row, Table
+from divsal_bench.leaderboard.entries import Entry, Sheet
 from divsal_bench.leaderboard.families import ALPHA
 from divsal_bench.leaderboard.saved import SavedBoard
 from divsal_bench.leaderboard.scored import Metric
@@ -17,33 +19,58 @@ NONE = "–"
 SPECIAL = re.compile(r"[\\`*_{}\[\]()<>#+!|~@:/&$]|(?<=www)[.]", re.IGNORECASE)
 #: A summary that is longer is cut: GitHub refuses more than 1 MiB.
 MOST_LINES = 400
+#: What the table of changes shows of a row; the other facts are listed below it.
+SHOWN = ("primary", "runs", "rank", "stars", "state")
+#: A longer fact is cut; the hash of the claim still tells two long ones apart.
+MOST_FACT = 300
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What of a row is compared, as it is shown."""
+    """What of a row is compared, as it is shown: first what stands in the table, then the other facts.
+
+    Attributes:
+        claim: Short hash of the result's file: any edit shows.
+        proofs: Each as ``what – stated by who``.
+    """
 
     primary: str
     runs: str
     rank: str
     stars: str
     state: str
+    in_domain: str
+    worst: str
+    lift: str
+    difference_lift: str
+    kind: str
+    submitter: str
+    fields: str
+    field_metrics: str
+    claim: str
+    proofs: tuple[str, ...]
 
 
-def changes(base: SavedBoard, new: SavedBoard) -> str:
+def changes(
+    base: SavedBoard, new: SavedBoard, base_sheets: Sequence[Sheet] = (), new_sheets: Sequence[Sheet] = ()
+) -> str:
     """Rows added, removed and changed, table by table.
 
     Args:
         base: Before.
         new: After.
+        base_sheets: What ``base`` was computed from: tells the fields, the proofs and the hashes of the claims.
+        new_sheets: The same for ``new``.
 
     Returns:
         Markdown in which nothing from a result file can act: every such text is escaped.
     """
     before, after = ({identity(one.table): one.table for one in found.tables} for found in (base, new))
+    old, now = (entries_by_row(sheets) for sheets in (base_sheets, new_sheets))
     parts = []
     for key in sorted(before.keys() | after.keys()):
-        lines = list(table_changes(before.get(key), after.get(key)))
+        was, found = (facts_of(each[key], own) if key in each else {} for each, own in ((before, old), (after, now)))
+        lines = list(table_changes(was, found))
         if lines:
             parts.append(f"### {heading(after.get(key) or before[key])}\n\n" + "\n".join(lines))
     if not parts:
@@ -66,9 +93,18 @@ def heading(table: Table) -> str:
     return f"{' · '.join(map(escaped, parts))} · {table.primary} AUROC"
 
 
-def table_changes(before: Table | None, after: Table | None) -> Iterable[str]:
-    """A Markdown table of the rows that changed; nothing if none did."""
-    old, new = (facts_of(table) if table else {} for table in (before, after))
+def entries_by_row(sheets: Sequence[Sheet]) -> dict[tuple[tuple[str, ...], str], Entry]:
+    """The entries by table and label."""
+    found: dict[tuple[tuple[str, ...], str], Entry] = {}
+    for sheet in sheets:
+        group = sheet.group
+        table = group.task, group.fingerprint, group.protocol, group.backbone, group.head, group.digest
+        found |= {(table, entry.label): entry for entry in sheet.entries}
+    return found
+
+
+def table_changes(old: dict[str, Facts], new: dict[str, Facts]) -> Iterable[str]:
+    """A Markdown table of the rows that changed, and what else is to be said of them; nothing if none did."""
     changed = [label for label in sorted(old.keys() | new.keys()) if old.get(label) != new.get(label)]
     if not changed:
         return
@@ -77,11 +113,27 @@ def table_changes(before: Table | None, after: Table | None) -> Iterable[str]:
     for label in changed:
         was, now = old.get(label), new.get(label)
         word = "added" if was is None else "removed" if now is None else "changed"
-        cells = [
-            arrow(getattr(was, name, None), getattr(now, name, None))
-            for name in ("primary", "runs", "rank", "stars", "state")
-        ]
+        cells = [arrow(getattr(was, name, None), getattr(now, name, None)) for name in SHOWN]
         yield f"| {word} | {escaped(label)} | " + " | ".join(cells) + " |"
+    notes = [f"- {escaped(label)}: {note}" for label in changed for note in notes_of(old.get(label), new.get(label))]
+    if notes:
+        yield from ("", *notes)
+
+
+def notes_of(was: Facts | None, now: Facts | None) -> Iterable[str]:
+    """The facts of a row that changed and are no column of the table, and its new proofs."""
+    if was is not None and now is not None:
+        names = [one.name for one in fields(Facts) if one.name not in (*SHOWN, "proofs")]
+        pairs = [(name, getattr(was, name), getattr(now, name)) for name in names]
+        other = [f"{name.replace('_', ' ')} {old} → {new}" for name, old, new in pairs if old != new]
+        lost = [proof for proof in was.proofs if proof not in now.proofs]
+        other += [f"no longer: {proof}" for proof in lost]
+        if other:
+            yield f"other facts changed: {'; '.join(other)}"
+    if now is not None:
+        for proof in now.proofs:
+            if was is None or proof not in was.proofs:
+                yield f"{proof}, not established by this check"
 
 
 def arrow(was: str | None, now: str | None) -> str:
@@ -89,18 +141,49 @@ def arrow(was: str | None, now: str | None) -> str:
     return " → ".join(dict.fromkeys(text for text in (was, now) if text is not None))
 
 
-def facts_of(table: Table) -> dict[str, Facts]:
+def facts_of(table: Table, entries: dict[tuple[tuple[str, ...], str], Entry]) -> dict[str, Facts]:
     """What of each row is compared, by label."""
-    return {
-        row.label: Facts(
-            primary=interval(row.primary),
-            runs=runs(row),
-            rank=NONE if row.rank is None else ranks(row.rank.low, row.rank.high, row.rank.top),
-            stars=stars(table, row.label),
-            state=escaped(row.standing.state if row.standing else NONE),
-        )
-        for row in table.rows
-    }
+    return {row.label: row_facts(table, row, entries.get((identity(table), row.label))) for row in table.rows}
+
+
+def row_facts(table: Table, row: Row, entry: Entry | None) -> Facts:
+    """What of one row is compared."""
+    return Facts(
+        primary=interval(row.primary),
+        runs=runs(row),
+        rank=NONE if row.rank is None else ranks(row.rank.low, row.rank.high, row.rank.top),
+        stars=stars(table, row.label),
+        state=escaped(row.standing.state if row.standing else NONE),
+        in_domain=interval(row.in_domain),
+        worst=interval(row.worst),
+        lift=lift(row.true_cam),
+        difference_lift=lift(row.difference_map),
+        kind=escaped(row.kind),
+        submitter=escaped(row.standing.submitter if row.standing else NONE),
+        fields=short(json.dumps(entry.fields, sort_keys=True)) if entry else NONE,
+        field_metrics=metrics(row),
+        claim=escaped(entry.content) if entry else NONE,
+        proofs=tuple(f"{short(what)} – stated by {short(who)}" for who, what in entry.proofs) if entry else (),
+    )
+
+
+def lift(found: Agreement | None) -> str:
+    """``1.5123``."""
+    return NONE if found is None else f"{found.lift.mean:.4f}"
+
+
+def metrics(row: Row) -> str:
+    """``ap on all = 0.9012, …``."""
+    parts = [
+        f"{one.metric} on {one.condition} = {NONE if one.value is None else f'{one.value.mean:.4f}'}"
+        for one in row.field_metrics
+    ]
+    return short(", ".join(parts)) if parts else NONE
+
+
+def short(text: str) -> str:
+    """Text from outside, cut and escaped."""
+    return escaped(text if len(text) <= MOST_FACT else f"{text[:MOST_FACT]}…")
 
 
 def interval(metric: Metric) -> str:

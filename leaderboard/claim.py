@@ -5,10 +5,13 @@ A claim is one method with one setting of its fields, scored on one data set und
 
 from __future__ import annotations
 
+import datetime
+import unicodedata
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
+from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.entries import Group
 from divsal_bench.leaderboard.gallery import ClassCams
 from divsal_bench.records import Scores, Spec, Typed
@@ -21,13 +24,18 @@ VERIFIED_WITHIN = 1e-3
 #: New seeds that a reproduction needs.
 NEW_SEEDS = 5
 
-#: One line of text from outside: no control characters, and none that turn the direction of writing.
-Text = Annotated[
-    str,
-    StringConstraints(max_length=400, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"),
-]
+
+def not_blank(name: str) -> str:
+    """Refuse a name of nothing but spaces."""
+    if not name.strip():
+        raise ValueError("a name is needed")
+    return name
+
+
+#: One line of text from outside: no control character (Cc), and none that nobody sees or that turns writing (Cf).
+Text = Annotated[str, StringConstraints(max_length=400, pattern=r"^[^\p{Cc}\p{Cf}\u2028\u2029]*$")]
 #: Somebody's name.
-Person = Annotated[Text, StringConstraints(min_length=1)]
+Person = Annotated[Text, AfterValidator(not_blank)]
 #: A path is built of these: no separator, no leading dot.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
@@ -62,7 +70,7 @@ class SeedResult(Typed):
     """One seed with a result; its scores are computed from the float32 margins beside the file.
 
     ``scores.true_cam`` and ``scores.difference_map`` (agreement with people) cannot be: they are carried from
-    the run and only checked to be possible. They become checkable with the weights, by ``verify``.
+    the run, and reading only checks that they are possible. ``verify`` compares them with what the weights give.
     """
 
     seed: Annotated[int, Field(ge=0)]
@@ -108,11 +116,12 @@ class TableFacts(Typed):
 
 
 class Verified(Typed):
-    """The predictions were recomputed from the weights.
+    """The predictions were recomputed from the weights: margins, every AUROC and agreement with people are the same.
 
     Attributes:
         by: Who did so.
-        max_difference: Largest |ΔAUROC| over seeds, in-domain, open-set, worst and every condition.
+        max_difference: Largest |ΔAUROC| over seeds, validation, in-domain, open-set, worst and every condition.
+        margins_sha256: Of the claim's margins file at that time; with other margins the claim is refused.
     """
 
     by: Person
@@ -120,6 +129,7 @@ class Verified(Typed):
     max_difference: Annotated[float, Field(ge=0, le=VERIFIED_WITHIN)]
     device: Text
     versions: dict[Name, Text]
+    margins_sha256: Sha256
 
 
 class Reproduction(Typed):
@@ -130,7 +140,8 @@ class Reproduction(Typed):
         missing: New seeds without a result.
         claimed_mean, new_mean: Of the primary metric.
         tolerance: Largest |new − claimed| that counts as reproduced.
-        margins_sha256: Of the margins file.
+        margins_sha256: Of the margins file of the new seeds.
+        claim_margins_sha256: Of the claim's margins file at that time; with other margins the claim is refused.
     """
 
     by: Person
@@ -141,6 +152,7 @@ class Reproduction(Typed):
     new_mean: float
     tolerance: Amount
     margins_sha256: Sha256
+    claim_margins_sha256: Sha256
 
     @property
     def holds(self) -> bool:
@@ -244,5 +256,43 @@ def proof_of(claim: Claim) -> str:
 
 
 def same_person(first: str, second: str) -> bool:
-    """Whether two names are one, whatever their case and spaces."""
-    return first.casefold().split() == second.casefold().split()
+    """Whether two names are one, whatever their case, spaces, invisible characters and forms of letters."""
+    return plain_words(first) == plain_words(second)
+
+
+def plain_words(name: str) -> list[str]:
+    """The words of a name in one form: NFKC, no case, without control (Cc) and format (Cf) characters."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    words = ("".join(c for c in word if unicodedata.category(c) not in ("Cc", "Cf")) for word in folded.split())
+    return [word for word in words if word]
+
+
+def person(name: str) -> str:
+    """A name as ``--by`` gives it, if a result may hold it.
+
+    Raises:
+        UserError: It is empty, too long, or has control or invisible characters.
+    """
+    try:
+        return TypeAdapter[str](Person).validate_python(name)
+    except ValidationError:
+        raise UserError(
+            f"--by {name[:80]!r} is no name: give 1 to 400 characters, none of them a control character or invisible"
+        ) from None
+
+
+def day(text: str) -> str:
+    """A day as ``--date`` gives it; "" is today.
+
+    Raises:
+        UserError: It is no day, or has not come yet.
+    """
+    today = datetime.datetime.now(datetime.UTC).date()
+    try:
+        found = datetime.date.fromisoformat(text) if text else today
+    except ValueError:
+        raise UserError(f"--date {text[:40]!r} is no day; give one like 2026-05-01") from None
+    # Somewhere it is tomorrow already.
+    if found > today + datetime.timedelta(days=1):
+        raise UserError(f"--date {found} has not come yet; leave it out for today")
+    return found.isoformat()

@@ -54,6 +54,7 @@ def check_itself(claim: Claim, where: object) -> None:
         raise UserError(f"{where} was edited: its settings give the digest {digest}, not {claim.table.digest}")
     if claim.state != state_of(claim):
         raise UserError(f"{where} says it is {claim.state!r}, its proofs show {state_of(claim)!r}; submit it again")
+    check_proofs(claim, where)
     parts: list[tuple[str, list[SeedResult | Missing]]] = [("", [*claim.seeds, *claim.missing])]
     if claim.reproduction is not None:
         parts.append(("reproduction, ", [*claim.reproduction.seeds, *claim.reproduction.missing]))
@@ -72,3 +73,22 @@ def check_itself(claim: Claim, where: object) -> None:
             raise UserError(f"{where}: {name}seeds are not in ascending order")
     if claim.reproduction is not None and same_person(claim.reproduction.by, claim.submitter):
         raise UserError(f"{where}: {claim.submitter} cannot reproduce their own result")
+
+
+def check_proofs(claim: Claim, where: object) -> None:
+    """Check that the claim's margins are those that its proofs are of.
+
+    Raises:
+        UserError: They were changed since.
+    """
+    proved = {}
+    if claim.verified is not None:
+        proved["verified"] = claim.verified.margins_sha256
+    if claim.reproduction is not None:
+        proved["reproduction"] = claim.reproduction.claim_margins_sha256
+    for name, sha256 in proved.items():
+        if sha256 != claim.margins_sha256:
+            raise UserError(
+                f"{where}: {name} is of margins with sha256 {sha256[:12]}…, the claim's are "
+                f"{claim.margins_sha256[:12]}…; submit it again"
+            )

@@ -71,6 +71,8 @@ class Entry:
         seconds: Seconds of each run, (n,).
         origins: Where each seed was read, for messages.
         standing: None for runs of one's own.
+        content: Short hash of an accepted result's file; "" for runs of one's own.
+        proofs: Of an accepted result: who states it, and what.
     """
 
     label: str
@@ -89,6 +91,8 @@ class Entry:
     torch_versions: tuple[str, ...]
     origins: tuple[str, ...]
     standing: Standing | None = None
+    content: str = ""
+    proofs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,13 +211,50 @@ def entry_of(label: str, members: Sequence[Run], done: Sequence[Run], values: Fl
 
 
 def unique_labels(runs: Sequence[Run]) -> list[str]:
-    """Labels of entries; one that two entries share gets its version and, if need be, its place among them."""
+    """Labels of entries; of those that share one, all but the newest get their version and, if need be, a number.
+
+    Raises:
+        UserError: Two entries would still have one label.
+    """
     plain = [run.record.method_label for run in runs]
+    kept = keepers(plain, [(run.spec.method_version, run.spec.fields) for run in runs])
     versioned = [
-        f"{label}@v{run.spec.method_version}" if plain.count(label) > 1 else label
-        for label, run in zip(plain, runs, strict=True)
+        label if i in kept else f"{label}@v{run.spec.method_version}"
+        for i, (label, run) in enumerate(zip(plain, runs, strict=True))
     ]
-    return [
-        f"{label}#{versioned[:i].count(label) + 1}" if versioned.count(label) > 1 else label
+    labels = [
+        label if i in kept or versioned.count(label) == 1 else f"{label}#{versioned[:i].count(label) + 1}"
         for i, label in enumerate(versioned)
     ]
+    check_unique(labels, [str(run.path) for run in runs])
+    return labels
+
+
+def keepers(labels: Sequence[str], settings: Sequence[tuple[int, dict[str, Any]]]) -> set[int]:
+    """Which entries keep a label that several may share: the families are found by the plain labels.
+
+    Args:
+        labels: Of the entries.
+        settings: Version and fields of each.
+
+    Returns:
+        Indices, one a label: the newest version; of equal ones that without fields, else the first.
+    """
+    best: dict[str, int] = {}
+    for i, label in enumerate(labels):
+        best[label] = min(best.get(label, i), i, key=lambda j: (-settings[j][0], bool(settings[j][1]), j))
+    return set(best.values())
+
+
+def check_unique(labels: Sequence[str], places: Sequence[str]) -> None:
+    """Refuse two entries of one label: one of them would be lost.
+
+    Args:
+        labels: Of the entries of one table.
+        places: Where each was read.
+    """
+    first: dict[str, str] = {}
+    for label, place in zip(labels, places, strict=True):
+        if label in first:
+            raise UserError(f"{first[label]} and {place} have the same label {label[:200]!r}; leave one out")
+        first[label] = place

@@ -30,7 +30,7 @@ MOST_JSON = 4_000_000
 #: Parts of a result's path: task, fingerprint, protocol, backbone, file.
 DEPTH = 5
 #: A list of numbers that JSON's indentation spread over lines; no line break can be inside a text.
-SPREAD = re.compile(r"\[\n\s*((?:-?[0-9][0-9.eE+-]*,?\s*)+)\]")
+SPREAD = re.compile(r"\[\n\s*(-?[0-9][0-9.eE+-]*(?:,\s*-?[0-9][0-9.eE+-]*)*)\s*\]")
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
+import struct
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.gallery import ClassCams, Gallery
@@ -14,10 +19,20 @@ from divsal_bench.leaderboard.gallery import ClassCams, Gallery
 MOST_PICTURE = 60_000
 #: Side of the pictures and of the CAM grid, at most.
 PICTURE_SIDE, GRID_SIDE = 96, 64
+#: What Pillow raises on a damaged picture, whichever chunk is broken.
+BROKEN_PICTURE = (
+    SyntaxError, OSError, ValueError, LookupError, EOFError, zlib.error, struct.error, Image.DecompressionBombError,
+)  # fmt: skip
 
 
-def check_gallery(gallery: Gallery, test: set[str], path: Path) -> None:
-    """Check that pictures are small PNGs of test rows, with maps in [0, 1]."""
+def check_gallery(gallery: Gallery, test: Mapping[str, tuple[int, str]], path: Path) -> None:
+    """Check that pictures are small PNGs of test rows, with maps in [0, 1].
+
+    Args:
+        gallery: From outside.
+        test: Key to label and condition of every test row.
+        path: For messages.
+    """
     if gallery.maps:
         raise UserError(f"{path} has maps of methods; they belong into the methods' own files")
     if bool(gallery.pictures) == bool(gallery.absent):
@@ -35,10 +50,24 @@ def check_gallery(gallery: Gallery, test: set[str], path: Path) -> None:
             raise UserError(f"{where} has {len(content):,} bytes, {MOST_PICTURE:,} are allowed")
         if picture.key not in test:
             raise UserError(f"{where} is no test row of the data set")
+        if (picture.label, picture.condition) != test[picture.key]:
+            raise UserError(f"{where} has another label or condition than its row in key.parquet; submit it again")
+        check_png(content, where)
         if picture.human is not None:
             values = grid(picture.human, where)
             if values.min() < 0 or values.max() > 1:
                 raise UserError(f"{where} has a human map outside [0, 1]")
+
+
+def check_png(content: bytes, where: str) -> None:
+    """Decode a picture to its end: a broken later chunk does not show in its header."""
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            if max(image.size) > PICTURE_SIDE:  # a second header overrides the first
+                raise UserError(f"{where} is not a PNG of at most {PICTURE_SIDE} px")
+            image.load()
+    except BROKEN_PICTURE:
+        raise UserError(f"{where} is a damaged PNG; submit it again") from None
 
 
 def grid(rows: list[list[float]], where: str) -> np.ndarray:

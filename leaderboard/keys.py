@@ -21,6 +21,7 @@ from divsal_bench.leaderboard.entries import ROW_COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 Margins = npt.NDArray[np.float32]
 #: Hexadecimal digits of a published key.
@@ -29,6 +30,8 @@ DIGITS = 16
 MOST_BYTES, MOST_BYTES_A_ROW = 500_000, 60
 #: More rows than any data set here; a file that claims more is not opened.
 MOST_ROWS = 2_000_000
+#: Longest text of a cell, bytes, and what a file's header may need besides its cells.
+MOST_TEXT, MOST_HEADER = 400, 1_000_000
 AXES = {"test": ("in-domain", "source", "category"), "validation": ("",)}
 
 
@@ -145,9 +148,44 @@ def read_parquet(path: Path, content: bytes, schema: dict[str, str], rows: int |
                 raise UserError(f"{path} has other columns or types than it should: {differing[:4]}")
             if file.metadata.num_rows > MOST_ROWS or (rows is not None and file.metadata.num_rows != rows):
                 raise UserError(f"{path} has {file.metadata.num_rows:,} rows, {rows} belong there")
-            return file.read()
-    except (OSError, pa.ArrowException) as error:
+            most = MOST_HEADER + MOST_TEXT * len(schema) * file.metadata.num_rows
+            unpacked = unpacked_size(file.metadata)
+            if unpacked > most:
+                raise UserError(f"{path} unpacks to {unpacked:,} bytes, {most:,} are allowed; submit it again")
+        return read_texts(path, content, schema)
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{path} is damaged ({str(error).splitlines()[0][:200]}); submit it again") from error
+
+
+def unpacked_size(header: pq.FileMetaData) -> int:
+    """Bytes of a file's pages without compression, by its header.
+
+    The groups' own sums are read, not the columns': pyarrow ends the process on a column with damaged statistics.
+    """
+    return sum(abs(header.row_group(i).total_byte_size) for i in range(header.num_row_groups))
+
+
+def read_texts(path: Path, content: bytes, schema: dict[str, str]) -> pa.Table:
+    """Read a file's content; a long text that a million rows share is refused before it is copied to them.
+
+    Raises:
+        UserError: A text is too long.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    texts = [name for name, kind in schema.items() if kind == "string"]
+    with pq.ParquetFile(io.BytesIO(content), read_dictionary=texts) as file:
+        table = file.read()
+    for name in texts:
+        for chunk in table[name].chunks:
+            longest = pc.max(pc.binary_length(chunk.dictionary)).as_py()
+            if longest is not None and longest > MOST_TEXT:
+                raise UserError(f"{path} has a {name} of {longest:,} bytes, {MOST_TEXT} are allowed; submit it again")
+    table = table.cast(pa.schema([(name, table[name].type if name not in texts else pa.string()) for name in schema]))
+    table.validate(full=True)  # bytes that are no UTF-8
+    return table
 
 
 def read_keys(path: Path, content: bytes) -> pd.DataFrame:
@@ -185,6 +223,28 @@ def read_keys(path: Path, content: bytes) -> pd.DataFrame:
     return rows
 
 
+def check_no_copies(where: object, seeds: Sequence[int], margins: Margins) -> None:
+    """Refuse two seeds with the same margins on every row: one is a copy, and tells nothing new.
+
+    Args:
+        where: The file, for messages.
+        seeds: n, of the claim, of its reproduction, or of both.
+        margins: (n, N) of them.
+
+    Raises:
+        UserError: Two seeds are the same.
+    """
+    seen: dict[bytes, int] = {}
+    for seed, values in zip(seeds, margins, strict=True):
+        # Adding 0 makes one zero of both.
+        earlier = seen.setdefault((values + np.float32(0)).tobytes(), seed)
+        if earlier != seed:
+            raise UserError(
+                f"{where}: seeds {earlier} and {seed} have the same margins on all {len(values):,} rows; each seed "
+                "must be trained, leave one out"
+            )
+
+
 def is_key(text: Any) -> bool:
     """Whether a text is what :func:`hashed` gives."""
     return isinstance(text, str) and len(text) == DIGITS and not set(text) - set("0123456789abcdef")
@@ -203,7 +263,7 @@ def read_margins(path: Path, content: bytes, seeds: Sequence[int], keys: Sequenc
         (n, N), finite.
 
     Raises:
-        UserError: It is damaged, too large, has other seeds or rows, or scores that are not finite.
+        UserError: It is damaged, too large, has other seeds or rows, scores that are not finite, or a seed twice.
     """
     if len(content) > limit(len(keys)):
         raise UserError(f"{path} has {len(content):,} bytes, {limit(len(keys)):,} are allowed; submit fewer seeds")
@@ -217,4 +277,5 @@ def read_margins(path: Path, content: bytes, seeds: Sequence[int], keys: Sequenc
         row[:] = column.to_numpy() if not column.null_count else np.nan
         if not np.isfinite(row).all():
             raise UserError(f"{path} has scores of seed {seed} that are missing or not finite; leave that seed out")
+    check_no_copies(path, seeds, values)
     return values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from PIL import Image
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import colours
 from divsal_bench.leaderboard.gallery import ClassCams, Gallery, Picture
+from divsal_bench.leaderboard.gallery_check import BROKEN_PICTURE
 
 Floats = npt.NDArray[np.float64]
 #: Longest side of a picture on the page, in pixels.
@@ -156,7 +156,7 @@ def thumbnail(picture: Picture) -> tuple[str, tuple[int, int]]:
             if opened.width * opened.height > MOST_PIXELS:
                 raise UserError(f"picture {picture.key} of the gallery has more than {MOST_PIXELS} pixels")
             image = opened.convert("L" if opened.mode in ("L", "1", "I;16", "I") else "RGB")
-    except (binascii.Error, ValueError, OSError) as error:
+    except BROKEN_PICTURE as error:
         raise UserError(f"picture {picture.key} of the gallery is not a PNG ({error})") from None
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     lossless = io.BytesIO()

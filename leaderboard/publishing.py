@@ -99,6 +99,7 @@ def publication(runs: Sequence[Run], data: PublicData, where: Callable[[Run], st
     ]
     for run, one in zip(done, seeds, strict=True):
         check_agreement(one, seeds[0], arrangement, run.path)
+    keys.check_no_copies(runs[0].record.method_label, [run.spec.seed for run in done], margins)
     return Publication(
         rows=rows,
         seeds=seeds,

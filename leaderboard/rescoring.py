@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,8 @@ from divsal_bench.scoring import Layout, score_margins
 AGREES = 1e-9
 #: What margins do not tell.
 CARRIED = {"true_cam", "difference_map"}
+#: No lift exceeds the number of cells of a map: all mass on one cell; no map has as many.
+MOST_LIFT = 1e4
 
 
 def rescore(claim: Claim, seeds: Sequence[SeedResult], margins: Margins, rows: Layout, where: Path, part: str) -> None:
@@ -128,7 +129,7 @@ def check_agreement(one: SeedResult, first: SeedResult, rows: Layout, where: obj
         counts.add((earlier.maps_negative, earlier.maps_positive) if earlier else None)
         if found is None:
             continue
-        highest = {"lift": math.inf, "lift_nonempty": math.inf}
+        highest = {"lift": MOST_LIFT, "lift_nonempty": MOST_LIFT}
         lowest = {"cc": -1.0}
         for field in ("pe", "lift", "auc", "cc", "pe_nonempty", "lift_nonempty"):
             value = getattr(found, field)

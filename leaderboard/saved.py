@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.board import Table, table
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 FILE = "board.json"
 #: Raised when tables change in a way that older readers would misread.
 SCHEMA_VERSION = 1
+#: Stored and recomputed numbers may differ by this much: relative, and absolute near 0, where sums cancel.
+AGREES, NEAR_ZERO = 1e-9, 1e-12
+#: A larger file is refused unread.
+MOST_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,11 @@ def load(root: Path) -> SavedBoard:
 
     path = root / FILE
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise UserError(
+                f"{path} has {path.stat().st_size:,} bytes, {MOST_BYTES:,} are allowed; make it again with "
+                "`divsal-bench board --recompute`"
+            )
         content = path.read_bytes()
         version = from_json(content)[0]["schema_version"]
         if isinstance(version, int) and version > SCHEMA_VERSION:
@@ -81,3 +92,65 @@ def load(root: Path) -> SavedBoard:
     except (OSError, ValueError, LookupError, TypeError, ValidationError) as error:
         line = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read ({line}); mend it with `divsal-bench board --recompute`") from None
+
+
+def check_current(root: Path, found: SavedBoard) -> None:
+    """Check that the stored board is what its results give.
+
+    Args:
+        root: The results folder.
+        found: Computed from them now.
+
+    Raises:
+        UserError: It is missing although there are results, was edited, or is older than the results.
+    """
+    path = root / FILE
+    if not path.exists() and not found.tables:
+        return
+    stored = load(root)
+    place = differing_place(stored, found)
+    if place:
+        raise UserError(
+            f"{path} is not what the results give: {place} differs; make it again with `divsal-bench board --recompute`"
+        )
+
+
+def differing_place(stored: SavedBoard, found: SavedBoard) -> str:
+    """The first table, and in it the first row, in which two boards differ; "" if they agree."""
+    old, new = ({name_of(one.table): one for one in board.tables} for board in (stored, found))
+    for name in (*new, *(name for name in old if name not in new)):
+        if name not in old or name not in new:
+            return f"table {name} ({'only computed' if name in new else 'only stored'})"
+        was, now = old[name].table, new[name].table
+        before, after = ({row.label: row for row in table.rows} for table in (was, now))
+        for label in (*after, *(label for label in before if label not in after)):
+            if not agree(before.get(label), after.get(label)):
+                return f"table {name}, row {plain(label)}"
+        for field in dataclasses.fields(was):
+            if not agree(getattr(was, field.name), getattr(now, field.name)):
+                return f"table {name}, {field.name}"
+        if old[name].gallery != new[name].gallery:
+            return f"table {name}, gallery"
+    return "" if agree(stored, found) else "the order of its tables"
+
+
+def name_of(table: Table) -> str:
+    """A table in a message: all that sets it apart."""
+    parts = table.task, table.fingerprint[:8], table.protocol, table.backbone, table.head, table.digest
+    return "/".join(map(plain, parts))
+
+
+def plain(text: str) -> str:
+    """Text from outside in one short line."""
+    return "".join(character if character.isprintable() else "?" for character in text[:100])
+
+
+def agree(a: Any, b: Any) -> bool:
+    """Whether two values are equal all the way down: NaN to NaN, other numbers but for rounding."""
+    if dataclasses.is_dataclass(a) and not isinstance(a, type):
+        return type(a) is type(b) and all(agree(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
+    if isinstance(a, tuple | list):
+        return isinstance(b, tuple | list) and len(a) == len(b) and all(map(agree, a, b))
+    if isinstance(a, float) and isinstance(b, float | int):
+        return math.isclose(a, b, rel_tol=AGREES, abs_tol=NEAR_ZERO) or (math.isnan(a) and math.isnan(b))
+    return bool(a == b)

@@ -1,7 +1,8 @@
 """How far a result has been checked: reported → verified → reproduced, or not reproduced.
 
-*Verified*: somebody recomputed the predictions from the weights. *Reproduced*: somebody else trained at least five
-new seeds, and their mean is as close to the claimed one as new seeds of the same method are in 95 % of cases.
+*Verified*: somebody recomputed margins and agreement with people from the weights. *Reproduced*: somebody else trained
+at least five new seeds, and their mean is as close to the claimed one as new seeds of the same method are in 95 % of
+cases.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from scipy import stats
 
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import claim as claims
+from divsal_bench.leaderboard import keys
 from divsal_bench.leaderboard.claim import NEW_SEEDS, Claim, Reproduction, Verified
+from divsal_bench.leaderboard.claim_check import check_proofs
+from divsal_bench.leaderboard.files import MARGINS, read_bytes
 from divsal_bench.leaderboard.publishing import Publication
 from divsal_bench.leaderboard.rescoring import AGREES
 from divsal_bench.records import Run
@@ -77,8 +81,14 @@ def check_reproduction(claim: Claim, where: Path) -> None:
 
 
 def with_verification(claim: Claim, proof: Verified) -> Claim:
-    """The claim with the proof that its weights give its predictions; a reproduction stays."""
-    return with_state(claim.model_copy(update={"verified": proof}))
+    """The claim with the proof that its weights give its predictions; a reproduction stays.
+
+    Raises:
+        UserError: The proof is of other margins.
+    """
+    new = with_state(claim.model_copy(update={"verified": proof}))
+    check_proofs(new, claim.label)
+    return new
 
 
 def with_reproduction(claim: Claim, found: Publication, runs: Sequence[Run], by: str, date: str, where: Path) -> Claim:
@@ -90,11 +100,12 @@ def with_reproduction(claim: Claim, found: Publication, runs: Sequence[Run], by:
         runs: The same, as they were read.
         by: Who trained them.
         date: Of the newest of them.
-        where: The claim's file, for messages.
+        where: The claim's file; its margins lie beside it.
 
     Raises:
-        UserError: They are too few, not new, the claimant's own, or of another specification.
+        UserError: They are too few, not new, the claimant's own, copies, or of another specification.
     """
+    by = claims.person(by)
     if claims.same_person(by, claim.submitter):
         raise UserError(f"{claim.submitter} cannot reproduce their own result {where}; somebody else must train it")
     for run in runs:
@@ -109,6 +120,7 @@ def with_reproduction(claim: Claim, found: Publication, runs: Sequence[Run], by:
         )
     if len(found.seeds) < NEW_SEEDS:
         raise UserError(f"a reproduction needs {NEW_SEEDS} new seeds with a result, there are {len(found.seeds)}")
+    check_not_copied(claim, found, where)
     compared = closeness(claim.primary, claims.primary_of(found.seeds))
     proof = Reproduction(
         by=by,
@@ -119,8 +131,23 @@ def with_reproduction(claim: Claim, found: Publication, runs: Sequence[Run], by:
         new_mean=compared.new_mean,
         tolerance=compared.tolerance,
         margins_sha256=hashlib.sha256(found.margin_bytes()).hexdigest(),
+        claim_margins_sha256=claim.margins_sha256,
     )
     return with_state(claim.model_copy(update={"reproduction": proof}))
+
+
+def check_not_copied(claim: Claim, found: Publication, where: Path) -> None:
+    """Refuse new seeds that have the margins of another new seed or of a claimed one.
+
+    Raises:
+        UserError: Two seeds are the same, or the claim's margins cannot be read.
+    """
+    names = found.rows["key"].tolist()
+    file = where.with_name(where.stem + MARGINS)
+    claimed = [one.seed for one in claim.seeds]
+    margins = keys.read_margins(file, read_bytes(file, keys.limit(len(names))), claimed, names)
+    both = np.concatenate([margins, found.margins])
+    keys.check_no_copies(where, [*claimed, *(one.seed for one in found.seeds)], both)
 
 
 def with_state(claim: Claim) -> Claim:

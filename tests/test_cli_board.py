@@ -134,6 +134,29 @@ def test_an_empty_board_is_checked_computed_and_compared(
     found = capsys.readouterr()
     assert found.out == "## Board\n\nNo row changes.\n"
     assert "checked: 0 results" in found.err
+    Path("results/board.json").write_text("{")
+    assert cli.main(["board", "--check", "--results", "results", "--diff", "nowhere"]) == 2
+    found = capsys.readouterr()
+    assert found.out == "## Board\n\nNo row changes.\n", "a reviewer needs the difference all the same"
+    assert "mend it with `divsal-bench board --recompute`" in found.err
+
+
+def test_an_installed_method_is_of_its_own_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from divsal_bench import plugins
+    from divsal_bench.cli.board import check_kinds
+
+    known = SimpleNamespace(found={"cyborg": SimpleNamespace(kind="one-cam")})
+    monkeypatch.setattr(plugins, "methods", lambda: known)
+
+    def sheets(method: str, kind: str) -> Any:
+        return [SimpleNamespace(entries=[SimpleNamespace(method=method, kind=kind, origins=("x.json",))])]
+
+    check_kinds(sheets("cyborg", "one-cam"))
+    check_kinds(sheets("not-here", "control"))
+    with pytest.raises(UserError, match=r"x\.json says cyborg is control, the method is one-cam"):
+        check_kinds(sheets("cyborg", "control"))
 
 
 def test_a_run_that_moved_is_still_itself(tmp_path: Path) -> None:
@@ -204,6 +227,11 @@ def test_the_workflows_step_shows_results_and_what_is_wrong_with_them(tmp_path: 
     code, text = conduct()
     assert code == 0, text
     assert "No row changes." in text
+    results.rmdir()
+    code, text = conduct()
+    assert code == 0, text
+    assert "No row changes." in text, "deleted results are compared too"
+    results.mkdir()
     (results / "::error::`<b>hello.txt").write_text("")
     code, text = conduct()
     assert code == 2

@@ -145,6 +145,6 @@ def test_weights_that_do_not_fit_are_named(run: Run, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(UserError, match="does not fit the network"):
         load_model(missing)
-    other = run.record.model_copy(update={"model_args": {**run.record.model_args, "num_classes": 1}})
+    other = run.record.model_copy(update={"spec": run.spec.model_copy(update={"head": "one-logit"})})
     with pytest.raises(UserError, match="does not fit the network"):
         load_model(dataclasses.replace(run, record=other))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from divsal_bench import cli, method_choice, protocols, runner, verify, work
+from divsal_bench import cli, method_choice, protocols, runner, scoring, verify, work
 from divsal_bench.data.arrays import open_cached
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import accepted
+from divsal_bench.leaderboard import accepted, files, keys
 from divsal_bench.plugins import tasks
 from divsal_bench.records import Run, Scores, read_run
 from divsal_bench.trained import load_model
@@ -55,6 +60,19 @@ def numbers(run: Run) -> Scores:
     return run.record.scores
 
 
+def margins_of(run: Run) -> dict[str, float]:
+    table = run.predictions()
+    return dict(zip(table["sample_id"], scoring.margins(table), strict=True))
+
+
+def with_record(run: Run, **change: Any) -> Run:
+    return dataclasses.replace(run, record=run.record.model_copy(update=change))
+
+
+def with_spec(run: Run, **change: Any) -> Run:
+    return with_record(run, spec=run.spec.model_copy(update=change))
+
+
 def edit_scores(run: Run, **change: float) -> Run:
     """Change what run.json claims."""
     path = run.path / "run.json"
@@ -67,11 +85,65 @@ def edit_scores(run: Run, **change: float) -> Run:
 def test_a_run_is_verified_from_its_weights(out: Path) -> None:
     run = first_run(out)
     data = open_cached(Path(grid(out / "new", "cyborg", (0,))[0].cache))
-    found = verify.verify(run, load_model(run), data, tasks().get("cxr").field_metrics, numbers(run))
+    names = tasks().get("cxr").field_metrics
+    found = verify.verify(run, load_model(run), data, names, numbers(run), margins_of(run))
     assert found.first_difference is None
     assert found.largest < 1e-6
-    assert [line.name for line in found.lines[:3]] == ["in-domain", "open-set", "worst"]
-    assert len(found.lines) == 3 + len(numbers(run).conditions)
+    assert found.margin.difference < 1e-6
+    assert [line.name for line in found.aurocs[:4]] == ["in-domain", "open-set", "worst", "validation"]
+    assert len(found.aurocs) == 4 + len(numbers(run).conditions)
+    assert len(found.agreement) == 2 * 11
+    assert numbers(run).true_cam is not None
+
+    claimed = margins_of(run)
+    for split in ("validation", "test"):
+        sample = data.rows.loc[data.rows["split"] == split, "sample_id"].iloc[3]
+        for change, same in ((0.009, True), (-0.5, False)):
+            edited = {**claimed, sample: claimed[sample] + change}
+            line = verify.verify(run, load_model(run), data, names, numbers(run), edited).first_difference
+            assert (line is None) == same
+            assert same or (line is not None and line.name == f"margin of {split} sample {sample!r}")
+    with pytest.raises(UserError, match="other samples"):
+        verify.verify(run, load_model(run), data, names, numbers(run), {"nobody": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "same"),
+    [
+        ("maps_negative", 1, False), ("maps_positive", 1, False), ("auc_maps", -1, False), ("cc_maps", -1, False),
+        ("empty", 1, False), ("pe", 0.0009, True), ("pe", 0.0011, False), ("lift", 0.0009, True), ("lift", 0.1, False),
+        ("auc", 0.0011, False), ("cc", 0.0011, False), ("pe_nonempty", 0.0011, False), ("lift_nonempty", 0.1, False),
+    ],
+)  # fmt: skip
+def test_agreement_with_people_is_compared(trained: Path, field: str, change: float, same: bool) -> None:
+    found = numbers(first_run(trained))
+    for kind in ("true_cam", "difference_map"):
+        one = getattr(found, kind)
+        claimed = found.model_copy(update={kind: one.model_copy(update={field: getattr(one, field) + change})})
+        lines = verify.compare_agreement(claimed, found)
+        wrong = [line.name for line in lines if line.difference > line.allowed]
+        assert wrong == ([] if same else [f"{kind} {field}"])
+        lines = verify.compare_agreement(found.model_copy(update={kind: None}), found)
+        assert any(line.difference > line.allowed for line in lines)
+
+
+def test_nothing_in_a_record_chooses_a_file(trained: Path) -> None:
+    """A stranger's run.json: its model_args are not read, and its specification is held to what protocols have."""
+    run = first_run(trained)
+    expected = load_model(run).net.state_dict()
+    hostile = with_record(run, model_args={"checkpoint_path": "/etc/passwd", "pretrained_cfg_overlay": {"file": "x"}})
+    for name, tensor in load_model(hostile).net.state_dict().items():
+        assert bool((tensor == expected[name]).all())
+    settings = run.spec.protocol_settings
+    for name, value in (("checkpoint_path", "x.pt"), ("checkpoint_path", 3), ("pretrained", True), ("channels", "x")):
+        edited = {**settings, "backbone_args": {**settings["backbone_args"], name: value}}
+        with pytest.raises(UserError, match=f"gives the backbone '{name}'"):
+            load_model(with_spec(run, protocol_settings=edited))
+    for name in ("local-dir:/tmp", "hf-hub:a/b", "resnet18.nobody"):
+        with pytest.raises(UserError, match="backbone"):
+            load_model(with_spec(run, backbone=name))
+    with pytest.raises(UserError, match="does not fit the network"):
+        load_model(with_spec(run, head="one-logit"))
 
 
 def test_the_first_difference_is_named(out: Path) -> None:
@@ -80,19 +152,28 @@ def test_the_first_difference_is_named(out: Path) -> None:
     for change, name in (
         ({"open_set": claimed.open_set + 0.002}, "open-set"),
         ({"worst": None}, "worst"),
+        ({"validation": claimed.open_set + 9}, "validation"),
         ({"conditions": claimed.conditions[:-1]}, f"condition {claimed.conditions[-1].name}"),
     ):
-        line = verify.compare(claimed.model_copy(update=change), claimed).first_difference
-        assert line is not None
-        assert line.name == name
-    assert verify.compare(claimed.model_copy(update={"open_set": claimed.open_set + 0.0009}), claimed).largest < 1e-3
+        found = compared(claimed.model_copy(update=change), claimed)
+        assert found.first_difference is not None
+        assert found.first_difference.name == name
+    found = compared(claimed.model_copy(update={"open_set": claimed.open_set + 0.0009}), claimed)
+    assert found.first_difference is None
+    assert found.largest < 1e-3
+
+
+def compared(claimed: Scores, found: Scores) -> verify.Verification:
+    """Two sets of scores with the same margins."""
+    aurocs, agreement = verify.compare_aurocs(claimed, found), verify.compare_agreement(claimed, found)
+    return verify.Verification(aurocs, agreement, verify.Line("margin", 0.0, 0.0))
 
 
 def test_other_data_is_refused(out: Path) -> None:
     run = first_run(out)
     data = dataclasses.replace(open_cached(Path(grid(out / "new", "cyborg", (0,))[0].cache)), fingerprint="0" * 64)
     with pytest.raises(UserError, match="has fingerprint 00000000"):
-        verify.verify(run, load_model(run), data, (), numbers(run))
+        verify.verify(run, load_model(run), data, (), numbers(run), margins_of(run))
 
 
 def test_the_command_verifies_and_says_what_differs(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,6 +182,7 @@ def test_the_command_verifies_and_says_what_differs(out: Path, capsys: pytest.Ca
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4, "each run once"
     assert all(line.startswith("verified: cxr ") for line in lines)
+    assert all(" margins, largest |Δ| " in line for line in lines)
     edit_scores(run, in_domain=0.123)
     assert cli.main(["verify", str(run.path)]) == 1
     text = capsys.readouterr().out
@@ -133,6 +215,13 @@ def test_from_submission_to_reproduction(
     assert gallery.class_names == ("normal", "abnormal")
 
     arguments = ["verify", "--accepted", str(path), "--runs", "ann", "--by", "Cem", "--date", "2026-05-01"]
+    for place, value, message in (
+        (6, "", "--by NAME"), (6, "Cem\n", "is no name"), (8, "tomorrow", "is no day"), (8, "9999-01-01", "not come"),
+    ):  # fmt: skip
+        assert cli.main([*arguments[:place], value, *arguments[place + 1 :]]) == 2
+        said_of_it = capsys.readouterr()
+        assert message in said_of_it.err
+        assert "verified" not in said_of_it.out, "before any inference"
     assert cli.main(arguments) == 0
     stamped = path.read_bytes()
     assert cli.main(arguments) == 0
@@ -142,6 +231,8 @@ def test_from_submission_to_reproduction(
     again = ["submit", "bob", "--reproduces", str(path), "--results", "results"]
     assert cli.main([*again, "--by", "ann"]) == 2
     assert "cannot reproduce their own" in capsys.readouterr().err
+    assert cli.main([*again, "--by", "Bob\x1b[2J"]) == 2
+    assert "is no name" in capsys.readouterr().err
     code = cli.main([*again, "--by", "Bob"])
     text = capsys.readouterr().out
     claim = accepted.open_result(path).claim
@@ -159,6 +250,63 @@ def test_from_submission_to_reproduction(
     page = Path("page.html").read_text()
     assert claim.state in page
     assert "data:image/png;base64" in page
+
+
+def forge(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Edit an accepted result's JSON."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_an_accepted_result_that_its_weights_do_not_give_is_not_verified(
+    out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Invented subjects, invented agreement with people, and margins moved without any AUROC's changing."""
+    results = out / "results"
+    assert cli.main(["submit", str(out / "ann"), "--by", "Ann", "--results", str(results), "--method", "cyborg"]) == 0
+    (path,) = results.rglob("cyborg.json")
+    key, margins = path.parents[2] / "key.parquet", path.with_suffix(".parquet")
+    before = {file: file.read_bytes() for file in (path, key, margins)}
+    asked = ["verify", "--accepted", str(path), "--by", "Cem", "--runs", str(out / "ann")]
+
+    rows = keys.read_keys(key, before[key])
+    invented = rows.assign(subject=[keys.hashed(str(i), "0" * 64, "subject") for i in range(len(rows))])
+    key.write_bytes(keys.key_bytes(invented))
+    forge(path, lambda content: content.update(key_sha256=hashlib.sha256(key.read_bytes()).hexdigest()))
+    capsys.readouterr()
+    assert cli.main(asked) == 1
+    assert "says the subject of row" in capsys.readouterr().out
+    files.write_all(before)
+
+    forge(path, lambda content: content["seeds"][0]["scores"]["true_cam"].update(pe=0.9))
+    assert cli.main(asked) == 1
+    assert "true_cam pe is claimed as 0.9000" in capsys.readouterr().out
+    files.write_all(before)
+
+    claim = accepted.open_result(path).claim
+    names, seeds = rows["key"].tolist(), [one.seed for one in claim.seeds]
+    moved = keys.read_margins(margins, before[margins], seeds, names).astype(np.float64) * 4
+    margins.write_bytes(keys.margin_bytes(names, seeds, moved.astype(np.float32)))
+    rescale(path, margins, rows, moved.astype(np.float32))
+    assert cli.main(asked) == 1
+    assert "margin of " in capsys.readouterr().out
+    files.write_all(before)
+    assert cli.main(asked) == 0
+
+
+def rescale(path: Path, margins: Path, rows: pd.DataFrame, values: keys.Margins) -> None:
+    """Make a result's scores fit margins that were changed."""
+    claim = accepted.read_claim(path)
+    seeds = []
+    for one, own in zip(claim.seeds, values, strict=True):
+        old = one.scores
+        new = scoring.score_margins(
+            own.astype(np.float64), scoring.layout(rows), claim.field_metrics, old.true_cam, old.difference_map
+        )
+        seeds.append(one.model_copy(update={"scores": new}))
+    sha256 = hashlib.sha256(margins.read_bytes()).hexdigest()
+    path.write_bytes(files.as_json(claim.model_copy(update={"seeds": seeds, "margins_sha256": sha256})))
 
 
 def test_verifying_needs_the_claimed_weights(out: Path, capsys: pytest.CaptureFixture[str]) -> None:

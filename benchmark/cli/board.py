@@ -121,19 +121,46 @@ def write(arguments: argparse.Namespace, tables: list[Table], galleries: list[Ga
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Check and re-score every accepted result; print what changed against another results folder."""
+    """Check and re-score every accepted result and the stored board; print what changed against another folder.
+
+    What changed is printed even where the stored board is refused: a reviewer needs both.
+    """
     from divsal_bench.leaderboard import saved
     from divsal_bench.leaderboard.accepted import read
 
     found = read(arguments.results, say_file)
+    check_kinds(found.sheets)
+    computed = saved.compute(found)
     count = sum(len(sheet.entries) for sheet in found.sheets)
     say(f"checked: {count} results in {len(found.sheets)} tables; every number follows from its margins")
     if arguments.diff is not None:
         from divsal_bench.leaderboard.changes import changes
 
-        base = saved.compute(read(arguments.diff, say_file)) if arguments.diff.is_dir() else saved.EMPTY
-        print(changes(base, saved.compute(found)))
+        base = read(arguments.diff, say_file) if arguments.diff.is_dir() else None
+        before = saved.compute(base) if base is not None else saved.EMPTY
+        print(changes(before, computed, base.sheets if base is not None else (), found.sheets))
+    saved.check_current(arguments.results, computed)
     return 0
+
+
+def check_kinds(sheets: Sequence[Sheet]) -> None:
+    """Refuse a result that calls a method that is installed here another kind than it is.
+
+    Raises:
+        UserError: It would be ranked or tested in the wrong place.
+    """
+    entries = [entry for sheet in sheets for entry in sheet.entries]
+    if not entries:
+        return
+    from divsal_bench import plugins
+
+    known = plugins.methods().found
+    for entry in entries:
+        method = known.get(entry.method)
+        if method is not None and method.kind != entry.kind:
+            raise UserError(
+                f"{entry.origins[0]} says {entry.method} is {entry.kind}, the method is {method.kind}; submit it again"
+            )
 
 
 def say_file(path: Path) -> None:

@@ -292,8 +292,8 @@ def add_submission(commands: Commands[Parser]) -> None:
     submit.set_defaults(handler=lazy("submit:submit"))
     verify = commands.add_parser(
         "verify",
-        help="recompute predictions from weights and compare every AUROC",
-        description="Exit code 0: verified (every |ΔAUROC| ≤ 0.001); 1: not, with the first difference.",
+        help="recompute predictions from weights and compare margins, AUROCs and agreement with people",
+        description="Exit code 0: verified; 1: not, with the first difference.",
     )
     verify.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run directories or output folders")
     verify.add_argument("--data", metavar="D", help="the runs' prepared data, where it is not in its usual place")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from divsal_bench.errors import UserError
@@ -22,6 +26,8 @@ from divsal_bench.records import Run
 MakeRun = Callable[..., Run]
 Submit = Callable[..., list[Submitted]]
 FOLDER = Path("cxr/ffffffff")
+#: A PNG of one black pixel.
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 METHOD = FOLDER / "quick-v1/resnet10t"
 
 
@@ -113,7 +119,8 @@ def test_every_edited_score_is_found_and_named(results: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("pe", 1.5), ("lift", -0.1), ("auc", 2.0), ("cc", -1.5), ("maps_positive", 100000), ("maps_negative", 1),
+        ("pe", 1.5), ("lift", -0.1), ("lift", 1e5), ("lift_nonempty", 1e300), ("auc", 2.0), ("cc", -1.5),
+        ("maps_positive", 100000), ("maps_negative", 1),
         ("empty", 1000), ("empty", -1), ("lift_nonempty", -1.0), ("pe_nonempty", -1.0),
     ],
 )  # fmt: skip
@@ -279,7 +286,7 @@ def test_damaged_and_missing_files_are_named(results: Path) -> None:
 def test_changed_rows_are_found_by_their_hash(results: Path) -> None:
     path = results / FOLDER / "key.parquet"
     rows = keys.read_keys(path, path.read_bytes())
-    path.write_bytes(keys.key_bytes(rows.assign(label=1 - rows["label"])))
+    path.write_bytes(keys.key_bytes(rows.assign(category="another")))
     with pytest.raises(UserError, match=r"names another key\.parquet"):
         accepted.read_accepted(results)
 
@@ -304,12 +311,24 @@ def test_impossible_rows_are_refused(results: Path, change: Callable[[Any], Any]
         accepted.read_accepted(results)
 
 
+def broken_png() -> str:
+    """A PNG whose header is right and whose next chunk is not."""
+    content = bytearray(base64.b64decode(PIXEL))
+    content[37:41] = b"\x00\xff\x00\xff"
+    return base64.b64encode(bytes(content)).decode()
+
+
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
         (("pictures", 0, "image"), "no base64!", "not base64"),
         (("pictures", 0, "image"), "PHNjcmlwdD4=", "not a PNG"),
+        (("pictures", 0, "image"), broken_png(), "damaged PNG"),
         (("pictures", 0, "key"), "0" * 16, "no test row"),
+        (("pictures", 0, "label"), 2, "another label or condition"),
+        (("pictures", 0, "label"), 1, "another label or condition"),
+        (("pictures", 0, "label"), -1, "another label or condition"),
+        (("pictures", 0, "condition"), "elsewhere", "another label or condition"),
         (("pictures", 0, "human"), [[0.5], [2.0]], "outside"),
         (("pictures", 0, "human"), [[0.5], [0.1, 0.2]], "no grid"),
         (("maps",), {"cyborg": {}}, "has maps"),
@@ -377,6 +396,17 @@ def test_files_are_small(public: PublicData) -> None:
         keys.margin_bytes(names, range(40), draw.normal(size=(40, rows)).astype(np.float32))
 
 
+def test_a_copied_seed_is_refused_and_named(results: Path) -> None:
+    path = results / METHOD / "cyborg.parquet"
+    names = accepted.read_data_set(results / FOLDER).rows["key"].tolist()
+    values = keys.read_margins(path, path.read_bytes(), [0, 1, 2], names)
+    path.write_bytes(keys.margin_bytes(names, [0, 1, 2], values[[0, 1, 0]]))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    edit(path.with_suffix(".json"), lambda content: put(content, ("margins_sha256",), sha256))
+    with pytest.raises(UserError, match=r"cyborg\.parquet: seeds 0 and 2 have the same margins"):
+        accepted.read_accepted(results)
+
+
 def test_claims_round_trip(results: Path) -> None:
     path = results / METHOD / "cyborg.json"
     claim = accepted.read_claim(path)
@@ -395,3 +425,112 @@ def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
     shutil.rmtree(blocked)
     files.write_all({kept: b"new", tmp_path / "a/b/c": b"1"})
     assert kept.read_bytes() == b"new"
+
+
+# -- one label, one kind ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("versions", [(1, 2), (2, 1)])
+def test_a_version_bump_of_the_baseline_keeps_the_families(
+    make_published: MakeRun, submit: Submit, tmp_path: Path, versions: tuple[int, ...]
+) -> None:
+    submit([make_published("cyborg", seed) for seed in range(5)])
+    for version in versions:
+        submit([make_published("cross-entropy", seed, method_version=version) for seed in range(5)])
+    found = accepted.read(tmp_path / "results")
+    (sheet,) = found.sheets
+    assert [(entry.label, entry.version) for entry in sheet.entries] == [
+        ("cross-entropy", 2), ("cross-entropy (cross-entropy)", 1), ("cyborg", 1),
+    ]  # fmt: skip
+    tests = board.table(sheet).tests
+    assert ("baseline", "cyborg", "cross-entropy") in {(test.family, test.first, test.second) for test in tests}
+    assert found.galleries[0] is not None
+    assert set(found.galleries[0].maps) == {entry.label for entry in sheet.entries}
+
+
+def test_runs_of_two_versions_keep_the_plain_label_for_the_newest(make_run: MakeRun) -> None:
+    runs = [make_run("cyborg", seed) for seed in range(5)]
+    runs += [make_run("cross-entropy", seed, method_version=version) for seed in range(5) for version in (1, 2)]
+    (table,) = board.tables(runs)
+    assert {row.label for row in table.rows} == {"cross-entropy", "cross-entropy@v1", "cyborg"}
+    assert any(test.family == "baseline" for test in table.tests)
+
+
+def test_a_label_that_collides_is_refused(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
+    label = "cyborg:a"
+    for version in (1, 2):
+        submit([make_published("cyborg", 0, method_version=version, fields={"a": 1}, record={"method_label": label})])
+    stem = next(path.stem for path in (tmp_path / "results" / METHOD).glob("*.json") if not path.stem.endswith("v2"))
+    evil = f"{label} ({stem})"
+    submit([make_published("cyborg", 0, fields={"a": 2}, record={"method_label": evil})])
+    with pytest.raises(UserError, match="have the same label"):
+        accepted.read_accepted(tmp_path / "results")
+
+
+def test_one_claim_cannot_say_the_data_is_real(results: Path) -> None:
+    edit(results / METHOD / "cyborg.json", lambda content: put(content, ("table", "kind"), "prepared"))
+    with pytest.raises(UserError, match="says its data is"):
+        accepted.read_accepted(results)
+    edit(results / METHOD / "cyborg.json", lambda content: put(content, ("table", "kind"), "standin"))
+    edit(results / METHOD / "cyborg.json", lambda content: put(content, ("table", "data"), "hospital"))
+    with pytest.raises(UserError, match="says its data is"):
+        accepted.read_accepted(results)
+
+
+def test_one_method_is_of_one_kind(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
+    submit([make_published("cyborg", 0)])
+    submit([make_published("cyborg", 0, method_version=2, record={"method_kind": "control"})])
+    with pytest.raises(UserError, match=r"says cyborg is (control|one-cam), .* says it is"):
+        accepted.read_accepted(tmp_path / "results")
+
+
+# -- Parquet files that would cost too much, or are no text ------------------------------------------------------
+
+
+def parquet_with(rows: Any, name: str, cell: bytes, **options: Any) -> bytes:
+    """``key.parquet`` with other bytes in every cell of one text column."""
+    columns = {
+        column: pa.array(rows[column].tolist(), pa.int8() if column == "label" else pa.string())
+        for column in keys.ROW_COLUMNS
+    }
+    raw = pa.array([cell] * len(rows), pa.binary())
+    columns[name] = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, store_schema=False, compression="zstd", **options)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("cell", "options", "message"),
+    [
+        (b"\xff\xfe", {}, "damaged"),
+        (b"\xff\xfe", {"use_dictionary": False}, "damaged"),
+        (b"x" * 100_000, {}, "category of 100,000 bytes"),
+        (b"x" * 100_000, {"use_dictionary": False}, "unpacks to"),
+    ],
+)
+def test_texts_that_are_none_or_too_long_are_refused(
+    results: Path, cell: bytes, options: dict[str, Any], message: str
+) -> None:
+    path = results / FOLDER / "key.parquet"
+    rows = keys.read_keys(path, path.read_bytes())
+    with pytest.raises(UserError, match=message) as caught:
+        keys.read_keys(path, parquet_with(rows, "category", cell, **options))
+    assert "key.parquet" in str(caught.value)
+
+
+def test_margins_with_keys_that_are_no_text_are_refused() -> None:
+    raw = pa.array([b"\xff" * 16] * 3, pa.binary())
+    text = pa.Array.from_buffers(pa.string(), 3, raw.buffers())
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"key": text, "seed0": pa.array([0.0, 1.0, 2.0], pa.float32())}), sink, store_schema=False)
+    with pytest.raises(UserError, match=r"x\.parquet is damaged"):
+        keys.read_margins(Path("x.parquet"), sink.getvalue(), [0], ["a", "b", "c"])
+
+
+def test_a_list_of_digits_and_text_is_written_at_once(results: Path) -> None:
+    claim = accepted.read_claim(results / METHOD / "cyborg.json")
+    hostile = claim.model_copy(update={"fields": {"a": [int("1" * 4000), "x"], "b": ["1" * 4000], "c": [1] * 4000}})
+    text = files.as_json(hostile).decode()
+    assert json.loads(text)["fields"]["c"] == [1] * 4000
+    assert f"[{', '.join(['1'] * 4000)}]" in text

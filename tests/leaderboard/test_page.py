@@ -256,6 +256,22 @@ def test_axes_hold_everything_and_their_line_of_no_effect() -> None:
     assert axes.auroc_axis([row.open_set for row in stand_in().rows]).high == 1
 
 
+@pytest.mark.parametrize("far", [100.0, 1e4, 1e300, -1e300])
+def test_an_axis_has_few_ticks_whatever_its_range(far: float) -> None:
+    scale = axes.axis([0.0, far], 1.0, 0.0)
+    assert 2 <= len(scale.ticks) <= 12
+    assert 0 <= scale.x(far) <= scale.width
+
+
+def test_a_picture_with_a_broken_chunk_is_refused_in_one_line() -> None:
+    gallery = drawn_gallery(stand_in())
+    content = bytearray(base64.b64decode(gallery.pictures[0].image))
+    content[37:41] = b"\x00\xff\x00\xff"
+    broken = gallery.pictures[0].model_copy(update={"image": base64.b64encode(bytes(content)).decode()})
+    with pytest.raises(UserError, match="is not a PNG"):
+        gallery_view(gallery.model_copy(update={"pictures": [broken]}), [], "g")
+
+
 def test_every_row_has_a_cell_for_every_column_and_headings_that_sort() -> None:
     board = panel(stand_in()).one("table", class_="board")
     columns = [node.attributes["data-col"] for node in board.one("thead", role="rowgroup").all("th")]

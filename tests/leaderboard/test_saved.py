@@ -136,3 +136,90 @@ def test_text_from_outside_cannot_act_in_markdown(text: str) -> None:
     assert "://" not in safe
     assert "www." not in safe
     assert html.unescape(safe).replace(" ", "") == text.replace("\n", "").replace("\u202e", "").replace(" ", "")
+
+
+def changed(results: Path, place: tuple[str, ...], value: Any) -> str:
+    """What the difference says after one value of a claim was edited."""
+    path = results / "cxr/ffffffff/quick-v1/resnet10t/cyborg.json"
+    before = accepted.read(results)
+    content = json.loads(path.read_text())
+    inner = content
+    for part in place[:-1]:
+        inner = inner[part]
+    inner[place[-1]] = value
+    path.write_text(json.dumps(content))
+    after = accepted.read(results)
+    return changes(saved.compute(before), saved.compute(after), before.sheets, after.sheets)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("submitter",), "Mallory", "submitter Ann → Mallory"),
+        (("kind",), "two-cam", "kind one-cam → two-cam"),
+        (("description",), "Another.", "; claim|: claim"),
+        (("date",), "2026-01-01", "; claim|: claim"),
+    ],
+)
+def test_every_edit_of_a_claim_shows(results: Path, place: tuple[str, ...], value: Any, message: str) -> None:
+    text = changed(results, place, value)
+    assert "| changed | cyborg |" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("- cyborg: other facts changed: ")]
+    assert any(part in line for part in message.split("|"))
+
+
+def test_an_edited_lift_shows(results: Path) -> None:
+    path = results / "cxr/ffffffff/quick-v1/resnet10t/cyborg.json"
+    scores = json.loads(path.read_text())["seeds"][0]["scores"]
+    text = changed(results, ("seeds",), [
+        {**one, "scores": {**one["scores"], "difference_map": {**scores["difference_map"], "lift": 9.0}}}
+        for one in json.loads(path.read_text())["seeds"]
+    ])  # fmt: skip
+    assert "other facts changed: difference lift 1.5000 → 9.0000" in text
+
+
+def test_new_proofs_are_said_to_be_statements(results: Path) -> None:
+    proof = {"by": "Bob <b>", "date": "2026-01-01", "max_difference": 0.0, "device": "cpu", "versions": {}}
+    path = results / "cxr/ffffffff/quick-v1/resnet10t/cyborg.json"
+    before = accepted.read(results)
+    content = json.loads(path.read_text())
+    proof["margins_sha256"] = content["margins_sha256"]
+    path.write_text(json.dumps({**content, "verified": proof, "state": "verified"}))
+    after = accepted.read(results)
+    boards = saved.compute(before), saved.compute(after)
+    text = changes(*boards, before.sheets, after.sheets)
+    assert "stated by Bob &#60;b&#62;, not established by this check" in text
+    assert "reported → verified" in text
+    assert "not established" not in changes(boards[1], boards[1], after.sheets, after.sheets)
+    assert "not established" in changes(saved.EMPTY, boards[1], (), after.sheets)
+
+
+def test_a_stored_board_must_be_what_the_results_give(computed: saved.SavedBoard, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no .*--recompute"):
+        saved.check_current(tmp_path, computed)
+    saved.check_current(tmp_path, saved.EMPTY)
+    path = tmp_path / saved.FILE
+    path.write_bytes(saved.as_bytes(computed))
+    saved.check_current(tmp_path, computed)
+    (one,) = computed.tables
+    for factor, refused in ((1 + 1e-12, False), (1 + 1e-6, True)):
+        row = one.table.rows[1]
+        cell = dataclasses.replace(row.open_set.seeds, mean=row.open_set.seeds.mean * factor)
+        row = dataclasses.replace(row, open_set=dataclasses.replace(row.open_set, seeds=cell))
+        table = dataclasses.replace(one.table, rows=(one.table.rows[0], row))
+        path.write_bytes(saved.as_bytes(saved.SavedBoard(1, (saved.SavedTable(table, one.gallery),))))
+        if refused:
+            with pytest.raises(UserError, match=r"table cxr/ffffffff/.*, row cyborg differs.*--recompute"):
+                saved.check_current(tmp_path, computed)
+        else:
+            saved.check_current(tmp_path, computed)
+    path.write_bytes(saved.as_bytes(saved.EMPTY))
+    with pytest.raises(UserError, match="only computed"):
+        saved.check_current(tmp_path, computed)
+    path.write_bytes(saved.as_bytes(computed))
+    with pytest.raises(UserError, match="only stored"):
+        saved.check_current(tmp_path, saved.EMPTY)
+    table = dataclasses.replace(one.table, notes=("All is well.",))
+    path.write_bytes(saved.as_bytes(saved.SavedBoard(1, (saved.SavedTable(table, one.gallery),))))
+    with pytest.raises(UserError, match="notes differs"):
+        saved.check_current(tmp_path, computed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from scipy import stats
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import accepted, claim, files, standing
+from divsal_bench.leaderboard import accepted, claim, files, keys, standing
 from divsal_bench.leaderboard.accepted import Accepted
 from divsal_bench.leaderboard.claim import Claim, Verified
 from divsal_bench.leaderboard.publishing import Publication, PublicData, publication
@@ -110,6 +112,9 @@ def test_a_miss_is_kept_with_both_means(known: Accepted, weak: list[Run], public
         (range(3, 10), "Bob", {}, "seeds 3, 4 are in the claim"),
         (range(5, 10), "Ann", {}, "cannot reproduce their own"),
         (range(5, 10), " ANN ", {}, "cannot reproduce their own"),
+        (range(5, 10), "\uff21nn", {}, "cannot reproduce their own"),
+        (range(5, 10), "B\u200bob", {}, "is no name"),
+        (range(5, 10), "", {}, "is no name"),
         (range(5, 10), "Bob", {"backbone": "resnet18"}, "another backbone"),
         (range(5, 10), "Bob", {"fields": {"alpha": 0.1}}, "another fields"),
         (range(5, 10), "Bob", {"method_version": 2}, "another method_version"),
@@ -138,8 +143,62 @@ def test_failed_new_seeds_are_counted_and_do_not_help(
     assert [one.seed for one in new.reproduction.missing] == [9]
 
 
+def proof_for(known: Claim) -> Verified:
+    """What ``verify`` stamps."""
+    return Verified(
+        by="Cem", date="2026-01-05", max_difference=2e-6, device="cpu", versions={"torch": "2.9"},
+        margins_sha256=known.margins_sha256,
+    )  # fmt: skip
+
+
+def test_a_proof_is_of_the_margins_that_it_saw(known: Accepted, honest: list[Run], public: PublicData) -> None:
+    other = proof_for(known.claim).model_copy(update={"margins_sha256": "0" * 64})
+    with pytest.raises(UserError, match="verified is of margins with sha256 000000000000"):
+        standing.with_verification(known.claim, other)
+    verified = standing.with_verification(known.claim, proof_for(known.claim))
+    new = reproduced(known, honest, public)
+    assert new.reproduction is not None
+    assert new.reproduction.claim_margins_sha256 == known.claim.margins_sha256
+    for one, name in ((verified, "verified"), (new, "reproduction")):
+        known.path.write_bytes(files.as_json(one.model_copy(update={"margins_sha256": "1" * 64})))
+        with pytest.raises(UserError, match=f"{name} is of margins"):
+            accepted.read_claim(known.path)
+
+
+def test_copied_seeds_are_no_reproduction(known: Accepted, honest: list[Run], public: PublicData) -> None:
+    found = published(honest, public)
+    for new, message in (
+        (np.concatenate([found.margins[:4], found.margins[1:2]]), "seeds 6 and 9 have the same margins"),
+        (np.concatenate([found.margins[:4], known.margins[2:3]]), "seeds 2 and 9 have the same margins"),
+    ):
+        copied = dataclasses.replace(found, margins=new)
+        with pytest.raises(UserError, match=message):
+            standing.with_reproduction(known.claim, copied, honest, "Bob", "2026-02-01", known.path)
+    zeros = np.array([[0.0, 1.0], [-0.0, 1.0], [0.0, 2.0]], np.float32)
+    with pytest.raises(UserError, match="seeds 0 and 1"):
+        keys.check_no_copies("x", [0, 1, 2], zeros)
+    keys.check_no_copies("x", [0, 2], zeros[[0, 2]])
+
+
+@pytest.mark.parametrize("name", ["", "  ", "Bob\n", "Bob\x1b[2J", "B\u200bob", "\u202eboB", "x" * 401])
+def test_names_are_visible(name: str) -> None:
+    with pytest.raises(UserError, match=r"^--by .* is no name") as caught:
+        claim.person(name)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"name|pattern|characters"):
+        TypeAdapter[str](claim.Person).validate_python(name)
+
+
+def test_one_person_has_many_spellings() -> None:
+    for other in ("ann lee", " Ann\u00a0 LEE ", "A\u200bnn Lee", "\u202eAnn Lee", "\uff21nn Lee", "Ann Lee\u00ad"):
+        assert claim.same_person("Ann Lee", other), other
+    assert claim.same_person("Zo\u00eb Stra\u00dfe", "zoe\u0308 STRASSE")
+    assert not claim.same_person("Ann Lee", "Ann Li")
+    assert claim.person("Zo\u00eb Stra\u00dfe") == "Zo\u00eb Stra\u00dfe"
+
+
 def test_a_verification_stays_when_a_reproduction_comes(known: Accepted, honest: list[Run], public: PublicData) -> None:
-    proof = Verified(by="Cem", date="2026-01-05", max_difference=2e-6, device="cpu", versions={"torch": "2.9"})
+    proof = proof_for(known.claim)
     verified = standing.with_verification(known.claim, proof)
     assert verified.state == "verified"
     assert claim.proof_of(verified) == "verified by Cem (2026-01-05): largest |ΔAUROC| 2e-06 on cpu"
