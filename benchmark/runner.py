@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from divsal_bench import devices, plugins, protocols, store, work
+from divsal_bench import conditions, devices, plugins, protocols, store, work
 from divsal_bench.backbones import Head
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays
@@ -179,8 +179,6 @@ def check_splits(arrays: DataArrays, source: DataSource) -> None:
             raise UserError(f"the {split} split of {source.name} holds one class only; both are needed there")
     if not (arrays.rows["split"] == "test").any():
         raise UserError(f"{source.name} has no test rows; prepare the data again with some")
-    from divsal_bench import conditions
-
     if not any(condition.kind == "scored" for condition in conditions.conditions(arrays.rows)):
         raise UserError(
             f"no condition of the test split of {source.name} has both classes, so nothing could be scored; see "

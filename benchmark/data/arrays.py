@@ -110,7 +110,6 @@ def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress
 
     table: list[tuple[Any, ...]] = []
     identities: list[RowIdentity] = []
-
     subjects: dict[str, str] = {}
 
     def decode(entry: canonical.Entry) -> tuple[canonical.Entry, RowIdentity, Pair]:
@@ -127,8 +126,10 @@ def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress
                     f"{folder}: subject {entry.subject!r} is in two splits; see divsal-bench data check {folder}"
                 )
             identities.append(row)
-            table.append((*row[:6], entry.saliency_kind, pair[1] is not None and bool(np.ptp(pair[1]))))
-            yield pair
+            image, saliency = pair
+            mapped = saliency is not None and bool(np.ptp(saliency))
+            table.append((*row[:6], entry.saliency_kind, mapped))
+            yield image, saliency if mapped else None
 
     def finish(arrays: str) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
         if len({row.sample_id for row in identities}) < len(identities):

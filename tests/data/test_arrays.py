@@ -69,6 +69,7 @@ def test_a_constant_map_is_no_map(task, delivered, home, value):
     data = load(task, catalogue.resolve(task, None), 8)
     flat = data.rows["sample_id"] == row["image"]
     assert data.rows.loc[flat, "has_map"].tolist() == [False]
+    assert not data.maps[flat].any()
     assert data.rows["has_map"].sum() == sum(bool(one["saliency"]) for one in delivered.rows) - 1
 
 
