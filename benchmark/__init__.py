@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from divsal_bench.contracts.method import Method
     from divsal_bench.contracts.task import Task
     from divsal_bench.data.arrays import DataArrays
+    from divsal_bench.pretrained import Pretrained
     from divsal_bench.records import Run
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "list_tasks",
     "load_data",
     "load_method",
+    "load_pretrained",
     "load_run",
     "load_task",
     "run",
@@ -87,6 +89,25 @@ def load_run(path: str | Path) -> Run:
     from divsal_bench.records import read_run
 
     return read_run(Path(path))
+
+
+def load_pretrained(name: str | Path) -> Pretrained:
+    """A trained network with its preprocessing and its decision threshold; :meth:`Pretrained.predict` scores images.
+
+    Args:
+        name: A run directory, or a model on the Hugging Face Hub as ``org/name[@revision]``: one pushed by this
+            program (``seed-N`` are its seeds' branches, ``main`` is seed 0), or any timm repository with two classes.
+
+    Raises:
+        UserError: There is no such thing, it cannot be reached, or it is not safe to load.
+    """
+    from divsal_bench import pretrained
+    from divsal_bench.hub.pull import snapshot
+
+    if Path(name).exists():
+        return pretrained.load(Path(name), str(name))
+    found = snapshot(str(name))
+    return pretrained.load(found.folder, found.origin)
 
 
 def run(

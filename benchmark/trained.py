@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from divsal_bench import backbones, plugins, protocols
 from divsal_bench.backbones import CamNet, first_line
@@ -54,8 +57,20 @@ def protocol_of(run: Run) -> Protocol:
     """
     try:
         protocol = Protocol(**run.spec.protocol_settings)
+        # A record may be a stranger's. JSON again, for lists stand there where tuples belong.
+        TypeAdapter(Protocol).validate_json(json.dumps(run.spec.protocol_settings), strict=True)
     except TypeError as error:
         raise UserError(f"{run.path} has protocol settings that this version does not know ({error})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"{run.path}: its protocol's {'.'.join(map(str, first['loc']))} is {str(first['input'])[:60]!r}, which no "
+            f"protocol here has ({first['msg']})"
+        ) from None
+    for name, least, most in (("input_size", 8, 2048), ("threads", 1, 256), ("output_stride", 1, 64)):
+        value = getattr(protocol, name)
+        if value is not None and not least <= value <= most:
+            raise UserError(f"{run.path}: its protocol's {name} is {value}; {least} to {most} are read")
     usual = {name for one in protocols.PROTOCOLS.values() for name in one.backbone_args}
     given = protocol.backbone_args if isinstance(protocol.backbone_args, dict) else {"": protocol.backbone_args}
     for name, value in given.items():

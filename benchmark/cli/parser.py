@@ -66,6 +66,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add_calibrate(commands)
     add_board(commands)
     add_submission(commands)
+    add_predict(commands)
+    add_hub(commands)
     return parser.parse_args(argv)
 
 
@@ -161,6 +163,16 @@ def add_data(commands: Commands[Parser]) -> None:
     check = verbs.add_parser("check", help="verify a prepared set and print what is in it")
     check.add_argument("data", metavar="DATA", help="a task (its prepared data), a folder, or a Hub id")
     check.set_defaults(handler=lazy("data:check"))
+    push = verbs.add_parser(
+        "push", help="put a prepared set on the Hugging Face Hub",
+        description="As far as the terms of its sources allow. The same push again makes no new commit.",
+    )  # fmt: skip
+    push.add_argument("data", metavar="TASK|FOLDER", help="a task's prepared set, or its folder")
+    push.add_argument("--to", required=True, metavar="NAMESPACE", help="your user name or an organisation on the Hub")
+    push.add_argument("--name", metavar="NAME", help="of the repository (default: the task and its fingerprint)")
+    push.add_argument("--private", action="store_true", help="make a new repository private")
+    add_permission(push, "images")
+    push.set_defaults(handler=lazy("push:push_data"))
     listing = verbs.add_parser("list", help="show what is prepared")
     listing.set_defaults(handler=lazy("data:show_list"))
 
@@ -295,10 +307,76 @@ def add_submission(commands: Commands[Parser]) -> None:
         help="recompute predictions from weights and compare margins, AUROCs and agreement with people",
         description="Exit code 0: verified; 1: not, with the first difference.",
     )
-    verify.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run directories or output folders")
+    verify.add_argument("runs", nargs="*", metavar="RUN|ID",
+                        help="run directories, output folders, or org/name[@revision] on the Hub")  # fmt: skip
     verify.add_argument("--data", metavar="D", help="the runs' prepared data, where it is not in its usual place")
     verify.add_argument("--accepted", type=Path, metavar="FILE", help="verify this accepted result and stamp it")
-    verify.add_argument("--runs", dest="run_dir", type=Path, metavar="DIR", help="where its weights are")
+    verify.add_argument(
+        "--runs",
+        dest="run_dir",
+        type=Path,
+        metavar="DIR",
+        help="where its weights are (default: the Hub commits it names)",
+    )
     verify.add_argument("--by", default="", metavar="NAME", help="who verifies")
     verify.add_argument("--date", default="", metavar="DATE", help="of the stamp, e.g. 2026-05-01 (default: today)")
     verify.set_defaults(handler=lazy("verify:verify"))
+
+
+def add_hub(commands: Commands[Parser]) -> None:
+    """``push`` and ``pull``."""
+    push = commands.add_parser(
+        "push",
+        help="put weights, predictions and a model card on the Hugging Face Hub",
+        description=(
+            "One repository for each task, data set, method, backbone and protocol; a branch seed-N for each seed, "
+            "main is seed 0. The same push again makes no new commit; one that broke off goes on. Your token comes "
+            "from `hf auth login` or HF_TOKEN."
+        ),
+    )
+    push.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run directories or output folders")
+    push.add_argument("--to", required=True, metavar="NAMESPACE", help="your user name or an organisation on the Hub")
+    push.add_argument("--private", action="store_true", help="make new repositories private")
+    push.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="used without RUN (runs/)")
+    push.add_argument("--task", metavar="T", help="these tasks only, joined by commas")
+    push.add_argument("--method", metavar="M", help="these methods only, joined by commas")
+    push.add_argument("--data", metavar="D", help="the runs' data: where it was moved to, or its id on the Hub, which "
+                      "the card then names")  # fmt: skip
+    add_permission(push, "weights and predictions")
+    push.set_defaults(handler=lazy("push:push"))
+    pull = commands.add_parser(
+        "pull",
+        help="fetch weights from the Hugging Face Hub, checked, at a commit",
+        description="Prints the pinned id and the folder. Without --out the files stay in the Hub client's cache.",
+    )
+    pull.add_argument("id", metavar="ID", help="org/name, or org/name@REVISION: a branch such as seed-3, or a commit")
+    pull.add_argument("--out", type=Path, metavar="DIR", help="copy them here, as a run directory")
+    pull.set_defaults(handler=lazy("pull:pull"))
+
+
+def add_permission(command: argparse.ArgumentParser, what: str) -> None:
+    """``--i-have-permission``."""
+    command.add_argument("--i-have-permission", action="store_true",
+                         help=f"publish {what} where the data's terms do not say whether one may")  # fmt: skip
+
+
+def add_predict(commands: Commands[Parser]) -> None:
+    """``predict``."""
+    predict = commands.add_parser(
+        "predict",
+        help="score image files with a trained network, and draw where its decisions come from",
+        description=(
+            "Score images with the network of a run, or of a repository on the Hugging Face Hub. Standard output "
+            "carries the table alone; exit code 2 if an image could not be scored."
+        ),
+    )
+    predict.add_argument("model", metavar="ID|RUN", help="a run directory, or a Hub id org/name[@revision]")
+    predict.add_argument("images", nargs="+", metavar="IMAGES",
+                         help="image files, folders, or CSV files that list images")  # fmt: skip
+    predict.add_argument("--csv", type=Path, metavar="FILE", help="write all rows there")
+    predict.add_argument("--overlay", type=Path, metavar="DIR",
+                         help="write a PNG for each image there: the image, and its difference map")  # fmt: skip
+    predict.add_argument("--force", action="store_true", help="replace files that are there")
+    predict.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
+    predict.add_argument("--batch-size", type=int, default=32, metavar="N", help="images at a time (default: 32)")
+    predict.set_defaults(handler=lazy("predict:predict"))

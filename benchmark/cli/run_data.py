@@ -31,11 +31,16 @@ def collect(paths: list[Path], out: Path) -> list[Run]:
     for path in paths or [out]:
         if not path.is_dir():
             raise UserError(f"there is no folder {path}; give an output folder or run directories")
-        runs = [read_run(path)] if (path / "run.json").exists() else read_runs(path)
+        runs = [read_run(path)] if (path / "run.json").exists() else read_runs(path) or below(path)
         if not runs:
             raise UserError(f"{path} holds no finished run; give an output folder or run directories")
         found |= {run.path.resolve(): run for run in runs}
     return list(found.values())
+
+
+def below(folder: Path) -> list[Run]:
+    """Runs of a task's or a method's folder inside an output folder."""
+    return [read_run(file.parent) for depth in ("*", "*/*") for file in sorted(folder.glob(f"{depth}/run.json"))]
 
 
 class RunData:

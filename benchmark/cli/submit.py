@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from divsal_bench import plugins
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.errors import UserError
+from divsal_bench.hub import link
 from divsal_bench.records import Run
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.publishing import PublicData
 
-HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
+HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})", re.ASCII)
 
 
 def submit(arguments: argparse.Namespace) -> int:
@@ -122,7 +123,7 @@ def names_in(text: str) -> set[str]:
 def weights_place(given: Sequence[str]) -> Callable[[Run], str]:
     """Where weights can be had, from every ``--weights``: ``[SEED=]org/name@commit`` or a path.
 
-    Without any it is the run directory's place in its output folder.
+    Without any it is where ``push`` put them, else the run directory's place in its output folder.
 
     Raises:
         UserError: Something else was given.
@@ -142,6 +143,8 @@ def weights_place(given: Sequence[str]) -> Callable[[Run], str]:
         own = "/".join(run.path.resolve().parts[-3:])
         if run.spec.seed in places:
             return f"{places[run.spec.seed]}/model.safetensors"
+        if not places and (pushed := link.read(run.path)):
+            return f"https://huggingface.co/{pushed.repo}/blob/{pushed.commit}/model.safetensors"
         return "/".join(filter(None, (places.get(None, ""), own, "model.safetensors")))
 
     return where

@@ -4,35 +4,79 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Mapping
+import re
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from divsal_bench import plugins
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.errors import UserError
-from divsal_bench.records import Run, Scores
+from divsal_bench.hub.client import parse_id
+from divsal_bench.hub.contents import CONFIG, RECORD
+from divsal_bench.records import Run, Scores, read_run
+
+if TYPE_CHECKING:
+    from divsal_bench.leaderboard.claim import SeedResult
 
 
 def verify(arguments: argparse.Namespace) -> int:
-    """Verify run directories, or an accepted result from them; 1 if a number or a row differs."""
-    from divsal_bench.leaderboard.entries import rows_and_margins
-
+    """Verify runs, on disk or on the Hub, or an accepted result from its weights; 1 if a number or a row differs."""
     if arguments.accepted is not None:
         return verify_accepted(arguments)
     if not arguments.runs:
-        raise UserError("give run directories, or an accepted result with --accepted FILE --runs DIR --by NAME")
+        raise UserError(
+            "give run directories or Hub ids, or an accepted result with --accepted FILE --by NAME [--runs DIR]"
+        )
     opened = RunData(arguments.data)
     failed = False
-    for run in collect(arguments.runs, Path()):
+    for run, origin in found_runs(arguments.runs):
         if run.record.status != "done" or run.record.scores is None:
-            raise UserError(f"{run.path} has no result to verify: it {run.record.status} ({run.record.error})")
-        rows, values = rows_and_margins(run)
-        own = dict(zip(rows["key"].astype(str), values.tolist(), strict=True))
-        failed |= check(run, opened, run.record.scores, own) is None
+            raise UserError(f"{origin} has no result to verify: it {run.record.status} ({run.record.error})")
+        failed |= check(run, opened, run.record.scores, claimed_margins(run, opened), origin) is None
     return int(failed)
 
 
-def check(run: Run, opened: RunData, claimed: Scores, margins: Mapping[str, float]) -> float | None:
+def found_runs(given: Sequence[str]) -> list[tuple[Run, str]]:
+    """Runs from folders on this machine, and from the Hub where no such folder is; with what to call them.
+
+    Raises:
+        UserError: Neither, or a repository without a run.
+    """
+    from divsal_bench.hub.pull import snapshot
+
+    local = [text for text in given if Path(text).exists() or parse_id(text) is None]
+    runs = [(run, "") for run in collect([Path(text) for text in local], Path())] if local else []
+    for text in given:
+        if text in local:
+            continue
+        found = snapshot(text)
+        if found.notice:
+            print(f"notice: {found.notice}", file=sys.stderr)
+        if not (found.folder / RECORD).is_file():
+            raise UserError(
+                f"{found.origin} has no {RECORD}: it was not pushed by divsal-bench, nothing can be verified"
+            )
+        runs.append((read_run(found.folder), found.origin))
+    return runs
+
+
+def claimed_margins(run: Run, opened: RunData) -> dict[str, float]:
+    """A run's own margins by sample id; of a run from the Hub, whose ids are salted keys, by the ids of the data."""
+    from divsal_bench.leaderboard.entries import rows_and_margins
+    from divsal_bench.leaderboard.keys import hashed
+
+    rows, values = rows_and_margins(run)
+    own = dict(zip(rows["key"].astype(str), values.tolist(), strict=True))
+    if not (run.path / CONFIG).is_file():
+        return own
+    ids = opened.arrays(run).rows["sample_id"].astype(str)
+    names = {hashed(sample, run.spec.data_fingerprint, "sample"): sample for sample in ids}
+    return {names.get(key, key): value for key, value in own.items()}
+
+
+def check(run: Run, opened: RunData, claimed: Scores, margins: Mapping[str, float], origin: str = "") -> float | None:
     """Verify one run and print the outcome; the largest |ΔAUROC|, None if a number differs by more than is allowed.
 
     Args:
@@ -40,15 +84,19 @@ def check(run: Run, opened: RunData, claimed: Scores, margins: Mapping[str, floa
         opened: Its data.
         claimed: The numbers to check.
         margins: The margins to check, by sample id.
+        origin: Its pinned id on the Hub; "" for a run directory.
     """
     from divsal_bench import devices
     from divsal_bench import verify as engine
-    from divsal_bench.trained import load_model, protocol_of
+    from divsal_bench.pretrained import load
+    from divsal_bench.trained import protocol_of
 
     devices.make_deterministic(protocol_of(run).threads)
     names = plugins.tasks().get(run.spec.task).field_metrics
-    result = engine.verify(run, load_model(run), opened.arrays(run), names, claimed, margins)
-    name = f"{run.spec.task} {run.record.method_label} seed {run.spec.seed}"
+    result = engine.verify(
+        run, load(run.path, origin or str(run.path)).model, opened.arrays(run), names, claimed, margins
+    )
+    name = f"{run.spec.task} {run.record.method_label} seed {run.spec.seed}" + (f" ({origin})" if origin else "")
     wrong = result.first_difference
     if wrong is None:
         print(
@@ -65,7 +113,7 @@ def check(run: Run, opened: RunData, claimed: Scores, margins: Mapping[str, floa
 
 
 def verify_accepted(arguments: argparse.Namespace) -> int:
-    """Verify an accepted result from run directories that hold its weights, and stamp it."""
+    """Verify an accepted result from its weights, in run directories or on the Hub, and stamp it."""
     from divsal_bench import work
     from divsal_bench.leaderboard.accepted import open_result
     from divsal_bench.leaderboard.claim import Verified, day, person
@@ -73,18 +121,19 @@ def verify_accepted(arguments: argparse.Namespace) -> int:
     from divsal_bench.leaderboard.standing import with_verification
     from divsal_bench.trained import weights_sha256
 
-    if arguments.run_dir is None or not arguments.by:
-        raise UserError("verify --accepted needs --runs DIR, where the weights are, and --by NAME, who verifies")
+    if not arguments.by:
+        raise UserError("verify --accepted needs --by NAME, who verifies")
     path = arguments.accepted
     by, date = person(arguments.by), day(arguments.date)
     known = open_result(path)
     claim = known.claim
-    runs = {run.record.run_id: run for run in collect([arguments.run_dir], arguments.run_dir)}
+    local = collect([arguments.run_dir], arguments.run_dir) if arguments.run_dir is not None else None
+    runs = {run.record.run_id: run for run in local} if local is not None else None
     opened = RunData(arguments.data)
     largest = 0.0
     samples: list[str] = []
     for one, values in zip(claim.seeds, known.margins, strict=True):
-        run = runs.get(one.run_id)
+        run, origin = from_hub(one, path) if runs is None else (runs.get(one.run_id), "")
         if run is None:
             raise UserError(f"{arguments.run_dir} holds no run {one.run_id} (seed {one.seed} of {claim.label})")
         found = weights_sha256(run.path)
@@ -96,7 +145,7 @@ def verify_accepted(arguments: argparse.Namespace) -> int:
         samples = samples or published_samples(run, opened, path.resolve().parents[2])
         if not samples:
             return 1
-        difference = check(run, opened, one.scores, dict(zip(samples, values.tolist(), strict=True)))
+        difference = check(run, opened, one.scores, dict(zip(samples, values.tolist(), strict=True)), origin)
         if difference is None:
             return 1
         largest = max(largest, difference)
@@ -114,6 +163,29 @@ def verify_accepted(arguments: argparse.Namespace) -> int:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     print(f"{stamped.state}: {path} (sha256 {digest}…)")
     return 0
+
+
+def from_hub(one: SeedResult, path: Path) -> tuple[Run, str]:
+    """The run of one seed, from the Hub commit that an accepted result names.
+
+    Raises:
+        UserError: It names none, or what lies there is another run.
+    """
+    from divsal_bench.hub.pull import snapshot
+
+    link = re.fullmatch(
+        r"https://huggingface\.co/([^/]+/[^/]+)/blob/([0-9a-f]{40})/model\.safetensors", one.weights.where
+    )
+    if link is None:
+        raise UserError(
+            f"{path}: the weights of seed {one.seed} are not on the Hub ({one.weights.where}); give the folder that "
+            "holds them with --runs DIR"
+        )
+    found = snapshot(f"{link[1]}@{link[2]}")
+    run = read_run(found.folder)
+    if run.record.run_id != one.run_id:
+        raise UserError(f"{found.origin} is run {run.record.run_id}, seed {one.seed} of {path} claims {one.run_id}")
+    return run, found.origin
 
 
 def published_samples(run: Run, opened: RunData, folder: Path) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from divsal_bench.contracts.adapter import SourceTerms
     from divsal_bench.data.canonical import Info
 
 #: Licence names as data owners write them, to the Hub's identifiers.
@@ -34,7 +36,7 @@ def card(info: Info) -> str:
     from huggingface_hub import DatasetCardData
 
     splits = dict.fromkeys(count.split for count in info.counts)
-    licence, licence_name = _licence(sorted({terms.licence for terms in info.sources.values() if terms.licence}))
+    licence, licence_name = licence_of(info.sources.values())
     header = DatasetCardData(
         license=licence,
         license_name=licence_name,
@@ -68,26 +70,29 @@ def card(info: Info) -> str:
         f"Prepared by divsal-bench for the task `{info.task}`: label 0 is {info.class_names[0]}, label 1 is "
         f"{info.class_names[1]}. `saliency` is a human map in the stored geometry of its image, or null.",
         f"Fingerprint: `{info.fingerprint}`",
-        _table(["split", "source", info.class_names[0], info.class_names[1], "maps"], counts),
+        markdown_table(["split", "source", info.class_names[0], info.class_names[1], "maps"], counts),
         "## Terms",
         "May these be published?",
-        _table(["source", "licence", "images", "weights", "predictions"], terms),
+        markdown_table(["source", "licence", "images", "weights", "predictions"], terms),
     ]
     if info.notices:
         parts += ["## Notices", "\n".join(f"- {notice}" for notice in info.notices)]
     return "\n\n".join(parts) + "\n"
 
 
-def _licence(names: list[str]) -> tuple[str, str | None]:
-    """Name the licence in the Hub's words, or as ``other`` and all names in one slug."""
-    slugs = [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") for name in names]
-    if not slugs:
+def licence_of(terms: Iterable[SourceTerms]) -> tuple[str, str | None]:
+    """Name the licence of some sources in the Hub's words, or as ``other`` and all names in one slug."""
+    stated = {one.licence for one in terms}
+    if not any(stated):
         return "unknown", None
+    names = sorted(name or "not stated" for name in stated)
+    slugs = [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") for name in names]
     if len(slugs) == 1 and slugs[0] in _HUB_LICENCES:
         return _HUB_LICENCES[slugs[0]], None
     return "other", "-and-".join(slugs)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines: list[Sequence[str]] = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from divsal_bench.data.canonical import INFO_FILE, Info, parse_info
 from divsal_bench.errors import UserError
-
-_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-def parse_id(text: str) -> tuple[str, str | None] | None:
-    """Split ``org/name[@revision]`` into repository and revision; None where the text is no such id."""
-    match = _ID.fullmatch(text)
-    return (match["repo"], match["revision"]) if match else None
+from divsal_bench.hub.client import api, endpoint, is_commit, parse_id, patiently, plain_errors
 
 
 def commit_of(repo: str, revision: str | None) -> str:
@@ -33,13 +22,10 @@ def commit_of(repo: str, revision: str | None) -> str:
     Raises:
         UserError: No network, or the Hub does not know it or does not grant access.
     """
-    from huggingface_hub import HfApi
-
-    if revision is not None and _COMMIT.fullmatch(revision):
+    if revision is not None and is_commit(revision):
         return revision
     with _plain_errors(repo, revision):
-        # The library reads HF_ENDPOINT only when it is imported.
-        sha = HfApi(endpoint=os.environ.get("HF_ENDPOINT")).dataset_info(repo, revision=revision, timeout=20).sha
+        sha = patiently(lambda: api().dataset_info(repo, revision=revision, timeout=20).sha)
     if not sha:
         raise UserError(f"the Hub names no commit for the data set {repo}; give one as {repo}@COMMIT")
     return sha
@@ -58,8 +44,8 @@ def info_of(repo: str, commit: str) -> Info:
     from huggingface_hub import hf_hub_download
 
     with _plain_errors(repo, commit):
-        path = hf_hub_download(
-            repo, INFO_FILE, repo_type="dataset", revision=commit, endpoint=os.environ.get("HF_ENDPOINT")
+        path = patiently(
+            lambda: hf_hub_download(repo, INFO_FILE, repo_type="dataset", revision=commit, endpoint=endpoint())
         )
     return parse_info(Path(path))
 
@@ -80,52 +66,26 @@ def download(repo: str, commit: str) -> Path:
     from huggingface_hub import snapshot_download
 
     with _plain_errors(repo, commit):
-        folder = snapshot_download(
-            repo,
-            repo_type="dataset",
-            revision=commit,
-            allow_patterns=[INFO_FILE, "data/*.parquet"],
-            endpoint=os.environ.get("HF_ENDPOINT"),
+        folder = patiently(
+            lambda: snapshot_download(
+                repo,
+                repo_type="dataset",
+                revision=commit,
+                allow_patterns=[INFO_FILE, "data/*.parquet"],
+                endpoint=endpoint(),
+            )
         )
     return Path(folder)
 
 
-@contextmanager
-def _plain_errors(repo: str, revision: str | None) -> Iterator[None]:
-    """Turn what the Hub's client raises into one line that says what to do."""
-    from huggingface_hub import errors
+def _plain_errors(repo: str, revision: str | None) -> AbstractContextManager[None]:
+    return plain_errors(
+        "dataset",
+        repo,
+        revision,
+        lacking=f"no {INFO_FILE}: it was not made by divsal-bench data prepare",
+        instead="use data on this machine: a prepared folder or --data standin",
+    )
 
-    # Connection errors of the client's HTTP library; older clients raise OSError for them.
-    broken_connection: type[Exception] = getattr(errors, "HTTPError", OSError)
-    page = f"https://huggingface.co/datasets/{repo}"
-    at = f" at {revision}" if revision else ""
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise UserError(
-            f"the data set {repo} is gated: ask for access at {page}, then log in with `hf auth login`"
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise UserError(
-            f"there is no folder {repo}, and the Hub has no such data set or it is private: "
-            "check the name, or log in with `hf auth login`"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise UserError(f"the data set {repo} has no revision {revision!r}; see {page}/commits") from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        raise UserError(
-            f"cannot reach the Hub for {repo}{at}, and it is not in the local cache; "
-            "connect, or use data on this machine: a prepared folder or --data standin"
-        ) from error
-    except errors.EntryNotFoundError as error:
-        raise UserError(
-            f"the Hub data set {repo}{at} has no {INFO_FILE}: it was not made by divsal-bench data prepare"
-        ) from error
-    except errors.HFValidationError as error:
-        raise UserError(f"{repo!r} is not a Hub id; write org/name or org/name@revision") from error
-    except (broken_connection, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"cannot get {repo}{at} from the Hub ({reason}); try again, "
-            "or use data on this machine: a prepared folder or --data standin"
-        ) from error
+
+__all__ = ["commit_of", "download", "info_of", "parse_id"]

@@ -1,7 +1,9 @@
 import dataclasses
+import functools
 import os
 import pickle
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from divsal_bench.data import arrays, catalogue, images
+from divsal_bench import plugins
+from divsal_bench.data import arrays, catalogue, drawn, images
 from divsal_bench.data.arrays import load, open_cached
 from divsal_bench.data.fingerprint import pixel_hash
 from divsal_bench.data.prepare import prepare
@@ -335,3 +338,28 @@ def test_data_of_others_is_not_trusted_to_be_sound(task, ready, monkeypatch, col
     monkeypatch.setattr(arrays.canonical, "read", as_published)
     with pytest.raises(UserError, match=message):
         load(task, catalogue.resolve(task, str(ready)), 8)
+
+
+def test_a_builtin_standin_is_drawn_once_by_the_same_code(home, monkeypatch):
+    builtin = plugins.tasks().get("iris-pad")
+    drawings = []
+    counting = dataclasses.replace(builtin, draw_standin=functools.wraps(builtin.draw_standin)(
+        lambda variant, seed: drawings.append(variant) or builtin.draw_standin(variant, seed)))  # fmt: skip
+    source = catalogue.resolve(builtin, "standin")
+    first = load(counting, source, 16)
+    again = load(counting, source, 16)
+    assert drawings == ["standin"]
+    assert (again.path, again.pixel_hash, again.notices) == (first.path, first.pixel_hash, first.notices)
+    assert (again.images == first.images).all()
+    load(counting, catalogue.resolve(builtin, "standin:null"), 16)
+    load(counting, source, 24)
+    assert drawings == ["standin", "standin:null", "standin"]
+    monkeypatch.setattr(drawn, "code_of", lambda task: "other code")
+    assert load(counting, source, 16).path == first.path
+    assert len(drawings) == 4
+    shutil.rmtree(first.path)
+    assert load(counting, source, 16).pixel_hash == first.pixel_hash
+
+
+def test_a_strangers_standin_is_drawn_each_time(task):
+    assert drawn.code_of(task) is None

@@ -1,0 +1,54 @@
+"""``divsal-bench pull``: a model repository of the Hub, checked, into the cache or a folder."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from divsal_bench.errors import UserError
+from divsal_bench.hub.contents import FILES, RECORD
+from divsal_bench.hub.pull import Snapshot, snapshot
+from divsal_bench.records import read_run
+
+#: What task and method names look like; a record from outside must not choose another folder.
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+def pull(arguments: argparse.Namespace) -> int:
+    """Fetch a repository at a commit and say where it lies."""
+    found = snapshot(arguments.id)
+    if found.notice:
+        print(f"notice: {found.notice}", file=sys.stderr)
+    folder = copy(found, arguments.out) if arguments.out is not None else found.folder
+    print(f"{found.origin}\n{folder}")
+    print(f"next: divsal-bench predict {found.origin} IMAGES", file=sys.stderr)
+    return 0
+
+
+def copy(found: Snapshot, out: Path) -> Path:
+    """Copy a snapshot: a run to its place in an output folder, anything else to a folder of its own."""
+    from divsal_bench import store
+
+    store.check_writable(out)
+    present = [name for name in FILES if (found.folder / name).is_file()]
+    if RECORD not in present:
+        target = out / f"{found.repo.partition('/')[2]}-{found.commit[:8]}"
+        target.mkdir(parents=True, exist_ok=True)
+        for name in present:
+            shutil.copyfile(found.folder / name, target / name)
+        return target
+    record = read_run(found.folder).record
+    for name in (record.spec.task, record.spec.method):
+        if not NAME.fullmatch(name):
+            raise UserError(f"{found.origin}: run.json names {name[:60]!r}, which is no name of a task or method")
+    store.prepare(out)
+
+    def write_files(folder: Path) -> None:
+        for name in present:
+            if name != RECORD:
+                shutil.copyfile(found.folder / name, folder / name)
+
+    return store.save(out, record, write_files)

@@ -1,0 +1,160 @@
+"""Figures of maps on an image: panels side by side, each with its stated colour scale."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: Side of a panel, and what lies around it, pixels.
+SIDE, GAP, TITLE, BAR, LINE = 224, 12, 22, 14, 18
+INK, PAPER, FAINT = (24, 24, 28), (255, 255, 255), (110, 110, 118)
+#: Position on the scale, red, green, blue, opacity. Nothing (0) stays transparent, so that the image shows.
+#: Blue and orange-red differ in brightness too: those who see no red still tell them apart.
+SEQUENTIAL = ((0.0, 255, 214, 102, 0), (0.35, 255, 196, 61, 130), (0.7, 240, 110, 35, 190), (1.0, 178, 24, 72, 225))
+DIVERGING = (
+    (0.0, 24, 78, 170, 225), (0.25, 60, 140, 220, 165), (0.5, 200, 200, 200, 0), (0.75, 240, 130, 40, 165),
+    (1.0, 178, 24, 72, 225),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One map on the image, or the image alone.
+
+    Attributes:
+        title: Above it.
+        values: (h, w); None shows the image alone.
+        extent: The scale's end, > 0: from 0 for maps without sign, from −extent for signed ones. Cells without a
+            value count as 0.
+        signed: Whether negative values mean something; otherwise they are shown as nothing.
+        unit: Of the numbers under the scale.
+        note: Instead of a scale, e.g. why there is no map.
+    """
+
+    title: str
+    values: np.ndarray | None = None
+    extent: float = 1.0
+    signed: bool = False
+    unit: str = ""
+    note: str = ""
+
+
+def figure(
+    image: np.ndarray, panels: Sequence[Panel], heading: Sequence[str] = (), footer: Sequence[str] = ()
+) -> bytes:
+    """Draw panels in one row.
+
+    Args:
+        image: uint8, (H, W) or (H, W, 3); shown in every panel, square.
+        panels: From left to right.
+        heading: Lines above.
+        footer: Lines below.
+
+    Returns:
+        A PNG.
+    """
+    from PIL import Image, ImageDraw
+
+    base = square(image)
+    lines = (len(heading), len(footer))
+    width = GAP + len(panels) * (SIDE + GAP)
+    top = GAP + lines[0] * LINE
+    height = top + TITLE + SIDE + 2 * LINE + BAR + lines[1] * LINE + GAP
+    sheet = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for number, text in enumerate(heading):
+        draw.text((GAP, GAP // 2 + number * LINE), fitted(text, width - 2 * GAP), INK, font())
+    for number, panel in enumerate(panels):
+        left = GAP + number * (SIDE + GAP)
+        draw.text((left, top), fitted(panel.title, SIDE), INK, font())
+        sheet.paste(with_map(base, panel), (left, top + TITLE))
+        below(sheet, panel, left, top + TITLE + SIDE + 4)
+    for number, text in enumerate(footer):
+        draw.text((GAP, height - GAP // 2 - (lines[1] - number) * LINE), fitted(text, width - 2 * GAP), FAINT, font())
+    file = io.BytesIO()
+    sheet.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def square(image: np.ndarray) -> Image:
+    """The image in a panel's size, RGB; small ones are enlarged without inventing edges."""
+    from PIL.Image import Resampling, fromarray
+
+    return fromarray(image).convert("RGB").resize((SIDE, SIDE), Resampling.BICUBIC)
+
+
+def with_map(base: Image, panel: Panel) -> Image:
+    """The image under a panel's map."""
+    from PIL import Image
+
+    if panel.values is None:
+        return base
+    shares = np.nan_to_num(np.asarray(panel.values, np.float64)) / panel.extent
+    if panel.signed:
+        shares = (shares + 1) / 2
+    # The numbers are enlarged, not the colours: half way between blue and red lies nothing, not purple.
+    smooth = Image.fromarray(np.clip(shares, 0, 1).astype(np.float32)).resize(base.size, Image.Resampling.BICUBIC)
+    colours = coloured(np.asarray(smooth), DIVERGING if panel.signed else SEQUENTIAL)
+    grey = base.convert("L").convert("RGBA")
+    return Image.alpha_composite(grey, Image.fromarray(colours)).convert("RGB")
+
+
+def coloured(shares: np.ndarray, scale: Sequence[Sequence[float]]) -> np.ndarray:
+    """Positions on a scale, (h, w) in [0, 1], to uint8 (h, w, 4): red, green, blue, opacity."""
+    anchors = np.asarray(scale, np.float64)
+    at = np.clip(shares, 0, 1)
+    return np.stack([np.interp(at, anchors[:, 0], anchors[:, i]) for i in range(1, 5)], -1).round().astype(np.uint8)
+
+
+def below(sheet: Image, panel: Panel, left: int, top: int) -> None:
+    """A panel's colour scale with its numbers, or its note."""
+    from PIL import Image, ImageDraw
+
+    draw = ImageDraw.Draw(sheet)
+    if panel.note or panel.values is None:
+        draw.text((left, top), fitted(panel.note, SIDE), FAINT, font())
+        return
+    ramp = coloured(np.linspace(0, 1, SIDE)[None].repeat(BAR, 0), DIVERGING if panel.signed else SEQUENTIAL)
+    bar = Image.alpha_composite(Image.new("RGBA", (SIDE, BAR), (236, 236, 236, 255)), Image.fromarray(ramp))
+    sheet.paste(bar.convert("RGB"), (left, top))
+    low = -panel.extent if panel.signed else 0.0
+    ends = (f"{low:.3g}", "0" if panel.signed else "", f"{panel.extent:.3g}{panel.unit}")
+    for text, anchor, at in zip(ends, ("la", "ma", "ra"), (left, left + SIDE // 2, left + SIDE), strict=True):
+        draw.text((at, top + BAR + 2), text, FAINT, font(12), anchor=anchor)
+
+
+def font(size: int = 14) -> ImageFontLike:
+    """Pillow's own font: the same on every machine."""
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)
+
+
+def fitted(text: str, width: int) -> str:
+    """A line cut to a width in pixels, with an ellipsis where something is missing."""
+    text = text.replace("−", "-")  # Pillow's font has no minus sign
+    measure = font()
+    if measure.getlength(text) <= width:
+        return text
+    while text and measure.getlength(text + "...") > width:
+        text = text[:-1]
+    return text.rstrip() + "..."
+
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+    ImageFontLike = FreeTypeFont | ImageFont
+
+
+def extent_of(*maps: np.ndarray) -> float:
+    """The largest magnitude in some maps, for a scale they share; 1 where all are zero."""
+    largest = max((float(np.abs(np.nan_to_num(one)).max(initial=0)) for one in maps), default=0.0)
+    return largest or 1.0

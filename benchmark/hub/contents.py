@@ -1,0 +1,113 @@
+"""What one branch of a repository holds: timm's root layout, and what a stranger needs to check it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from divsal_bench.hub.card import CardFacts, card, evaluation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from divsal_bench.backbones import CamNet
+    from divsal_bench.preprocessing import Preprocessing
+    from divsal_bench.records import Run
+
+CONFIG, WEIGHTS, RECORD, PREDICTIONS = "config.json", "model.safetensors", "run.json", "predictions.parquet"
+FIGURE = "difference-map.png"
+#: What is fetched of a repository; everything else in it is left there.
+FILES = (CONFIG, WEIGHTS, RECORD, PREDICTIONS)
+
+
+def contents(
+    run: Run,
+    model: CamNet,
+    preprocessing: Preprocessing,
+    facts: CardFacts,
+    key: Callable[[str, str], str],
+    figure: bytes | None,
+) -> dict[str, bytes | Path]:
+    """Every file of a run's branch, by its path there: small ones as bytes, the weights where they lie.
+
+    Args:
+        run: Done, with its weights.
+        model: From those weights.
+        preprocessing: What its images go through.
+        facts: For the card.
+        key: An id and ``sample`` or ``subject`` to its published key.
+        figure: A PNG, if the data's terms allow one.
+    """
+    files: dict[str, bytes | Path] = {
+        CONFIG: as_json(config(run, model, preprocessing, facts.task.class_names)),
+        WEIGHTS: run.path / WEIGHTS,
+        RECORD: as_json(run.record.model_dump(mode="json")),
+        PREDICTIONS: published_predictions(run.predictions(), key),
+        "README.md": card(facts).encode(),
+    }
+    entries = evaluation(facts)
+    if entries is not None:
+        files[f".eval_results/{run.spec.task}.yaml"] = entries.encode()
+    if figure is not None:
+        files[FIGURE] = figure
+    return files
+
+
+def config(run: Run, model: CamNet, preprocessing: Preprocessing, class_names: tuple[str, str]) -> dict[str, Any]:
+    """``config.json``: what timm needs to rebuild the network, and under a key of our own what it has no word for."""
+    spec, net = run.spec, model.net
+    architecture = spec.backbone.partition(".")[0]
+    usual = getattr(net, "pretrained_cfg", {})
+    arguments = {name: value for name, value in run.record.model_args.items() if name != "pretrained_cfg_overlay"}
+    content: dict[str, Any] = {
+        "architecture": architecture,
+        "num_classes": arguments["num_classes"],
+        "num_features": net.num_features,
+        "global_pool": "avg",
+        "model_args": arguments,
+        "pretrained_cfg": {
+            "custom_load": False,
+            "fixed_input_size": False,
+            **preprocessing.as_config(),
+            "num_classes": arguments["num_classes"],
+            "first_conv": usual.get("first_conv"),
+            "classifier": usual.get("classifier"),
+        },
+        "divsal_bench": {
+            "run_id": run.record.run_id,
+            "image_mode": preprocessing.image_mode,
+            "class_names": list(class_names),
+            "threshold": None,
+            "threshold_rule": "",
+        },
+    }
+    if spec.head == "two-logit":
+        content["label_names"] = list(class_names)
+    points = run.record.scores.thresholds if run.record.scores else []
+    if points:
+        content["divsal_bench"] |= {"threshold": points[0].value, "threshold_rule": points[0].rule}
+    return content
+
+
+def published_predictions(table: pd.DataFrame, key: Callable[[str, str], str]) -> bytes:
+    """``predictions.parquet`` with salted keys for ids, sorted by them, so that no order tells anything either.
+
+    Args:
+        table: A run's predictions.
+        key: An id and ``sample`` or ``subject`` to its published key.
+    """
+    public = table.assign(
+        sample_id=[key(str(value), "sample") for value in table["sample_id"]],
+        subject=[key(str(value), "subject") for value in table["subject"]],
+    )
+    sink = io.BytesIO()
+    public.sort_values("sample_id", ignore_index=True).to_parquet(sink, index=False, compression="zstd")
+    return sink.getvalue()
+
+
+def as_json(content: dict[str, Any]) -> bytes:
+    """The same bytes for the same content."""
+    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

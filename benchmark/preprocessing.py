@@ -1,0 +1,210 @@
+"""From an image file to what a network was trained on: the same pixels and the same floats, or timm's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import numpy as np
+
+from divsal_bench import protocols, training
+from divsal_bench.data import images
+from divsal_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from divsal_bench.protocols import Protocol
+
+ImageMode = Literal["L", "RGB"]
+Precision = Literal["fp32", "bf16"]
+#: The key of config.json that is ours; timm passes it by.
+OWN_KEY = "divsal_bench"
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+CROP_MODES = ("center", "squash", "border")
+#: Pixels. A config.json may be a stranger's, and its numbers decide how much memory is taken.
+SMALLEST, LARGEST = 8, 2048
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a file becomes a network's input.
+
+    Attributes:
+        size: Side S of the square input, pixels, from 8 to 2048.
+        image_mode: How a file is read: ``L`` (grey) or ``RGB``.
+        in_chans: What the network takes: 1 or 3. A grey image is repeated for 3.
+        mean, std: Of the input in [0, 1], ``in_chans`` numbers each.
+        interpolation, crop_mode, crop_pct: As timm names them; training uses bilinear, squash (the aspect ratio is
+            not kept) and 1.0.
+
+    Raises:
+        UserError: A value that nothing here can work with.
+    """
+
+    size: int
+    image_mode: ImageMode
+    in_chans: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str = "bilinear"
+    crop_mode: str = "squash"
+    crop_pct: float = 1.0
+
+    def __post_init__(self) -> None:
+        wrong = next((problem for fine, problem in self._demands() if not fine), None)
+        if wrong is not None:
+            raise UserError(f"its preprocessing asks for {wrong[:200]}")
+
+    def _demands(self) -> Iterator[tuple[bool, str]]:
+        """What must hold, each with what is asked for where it does not."""
+        modes, filters, crops = (", ".join(names) for names in (get_args(ImageMode), INTERPOLATIONS, CROP_MODES))
+        square = type(self.size) is int and SMALLEST <= self.size <= LARGEST
+        yield square, f"an input of {self.size!r} px; {SMALLEST} to {LARGEST} are read"
+        yield self.image_mode in get_args(ImageMode), f"an image mode of {self.image_mode!r}; {modes} are read"
+        yield _is_number(self.in_chans) and self.in_chans in (1, 3), f"{self.in_chans!r} channels; 1 or 3 are read"
+        yield self.image_mode == "L" or self.in_chans == 3, "RGB images for a network that takes 1 channel"
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            numbers = len(values) == self.in_chans and all(map(_is_number, values))
+            yield numbers, f"a {name} of {values!r} for {self.in_chans} channels"
+        yield all(value > 0 for value in self.std), f"a std of {self.std!r}"
+        yield self.interpolation in INTERPOLATIONS, f"an interpolation of {self.interpolation!r}; {filters} are known"
+        yield self.crop_mode in CROP_MODES, f"a crop mode of {self.crop_mode!r}; {crops} are known"
+        share = _is_number(self.crop_pct) and 0.1 <= self.crop_pct <= 2
+        yield share, f"a crop share of {self.crop_pct!r}; 0.1 to 2 are read"
+
+    @classmethod
+    def of_protocol(cls, protocol: Protocol, task_channels: Literal[1, 3]) -> Preprocessing:
+        """What training did: resize to a square with Pillow's bilinear filter, then normalise.
+
+        Args:
+            protocol: Of the run.
+            task_channels: How the task's images are read: 1 (grey) or 3 (RGB).
+        """
+        in_chans = 3 if protocol.channels == 3 else task_channels
+        return cls(
+            size=protocol.input_size,
+            image_mode="L" if task_channels == 1 else "RGB",
+            in_chans=in_chans,
+            mean=_for_channels(protocol.mean, in_chans),
+            std=_for_channels(protocol.std, in_chans),
+        )
+
+    @classmethod
+    def of_config(cls, config: Mapping[str, Any], use_test_size: bool = False) -> Preprocessing:
+        """What a timm ``config.json`` states, with timm's defaults.
+
+        Args:
+            config: Its content. ``divsal_bench: {"image_mode": …}`` is our own addition; without it one channel is
+                read as grey, three as RGB.
+            use_test_size: Take ``test_input_size`` and ``test_crop_pct`` where there are any.
+        """
+        from timm.data.config import resolve_data_config
+
+        stated = _mapping(config.get("pretrained_cfg", config), "pretrained_cfg")
+        # Always with a mean: timm takes an empty dictionary for a missing one.
+        filled = {"mean": None, **stated}
+        found = resolve_data_config(pretrained_cfg=filled, use_test_size=use_test_size)  # type: ignore[no-untyped-call]
+        size = found["input_size"]
+        if not isinstance(size, list | tuple) or len(size) != 3:
+            raise UserError(
+                f"its preprocessing asks for an input of {str(size)[:60]}; [channels, height, width] is read"
+            )
+        if size[1] != size[2]:
+            raise UserError(f"its preprocessing asks for an input of {size[1]!r} × {size[2]!r} px; squares are read")
+        in_chans = _mapping(config.get("model_args") or {}, "model_args").get("in_chans", size[0])
+        own = _mapping(config.get(OWN_KEY) or {}, OWN_KEY)
+        return cls(
+            size=size[1],
+            image_mode=own.get("image_mode", "L" if in_chans == 1 else "RGB"),
+            in_chans=in_chans,
+            mean=_for_channels(found["mean"], in_chans),
+            std=_for_channels(found["std"], in_chans),
+            interpolation=found["interpolation"],
+            crop_mode=found["crop_mode"],
+            crop_pct=found["crop_pct"],
+        )
+
+    def as_config(self) -> dict[str, Any]:
+        """The part of timm's ``pretrained_cfg`` that makes timm preprocess alike; values as JSON has them."""
+        return {
+            "input_size": [self.in_chans, self.size, self.size],
+            "interpolation": self.interpolation,
+            "crop_pct": self.crop_pct,
+            "crop_mode": self.crop_mode,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    def as_protocol(self, precision: Precision = "fp32", channels_last: bool = True) -> Protocol:
+        """A protocol with this input, for the functions of training; nothing else in it means anything."""
+        return dataclasses.replace(
+            protocols.get("quick-v1"),
+            name="predict",
+            backbone="",
+            backbone_args={},
+            input_size=self.size,
+            channels=3 if self.in_chans == 3 else "task",
+            mean=self.mean,
+            std=self.std,
+            precision=precision,
+            channels_last=channels_last,
+        )
+
+    def pixels(self, picture: images.Picture) -> np.ndarray:
+        """A decoded file at the network's size.
+
+        Returns:
+            uint8, (1, S, S) for ``L`` and (3, S, S) for ``RGB``: for what we trained, bit by bit what training saw.
+        """
+        if (self.crop_mode, self.interpolation, self.crop_pct) == ("squash", "bilinear", 1.0):
+            return images.image_pixels(picture, 1 if self.image_mode == "L" else 3, self.size)
+        return np.asarray(_geometry(self)(_plain(picture, self.image_mode)))
+
+    def floats(self, batch: Tensor) -> Tensor:
+        """The network's input, (B, in_chans, S, S) float32, of uint8 pixels (B, 1 or 3, S, S), as in training."""
+        return training.as_input(batch, self.as_protocol())
+
+
+@functools.lru_cache(maxsize=8)
+def _geometry(preprocessing: Preprocessing) -> Callable[[Image], Any]:
+    """timm's resizing and cropping, up to uint8."""
+    from timm.data.transforms_factory import create_transform
+
+    channels = 1 if preprocessing.image_mode == "L" else 3
+    transform = create_transform(
+        input_size=(channels, preprocessing.size, preprocessing.size),
+        interpolation=preprocessing.interpolation,
+        crop_mode=preprocessing.crop_mode,
+        crop_pct=preprocessing.crop_pct,
+        mean=preprocessing.mean[:channels],  # what border crops are filled with
+        use_prefetcher=True,  # leaves the normalising to others
+    )
+    return cast("Callable[[Image], Any]", transform)
+
+
+def _plain(picture: images.Picture, mode: ImageMode) -> Image:
+    """A picture in 8-bit grey or RGB, at its own size."""
+    image = images._eight_bits(picture.image)
+    return (image.convert("RGB") if image.mode == "PA" else image).convert(mode)
+
+
+def _for_channels(value: Any, count: int) -> tuple[float, ...]:
+    """One number serves all channels."""
+    given = tuple(value) if isinstance(value, list | tuple) else (value,)
+    return given * count if len(given) == 1 and count in (1, 3) else given
+
+
+def _is_number(value: Any) -> bool:
+    """No truth value, not infinite, not NaN."""
+    return type(value) in (int, float) and abs(value) <= 1e6
+
+
+def _mapping(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(f"its {name} is no JSON object")
+    return value
