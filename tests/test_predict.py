@@ -328,6 +328,7 @@ def test_bad_input_is_named_before_any_work(
     there = tmp_path / "there.csv"
     for arguments, message in (
         ([str(tmp_path / "nobody"), image], "there is no folder"),
+        (["ann/nobody", image], "ann/nobody"),
         (["a/b/c/d", image], "there is no folder a/b/c/d, and it is no Hub id"),
         ([str(run.path / "run.json"), image], "is a file; give the folder of a run"),
         ([str(tmp_path / "empty"), image], "is neither a divsal-bench nor a timm repository"),

@@ -35,7 +35,8 @@ HEADS: tuple[Head, ...] = ("two-logit", "one-logit")
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """Two real, tiny runs on chest X-rays, one of each head."""
-    out, found = tmp_path_factory.mktemp("runs"), {}
+    out = tmp_path_factory.mktemp("runs")
+    found: dict[str, Run] = {}
     methods = tuple(method_choice.choose("cross-entropy"))
     for head in HEADS:
         asked = runner.Grid(("cxr",), methods, (0,), out, TINY, data="standin", head=head)

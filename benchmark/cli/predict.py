@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Rows on the screen.
 SHOWN = 50
+#: Pictures that may wait to be drawn.
+DRAWN = 16
 #: Run directories that are named when one must be chosen.
 NAMED = 3
 
@@ -156,16 +158,26 @@ def use_threads(pretrained: Pretrained) -> None:
 
 
 def drawn(scored: Iterator[Prediction], pictures: Sequence[Path], pretrained: Pretrained) -> Iterator[Prediction]:
-    """Draw each prediction as it comes, so that no more than a batch of maps is in memory."""
-    from divsal_bench import overlay
+    """Draw predictions as they come, in threads beside the network; few maps are in memory at a time.
 
-    for number, one in enumerate(scored):
-        if pictures and one.difference is not None:
-            picture = overlay.draw(one, pretrained.class_names, pretrained.threshold)
-            if number == 0 or not pictures[number].parent.is_dir():
-                pictures[number].parent.mkdir(parents=True, exist_ok=True)
-            overlay.save(picture, pictures[number])
-        yield one
+    Args:
+        scored: With maps, if there are pictures.
+        pictures: Where each is drawn; none without --overlay.
+        pretrained: What scored them.
+    """
+    from divsal_bench import overlay
+    from divsal_bench.prediction import ahead
+
+    if not pictures:
+        return scored
+    pictures[0].parent.mkdir(parents=True, exist_ok=True)
+
+    def draw(one: tuple[Prediction, Path]) -> Prediction:
+        if one[0].difference is not None:
+            overlay.save(overlay.draw(one[0], pretrained.class_names, pretrained.threshold), one[1])
+        return one[0]
+
+    return ahead(draw, zip(scored, pictures, strict=True), DRAWN)
 
 
 def counted(scored: Iterator[Prediction], total: int) -> Iterator[Prediction]:

@@ -56,7 +56,7 @@ def found_runs(given: Sequence[str]) -> list[tuple[Run, str]]:
             print(f"notice: {found.notice}", file=sys.stderr)
         if not (found.folder / RECORD).is_file():
             raise UserError(
-                f"{found.origin} has no {RECORD}: it was not pushed by divsal-bench, nothing can be verified"
+                f"{found.origin} has no {RECORD}: nothing can be verified, it was not pushed by divsal-bench"
             )
         runs.append((read_run(found.folder), found.origin))
     return runs

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command does
 
@@ -51,7 +52,13 @@ def network(name: str) -> Pretrained:
     """``quick-v1`` at 64 px, or ``resnet18`` at 224 px, with random weights."""
     protocol = protocols.get("quick-v1")
     if name != "quick-v1":
-        changes = {"backbone": name, "backbone_args": {}, "output_stride": None, "input_size": SIDE, "channels": 3}
+        changes: dict[str, Any] = {
+            "backbone": name,
+            "backbone_args": {},
+            "output_stride": None,
+            "input_size": SIDE,
+            "channels": 3,
+        }
         protocol = dataclasses.replace(protocol, **changes)
     preprocessing = Preprocessing.of_protocol(protocol, 1 if name == "quick-v1" else 3)
     model = backbones.build(protocol.backbone, protocol, preprocessing.in_chans, "two-logit", 0)
