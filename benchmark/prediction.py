@@ -249,7 +249,7 @@ def collect_images(paths: Sequence[str | Path]) -> list[Input]:
             found += images_below(path)
         elif not path.exists():
             raise UserError(f"there is no file or folder {path}; give images, a folder or a CSV file that lists them")
-        elif path.suffix.lower() == ".csv":
+        elif path.suffix.lower() == ".csv" and path.is_file():
             found += images_listed(path)
         else:
             found.append(Input(str(given), path, relative_parts(str(given))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +77,7 @@ class Pretrained:
     record: Record | None
     channels_last: bool = True
 
-    def predict(self, images: Sequence[Source], batch_size: int = 32) -> pd.DataFrame:
+    def predict(self, images: Iterable[Source], batch_size: int = 32) -> pd.DataFrame:
         """Score images, on the device where the model is.
 
         Args:
@@ -93,9 +93,9 @@ class Pretrained:
         """
         from divsal_bench import prediction
 
-        if isinstance(images, str | bytes | Path) or not isinstance(images, Sequence):
+        if isinstance(images, str | bytes | Path) or not isinstance(images, Iterable):
             raise UserError("predict takes a list of images; put a single one in brackets: predict([image])")
-        return prediction.table(prediction.stream(self, prediction.inputs_of(images), batch_size))
+        return prediction.table(prediction.stream(self, prediction.inputs_of(list(images)), batch_size))
 
     def decision(self, score: float) -> str:
         """The name of the class that a logit margin is called."""
@@ -131,7 +131,7 @@ def load(folder: Path, origin: str) -> Pretrained:
     has_run, has_config = (small_file(folder / name) for name in (RUN_FILE, CONFIG_FILE))
     run = read_run(folder) if has_run else None
     if run is not None and run.record.status != "done":
-        raise UserError(f"{folder} holds no network: its run {run.record.status} ({run.record.error})")
+        raise UserError(f"{folder} holds no network: its run {run.record.status} ({run.record.error[:200]!r})")
     require_weights(folder, has_run or has_config)
     config = read_config(folder) if has_config else None
     if run is not None:
@@ -279,9 +279,11 @@ def stated_names(own: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def label_names(content: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Class names as timm states them, if they are two."""
-    names = content.get("label_names")
-    return stated_names({"class_names": names}) if isinstance(names, list) and len(names) == 2 else None
+    """Class names as timm states them, if they are two that can be shown."""
+    try:
+        return stated_names({"class_names": content.get("label_names")})
+    except UserError:
+        return None
 
 
 def stated_point(own: Mapping[str, Any]) -> OperatingPoint:
@@ -333,6 +335,7 @@ def of_run(run: Run, config: Config | None, origin: str) -> Pretrained:
     arguments = options[misfits.index(None)]
     if task is not None:
         model, channels = load_model(run), task.channels
+        model.net.eval()
     else:
         model = network(run.path, architecture, arguments, spec.head, RUN_FILE, protocol.channels_last)
         grey = arguments["in_chans"] == 1 or (config is not None and config.preprocessing.image_mode == "L")

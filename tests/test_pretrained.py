@@ -205,8 +205,9 @@ def test_a_plain_timm_repository_decides_at_one_half(tmp_path: Path) -> None:
     assert "states none" in found.threshold_rule
     assert (found.preprocessing.crop_mode, found.preprocessing.interpolation) == ("center", "bicubic")
     found.require_maps()
-    (tmp_path / "config.json").write_text(json.dumps({**stated, "label_names": ["cat", "dog"]}))
-    assert pretrained.load(tmp_path, "").class_names == ("cat", "dog")
+    for names, shown in ((["cat", "dog"], ("cat", "dog")), (["cat", "\x1b[2J"], ("negative", "positive"))):
+        (tmp_path / "config.json").write_text(json.dumps({**stated, "label_names": names}))
+        assert pretrained.load(tmp_path, "").class_names == shown
 
 
 def test_a_network_whose_maps_explain_nothing_scores_but_draws_no_maps(tmp_path: Path) -> None:
@@ -385,5 +386,5 @@ def test_other_folders(tmp_path: Path, run: Path) -> None:
     with pytest.raises(UserError, match="there is no folder"):
         pretrained.load(tmp_path / "nobody", "")
     edit(run / "run.json", lambda content: content.update(status="diverged", error="NaN in epoch 3", scores=None))
-    with pytest.raises(UserError, match=r"its run diverged \(NaN in epoch 3\)"):
+    with pytest.raises(UserError, match=r"its run diverged \('NaN in epoch 3'\)"):
         pretrained.load(run, "")
