@@ -163,7 +163,7 @@ class Preprocessing:
         """
         if (self.crop_mode, self.interpolation, self.crop_pct) == ("squash", "bilinear", 1.0):
             return images.image_pixels(picture, 1 if self.image_mode == "L" else 3, self.size)
-        return np.asarray(_geometry(self)(_plain(picture, self.image_mode)))
+        return np.asarray(_geometry(self)(images.plain(picture, 1 if self.image_mode == "L" else 3)))
 
     def floats(self, batch: Tensor) -> Tensor:
         """The network's input, (B, in_chans, S, S) float32, of uint8 pixels (B, 1 or 3, S, S), as in training."""
@@ -185,12 +185,6 @@ def _geometry(preprocessing: Preprocessing) -> Callable[[Image], Any]:
         use_prefetcher=True,  # leaves the normalising to others
     )
     return cast("Callable[[Image], Any]", transform)
-
-
-def _plain(picture: images.Picture, mode: ImageMode) -> Image:
-    """A picture in 8-bit grey or RGB, at its own size."""
-    image = images._eight_bits(picture.image)
-    return (image.convert("RGB") if image.mode == "PA" else image).convert(mode)
 
 
 def _for_channels(value: Any, count: int) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ from divsal_bench.backbones import CamNet, Head, first_line
 from divsal_bench.errors import UserError
 from divsal_bench.preprocessing import OWN_KEY, Precision, Preprocessing
 from divsal_bench.records import Record, Run, read_run
-from divsal_bench.trained import WEIGHTS_FILE, load_model, protocol_of
+from divsal_bench.trained import PICKLES, WEIGHTS_FILE, load_model, protocol_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from divsal_bench.prediction import Source
 
 CONFIG_FILE, RUN_FILE = "config.json", "run.json"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".tar")
 #: Bytes. Such files have a few thousand.
 LARGEST_JSON = 2**20
 #: What a stranger's model_args may name beside what our protocols give a backbone: nothing that names a file.

@@ -15,6 +15,8 @@ from divsal_bench.protocols import Protocol
 from divsal_bench.records import Run
 
 WEIGHTS_FILE = "model.safetensors"
+#: Ends of the names of files that can run code when they are loaded; none is.
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".tar")
 
 
 def load_model(run: Run) -> CamNet:

@@ -7,6 +7,7 @@ import base64
 import io
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,7 +104,6 @@ def push_method(repo: str, members: Sequence[Run], opened: RunData, private: boo
     """Push one method's seeds, each to its branch, and seed 0 to ``main`` too."""
     from divsal_bench.hub.contents import contents
     from divsal_bench.hub.push import push as send
-    from divsal_bench.leaderboard.keys import hashed
     from divsal_bench.leaderboard.publishing import publication
     from divsal_bench.preprocessing import Preprocessing
     from divsal_bench.trained import load_model, protocol_of
@@ -122,7 +122,7 @@ def push_method(repo: str, members: Sequence[Run], opened: RunData, private: boo
             load_model(run),
             Preprocessing.of_protocol(protocol_of(run), task.channels),
             facts,
-            lambda value, what, salt=run.spec.data_fingerprint: hashed(value, salt, what),
+            partial(key, run.spec.data_fingerprint),
             figure,
         )
         message = f"{run.record.method_label}, seed {run.spec.seed} ({run.record.run_id})"
@@ -132,6 +132,13 @@ def push_method(repo: str, members: Sequence[Run], opened: RunData, private: boo
         link.leave(run.path, link.Link(repo, done.commit, published.weights.sha256))
         result.append((run, done))
     return result
+
+
+def key(fingerprint: str, value: str, what: str) -> str:
+    """The published key of an id."""
+    from divsal_bench.leaderboard.keys import hashed
+
+    return hashed(value, fingerprint, what)
 
 
 def check_main(repo: str, done: Sequence[Run]) -> None:
@@ -150,11 +157,12 @@ def summary_of(members: Sequence[Run]) -> Summary:
     """What the board says of these runs alone."""
     from divsal_bench.hub.card import METRICS, Summary
     from divsal_bench.leaderboard import board, wording
+    from divsal_bench.leaderboard.scored import Metric
 
     table = board.tables(members)[0]
     row = table.rows[0]
 
-    def shown(metric: board.Metric) -> tuple[str, str]:
+    def shown(metric: Metric) -> tuple[str, str]:
         return wording.mean_sd(metric.seeds), wording.population(metric.population) if metric.population else ""
 
     rows = {name: shown(getattr(row, key)) for key, name in METRICS.items()}

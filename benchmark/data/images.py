@@ -88,14 +88,19 @@ def image_pixels(picture: Picture, channels: Literal[1, 3], size: int) -> np.nda
     """
     from PIL.Image import Resampling
 
-    image = _eight_bits(picture.image)
-    if image.mode == "PA":  # Pillow converts it to L only by way of RGB
-        image = image.convert("RGB")
-    image = image.convert("L" if channels == 1 else "RGB")
+    image = plain(picture, channels)
     if image.size != (size, size):
         image = image.resize((size, size), Resampling.BILINEAR)
     pixels = np.asarray(image)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def plain(picture: Picture, channels: Literal[1, 3]) -> Image:
+    """Convert an image to 8-bit grey (1) or RGB (3), at its own size."""
+    image = _eight_bits(picture.image)
+    if image.mode == "PA":  # Pillow converts it to L only by way of RGB
+        image = image.convert("RGB")
+    return image.convert("L" if channels == 1 else "RGB")
 
 
 def align(saliency: Picture, picture: Picture) -> Picture:
@@ -136,10 +141,10 @@ def map_pixels(saliency: Picture, size: int) -> np.ndarray:
     """
     from PIL.Image import Resampling, fromarray
 
-    plain = fromarray(map_values(saliency))
-    if plain.size != (size, size):
-        plain = plain.resize((size, size), Resampling.BOX)
-    return np.asarray(plain)
+    image = fromarray(map_values(saliency))
+    if image.size != (size, size):
+        image = image.resize((size, size), Resampling.BOX)
+    return np.asarray(image)
 
 
 def map_values(saliency: Picture) -> np.ndarray:

@@ -45,7 +45,7 @@ def is_commit(text: str | None) -> bool:
 def api() -> HfApi:
     """The Hub's client. Tokens come from where it looks for them itself (HF_TOKEN, a login), never from us."""
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if not sys.stderr.isatty():
         disable_progress_bars()  # in a log file a bar is a page of noise
@@ -87,12 +87,12 @@ def wait_for(error: Exception, usual: float, tries: int) -> float | None:
     """
     from huggingface_hub import errors
 
-    error = cause_of(error)
-    if isinstance(error, errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError):
+    cause = cause_of(error)
+    if isinstance(cause, errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError):
         return None
-    response = getattr(error, "response", None)
+    response = getattr(cause, "response", None)
     if response is None:
-        return usual if isinstance(error, broken_connection()) and tries < 2 else None
+        return usual if isinstance(cause, broken_connection()) and tries < 2 else None
     if response.status_code not in BUSY:
         return None
     stated = response.headers.get("Retry-After", "")

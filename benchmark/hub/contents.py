@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divsal_bench.hub.card import CardFacts, card, evaluation
+from divsal_bench.preprocessing import OWN_KEY
+from divsal_bench.pretrained import CONFIG_FILE, RUN_FILE
+from divsal_bench.trained import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from divsal_bench.preprocessing import Preprocessing
     from divsal_bench.records import Run
 
-CONFIG, WEIGHTS, RECORD, PREDICTIONS = "config.json", "model.safetensors", "run.json", "predictions.parquet"
+CONFIG, WEIGHTS, RECORD, PREDICTIONS = CONFIG_FILE, WEIGHTS_FILE, RUN_FILE, "predictions.parquet"
 FIGURE = "difference-map.png"
 #: What is fetched of a repository; everything else in it is left there.
 FILES = (CONFIG, WEIGHTS, RECORD, PREDICTIONS)
@@ -76,19 +79,17 @@ def config(run: Run, model: CamNet, preprocessing: Preprocessing, class_names: t
             "first_conv": usual.get("first_conv"),
             "classifier": usual.get("classifier"),
         },
-        "divsal_bench": {
+        OWN_KEY: {
             "run_id": run.record.run_id,
             "image_mode": preprocessing.image_mode,
             "class_names": list(class_names),
-            "threshold": None,
-            "threshold_rule": "",
         },
     }
     if spec.head == "two-logit":
         content["label_names"] = list(class_names)
     points = run.record.scores.thresholds if run.record.scores else []
     if points:
-        content["divsal_bench"] |= {"threshold": points[0].value, "threshold_rule": points[0].rule}
+        content[OWN_KEY] |= {"threshold": points[0].value, "threshold_rule": points[0].rule}
     return content
 
 

@@ -32,7 +32,7 @@ def checked(namespace: str, name: str) -> str:
         UserError: It does not.
     """
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     for option, word in (("--to", namespace), ("--name", name)):
         try:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from divsal_bench.errors import UserError
@@ -19,9 +20,8 @@ from divsal_bench.hub.client import (
     plain_errors,
 )  # fmt: skip
 from divsal_bench.hub.contents import CONFIG, FILES, RECORD, WEIGHTS
+from divsal_bench.trained import PICKLES
 
-#: Files that can run code when they are loaded.
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".pth.tar")
 INSTEAD = "use a run directory on this machine"
 
 
@@ -138,10 +138,8 @@ def again(repo: str, commit: str, folder: Path, names: Sequence[str]) -> None:
 
     for name in names:
         (folder / name).resolve().unlink(missing_ok=True)
-        # With the name as default, or each turn of the loop would fetch the last one.
-        patiently(
-            lambda name=name: hf_hub_download(repo, name, revision=commit, endpoint=endpoint(), force_download=True)
-        )
+        fetch = partial(hf_hub_download, repo, name, revision=commit, endpoint=endpoint(), force_download=True)
+        patiently(fetch)
 
 
 def is_whole(path: Path) -> bool:
