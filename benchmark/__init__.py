@@ -101,12 +101,16 @@ def load_pretrained(name: str | Path) -> Pretrained:
     Raises:
         UserError: There is no such thing, it cannot be reached, or it is not safe to load.
     """
+    import warnings
+
     from divsal_bench import pretrained
     from divsal_bench.hub.pull import snapshot
 
     if Path(name).exists():
         return pretrained.load(Path(name), str(name))
     found = snapshot(str(name))
+    if found.notice:
+        warnings.warn(found.notice, stacklevel=2)
     return pretrained.load(found.folder, found.origin)
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+#: What a terminal would obey instead of showing it (control characters, changes of the direction of writing), and
+#: halves of characters, which cannot be written at all. File names and strangers' files may hold them.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class UserError(Exception):
     """Something outside the program is wrong and the user can mend it.
 
     The command line prints the message as one line on standard error and exits with code 2; every other
-    exception is a bug of ours and keeps its traceback.
+    exception is a bug of ours and keeps its traceback. Whatever the message quotes can be printed: what matches
+    :data:`UNPRINTABLE` becomes a question mark.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(UNPRINTABLE.sub("?", " ".join(message.split())))
 
 
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserError:

@@ -35,6 +35,8 @@ COLUMNS = ("image", "score", "probability", "decision", "error")
 LIST_COLUMNS = ("image", "path")
 #: Bytes. Beyond it a file is not read into memory.
 LARGEST_FILE = 2**30
+#: Bytes of one batch as the network's input, float32. A config.json may be a stranger's and ask for large inputs.
+LARGEST_BATCH = 2**28
 #: Batches that are decoded while one is in the network.
 AHEAD = 2
 
@@ -89,10 +91,11 @@ def stream(
     Args:
         pretrained: Used on the device where its model is.
         inputs: What to score. One that cannot be read gives a row with its error, and the others are still scored.
-        batch_size: Images in one forward pass.
+        batch_size: Images in one forward pass; fewer where so many inputs would exceed :data:`LARGEST_BATCH`.
         with_maps: Also return pixels and difference maps.
     """
     protocol = pretrained.preprocessing.as_protocol(pretrained.precision, pretrained.channels_last)
+    batch_size = fitting(pretrained, batch_size)
     decoded = ahead(lambda one: (one.image, decode(pretrained, one.source)), inputs, AHEAD * batch_size)
     while batch := list(islice(decoded, batch_size)):
         readable = [pixels for _, pixels in batch if not isinstance(pixels, str)]
@@ -114,6 +117,13 @@ def stream(
             else:
                 yield failed(image, "gives a score that is not finite")
             row += 1
+
+
+def fitting(pretrained: Pretrained, batch_size: int) -> int:
+    """Images of one forward pass, as asked for but no more than :data:`LARGEST_BATCH` holds; at least one."""
+    preprocessing = pretrained.preprocessing
+    one = 4 * preprocessing.in_chans * preprocessing.size**2
+    return max(1, min(batch_size, LARGEST_BATCH // one))
 
 
 def table(predictions: Iterable[Prediction]) -> pd.DataFrame:

@@ -28,6 +28,12 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 CROP_MODES = ("center", "squash", "border")
 #: Pixels. A config.json may be a stranger's, and its numbers decide how much memory is taken.
 SMALLEST, LARGEST = 8, 2048
+#: timm resizes to size / crop_pct before it crops. No published configuration goes below 0.7.
+LEAST_CROP, LARGEST_RESIZED = 0.25, 2 * LARGEST
+#: A resized picture may have this many times the network's input's pixels, and this many pixels: a thread holds one.
+MOST_TIMES, MOST_PIXELS = 64, 2**26
+#: A longer picture would lose all but a sliver to a centred crop.
+LONGEST_RATIO = 50
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,10 @@ class Preprocessing:
         yield all(value > 0 for value in self.std), f"a std of {self.std!r}"
         yield self.interpolation in INTERPOLATIONS, f"an interpolation of {self.interpolation!r}; {filters} are known"
         yield self.crop_mode in CROP_MODES, f"a crop mode of {self.crop_mode!r}; {crops} are known"
-        share = _is_number(self.crop_pct) and 0.1 <= self.crop_pct <= 2
-        yield share, f"a crop share of {self.crop_pct!r}; 0.1 to 2 are read"
+        share = _is_number(self.crop_pct) and LEAST_CROP <= self.crop_pct <= 2
+        yield share, f"a crop share of {self.crop_pct!r}; {LEAST_CROP} to 2 are read"
+        resized = f"{self.size} px cut from {self.size / self.crop_pct:.0f} px (size / crop_pct)"
+        yield self.size / self.crop_pct <= LARGEST_RESIZED, f"{resized}; up to {LARGEST_RESIZED} px are read"
 
     @classmethod
     def of_protocol(cls, protocol: Protocol, task_channels: Literal[1, 3]) -> Preprocessing:
@@ -160,10 +168,29 @@ class Preprocessing:
 
         Returns:
             uint8, (1, S, S) for ``L`` and (3, S, S) for ``RGB``: for what we trained, bit by bit what training saw.
+
+        Raises:
+            NotAnImage: It is too long and narrow for a centred crop.
         """
         if (self.crop_mode, self.interpolation, self.crop_pct) == ("squash", "bilinear", 1.0):
             return images.image_pixels(picture, 1 if self.image_mode == "L" else 3, self.size)
+        if self.crop_mode == "center":
+            self._require_room(*picture.image.size)
         return np.asarray(_geometry(self)(images.plain(picture, 1 if self.image_mode == "L" else 3)))
+
+    def _require_room(self, width: int, height: int) -> None:
+        """Refuse a picture that fills the memory when its short side is resized and its long side follows.
+
+        The other crop modes never make more than size / crop_pct squared of any picture.
+        """
+        short, long = sorted((width, height))
+        side = int(self.size / self.crop_pct)
+        pixels = side * side * long / short
+        if long > LONGEST_RATIO * short or pixels > min(MOST_TIMES * self.size**2, MOST_PIXELS):
+            raise images.NotAnImage(
+                f"is too long and narrow ({width} x {height} pixels) for a centred crop of {self.size} pixels; cut it "
+                "to what is to be judged"
+            )
 
     def floats(self, batch: Tensor) -> Tensor:
         """The network's input, (B, in_chans, S, S) float32, of uint8 pixels (B, 1 or 3, S, S), as in training."""

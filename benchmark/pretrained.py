@@ -31,6 +31,8 @@ ARGUMENTS = frozenset(
 )
 #: Without effect on a network that is not being trained.
 FOR_TRAINING = frozenset(("drop_rate", "drop_path_rate"))
+#: A network may take so many times the bytes of its weights file (which may have half precision), and so many more.
+MOST_TIMES, SPARE_BYTES = 4, 2**26
 LARGEST_NUMBER, LONGEST_LIST, LONGEST_NAME, LONGEST_RULE = 4096, 16, 60, 300
 DEFAULT_NAMES = ("negative", "positive")
 NO_THRESHOLD = "it states none, so 0: a probability of 0.5"
@@ -81,7 +83,8 @@ class Pretrained:
 
         Args:
             images: Paths, bytes of image files, or PIL images.
-            batch_size: Images in one forward pass; changes the last digits of a score at most.
+            batch_size: Images in one forward pass, fewer where the input is large; changes the last digits of a score
+                at most.
 
         Returns:
             One row an image, in order: image (the path, or ``image 3``), score (the logit margin z1 − z0), probability
@@ -118,8 +121,9 @@ def load(folder: Path, origin: str) -> Pretrained:
     """The network of a run directory, or of a folder in timm's layout (config.json and model.safetensors).
 
     Args:
-        folder: Its content may be a stranger's: nothing in it can name a file, choose code or take more memory than
-            its weights. Pickles are never loaded.
+        folder: Its content may be a stranger's: nothing in it can name a file or choose code, and the network takes
+            little more memory than its weights file (see :func:`misfit`). What one pass takes grows with the input,
+            which has at most 2048 px. Pickles are never loaded.
         origin: For people.
 
     Raises:
@@ -429,10 +433,13 @@ def network(
 def misfit(folder: Path, architecture: str, arguments: dict[str, Any], source: str) -> str | None:
     """How weights differ from the network they should fit; None if they fit.
 
-    Nothing is allocated: neither a file nor a description can ask for more memory than the weights take.
+    Nothing is allocated, and nothing that is refused here is built: neither a file nor a description can make a
+    network that takes much more memory than the weights file. That a tensor is not saved (as tables of positions are
+    not) does not make it small.
 
     Raises:
-        UserError: The weights cannot be read, or there is no such network.
+        UserError: The weights cannot be read, there is no such network, it decides by something else than one linear
+            layer, or it is far larger than its weights.
     """
     import timm
     import torch
@@ -450,7 +457,19 @@ def misfit(folder: Path, architecture: str, arguments: dict[str, Any], source: s
         if found[name] != shape:
             return f"{name} is {by(found[name])} there and {by(shape)} in the network"
     extra = next((name for name in found if name not in wanted), None)
-    return None if extra is None else f"{extra[:LONGEST_NAME]!r} is in the file and not in the network"
+    if extra is not None:
+        return f"{extra[:LONGEST_NAME]!r} is in the file and not in the network"
+    linear = getattr(net, "get_classifier", lambda: None)()
+    if not isinstance(linear, torch.nn.Linear):
+        raise UserError(f"{folder}: the classifier of {architecture} is {type(linear).__name__}, not linear")
+    size = sum(tensor.nbytes for tensor in (*net.parameters(), *net.buffers()))
+    most = MOST_TIMES * (folder / WEIGHTS_FILE).stat().st_size + SPARE_BYTES
+    if size > most:
+        raise UserError(
+            f"{folder / source} describes a network of {size:,} bytes, {most:,} are allowed for its {WEIGHTS_FILE}; "
+            "its img_size may be wrong"
+        )
+    return None
 
 
 def shapes_of(path: Path) -> Shapes:
@@ -474,12 +493,9 @@ def by(shape: tuple[int, ...]) -> str:
 
 
 def require_logits(folder: Path, model: CamNet, config: Config) -> None:
-    """Run a stranger's network once: it must end in one linear layer and give two logits."""
+    """Run a stranger's network once: it must give two logits. That one linear layer does was checked before."""
     import torch
 
-    linear = getattr(model.net, "get_classifier", lambda: None)()
-    if not isinstance(linear, torch.nn.Linear):
-        raise UserError(f"{folder}: the classifier of {config.architecture} is {type(linear).__name__}, not linear")
     size = config.preprocessing.size
     try:
         with torch.inference_mode():

@@ -8,18 +8,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UNPRINTABLE, UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 #: Raised when run.json changes in a way that older readers would misread.
 SCHEMA_VERSION: Final = 1
 #: Raised whenever training or scoring may give other numbers for the same specification.
 ENGINE_VERSION = 1
 Status = Literal["done", "failed", "diverged"]
+#: A run may be a stranger's. Bytes of run.json; ours have some ten thousand.
+LARGEST_RECORD = 2**22
+#: How many values a record may hold, and how deep they may be nested.
+MOST_VALUES, DEEPEST = 100_000, 50
+#: Characters of a text in a record: anywhere, and in the two fields that hold messages of exceptions.
+LONGEST_TEXT, LONGEST_MESSAGE = 400, {"error": 2000, "notices": 8000}
+#: Columns of predictions.parquet, as divsal_bench.evaluation.predictions describes them.
+PREDICTION_TEXTS = ("sample_id", "split", "source", "category", "subject", "condition", "condition_axis")
+PREDICTION_NUMBERS = (
+    "logit0", "logit1",
+    "true_pe", "true_lift", "true_auc", "true_cc", "true_empty",
+    "difference_pe", "difference_lift", "difference_auc", "difference_cc", "difference_empty",
+)  # fmt: skip
+PREDICTIONS = (*PREDICTION_TEXTS[:2], "label", *PREDICTION_TEXTS[2:], *PREDICTION_NUMBERS)
+#: More rows than any data set here, and bytes in memory: of a file's header, for each row, and for each byte on disk.
+#: Ids and margins differ from row to row, so that a file which unpacks to far more than itself holds none.
+MOST_ROWS, MOST_HEADER, MOST_BYTES_A_ROW, MOST_BYTES_A_BYTE = 2_000_000, 1_000_000, 600, 200
+#: What a cell takes in a DataFrame, beside a text's own bytes.
+BYTES_A_CELL = 8
+#: What helps against a bad file, whether it was written here or pulled from the Hub.
+AGAIN = "and run again, or get it again from where it came"
 
 
 class NoRunError(UserError):
@@ -55,6 +78,14 @@ class Spec(Typed):
     protocol_settings: dict[str, Any]
     seed: int
     engine_version: int = ENGINE_VERSION
+
+    @field_validator("data")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        """A folder may be called anything: said before the work, not when its record cannot be read."""
+        if UNPRINTABLE.search(value):
+            raise UserError(f"the name of the data {value!r} has control characters; rename its folder")
+        return value
 
     @property
     def run_id(self) -> str:
@@ -179,6 +210,8 @@ class DataFacts(Typed):
 
     Attributes:
         kind: ``standin`` for drawn images however they are delivered, else ``folder`` or ``hub``.
+        terms: Source to what its owner allowed when the run was made: yes, no or unknown, by what would be published.
+            Empty for stand-ins, and in records of older versions.
     """
 
     kind: str
@@ -188,6 +221,7 @@ class DataFacts(Typed):
     validation: int
     test: int
     train_maps: int
+    terms: dict[str, dict[str, str]] = {}
 
 
 class Record(Typed):
@@ -222,6 +256,12 @@ class Record(Typed):
     attempts: int = 1
     created: str = ""
 
+    @field_validator("error", "notices")
+    @classmethod
+    def _printable(cls, value: str | list[str]) -> str | list[str]:
+        """Exceptions quote anything; what is written must be a record that :func:`read_run` takes."""
+        return plain(value) if isinstance(value, str) else [plain(text) for text in value]
+
 
 @dataclass(frozen=True)
 class Run:
@@ -241,47 +281,182 @@ class Run:
         Raises:
             UserError: The file is missing or unreadable.
         """
-        import pandas as pd
+        import pyarrow as pa
 
         path = self.path / "predictions.parquet"
         try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path} cannot be read ({str(error).splitlines()[0]}); delete the folder {self.path} and run again"
-            ) from error
+            # What pandas noted in the file (index, types) is passed by: it may be anything.
+            table: pd.DataFrame = read_predictions(path).to_pandas(ignore_metadata=True)
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise UserError(f"{path} cannot be read ({reason}); delete the folder {self.path} {AGAIN}") from error
+        return table
+
+
+def read_predictions(path: Path) -> pa.Table:
+    """Read predictions.parquet, looking at its header before its content.
+
+    Returns:
+        The columns :data:`PREDICTIONS`, in this order.
+
+    Raises:
+        OSError, ValueError, KeyError, pyarrow.ArrowException: It cannot be read, or holds something else.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        kinds = prediction_types(file.schema_arrow)
+        most = memory_limit(path, file.metadata)
+        rows = file.metadata.num_rows
+    # A long text that a million rows share is one in the file: it is measured before it is copied to them.
+    with pq.ParquetFile(path, read_dictionary=list(PREDICTION_TEXTS)) as file:
+        table = file.read(columns=list(PREDICTIONS)).select(PREDICTIONS)
+    if len(table) != rows:
+        raise ValueError("its header counts other rows")
+    table.validate(full=True)
+    require_text(table, most - BYTES_A_CELL * len(PREDICTIONS) * rows)
+    # By way of string: there is no direct way from a dictionary to every kind of text.
+    table = table.cast(pa.schema([(name, pa.string() if name in PREDICTION_TEXTS else kinds[name]) for name in kinds]))
+    return table.cast(pa.schema(list(kinds.items())))
+
+
+def prediction_types(schema: pa.Schema) -> dict[str, pa.DataType]:
+    """The types of the columns :data:`PREDICTIONS`; others may stand beside them.
+
+    Raises:
+        ValueError: One is missing or of another type.
+    """
+    expected: dict[str, tuple[str, ...]] = dict.fromkeys(PREDICTION_NUMBERS, ("double",)) | {"label": ("int64",)}
+    expected |= dict.fromkeys(PREDICTION_TEXTS, ("string", "large_string"))
+    found = {}
+    for name in PREDICTIONS:
+        places = schema.get_all_field_indices(name)
+        if len(places) != 1:
+            raise ValueError(f"it has {'no' if not places else 'more than one'} column {name!r}")
+        found[name] = schema.field(places[0]).type
+        if str(found[name]) not in expected[name]:
+            raise ValueError(f"column {name!r} holds {str(found[name])[:60]}, {expected[name][0]} belongs there")
+    return found
+
+
+def memory_limit(path: Path, header: pq.FileMetaData) -> int:
+    """Bytes that a file of this size and so many rows may take.
+
+    Raises:
+        ValueError: By its header alone it takes more.
+    """
+    rows = header.num_rows
+    if not 0 <= rows <= MOST_ROWS:
+        raise ValueError(f"it has {rows:,} rows, {MOST_ROWS:,} are allowed")
+    most = MOST_HEADER + min(MOST_BYTES_A_ROW * rows, MOST_BYTES_A_BYTE * path.stat().st_size)
+    # The groups' own sums are read, not the columns': pyarrow ends the process on a column with damaged statistics.
+    pages = sum(abs(header.row_group(i).total_byte_size) for i in range(header.num_row_groups))
+    unpacked = max(pages, BYTES_A_CELL * len(PREDICTIONS) * rows)
+    if unpacked > most:
+        raise ValueError(f"it unpacks to {unpacked:,} bytes, {most:,} are allowed")
+    return most
+
+
+def require_text(table: pa.Table, most: int) -> None:
+    """Refuse predictions with empty cells where none can be, or whose texts take too much once each row has its own.
+
+    Raises:
+        ValueError: They do.
+    """
+    import pyarrow.compute as pc
+
+    for name in (*PREDICTION_TEXTS, "label"):
+        if table[name].null_count:
+            raise ValueError(f"column {name!r} has empty cells")
+    size = 0
+    for name in PREDICTION_TEXTS:
+        for chunk in table[name].chunks:
+            size += pc.sum(pc.take(pc.binary_length(chunk.dictionary), chunk.indices)).as_py() or 0
+    if size > most:
+        raise ValueError(f"its texts take {size:,} bytes, {most:,} are allowed")
 
 
 def read_run(path: Path) -> Run:
-    """Read one run directory.
+    """Read one run directory, which may be a stranger's: what it says can be printed.
 
     Raises:
-        UserError: No run.json there, or one that is damaged or from a newer version.
+        UserError: No run.json there, or one that is damaged, beyond all reason or from a newer version.
     """
     file = path / "run.json"
     try:
         file = file if path.is_dir() else path
-        content = json.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as handle:
+            text = handle.read(LARGEST_RECORD + 1)
+        if len(text) > LARGEST_RECORD:
+            raise ValueError(f"it has more than {LARGEST_RECORD:,} bytes")
+        content = json.loads(text.decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise NoRunError(f"{path} is not a run: it has no run.json") from None
+    except RecursionError:
+        raise UserError(f"{file} is damaged: it is nested too deeply; delete its folder {AGAIN}") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read ({error}); delete its folder and run again") from error
+        raise UserError(f"{file} cannot be read ({error}); delete its folder {AGAIN}") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UserError(
             f"{file} has schema version {version}, this program reads {SCHEMA_VERSION}; update divsal-bench"
         )
     try:
+        check_content(content)
         record = Record.model_validate(content)
+        run_id = record.spec.run_id
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"{file} is damaged: field {field!r}: {first['msg']}; delete its folder and run again"
-        ) from None
-    if record.run_id != record.spec.run_id:
+        raise UserError(f"{file} is damaged: field {field!r}: {first['msg']}; delete its folder {AGAIN}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} is damaged: {str(error)[:200]}; delete its folder {AGAIN}") from None
+    if record.run_id != run_id:
         raise UserError(f"{file} was edited: its specification does not hash to its run_id {record.run_id}")
     return Run(file.parent, record)
+
+
+def check_content(content: object) -> None:
+    """Check what types do not: how much there is, and that every text is short and can be printed.
+
+    Raises:
+        ValueError: It cannot be a run's.
+    """
+    waiting: list[tuple[str, object, int]] = [("", content, 0)]
+    seen = 0
+    while waiting:
+        field, value, depth = waiting.pop()
+        if isinstance(value, str):
+            check_text(value, field)
+        elif isinstance(value, dict | list):
+            seen += len(value)
+            if seen > MOST_VALUES or depth == DEEPEST:
+                raise ValueError(f"field {field!r} holds too much, or is nested too deeply")
+            if isinstance(value, dict):
+                for name in value:
+                    check_text(name, f"a name in {field}" if field else "a name")
+                waiting += [(field or name, one, depth + 1) for name, one in value.items()]
+            else:
+                waiting += [(field, one, depth + 1) for one in value]
+
+
+def check_text(text: str, field: str) -> None:
+    """Check one text of a record.
+
+    Raises:
+        ValueError: It is too long, or a terminal would obey it instead of showing it.
+    """
+    longest = LONGEST_MESSAGE.get(field, LONGEST_TEXT)
+    if len(text) > longest:
+        raise ValueError(f"field {field!r} has a text of {len(text):,} characters, {longest:,} are allowed")
+    if (plain(text) if field in LONGEST_MESSAGE else UNPRINTABLE.sub("?", text)) != text:
+        raise ValueError(f"field {field!r} has control characters")
+
+
+def plain(text: str) -> str:
+    """A message of several lines, as it can be shown."""
+    return UNPRINTABLE.sub(lambda found: found[0] if found[0] in "\n\t" else "?", text)
 
 
 def read_runs(out: Path) -> list[Run]:

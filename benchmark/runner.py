@@ -19,6 +19,7 @@ from typing import IO, Any, Literal
 
 from divsal_bench import conditions, devices, plugins, protocols, store, work
 from divsal_bench.backbones import Head
+from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.data.catalogue import DataSource
@@ -198,7 +199,19 @@ def facts_of(arrays: DataArrays, source: DataSource) -> DataFacts:
         validation=int(counts.get("validation", 0)),
         test=int(counts.get("test", 0)),
         train_maps=int(arrays.rows.loc[in_train, "has_map"].sum()),
+        terms=terms_of(arrays, source),
     )
+
+
+def terms_of(arrays: DataArrays, source: DataSource) -> dict[str, dict[str, str]]:
+    """What each source of the rows allows: the same images may later be prepared with other words."""
+    if source.info is None:
+        return {}
+    stated = {name: source.info.sources.get(name, SourceTerms()) for name in sorted(set(arrays.rows["source"]))}
+    return {
+        str(name): {what: getattr(terms, f"redistribute_{what}") for what in ("images", "weights", "predictions")}
+        for name, terms in stated.items()
+    }
 
 
 def execute(

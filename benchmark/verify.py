@@ -10,7 +10,7 @@ import numpy as np
 
 from divsal_bench import evaluation
 from divsal_bench.errors import UserError
-from divsal_bench.records import MapAgreement, Scores
+from divsal_bench.records import ConditionScore, FieldScore, MapAgreement, Scores, Threshold
 from divsal_bench.scoring import margins, score
 from divsal_bench.trained import protocol_of
 from divsal_bench.training import DivergedError
@@ -29,9 +29,15 @@ WITHIN = 1e-3
 #: float32 sums moves a margin by 1e-6, the TF32 of CUDA convolutions (imitated) by up to 5e-3, bfloat16 by up to 9e-2.
 #: Several times as much is allowed. Other weights, or margins written by hand, differ by about 1.
 MARGINS_WITHIN = {"fp32": 3e-2, "bf16": 3e-1}
+#: Largest |Δ| of rates at a threshold and of calibration errors: an image on the threshold may fall on either side.
+RATES_WITHIN = 2e-2
 #: Of a map agreement: numbers of maps are the same, means differ by at most 1e-3 × max(1, |claimed|).
 COUNTS = ("maps_negative", "maps_positive", "empty", "auc_maps", "cc_maps")
 MEANS = ("pe", "lift", "auc", "cc", "pe_nonempty", "lift_nonempty")
+
+
+#: Number to value and largest |Δ| that counts as the same.
+Numbers = dict[str, tuple[float | None, float]]
 
 
 @dataclass(frozen=True)
@@ -62,12 +68,14 @@ class Verification:
     Attributes:
         aurocs: In-domain, open-set, worst, validation, and every condition.
         agreement: With people, of both kinds of map.
+        others: Thresholds, rates at them, field metrics, and how many images everything is of.
         margin: The row whose margin differs most.
     """
 
     aurocs: tuple[Line, ...]
     agreement: tuple[Line, ...]
     margin: Line
+    others: tuple[Line, ...] = ()
 
     @property
     def largest(self) -> float:
@@ -77,7 +85,7 @@ class Verification:
     @property
     def first_difference(self) -> Line | None:
         """The first that differs by more than is allowed; None if the result is verified."""
-        lines = (*self.aurocs, self.margin, *self.agreement)
+        lines = (*self.aurocs, self.margin, *self.agreement, *self.others)
         return next((line for line in lines if not line.difference <= line.allowed), None)
 
 
@@ -90,8 +98,6 @@ def verify(
     claimed_margins: Mapping[str, float],
 ) -> Verification:
     """Recompute predictions from weights and compare what follows with a claim.
-
-    Thresholds and field metrics are not compared: they follow from the margins, which are.
 
     Args:
         run: What was run; only its specification is read.
@@ -116,7 +122,8 @@ def verify(
         raise UserError(f"{run.path}: its weights give no result: {error}") from None
     found = score(table, tuple(field_metrics))
     margin = compare_margins(claimed_margins, table, MARGINS_WITHIN[protocol.precision], run.path)
-    return Verification(compare_aurocs(claimed, found), compare_agreement(claimed, found), margin)
+    others = (*compare_decisions(claimed, found, margin.allowed), *compare_counts(run, data))
+    return Verification(compare_aurocs(claimed, found), compare_agreement(claimed, found), margin, others)
 
 
 def compare_aurocs(claimed: Scores, found: Scores) -> tuple[Line, ...]:
@@ -125,9 +132,81 @@ def compare_aurocs(claimed: Scores, found: Scores) -> tuple[Line, ...]:
         Line(name.replace("_", "-"), getattr(claimed, name), getattr(found, name))
         for name in ("in_domain", "open_set", "worst", "validation")
     ]
+    names = [one.name for one in claimed.conditions]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"the claim has the condition {twice[:60]!r} twice; nothing can be verified")
     before, after = ({c.name: c.auroc for c in scores.conditions} for scores in (claimed, found))
     lines += [Line(f"condition {name}", before.get(name), after.get(name)) for name in {**before, **after}]
     return tuple(lines)
+
+
+def compare_decisions(claimed: Scores, found: Scores, margin: float) -> tuple[Line, ...]:
+    """Set thresholds, rates at them, field metrics and counts side by side.
+
+    Args:
+        claimed, found: Two sets of scores.
+        margin: What is allowed between two margins, and so between two thresholds on them.
+    """
+    lines = [Line("primary metric is open-set", *(float(one.primary == "open-set") for one in (claimed, found)), 0.0)]
+    for before, after in zip(numbered(claimed, margin), numbered(found, margin), strict=True):
+        for name in {**before, **after}:
+            old, new = before.get(name, {}), after.get(name, {})
+            if not (old and new):
+                lines.append(Line(name, float(bool(old)), float(bool(new)), 0.0))
+                continue
+            for number in {**old, **new}:
+                (first, allowed), (second, _) = (part.get(number, (None, 0.0)) for part in (old, new))
+                lines.append(Line(f"{name} {number}".strip(), first, second, allowed))
+    return tuple(lines)
+
+
+def numbered(scores: Scores, margin: float) -> tuple[dict[str, Numbers], ...]:
+    """Conditions, thresholds and field metrics by name, which says everything about them that is not a number."""
+    return (
+        {f"condition {one.name} ({one.axis}, {one.kind})": condition_numbers(one) for one in scores.conditions},
+        {f"threshold ({one.rule})": threshold_numbers(one, margin) for one in scores.thresholds},
+        {f"{one.metric} on {one.condition}": field_numbers(one) for one in scores.field_metrics},
+    )
+
+
+def condition_numbers(one: ConditionScore) -> Numbers:
+    """Of a condition, beside its AUROC."""
+    return {
+        "positives": (one.positives, 0.0),
+        "negatives": (one.negatives, 0.0),
+        "false-positive rate": (one.false_positive_rate, RATES_WITHIN),
+    }
+
+
+def threshold_numbers(one: Threshold, margin: float) -> Numbers:
+    """Of a decision threshold."""
+    return {"": (one.value, margin), "negatives": (one.negatives, 0.0)}
+
+
+def field_numbers(one: FieldScore) -> Numbers:
+    """Of a field metric."""
+    species = {f"of {name}": (value, RATES_WITHIN) for name, value in one.species.items()}
+    return {
+        "": (one.value, RATES_WITHIN), "achieved": (one.achieved, RATES_WITHIN), "oracle": (one.oracle, RATES_WITHIN),
+        **species,
+    }  # fmt: skip
+
+
+def compare_counts(run: Run, data: DataArrays) -> tuple[Line, ...]:
+    """How many images the record says its data has, and how many there are."""
+    split = data.rows["split"].to_numpy(dtype=str)
+    mapped = data.rows["has_map"].to_numpy(dtype=bool)
+    facts = run.record.data
+    return tuple(
+        Line(f"{name} images", float(claimed), float(found), 0.0)
+        for name, claimed, found in (
+            ("training", facts.train, (split == "train").sum()),
+            ("validation", facts.validation, (split == "validation").sum()),
+            ("test", facts.test, (split == "test").sum()),
+            ("mapped training", facts.train_maps, (mapped & (split == "train")).sum()),
+        )
+    )
 
 
 def compare_agreement(claimed: Scores, found: Scores) -> tuple[Line, ...]:

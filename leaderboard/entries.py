@@ -156,7 +156,8 @@ def sheet_of(group: Group, runs: Sequence[Run]) -> Sheet:
                 rows = own
             elif not own.equals(rows):
                 raise UserError(
-                    f"{run.path} was scored on other rows than the runs beside it; delete that folder and run again"
+                    f"{run.path} was scored on other rows than the runs beside it; if one was pulled from the Hub (its "
+                    "ids are keys), keep it in a folder of its own, else delete that folder and run again"
                 )
             scored.append(values)
         entries.append(entry_of(label, members, done, np.array(scored)))

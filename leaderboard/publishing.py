@@ -118,7 +118,8 @@ def checked_margins(run: Run, data: PublicData) -> np.ndarray:
     rows, values = rows_and_margins(run)
     if not keys.same_rows(rows, data.rows):
         raise UserError(
-            f"{run.path} has predictions on other samples than the data set holds; delete that folder and run again"
+            f"{run.path} has predictions on other samples than the data set holds; if it was pulled from the Hub, "
+            "submit the runs that were pushed, else delete that folder and run again"
         )
     claimed = run.record.scores
     if claimed is None:

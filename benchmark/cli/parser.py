@@ -6,7 +6,7 @@ import argparse
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from divsal_bench.errors import UserError, unknown
 
@@ -15,6 +15,9 @@ FORMATS = ("terminal", "markdown", "csv", "json")
 
 class Parser(argparse.ArgumentParser):
     """argparse, with errors in one line and the closest command for a typo."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **settings})
 
     def error(self, message: str) -> NoReturn:
         """Raise the project's own error instead of printing usage."""
@@ -52,7 +55,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="divsal-bench",
         description="Benchmark of training image classifiers with human saliency.",
         epilog="Start with: divsal-bench run --task cxr --method all",
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action=Version, nargs=0, help="print the version and leave")
     commands = parser.add_subparsers(metavar="command", required=True, dest="command")

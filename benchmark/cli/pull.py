@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 from divsal_bench.errors import UserError
-from divsal_bench.hub.contents import FILES, RECORD
+from divsal_bench.hub import link
+from divsal_bench.hub.client import endpoint
+from divsal_bench.hub.contents import FILES, RECORD, WEIGHTS
 from divsal_bench.hub.pull import Snapshot, snapshot
 from divsal_bench.records import read_run
+from divsal_bench.trained import weights_sha256
 
 #: What task and method names look like; a record from outside must not choose another folder.
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -19,12 +22,15 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 def pull(arguments: argparse.Namespace) -> int:
     """Fetch a repository at a commit and say where it lies."""
+    if Path(arguments.id).exists():
+        raise UserError(f"{arguments.id} is on this machine already; give the id of a model on the Hub")
     found = snapshot(arguments.id)
     if found.notice:
         print(f"notice: {found.notice}", file=sys.stderr)
     folder = copy(found, arguments.out) if arguments.out is not None else found.folder
     print(f"{found.origin}\n{folder}")
-    print(f"next: divsal-bench predict {found.origin} IMAGES", file=sys.stderr)
+    shown = found.origin if arguments.out is None else folder
+    print(f"next: divsal-bench predict {shown} IMAGES", file=sys.stderr)
     return 0
 
 
@@ -44,11 +50,15 @@ def copy(found: Snapshot, out: Path) -> Path:
     for name in (record.spec.task, record.spec.method):
         if not NAME.fullmatch(name):
             raise UserError(f"{found.origin}: run.json names {name[:60]!r}, which is no name of a task or method")
+    there = store.run_path(out, record.spec)
+    if (there / WEIGHTS).exists() and weights_sha256(there) != weights_sha256(found.folder):
+        raise UserError(f"{there} holds other weights of the same run; give another folder with --out")
     store.prepare(out)
 
     def write_files(folder: Path) -> None:
         for name in present:
             if name != RECORD:
                 shutil.copyfile(found.folder / name, folder / name)
+        link.leave(folder, link.Link(found.repo, found.commit, weights_sha256(folder), endpoint() or link.PUBLIC))
 
     return store.save(out, record, write_files)

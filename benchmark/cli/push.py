@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import inspect
 import io
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 
 from divsal_bench import plugins
 from divsal_bench.cli.run_data import RunData, collect
-from divsal_bench.cli.submit import chosen, description
+from divsal_bench.cli.submit import chosen
 from divsal_bench.data import catalogue
 from divsal_bench.errors import UserError
 from divsal_bench.hub import client, link, names
@@ -25,21 +26,24 @@ from divsal_bench.records import Run
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import SourceTerms
+    from divsal_bench.data.canonical import Info
     from divsal_bench.hub.card import CardFacts, Summary
-    from divsal_bench.leaderboard.publishing import Publication, PublicData
+    from divsal_bench.leaderboard.publishing import PublicData
 
 
 def push(arguments: argparse.Namespace) -> int:
     """Push every method's runs to a repository of their own."""
     from divsal_bench.leaderboard.submission import by_method
 
-    client.require_token()
     runs = chosen(collect(arguments.runs, arguments.out), arguments.task, arguments.method)
     groups = by_method(runs)
     repos = [names.repository(arguments.to, members[0].record) for members in groups]
+    client.require_token()
+    client.require_namespace(arguments.to)
     opened = RunData(arguments.data)
     for members in groups:
-        check_terms(opened.terms(members[0]), members[0].spec.data, arguments.i_have_permission)
+        for run in members:
+            check_terms(opened.terms(run), run.spec.data, arguments.i_have_permission)
         check_runs(members)
     for repo, members in zip(repos, groups, strict=True):
         for run, done in push_method(repo, members, opened, arguments.private):
@@ -111,25 +115,24 @@ def push_method(repo: str, members: Sequence[Run], opened: RunData, private: boo
     public = opened.public(members[0])
     found = publication(members, public, lambda run: names.branch(run.spec.seed))
     summary = summary_of(members)
-    heads = open_repository(repo, "model", private)
     check_main(repo, found.done)
-    result = []
-    for run, published in zip(found.done, found.seeds, strict=True):
-        facts, figure = facts_of(repo, run, opened, public, found, summary)
+    branches = []
+    for run in found.done:
+        facts, figure = facts_of(repo, run, opened, public, summary)
         task = plugins.tasks().get(run.spec.task)
-        files = contents(
-            run,
-            load_model(run),
-            Preprocessing.of_protocol(protocol_of(run), task.channels),
-            facts,
-            partial(key, run.spec.data_fingerprint),
-            figure,
+        preprocessing = Preprocessing.of_protocol(protocol_of(run), task.channels)
+        branches.append(
+            contents(run, load_model(run), preprocessing, facts, partial(key, run.spec.data_fingerprint), figure)
         )
+    to = open_repository(repo, "model", private)
+    result = []
+    for run, published, files in zip(found.done, found.seeds, branches, strict=True):
         message = f"{run.record.method_label}, seed {run.spec.seed} ({run.record.run_id})"
-        done = send(repo, "model", names.branch(run.spec.seed), files, message, heads)
+        done = send(to, names.branch(run.spec.seed), files, message)
         if run.spec.seed == 0:
-            send(repo, "model", "main", files, message, heads)
-        link.leave(run.path, link.Link(repo, done.commit, published.weights.sha256))
+            send(to, "main", files, message)
+        hub = client.endpoint() or link.PUBLIC
+        link.leave(run.path, link.Link(repo, done.commit, published.weights.sha256, hub, to.private))
         result.append((run, done))
     return result
 
@@ -181,7 +184,7 @@ def summary_of(members: Sequence[Run]) -> Summary:
 
 
 def facts_of(
-    repo: str, run: Run, opened: RunData, public: PublicData, found: Publication, summary: Summary
+    repo: str, run: Run, opened: RunData, public: PublicData, summary: Summary
 ) -> tuple[CardFacts, bytes | None]:
     """What a run's card says, and its figure."""
     from divsal_bench.hub.card import CardFacts
@@ -190,75 +193,142 @@ def facts_of(
     task = plugins.tasks().get(run.spec.task)
     source = opened.source(run)
     figure = example(run, public)
-    return (
-        CardFacts(
-            repo=repo,
-            record=run.record,
-            task=task,
-            method=description(run.spec.method),
-            image_mode="L" if task.channels == 1 else "RGB",
-            in_chans=int(run.record.model_args["in_chans"]),
-            terms=opened.terms(run),
-            data=source.spec if source.kind in ("standin", "hub") else "",
-            summary=summary,
-            figure=(FIGURE, figure[1]) if figure else None,
-            no_figure=public.gallery.absent,
-        ),
-        figure[0] if figure else None,
+    method = plugins.methods().found.get(run.spec.method)
+    name = names.data_name(run.record)
+    facts = CardFacts(
+        repo=repo,
+        record=run.record.model_copy(update={"spec": run.spec.model_copy(update={"data": name})}),
+        task=task,
+        method=" ".join((inspect.getdoc(method) or "").split()) if method else "",
+        image_mode="L" if task.channels == 1 else "RGB",
+        in_chans=int(run.record.model_args["in_chans"]),
+        terms=opened.terms(run),
+        start_licence=start_licence(run),
+        data=source.spec if source.kind in ("standin", "hub") else "",
+        summary=summary,
+        figure=(FIGURE, figure[1]) if figure else None,
+        no_figure=public.gallery.absent,
     )
+    return facts, figure[0] if figure else None
+
+
+def start_licence(run: Run) -> str | None:
+    """The licence of the published weights that training started from; None for random ones."""
+    if not run.spec.protocol_settings.get("pretrained"):
+        return None
+    import timm
+
+    config = timm.get_pretrained_cfg(run.spec.backbone, allow_unregistered=True)
+    return str(config.license or "") if config is not None else ""
 
 
 def example(run: Run, public: PublicData) -> tuple[bytes, str] | None:
-    """A picture of a run's maps on the first image that the data's terms allow to show, and what it shows."""
+    """A picture of a run's maps, and what it shows: on a test image that the data's terms allow to show, else drawn."""
     from PIL import Image
 
     from divsal_bench import figure
     from divsal_bench.figure import Panel
 
-    if not public.gallery.pictures:
-        return None
-    shown = public.gallery.pictures[0]
-    names = public.gallery.class_names
-    cams = np.asarray(public.cams(run)[shown.key])
-    true, false = cams[shown.label], cams[1 - shown.label]
+    if public.gallery.pictures:
+        shown = public.gallery.pictures[0]
+        label, credit, place = shown.label, shown.credit, f"A test image ({shown.condition}, "
+        cams = np.asarray(public.cams(run)[shown.key])
+        png, human = base64.b64decode(shown.image), None if shown.human is None else np.asarray(shown.human)
+    else:
+        drawn = drawn_example(run)
+        if drawn is None:
+            return None
+        (png, human, label, cams), credit = drawn, "drawn by code"
+        place = "An image of the task's built-in data, since the terms of the test images do not allow showing them ("
+    names_ = public.gallery.class_names
+    true, false = cams[label], cams[1 - label]
     extent = figure.extent_of(true, false, true - false)
-    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.image)), formats=["PNG"]))
-    human = None if shown.human is None else np.asarray(shown.human)
+    unit = " logits (mean over cells)"
     panels = [
-        Panel(f"image ({names[shown.label]})", note=shown.credit),
+        Panel(f"image ({names_[label]})", note=credit),
         Panel("where people look", human, note="" if human is not None else "no human map"),
-        Panel(f"true-class CAM ({names[shown.label]})", true, extent, True, " logits a cell"),
-        Panel(f"false-class CAM ({names[1 - shown.label]})", false, extent, True, " logits a cell"),
-        Panel("difference map (true − false)", true - false, extent, True, " logits a cell"),
+        Panel(f"true-class CAM ({names_[label]})", true, extent, True, unit),
+        Panel(f"false-class CAM ({names_[1 - label]})", false, extent, True, unit),
+        Panel("difference map (true - false)", true - false, extent, True, unit),
     ]
     caption = (
-        f"A test image ({shown.condition}, {names[shown.label]}; {shown.credit}), chosen by rule, never by result, and "
-        f"the maps of seed {run.spec.seed}. The mean of the difference map plus the difference of the biases is the "
-        "logit margin between the true and the false class."
+        f"{place}{names_[label]}; {credit}), chosen by a fixed rule (a positive with a human map, by salted id), never "
+        f"by result. Maps of seed {run.spec.seed}; the mean of the difference map, {(true - false).mean():+.3f}, plus "
+        "the difference of the biases is the logit margin between the true and the false class. The colour scale is "
+        "this picture's own."
     )
+    image = np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]))
     return figure.figure(image, panels), caption
+
+
+def drawn_example(run: Run) -> tuple[bytes, np.ndarray | None, int, np.ndarray] | None:
+    """A picture of the task's stand-in as PNG, its human map, its label and a run's class CAMs of it."""
+    from divsal_bench.data import arrays
+    from divsal_bench.gallery import class_cams, pictures
+
+    task = plugins.tasks().get(run.spec.task)
+    size = int(run.spec.protocol_settings["input_size"])
+    data = arrays.load(task, catalogue.resolve(task, "standin"), size)
+    shown = pictures(data, None, str).shown
+    if not shown:
+        return None
+    first = shown[0]
+    return first.image, first.human, first.label, class_cams(run, data, [first.sample_id])[first.sample_id]
 
 
 def push_data(arguments: argparse.Namespace) -> int:
     """Push a prepared data set."""
     from divsal_bench.data.canonical import read_info
+    from divsal_bench.data.card import card
+    from divsal_bench.data.check import check
     from divsal_bench.hub.push import push as send
 
-    client.require_token()
     given = arguments.data
     folder = catalogue.default_folder(given) if given in plugins.tasks().found else Path(given)
     info = read_info(folder)
-    said = {source: terms.redistribute_images for source, terms in info.sources.items()}
+    repo = names.checked(arguments.to, arguments.name or f"{info.task}-{info.fingerprint[: names.DIGITS]}")
+    sources = sorted({count.source for count in info.counts})
+    said = {name: info.sources[name].redistribute_images if name in info.sources else "unknown" for name in sources}
     refuse("images", said, str(given), arguments.i_have_permission)
-    name = arguments.name or f"{info.task}-{info.fingerprint[: names.DIGITS]}"
-    repo = names.checked(arguments.to, name)
-    heads = open_repository(repo, "dataset", arguments.private)
-    files: dict[str, bytes | Path] = {path: folder / path for path in ("README.md", "divsal.json", *info.files)}
-    done = send(repo, "dataset", "main", files, f"{info.task}, fingerprint {info.fingerprint[:8]}", heads)
+    client.require_token()
+    client.require_namespace(arguments.to)
+    report = check(str(folder))
+    if not report.ok:
+        raise UserError(f"{folder} is not what it was prepared as: {report.problems[0]}; prepare it again with --force")
+    require_same_terms(repo, info)
+    say(
+        f"notice: what {folder} holds goes public as it is: images with their metadata, sample ids and subject ids "
+        f"(such as {report.rows['sample_id'].iloc[0]!r} of {report.rows['subject'].iloc[0]!r})"
+    )
+    to = open_repository(repo, "dataset", arguments.private)
+    files: dict[str, bytes | Path] = {path: folder / path for path in ("divsal.json", *info.files)}
+    done = send(to, "main", files | {"README.md": card(info).encode()}, f"{info.task}, {info.fingerprint[:8]}")
     state = "pushed" if done.changed else "unchanged"
     print(f"{state}: {repo}@{done.commit}")
     say(f"next: divsal-bench run --task {info.task} --method all --data {repo}@{done.commit}")
     return 0
+
+
+def require_same_terms(repo: str, info: Info) -> None:
+    """Refuse to put the same images there once more under other terms.
+
+    Raises:
+        UserError: The repository states other terms for a source.
+    """
+    from divsal_bench.data import remote
+    from divsal_bench.data.canonical import INFO_FILE
+
+    with plain_push_errors(repo):
+        there = client.patiently(lambda: client.api().file_exists(repo, INFO_FILE, repo_type="dataset"))
+    if not there:
+        return
+    known = remote.info_of(repo, remote.commit_of(repo, None))
+    for source, terms in known.sources.items():
+        if source in info.sources and info.sources[source] != terms:
+            raise UserError(
+                f"{repo} is there already and states other terms for {source} ({terms.redistribute_images}, "
+                f"{terms.licence or 'licence not stated'}); prepare the data with the same, or give another --name"
+            )
 
 
 def say(text: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divsal_bench import plugins
+from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.data import arrays, catalogue
 from divsal_bench.data.arrays import DataArrays
@@ -16,7 +18,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.records import Run, read_run, read_runs
 
 if TYPE_CHECKING:
-    from divsal_bench.contracts.adapter import Permission, SourceTerms
+    from divsal_bench.contracts.adapter import Permission
     from divsal_bench.leaderboard.gallery import ClassCams, Gallery
     from divsal_bench.leaderboard.publishing import PublicData
 
@@ -41,6 +43,22 @@ def collect(paths: list[Path], out: Path) -> list[Run]:
 def below(folder: Path) -> list[Run]:
     """Runs of a task's or a method's folder inside an output folder."""
     return [read_run(file.parent) for depth in ("*", "*/*") for file in sorted(folder.glob(f"{depth}/run.json"))]
+
+
+def stricter(now: SourceTerms, then: Mapping[str, str]) -> SourceTerms:
+    """What both the data's terms of today and those under which a run was made allow.
+
+    Args:
+        now: Of the data as it is found.
+        then: ``images``, ``weights`` and ``predictions`` to yes, no or unknown; empty where a run does not say.
+    """
+    order = ("no", "unknown", "yes")
+    words = {
+        f"redistribute_{what}": min((getattr(now, f"redistribute_{what}"), word), key=order.index)
+        for what, word in then.items()
+        if word in order and hasattr(now, f"redistribute_{what}")
+    }
+    return dataclasses.replace(now, **words)  # type: ignore[arg-type]
 
 
 class RunData:
@@ -113,7 +131,12 @@ class RunData:
     def terms(self, run: Run) -> Mapping[str, SourceTerms] | None:
         """What each source allows; None for stand-ins, which are ours."""
         info = self.source(run).info
-        return info.sources if info is not None else None
+        if info is None:
+            return None
+        # By the rows: a source without terms has not said yes.
+        sources = sorted(set(self.arrays(run).rows["source"].astype(str)))
+        stated = {source: info.sources.get(source, SourceTerms()) for source in sources}
+        return {source: stricter(terms, run.record.data.terms.get(source, {})) for source, terms in stated.items()}
 
     def gallery(self, run: Run, key: Callable[[str], str]) -> tuple[Gallery, Callable[[Run], Mapping[str, ClassCams]]]:
         """The pictures of a run's data, and how to get a run's maps of them.

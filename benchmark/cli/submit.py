@@ -144,6 +144,9 @@ def weights_place(given: Sequence[str]) -> Callable[[Run], str]:
         if run.spec.seed in places:
             return f"{places[run.spec.seed]}/model.safetensors"
         if not places and (pushed := link.read(run.path)):
+            if pushed.problem:
+                say(f"notice: {pushed.problem}: the result names no link for seed {run.spec.seed}")
+                return f"{own}/model.safetensors"
             return f"https://huggingface.co/{pushed.repo}/blob/{pushed.commit}/model.safetensors"
         return "/".join(filter(None, (places.get(None, ""), own, "model.safetensors")))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from divsal_bench import plugins
 from divsal_bench.cli.run_data import RunData, collect
+from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import UserError
 from divsal_bench.hub.client import parse_id
 from divsal_bench.hub.contents import CONFIG, RECORD
@@ -34,6 +35,8 @@ def verify(arguments: argparse.Namespace) -> int:
     for run, origin in found_runs(arguments.runs):
         if run.record.status != "done" or run.record.scores is None:
             raise UserError(f"{origin} has no result to verify: it {run.record.status} ({run.record.error})")
+        if origin:
+            require_data(run, origin, arguments.data)
         failed |= check(run, opened, run.record.scores, claimed_margins(run, opened), origin) is None
     return int(failed)
 
@@ -60,6 +63,18 @@ def found_runs(given: Sequence[str]) -> list[tuple[Run, str]]:
             )
         runs.append((read_run(found.folder), found.origin))
     return runs
+
+
+def require_data(run: Run, origin: str, data: str | None) -> None:
+    """Refuse to take the data from where a stranger says it is: on data of one's own making anything can be verified.
+
+    Raises:
+        UserError: The user has not said which data to trust.
+    """
+    named = run.record.data.revision
+    if data is None and named and run.spec.data not in VARIANTS:
+        own = f"{run.spec.data.partition('@')[0]}@{named}"
+        raise UserError(f"{origin} was scored on the data {own}; if you trust it add --data {own}, else give your copy")
 
 
 def claimed_margins(run: Run, opened: RunData) -> dict[str, float]:
@@ -97,11 +112,12 @@ def check(run: Run, opened: RunData, claimed: Scores, margins: Mapping[str, floa
         run, load(run.path, origin or str(run.path)).model, opened.arrays(run), names, claimed, margins
     )
     name = f"{run.spec.task} {run.record.method_label} seed {run.spec.seed}" + (f" ({origin})" if origin else "")
+    name += f" on {opened.source(run).name} ({run.spec.data_fingerprint[:8]})"
     wrong = result.first_difference
     if wrong is None:
         print(
             f"verified: {name}: {len(result.aurocs)} AUROCs, largest |Δ| {result.largest:.2g}; {len(margins)} margins, "
-            f"largest |Δ| {result.margin.difference:.2g}"
+            f"largest |Δ| {result.margin.difference:.2g}; {len(result.agreement) + len(result.others)} other numbers"
         )
         return result.largest
     shown = ["none" if value is None else f"{value:.4f}" for value in (wrong.claimed, wrong.found)]
@@ -162,6 +178,7 @@ def verify_accepted(arguments: argparse.Namespace) -> int:
     write_all({path: as_json(stamped)})
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     print(f"{stamped.state}: {path} (sha256 {digest}…)")
+    print(f"next: divsal-bench board --recompute --results {path.parents[4]}", file=sys.stderr)
     return 0
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from divsal_bench.conditions import IN_DOMAIN
-from divsal_bench.data.card import licence_of, markdown_table
+from divsal_bench.data.card import inline, licence_of, markdown_table
 from divsal_bench.hub.names import branch
 
 if TYPE_CHECKING:
@@ -45,10 +45,11 @@ class CardFacts:
     Attributes:
         repo: ``org/name``.
         task: As installed here.
-        method: One sentence.
+        method: What its docstring says, with the paper.
         image_mode: ``L`` or ``RGB``: how image files are read.
         in_chans: What the network takes.
-        terms: Source to what its owner allows; None for a stand-in, which is ours.
+        terms: Source to what its owner allows; None for a stand-in, which code draws.
+        start_licence: Of the published weights that training started from, "" if not stated; None for random weights.
         data: What to give as ``--data``: a stand-in, or ``org/name@commit``; "" where only its owner's copy exists.
         figure: The figure's file name and what it shows; None without one.
         no_figure: Why there is none.
@@ -61,6 +62,7 @@ class CardFacts:
     image_mode: str
     in_chans: int
     terms: Mapping[str, SourceTerms] | None
+    start_licence: str | None
     data: str
     summary: Summary
     figure: tuple[str, str] | None
@@ -98,7 +100,7 @@ def metadata(facts: CardFacts) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     spec = facts.record.spec
-    licence, licence_name = ("apache-2.0", None) if facts.terms is None else licence_of(facts.terms.values())
+    licence, licence_name = licence_of(licences(facts))
     content: dict[str, Any] = {
         "license": licence,
         "license_name": licence_name,
@@ -116,7 +118,7 @@ def metadata(facts: CardFacts) -> str:
         content["eval_results"] = [
             EvalResult(
                 task_type="image-classification",
-                dataset_type=f"divsal-bench/{spec.task}",
+                dataset_type="other",
                 dataset_name=f"{spec.task}, {spec.data} ({spec.data_fingerprint[:8]})",
                 metric_type="roc_auc",
                 metric_name=f"{name}, seed {spec.seed}",
@@ -125,6 +127,16 @@ def metadata(facts: CardFacts) -> str:
             for name, value in values(facts.scores).items()
         ]
     return str(ModelCardData(**content).to_yaml())
+
+
+def licences(facts: CardFacts) -> list[SourceTerms]:
+    """What the weights derive from: every source of the data, and the weights that training started from."""
+    from divsal_bench.contracts.adapter import SourceTerms
+
+    # A stand-in of this package is ours; one of another package states its licence in words only.
+    ours = facts.task.draw_standin.__module__.partition(".")[0] == __name__.partition(".")[0]
+    found = [SourceTerms("Apache-2.0" if ours else "")] if facts.terms is None else list(facts.terms.values())
+    return found + ([] if facts.start_licence is None else [SourceTerms(facts.start_licence)])
 
 
 def evaluation(facts: CardFacts) -> str | None:
@@ -164,15 +176,15 @@ def values(scores: Scores) -> dict[str, float]:
 def introduction(facts: CardFacts) -> list[str]:
     """What it is."""
     spec, names = facts.record.spec, facts.task.class_names
-    start = "its published ImageNet weights" if spec.protocol_settings.get("pretrained") else "random weights"
+    start = f"the published weights `timm/{spec.backbone}`" if facts.start_licence is not None else "random weights"
     text = (
         f"A `{spec.backbone}` trained with **{facts.record.method_label}** from {start}, protocol `{spec.protocol}`, "
         f"for one binary decision: {facts.task.description} Class 0 is *{names[0]}*, class 1 is *{names[1]}*. "
-        f"{facts.method}"
+        f"The method: {inline(facts.method, 2000)}"
     )
     seeds = (
-        f"This is **seed {spec.seed}** of {', '.join(map(str, facts.summary.seeds))}; every seed has a branch "
-        "`seed-N`, and `main` is seed 0 by rule, never the best one."
+        f"This is **seed {spec.seed}**; pushed together: seeds {', '.join(map(str, facts.summary.seeds))}. Every seed "
+        "has a branch `seed-N`, and `main` is seed 0 by rule, never the best one."
     )
     if facts.summary.lacking:
         seeds += " Seeds without a result: " + ", ".join(f"{n} ({why})" for n, why in facts.summary.lacking.items())
@@ -189,14 +201,15 @@ def usage(facts: CardFacts) -> list[str]:
     margin = "model(x)[0, 0]" if one else "logits[0, 1] - logits[0, 0]"
     code = [
         "import timm, torch",
-        "from PIL import Image",
+        "from PIL import Image, ImageOps",
         "",
         f'model = timm.create_model("hf-hub:{facts.revision}", pretrained=True).eval()',
         "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)",
-        f'x = transform(Image.open("image.png"){convert}).unsqueeze(0)',
+        f'image = ImageOps.exif_transpose(Image.open("image.png")){convert}  # 8 bit; scale 16-bit files first',
+        "x = transform(image).unsqueeze(0)",
         "with torch.inference_mode():",
         *([] if one else ["    logits = model(x)"]),
-        f"    margin = {margin}  # the score; sigmoid(margin) is the probability of {facts.task.class_names[1]!r}",
+        f"    margin = {margin}  # the score, for {facts.task.class_names[1]!r}",
     ]
     shell = [
         f"divsal-bench predict {facts.revision} IMAGES --csv scores.csv --overlay maps/",
@@ -206,7 +219,8 @@ def usage(facts: CardFacts) -> list[str]:
         "## Use",
         "With timm alone:",
         "```python\n" + "\n".join(code) + "\n```",
-        "With divsal-bench, which also applies the threshold that was set on the validation split:",
+        "With divsal-bench, which also reads 16-bit and turned files as training did, and applies the threshold that "
+        "was set on the validation split:",
         "```bash\n" + "\n".join(shell) + "\n```",
         threshold(facts),
     ]
@@ -219,7 +233,11 @@ def threshold(facts: CardFacts) -> str:
         return "No decision threshold was set."
     first = points[0]
     value = f"margin ≥ {first.value:.4f}" if first.value is not None else "none (nothing is called positive)"
-    return f"Decision threshold: {value}; {first.rule} ({first.negatives} negatives)."
+    return (
+        f"Decision threshold: {value}; {first.rule} ({first.negatives} negatives). It is not a probability of one "
+        "half: sigmoid(margin) is what the network calls a probability, and nothing makes it a calibrated one. On "
+        "unseen conditions the rate is another: see the false-positive rates below."
+    )
 
 
 def limits(facts: CardFacts) -> list[str]:
@@ -253,7 +271,7 @@ def data_and_licence(facts: CardFacts) -> list[str]:
         f"({data.train_maps} with a human map), {data.validation} validation, {data.test} test."
     )
     if facts.terms is None:
-        return ["## Data and licence", text, "The images are drawn by divsal-bench itself (Apache-2.0)."]
+        return ["## Data and licence", text, f"The images are drawn by code. {inline(facts.task.licence)}"]
     rows = [
         [name, one.licence or "not stated", one.redistribute_weights, one.redistribute_predictions]
         for name, one in sorted(facts.terms.items())
@@ -270,20 +288,24 @@ def results(facts: CardFacts) -> list[str]:
     """Accuracy with intervals, agreement with people, and one picture."""
     scores, summary = facts.scores, facts.summary
     own = values(scores) | {one.name: one.auroc for one in scores.conditions}
+    rates = {one.name: one.false_positive_rate for one in scores.conditions}
+    rates[METRICS["in_domain"]] = rates.get(IN_DOMAIN)
     rows = [
-        [name, "n/a" if own.get(name) is None else f"{own[name]:.4f}", mean or "n/a", interval or "–"]
+        [name, number(own.get(name), 4), number(rates.get(name)), mean or "n/a", interval or "–"]
         for name, (mean, interval) in summary.rows.items()
         if name != IN_DOMAIN  # once is enough
     ]
     head = [
         "AUROC",
         f"this seed ({facts.record.spec.seed})",
-        f"mean ± sd over {len(summary.seeds)} seeds",
+        "its false-positive rate at the threshold",
+        f"mean ± sd over the {len(summary.seeds)} seeds",
         "95 % interval for new seeds and new subjects",
     ]
     parts = [
         "## Results",
         markdown_table(head, rows),
+        *field_metrics(scores),
         *(f"**{mark}**" for mark in summary.marks),
         "\n".join(f"- {note}" for note in summary.notes),
         "### Agreement with people",
@@ -292,7 +314,20 @@ def results(facts: CardFacts) -> list[str]:
     if facts.figure is None:
         return [*parts, facts.no_figure] if facts.no_figure else parts
     name, caption = facts.figure
-    return [*parts, f"![{caption}]({name})", caption]
+    return [*parts, f"![maps of one image]({name})", inline(caption, 800)]
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number, or that there is none."""
+    return "n/a" if value is None else f"{value:.{digits}f}"
+
+
+def field_metrics(scores: Scores) -> list[str]:
+    """The field's own metrics of this seed."""
+    rows = [
+        [one.metric, one.condition, number(one.value), number(one.achieved), one.note] for one in scores.field_metrics
+    ]
+    return [markdown_table(["this seed", "on", "value", "rate really achieved", "note"], rows)] if rows else []
 
 
 def agreement(scores: Scores) -> list[str]:
@@ -340,7 +375,10 @@ def commands(facts: CardFacts) -> list[str]:
 
 def citation(facts: CardFacts) -> list[str]:
     """What to cite."""
+    spec = facts.record.spec
     return [
         "## Citation",
-        f"{facts.task.citation}\n\nBenchmark: divsal-bench; its CITATION.cff names the papers of the methods.",
+        f"Task: {inline(facts.task.citation, 800)}",
+        f"Method `{spec.method}`: {inline(facts.method, 2000)}",
+        "Benchmark: divsal-bench (Python package `divsal-bench`; its CITATION.cff names all papers).",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -49,8 +50,18 @@ def api() -> HfApi:
 
     if not sys.stderr.isatty():
         disable_progress_bars()  # in a log file a bar is a page of noise
+    for name in ("huggingface_hub.utils._http", "huggingface_hub.hf_api"):
+        logger = logging.getLogger(name)
+        if discreet not in logger.filters:
+            logger.addFilter(discreet)
     # The library reads HF_ENDPOINT only when it is imported.
     return HfApi(endpoint=endpoint())
+
+
+def discreet(record: logging.LogRecord) -> bool:
+    """Keep what the client logs, but for signed addresses, which let anybody write for a while, and small talk."""
+    record.msg, record.args = re.sub(r"\?\S+", "?…", record.getMessage()), ()
+    return "No files have been modified" not in record.msg
 
 
 def endpoint() -> str | None:
@@ -96,7 +107,7 @@ def wait_for(error: Exception, usual: float, tries: int) -> float | None:
     if response.status_code not in BUSY:
         return None
     stated = response.headers.get("Retry-After", "")
-    return min(float(stated), LONGEST_WAIT) if stated.isdigit() else usual
+    return min(float(stated), LONGEST_WAIT) if stated.isascii() and stated.isdigit() else usual
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -156,7 +167,11 @@ def plain_errors(kind: Kind, repo: str, revision: str | None, lacking: str, inst
     except errors.HFValidationError as error:
         raise UserError(f"{repo!r} is not a Hub id; write org/name or org/name@revision") from error
     except (broken_connection(), OSError) as error:
+        if getattr(getattr(error, "response", None), "status_code", 0) == 401:
+            raise UserError(BAD_TOKEN) from error
         raise UserError(f"cannot get {repo}{at} from the Hub ({reason(error)}); try again, or {instead}") from error
+    except UnicodeEncodeError as error:
+        raise UserError(BAD_TOKEN) from error
 
 
 @contextmanager
@@ -178,10 +193,7 @@ def plain_push_errors(repo: str) -> Iterator[None]:
         response = getattr(cause, "response", None)
         status = response.status_code if response is not None else 0
         if status == 401:
-            raise UserError(
-                "the Hub does not accept your token (it may have expired); make one with write access at "
-                "https://huggingface.co/settings/tokens and log in with `hf auth login`"
-            ) from error
+            raise UserError(BAD_TOKEN) from error
         if status == 403 or isinstance(error, errors.RepositoryNotFoundError):
             raise UserError(
                 f"your token may not write to {namespace}: give --to a namespace of yours, or a token with write "
@@ -193,6 +205,10 @@ def plain_push_errors(repo: str) -> Iterator[None]:
         ) from error
 
 
+BAD_TOKEN = (
+    "the Hub does not accept your token (it may have expired, or was not copied whole); make one at "
+    "https://huggingface.co/settings/tokens (with write access for pushing), then `hf auth login` or HF_TOKEN"
+)
 NO_TOKEN = (
     "no token: pushing needs one with write access; log in with `hf auth login`, or set the environment variable "
     "HF_TOKEN (https://huggingface.co/settings/tokens)"
@@ -207,8 +223,27 @@ def require_token() -> None:
     """
     from huggingface_hub import get_token
 
-    if not get_token():
+    token = get_token()
+    if not token:
         raise UserError(NO_TOKEN)
+    if not (token.isascii() and token.isprintable()):
+        raise UserError("your token has characters that no token has; copy it again (`hf auth login`, or HF_TOKEN)")
+
+
+def require_namespace(namespace: str) -> None:
+    """Refuse to push where the token's owner has no place, before any work.
+
+    Raises:
+        UserError: It is neither the owner nor one of their organisations, or the Hub does not accept the token.
+    """
+    with plain_push_errors(f"{namespace}/"):
+        own = patiently(lambda: api().whoami())
+    places = [own["name"], *(one["name"] for one in own.get("orgs", []))]
+    if namespace not in places:
+        raise UserError(
+            f"your token may not write to {namespace}: it is {own['name']}'s, who may write to {', '.join(places)}; "
+            "give one of these with --to, or log in as somebody else"
+        )
 
 
 def reason(error: BaseException) -> str:

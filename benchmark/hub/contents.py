@@ -47,7 +47,7 @@ def contents(
     files: dict[str, bytes | Path] = {
         CONFIG: as_json(config(run, model, preprocessing, facts.task.class_names)),
         WEIGHTS: run.path / WEIGHTS,
-        RECORD: as_json(run.record.model_dump(mode="json")),
+        RECORD: as_json(facts.record.model_dump(mode="json")),
         PREDICTIONS: published_predictions(run.predictions(), key),
         "README.md": card(facts).encode(),
     }

@@ -11,6 +11,7 @@ from divsal_bench.hub.client import is_commit, parse_id
 from divsal_bench.trained import weights_sha256
 
 FILE = "hub.json"
+PUBLIC = "https://huggingface.co"
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,22 @@ class Link:
         repo: ``org/name``.
         commit: 40 digits.
         sha256: Of the weights that were pushed.
+        endpoint: Of the Hub they were pushed to.
+        private: Whether only some may read it.
     """
 
     repo: str
     commit: str
     sha256: str
+    endpoint: str = PUBLIC
+    private: bool = False
+
+    @property
+    def problem(self) -> str:
+        """Why a result cannot link there; "" if it can."""
+        if self.endpoint.rstrip("/") != PUBLIC:
+            return f"{self.repo} is on another Hub ({self.endpoint})"
+        return f"{self.repo} is private" if self.private else ""
 
 
 def leave(run: Path, link: Link) -> None:

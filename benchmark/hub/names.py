@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 
+from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import UserError
 from divsal_bench.hub.client import reason
 from divsal_bench.records import Record
@@ -49,9 +50,15 @@ def name_of(record: Record) -> str:
     spec = record.spec
     content = spec.model_dump(mode="json", exclude={"data", "seed"})
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:DIGITS]
-    data = spec.data.partition("@")[0]
+    data = data_name(record)
     readable = slug("-".join((spec.task, data, record.method_label, spec.backbone, spec.protocol)))
     return f"{readable[: LONGEST - DIGITS - 1].rstrip('-.')}-{digest}"
+
+
+def data_name(record: Record) -> str:
+    """What the data is called in public: never by a folder's name, which may be anything on somebody's machine."""
+    data = record.spec.data
+    return data.partition("@")[0] if data in VARIANTS or "/" in data else record.spec.data_fingerprint[:DIGITS]
 
 
 def slug(text: str) -> str:

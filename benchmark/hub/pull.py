@@ -20,6 +20,7 @@ from divsal_bench.hub.client import (
     plain_errors,
 )  # fmt: skip
 from divsal_bench.hub.contents import CONFIG, FILES, RECORD, WEIGHTS
+from divsal_bench.records import read_run
 from divsal_bench.trained import PICKLES
 
 INSTEAD = "use a run directory on this machine"
@@ -89,7 +90,22 @@ def snapshot(text: str, files: Sequence[str] = FILES) -> Snapshot:
             f"{damaged[0]} of {pinned.origin} arrived damaged twice: its checksum is not the Hub's; it was deleted, "
             "try again later"
         )
+    require_seed(pinned, revision)
     return pinned
+
+
+def require_seed(found: Snapshot, revision: str | None) -> None:
+    """Refuse a branch ``seed-N`` that holds another seed's run.
+
+    Raises:
+        UserError: It does.
+    """
+    asked = re.fullmatch(r"seed-(\d+)", revision or "")
+    if asked is None or not (found.folder / RECORD).is_file():
+        return
+    seed = read_run(found.folder).spec.seed
+    if seed != int(asked[1]):
+        raise UserError(f"{found.origin}: the branch {revision} holds seed {seed}; ask its owner to push it again")
 
 
 def commit_of(repo: str, revision: str | None) -> tuple[str | None, str]:
@@ -108,7 +124,8 @@ def commit_of(repo: str, revision: str | None) -> tuple[str | None, str]:
     except broken_connection() as error:
         if getattr(error, "response", None) is not None:
             raise
-        return None, f"the Hub cannot be reached; {repo} is taken from the local cache, it may have moved on since"
+        moved = "" if is_commit(revision) else ", it may have moved on since"
+        return None, f"the Hub cannot be reached; {repo} is taken from the local cache{moved}"
     for one in info.siblings or []:
         if one.rfilename.lower().endswith(PICKLES):
             raise UserError(

@@ -10,6 +10,27 @@ from pathlib import Path
 from divsal_bench.errors import UserError
 from divsal_bench.hub.client import Kind, api, patiently, plain_push_errors
 
+#: Files that the Hub itself puts into a repository.
+KEPT = {".gitattributes"}
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One repository that may be written.
+
+    Attributes:
+        name: ``org/name``.
+        heads: Branch to its commit; kept up to date.
+        first: Its first commit, which holds no file of ours.
+        private: Whether only some may read it.
+    """
+
+    name: str
+    kind: Kind
+    heads: dict[str, str]
+    first: str
+    private: bool
+
 
 @dataclass(frozen=True)
 class Pushed:
@@ -26,7 +47,7 @@ class Pushed:
     changed: bool
 
 
-def open_repository(repo: str, kind: Kind, private: bool) -> dict[str, str]:
+def open_repository(repo: str, kind: Kind, private: bool) -> Repository:
     """Create a repository, or find it.
 
     Args:
@@ -34,53 +55,55 @@ def open_repository(repo: str, kind: Kind, private: bool) -> dict[str, str]:
         kind: Of repository.
         private: For a new one; one that is there keeps its setting, unless this asks for more privacy.
 
-    Returns:
-        Branch to its commit.
-
     Raises:
         UserError: No right to write there, the Hub cannot be reached, or it is public and was to be private.
     """
     with plain_push_errors(repo):
         patiently(lambda: api().create_repo(repo, repo_type=kind, private=private, exist_ok=True))
-        if private and not patiently(lambda: api().repo_info(repo, repo_type=kind)).private:
+        is_private = bool(patiently(lambda: api().repo_info(repo, repo_type=kind)).private)
+        if private and not is_private:
             raise UserError(f"{repo} is there already and public; make it private on the Hub first, or leave --private")
         refs = patiently(lambda: api().list_repo_refs(repo, repo_type=kind))
-    return {one.name: one.target_commit for one in refs.branches}
+        commits = patiently(lambda: api().list_repo_commits(repo, repo_type=kind))
+    heads = {one.name: one.target_commit for one in refs.branches}
+    return Repository(repo, kind, heads, commits[-1].commit_id, is_private)
 
 
-def push(
-    repo: str, kind: Kind, branch: str, files: Mapping[str, bytes | Path], message: str, heads: dict[str, str]
-) -> Pushed:
-    """Put files on a branch in one commit; files that are there unchanged are not sent, and if all are, none is made.
+def push(to: Repository, branch: str, files: Mapping[str, bytes | Path], message: str) -> Pushed:
+    """Let a branch hold just these files, in one commit; what is there unchanged is not sent; if all is, none is made.
 
     Args:
-        repo: ``org/name``.
-        kind: Of repository.
-        branch: Made from ``main`` if it is not there.
+        to: From :func:`open_repository`.
+        branch: Made from the first commit if need be, so that a push that breaks off leaves no other seed there.
         files: Path in the repository to bytes, or to the file that holds them.
         message: Of the commit.
-        heads: Branch to commit, from :func:`open_repository`; updated.
 
     Raises:
         UserError: It broke off; the same again goes on.
     """
-    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
+    repo, kind = to.name, to.kind
     with plain_push_errors(repo), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*about to commit a data file")  # the predictions, on purpose
-        if branch not in heads:
-            patiently(lambda: api().create_branch(repo, branch=branch, repo_type=kind, exist_ok=True))
-            heads[branch] = heads["main"]
+        if branch not in to.heads:
+            patiently(
+                lambda: api().create_branch(repo, branch=branch, revision=to.first, repo_type=kind, exist_ok=True)
+            )
+            to.heads[branch] = to.first
+        there = patiently(lambda: api().list_repo_files(repo, revision=branch, repo_type=kind))
+        left = sorted(set(there) - set(files) - KEPT)
         done = patiently(
             lambda: api().create_commit(
                 repo,
                 # Made anew for each try: the client marks operations that it has dealt with.
-                [CommitOperationAdd(path, given) for path, given in sorted(files.items())],
+                [CommitOperationAdd(path, given) for path, given in sorted(files.items())]
+                + [CommitOperationDelete(path) for path in left],
                 commit_message=message,
                 repo_type=kind,
                 revision=branch,
             )
         )
-    changed = done.oid != heads[branch]
-    heads[branch] = done.oid
+    changed = done.oid != to.heads[branch]
+    to.heads[branch] = done.oid
     return Pushed(repo, branch, done.oid, changed)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from delivered import Delivered
 from hub_server import HubServer
@@ -33,7 +36,7 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
             Image.fromarray(np.roll(pixels, delivered.rows.index(row))).save(file, "PNG")
             if not row["saliency"]:
                 delivered.file(row["image"]).write_bytes(file.getvalue())
-        out = tmp_path / "prepared"
+        out = tmp_path / "ward-seven"
         source = str(delivered.save() / "manifest.csv")
         assert (
             cli.main(["data", "prepare", "cxr", "--from", "manifest-csv", "--source", source, "--out", str(out)]) == 0
@@ -124,13 +127,14 @@ def test_weights_are_pushed_as_far_as_the_terms_allow(
         return
     origin = next(one.path for one in hub.requests if "/commit/" in one.path).split("/")[3:5]
     files = hub.files("/".join(origin))
-    assert "difference-map.png" not in files  # the images' terms forbid it
     card = files["README.md"].decode()
-    assert "do not allow showing them" in card
+    assert "An image of the task's built-in data" in card  # the images' terms forbid showing them
+    assert "difference-map.png" in files
     assert "license: cc-by-4.0" in card
     assert "| a | CC BY 4.0 | yes | yes |" in card
     assert "--data FOLDER" in card
     assert str(folder) not in card + files["run.json"].decode()
+    assert folder.name not in card + files["run.json"].decode() + "/".join(origin)
 
 
 def test_weights_trained_on_hub_data_name_it(
@@ -157,11 +161,76 @@ def test_weights_trained_on_hub_data_name_it(
     assert "datasets:\n- ann/films\n" in card
     assert "difference-map.png" in files
     capsys.readouterr()
-    assert cli.main(["verify", repo]) == 0
+    assert cli.main(["verify", repo]) == 2
+    assert f"if you trust it add --data {data}" in capsys.readouterr().err
     assert cli.main(["verify", repo, "--data", data]) == 0
-    assert capsys.readouterr().out.startswith("verified: cxr cross-entropy seed 0")
+    assert (said := capsys.readouterr().out).startswith("verified: cxr cross-entropy seed 0")
+    assert f" on {data[:17]} (" in said
     assert cli.main(["verify", repo, "--data", "standin"]) == 2
     assert "give the run's own with --data" in capsys.readouterr().err
+
+
+def test_terms_are_those_under_which_a_run_was_made(
+    hub: HubServer, prepare: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same images, later prepared with kinder words, do not free what was trained on the strict ones."""
+    strict = prepare(redistribute="no")
+    train(str(strict), tmp_path / "runs")
+    shutil.rmtree(strict)
+    shutil.rmtree(tmp_path / "delivered")
+    kind = prepare(redistribute="yes")
+    assert cli.main(["push", str(tmp_path / "runs"), "--to", "ann", "--data", str(kind)]) == 2
+    assert "forbid publishing weights" in capsys.readouterr().err
+
+
+def test_a_source_without_terms_has_not_said_yes(
+    hub: HubServer, prepare: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = prepare(redistribute="yes")
+    train(str(folder), tmp_path / "runs")
+    info = json.loads((folder / "divsal.json").read_text())
+    (folder / "divsal.json").write_text(json.dumps({**info, "sources": {}}))
+    for command in (["push", str(tmp_path / "runs"), "--data", str(folder)], ["data", "push", str(folder)]):
+        assert cli.main([*command, "--to", "ann"]) == 2
+        assert "do not say whether" in capsys.readouterr().err
+
+
+def test_the_same_images_under_other_terms_need_another_repository(
+    hub: HubServer, prepare: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = prepare(redistribute="yes")
+    assert cli.main(["data", "push", str(first), "--to", "ann"]) == 0
+    shutil.rmtree(first)
+    shutil.rmtree(tmp_path / "delivered")
+    other = prepare(redistribute="unknown")
+    arguments = ["data", "push", str(other), "--to", "ann", "--i-have-permission"]
+    assert cli.main(arguments) == 2
+    assert "states other terms for a (yes" in capsys.readouterr().err
+    assert cli.main([*arguments, "--name", "other"]) == 0
+
+
+def test_data_that_was_changed_is_not_pushed(
+    hub: HubServer, prepare: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = prepare(redistribute="yes")
+    file = next((folder / "data").glob("test-*"))
+    table = pq.read_table(file)
+    place = table.column_names.index("subject")
+    pq.write_table(table.set_column(place, "subject", pa.array([f"nobody {row}" for row in range(len(table))])), file)
+    assert cli.main(["data", "push", str(folder), "--to", "ann"]) == 2
+    assert "changed after preparing" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_names_from_the_data_stay_text_on_the_card() -> None:
+    from divsal_bench.data.card import markdown_table
+
+    evil = "x |\n\n## Certified <b>a</b> [click](http://e.vil) `c` ![i](j)\x1b[2J"
+    table = markdown_table(["source"], [[evil]])
+    assert len(table.splitlines()) == 3
+    cell = table.splitlines()[2]
+    assert "\\<b\\>" in cell
+    assert "\\[click\\]" in cell
+    assert "\x1b" not in cell
 
 
 def train(data: str, out: Path) -> None:

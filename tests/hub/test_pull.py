@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -20,7 +21,7 @@ import divsal_bench
 from divsal_bench import cli
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.errors import UserError
-from divsal_bench.hub import client, names
+from divsal_bench.hub import client, link, names
 from divsal_bench.hub.pull import snapshot
 from divsal_bench.records import Run, read_run, read_runs
 
@@ -122,11 +123,69 @@ def test_verify_names_the_first_difference(hub: HubServer, pushed: Run, capsys: 
     assert "not verified: cxr cyborg seed 0" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("threshold", "threshold (lowest"), ("false_positive_rate", "false-positive rate"), ("positives", "positives"),
+        ("field", "sensitivity@specificity=95%"), ("train", "training images"), ("twice", "twice"),
+    ],
+)  # fmt: skip
+def test_every_number_is_verified(
+    hub: HubServer, pushed: Run, capsys: pytest.CaptureFixture[str], field: str, said: str
+) -> None:
+    repo = repo_of(pushed)
+    files = hub.files(repo, "seed-1")
+    record, config = json.loads(files["run.json"]), json.loads(files["config.json"])
+    scores = record["scores"]
+    if field == "threshold":
+        scores["thresholds"][0]["value"] = config["divsal_bench"]["threshold"] = -50.0
+    elif field == "field":
+        scores["field_metrics"][0]["value"] = 0.999
+    elif field == "train":
+        record["data"]["train"] = 10**6
+    elif field == "twice":
+        scores["conditions"].insert(0, {**scores["conditions"][1], "auroc": 0.999})
+    else:
+        scores["conditions"][0][field] = 0.77 if field == "false_positive_rate" else 3
+    hub.add(
+        repo, {"run.json": json.dumps(record).encode(), "config.json": json.dumps(config).encode()}, branch="seed-1"
+    )
+    assert cli.main(["verify", f"{repo}@seed-1"]) in (1, 2)
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
+    assert not printed.out.startswith("verified")
+
+
+def test_a_branch_holds_its_own_seed(hub: HubServer, pushed: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    repo = repo_of(pushed)
+    files = {name: data for name, data in hub.files(repo, "seed-0").items() if name != ".gitattributes"}
+    hub.add(repo, files, branch="seed-1")
+    for command in ("pull", "verify"):
+        assert "the branch seed-1 holds seed 0" in refusal(command, f"{repo}@seed-1", capsys=capsys)
+
+
+def test_a_copy_never_stands_for_other_weights(
+    hub: HubServer, pushed: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repo, out = repo_of(pushed), tmp_path / "out"
+    assert cli.main(["pull", f"{repo}@seed-1", "--out", str(out)]) == 0
+    (copy,) = read_runs(out)
+    assert json.loads((copy.path / "hub.json").read_text())["commit"] == hub.heads(repo)["seed-1"]
+    weights = load_file(pushed.path / "model.safetensors")
+    weights["fc.weight"] = weights["fc.weight"] + 1
+    hub.add(repo, {"model.safetensors": save(weights)}, branch="seed-1")
+    assert "holds other weights of the same run" in refusal("pull", f"{repo}@seed-1", "--out", out, capsys=capsys)
+
+
 def test_an_accepted_result_is_verified_from_its_links(
     hub: HubServer, pushed: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = tmp_path / "results"
     runs = pushed.path.parents[2]
+    for run in read_runs(runs):
+        known = link.read(run.path)
+        if known is not None:
+            link.leave(run.path, dataclasses.replace(known, endpoint=link.PUBLIC))
     assert cli.main(["submit", str(runs), "--by", "Ann", "--results", str(results), "--method", "cyborg"]) == 0
     file = next(results.rglob("cyborg.json"))
     assert cli.main(["verify", "--accepted", str(file), "--by", "Bob"]) == 0
@@ -143,6 +202,7 @@ def test_an_accepted_result_is_verified_from_its_links(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("{folder}", "is on this machine already"),
         ("nobody/nothing", "there is no folder nobody/nothing, and the Hub has no such model or it is private"),
         ("{repo}@nowhere", "has no revision 'nowhere'"),
         ("{repo}@" + "0" * 40, "has no revision"),
@@ -153,7 +213,7 @@ def test_an_accepted_result_is_verified_from_its_links(
     ],
 )
 def test_what_is_not_there(pushed: Run, capsys: pytest.CaptureFixture[str], name: str, said: str) -> None:
-    assert said in refusal("pull", name.format(repo=repo_of(pushed)), capsys=capsys)
+    assert said in refusal("pull", name.format(repo=repo_of(pushed), folder=pushed.path), capsys=capsys)
 
 
 def test_gated(
@@ -256,7 +316,9 @@ def test_a_server_that_is_gone(hub: HubServer, pushed: Run, capsys: pytest.Captu
     hub.stop()
     capsys.readouterr()
     assert cli.main(["pull", f"{repo}@seed-1"]) == 0  # from the cache, and it says so
-    assert "is taken from the local cache" in capsys.readouterr().err
+    assert "is taken from the local cache, it may have moved on since" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match="taken from the local cache"):
+        divsal_bench.load_pretrained(f"{repo}@seed-1")
 
 
 def test_offline(hub: HubServer, pushed: Run, tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ def test_predictions_are_published_under_keys_alone(hub: HubServer, pushed: Path
         subject=[hashed(one, salt, "subject") for one in own["subject"]],
     )
     pd.testing.assert_frame_equal(table, expected.sort_values("sample_id", ignore_index=True))
-    for value in (*own["sample_id"].unique(), *own["subject"].unique()):
-        assert str(value).encode() not in content
+    shown = {str(value) for column in table for value in table[column]}
+    assert not shown & {str(value) for column in ("sample_id", "subject") for value in own[column]}
 
 
 def test_the_same_push_again_makes_no_commit(hub: HubServer, pushed: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +128,8 @@ def test_a_push_that_broke_off_goes_on(
     assert error.startswith(f"divsal-bench: pushing to {repo} broke off")
     assert "give the same command again" in error
     assert set(hub.heads(repo)) == {"main", "seed-0", "seed-1"}
-    assert hub.heads(repo)["seed-1"] not in (hub.heads(repo)["seed-0"],)
+    assert set(hub.files(repo, "seed-1")) == {".gitattributes"}, "no other seed's network on this seed's branch"
+    assert cli.main(["verify", f"{repo}@seed-1"]) == 2
     hub.stop()
     assert push(runs, "--to", "ann", "--method", "cyborg") == 2
     hub.faults.clear()
@@ -172,8 +173,9 @@ def test_the_card_is_what_the_hub_reads(hub: HubServer, pushed: Path) -> None:
     results = {one.metric_name: one.metric_value for one in card.data.eval_results or []}
     assert results["open-set AUROC, seed 1"] == pytest.approx(run.record.scores.open_set, abs=1e-6)
     for said in (
-        "**seed 1** of 0, 1", "not a medical device and not a security product", "Intended use, and misuse",
-        "drawn by divsal-bench itself", "| lift (1 = chance) |", "(difference-map.png)", "## Citation",
+        "**seed 1**; pushed together: seeds 0, 1", "not a medical device and not a security product",
+        "Intended use, and misuse", "drawn by code", "| lift (1 = chance) |", "(difference-map.png)", "## Citation",
+        "its false-positive rate at the threshold", "sensitivity@specificity=95%", "WACV 2023",
     ):  # fmt: skip
         assert said in card.text
     for command in re.findall(r"^divsal-bench (.+)$", card.text, re.MULTILINE):
@@ -217,8 +219,9 @@ def test_a_public_repository_does_not_become_private_in_silence(
     ("user", "namespace", "said"),
     [
         (None, "ann", "no token: pushing needs one with write access"),
-        ("bob", "ann", "your token may not write to ann"),
+        ("bob", "ann", "your token may not write to ann: it is bob's, who may write to bob"),
         ("ann_reads", "ann", "your token may not write to ann"),
+        ("ann\u00e9", "ann", "your token has characters that no token has"),
         ("nobody", "ann", "does not accept your token"),
         ("ann", "ann/x", "--to 'ann/x' is no name on the Hub"),
         ("ann", "../x", "--to '../x' is no name on the Hub"),
@@ -241,8 +244,22 @@ def test_main_is_never_another_seed(hub: HubServer, runs: Path, capsys: pytest.C
     only = next(run for run in read_runs(runs) if run.spec.method == "cyborg" and run.spec.seed == 1)
     assert push(only.path, "--to", "ann") == 2
     assert "has no seed 0 yet" in capsys.readouterr().err
+    assert not hub.exists(repos(hub, runs)["cyborg"]), "what is refused leaves no empty repository"
     assert push(runs, "--to", "ann", "--method", "cyborg") == 0
     assert push(only.path, "--to", "ann") == 0  # later seeds can be added one by one
+
+
+def test_files_that_are_no_longer_ours_leave_the_branch(hub: HubServer, pushed: Path) -> None:
+    repo = repos(hub, pushed)["cyborg"]
+    hub.add(repo, {"pytorch_model.bin": b"\x80\x04.", "old.png": b"x"}, branch="seed-1")
+    assert push(pushed, "--to", "ann", "--method", "cyborg") == 0
+    assert not {"pytorch_model.bin", "old.png"} & set(hub.files(repo, "seed-1"))
+    assert cli.main(["pull", f"{repo}@seed-1"]) == 0
+
+
+def test_options_are_not_guessed(hub: HubServer, pushed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert push(pushed, "--to", "ann", "--privat") == 2
+    assert "--privat" in capsys.readouterr().err
 
 
 def test_no_network(hub: HubServer, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,7 +284,32 @@ def test_the_token_is_written_nowhere(
             assert not file.is_file() or b"hf_ann" not in file.read_bytes(), file
 
 
+def on_the_public_hub(run: Path, **change: Any) -> None:
+    """Say in hub.json that the push went to huggingface.co."""
+    found = link.read(run)
+    assert found is not None
+    assert found.problem.endswith(")")  # the tests' server is another Hub
+    link.leave(run, dataclasses.replace(found, endpoint=link.PUBLIC, **change))
+
+
+def test_what_others_cannot_read_is_not_linked(
+    hub: HubServer, pushed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["submit", str(pushed), "--by", "Ann", "--method", "cyborg", "--results"]
+    for name, change in (("elsewhere", None), ("private", True)):
+        for run in read_runs(pushed):
+            if change and run.spec.method == "cyborg":
+                on_the_public_hub(run.path, private=True)
+        assert cli.main([*arguments, str(tmp_path / name)]) == 0
+        assert "the result names no link for seed 0" in capsys.readouterr().err
+        claim = json.loads(next((tmp_path / name).rglob("cyborg.json")).read_text())
+        assert not any("huggingface.co" in one["weights"]["where"] for one in claim["seeds"])
+
+
 def test_a_result_links_to_the_commit(hub: HubServer, pushed: Path, tmp_path: Path) -> None:
+    for run in read_runs(pushed):
+        if run.spec.method == "cyborg":
+            on_the_public_hub(run.path)
     results = tmp_path / "results"
     arguments = ["submit", str(pushed), "--by", "Ann", "--results", str(results), "--method", "cyborg"]
     assert cli.main(arguments) == 0
