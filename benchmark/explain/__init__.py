@@ -11,6 +11,7 @@ gradcam         Grad-CAM by autograd, for heads without a closed form
 public          HiResCAM, Score-CAM and FullGrad from the package ``grad-cam`` (extra ``explain``)
 measures        energy inside a region, bias share, common mode, error of minority and majority class
 sensitivity     do the maps of the two likeliest classes differ?
+covering        covering cells of the grid in the image, and scoring what is left
 fidelity        does covering what a map marks change the decision more than covering something else?
 regions         connected parts of the difference map, each with its logits
 fooling         the attack that moves every class CAM and no decision
