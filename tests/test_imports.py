@@ -103,6 +103,7 @@ MAY_NAME = {
     "divsal_bench.agreement": ours("errors"),
     "divsal_bench.scoring": ours("errors", "metrics", "conditions", "records"),
     "divsal_bench.contracts": ours("errors", "cams", "contracts"),
+    "divsal_bench.explain": ours("errors", "seeds", "cams", "agreement", "backbones", "explain"),
     "divsal_bench.leaderboard": ours("errors", "metrics", "conditions", "records", "scoring", "leaderboard"),
     "divsal_bench.tasks": ours("errors", "contracts", "tasks"),
     "divsal_bench.baselines": ours("contracts", "cams", "baselines"),
