@@ -155,7 +155,7 @@ def imbalance(arguments: argparse.Namespace) -> list[Table] | None:
         "Stand-ins with negatives to positives in training as the ratio says; validation and test as they are.",
         "error: of that class's in-domain test images at a probability of 0.5. The other columns are of images "
         "predicted as that class: maps of the one logit for the predicted sign, as published.",
-        "bias share: |bias| / (|bias| + |what the image adds|); bias for: share of seeds whose bias speaks for the class.",
+        "bias share: |bias| / (|bias| + |what the image adds|); bias for: share of seeds with a bias for that class.",
         "pe, lift (of non-empty maps): only where images of that class have human maps.",
     )
     keys = ("task", "negatives : positives", "weights", "class")
