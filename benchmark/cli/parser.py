@@ -65,6 +65,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add_compare(commands)
     add_calibrate(commands)
     add_board(commands)
+    add_audit(commands)
     add_submission(commands)
     add_predict(commands)
     add_hub(commands)
@@ -275,6 +276,40 @@ def add_board(commands: Commands[Parser]) -> None:
                        help=f"{', '.join(FORMATS)}, latex")  # fmt: skip
     board.add_argument("--html", type=Path, metavar="FILE", help="write the page instead")
     board.set_defaults(handler=lazy("board:board"))
+
+
+def add_audit(commands: Commands[Parser]) -> None:
+    """``audit``."""
+    audit = commands.add_parser(
+        "audit",
+        help="what the maps of trained networks show, and what their decisions rest on, beside accuracy",
+        description=(
+            "Energy inside human maps, errors and bias by class, class sensitivity, fidelity against controls, and "
+            "robustness to passive fooling, of every method over its seeds. Audits are kept beside their runs; the "
+            "same command again does only what is missing. Standard output carries the tables alone."
+        ),
+    )
+    audit.add_argument("runs", nargs="*", metavar="RUN|ID",
+                       help="run directories, output folders, or org/name[@revision] on the Hub")  # fmt: skip
+    audit.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="used without RUN (runs/)")
+    audit.add_argument("--task", metavar="T", help="these tasks only, joined by commas")
+    audit.add_argument("--method", metavar="M", help="these methods only, joined by commas")
+    audit.add_argument("--data", metavar="D", help="the runs' prepared data, where it is not in its usual place")
+    audit.add_argument("--k", type=float, metavar="PERCENT",
+                       help="cells whose agreement class sensitivity counts (default: 5)")  # fmt: skip
+    audit.add_argument("--tau", type=float, metavar="PERCENT",
+                       help="agreement that has to be undercut (default: 50; as published: 70)")  # fmt: skip
+    audit.add_argument("--reference", action="store_true", default=None,
+                       help="also class sensitivity as its authors' code has it, with its known defect")  # fmt: skip
+    audit.add_argument("--fidelity-k", type=float, default=50.0, metavar="PERCENT",
+                       help="cells covered for the confidence drop (default: 50)")  # fmt: skip
+    audit.add_argument("--images", type=int, default=200, metavar="N",
+                       help="test images for sensitivity, fidelity and fooling (default: 200)")  # fmt: skip
+    audit.add_argument("--workers", type=int, metavar="W",
+                       help="processes (default: as many as there are processors); 0 runs in this one")  # fmt: skip
+    audit.add_argument("--force", action="store_true", help="audit again what has been audited")
+    add_format(audit)
+    audit.set_defaults(handler=lazy("audit:audit"))
 
 
 def add_submission(commands: Commands[Parser]) -> None:
