@@ -333,6 +333,7 @@ def of_run(run: Run, config: Config | None, origin: str) -> Pretrained:
     arguments = options[misfits.index(None)]
     if task is not None:
         model, channels = load_model(run), task.channels
+        model.net.eval()
     else:
         model = network(run.path, architecture, arguments, spec.head, RUN_FILE, protocol.channels_last)
         grey = arguments["in_chans"] == 1 or (config is not None and config.preprocessing.image_mode == "L")
