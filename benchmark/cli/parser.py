@@ -68,6 +68,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add_audit(commands)
     add_submission(commands)
     add_predict(commands)
+    add_explain(commands)
     add_hub(commands)
     return parser.parse_args(argv)
 
@@ -415,3 +416,37 @@ def add_predict(commands: Commands[Parser]) -> None:
     predict.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
     predict.add_argument("--batch-size", type=int, default=32, metavar="N", help="images at a time (default: 32)")
     predict.set_defaults(handler=lazy("predict:predict"))
+
+
+def add_explain(commands: Commands[Parser]) -> None:
+    """``explain``."""
+    explain = commands.add_parser(
+        "explain",
+        help="figures and numbers: which regions of an image, or of a data set, add up to the decisions",
+        description=(
+            "Take the logit margin of each image apart: connected regions of the difference map whose logits, with the "
+            "bias, add up to it, each checked by covering it. With --set, a report on the run's own data."
+        ),
+    )
+    explain.add_argument("model", metavar="ID|RUN", help="a run directory, or a Hub id org/name[@revision]")
+    explain.add_argument("images", nargs="*", metavar="IMAGES",
+                         help="image files, folders, or CSV files of images (column label: their class)")  # fmt: skip
+    explain.add_argument("--out", type=Path, required=True, metavar="DIR", help="where figures and numbers are written")
+    explain.add_argument("--label", metavar="NAME", help="the images' class (default: explain the predicted class)")
+    explain.add_argument("--human", type=Path, metavar="MAP|DIR",
+                         help="the human map of one image, or a folder of maps named like the images")  # fmt: skip
+    explain.add_argument(
+        "--maps", metavar="LIST",
+        help="maps, joined by commas (default: true-class,false-class,difference,case,case-clamped); hirescam, "
+        "score-cam and fullgrad need the extra `explain`",
+    )  # fmt: skip
+    explain.add_argument("--csv", action="store_true", help="also write images.csv and regions.csv")
+    explain.add_argument("--set", choices=("test", "validation"), metavar="SPLIT",
+                         help="test or validation: a report on this split of the run's own data")  # fmt: skip
+    explain.add_argument("--data", metavar="D", help="with --set: the run's data, where it is not in its usual place")
+    explain.add_argument(
+        "--limit", type=int, metavar="N", help="with --set: at most so many images, drawn by their ids"
+    )
+    explain.add_argument("--force", action="store_true", help="replace files that are there")
+    explain.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
+    explain.set_defaults(handler=lazy("explain:explain"))
