@@ -76,7 +76,8 @@ class AuditTable:
 
     Attributes:
         audits: All of them, for what they share: settings, grid, and numbers of images.
-        rows: In the order of the board.
+        rows: Methods with an audit, in the order of the board.
+        without: Method to how many of its runs have no audit: failed, diverged, or not made yet.
         reasons: What is undefined.
     """
 
@@ -85,12 +86,31 @@ class AuditTable:
     standin: bool
     audits: tuple[Audit, ...]
     rows: tuple[AuditRow, ...]
+    without: dict[str, int]
     reasons: tuple[Reason, ...]
 
     @property
     def settings(self) -> AuditSettings:
         """Of every audit in it."""
         return self.audits[0].settings
+
+
+def with_common_settings(found: Iterable[tuple[Run, Sequence[Audit]]]) -> list[Audited]:
+    """One audit a run, of the settings that most runs of its table were audited with.
+
+    Args:
+        found: Runs, each with all its audits; ties go to the settings that the command takes by itself.
+    """
+    groups: dict[Group, list[tuple[Run, Sequence[Audit]]]] = {}
+    for run, audits in found:
+        groups.setdefault(group_of(run), []).append((run, audits))
+    usual = AuditSettings().digest
+    chosen: list[Audited] = []
+    for members in groups.values():
+        digests = [audit.settings.digest for _, audits in members for audit in audits]
+        best = max(sorted(set(digests)), key=lambda digest: (digests.count(digest), digest == usual), default="")
+        chosen += [(run, next((a for a in audits if a.settings.digest == best), None)) for run, audits in members]
+    return chosen
 
 
 def tables(audited: Iterable[Audited]) -> list[AuditTable]:
@@ -132,6 +152,7 @@ def table_of(group: Group, audited: Sequence[Audited]) -> AuditTable:
         standin=any(run.record.data.kind == "standin" for run, _ in audited),
         audits=audits,
         rows=tuple(row for row in rows if row.seeds),
+        without={row.label: row.unaudited for row in rows if row.unaudited},
         reasons=tuple(reasons(dict(zip(labels, by_entry.values(), strict=True)))),
     )
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -15,7 +13,7 @@ from tabulate import tabulate
 
 from divsal_bench.audit_record import Block, Images, Metric, Quantity
 from divsal_bench.leaderboard.audit import AuditRow, AuditTable, Reason, Value
-from divsal_bench.leaderboard.render import NONE, plain
+from divsal_bench.leaderboard.render import NONE, plain, write_csv
 
 Format = Literal["terminal", "markdown", "csv", "json"]
 MAPS = {"true-class": "true-class CAM", "difference": "difference map"}
@@ -339,8 +337,9 @@ def why(table: AuditTable, block: Block) -> list[str]:
 
 def said(table: AuditTable, one: Reason) -> str:
     """``difference: undefined …``, with the methods if not all."""
-    names = "" if len(one.labels) == len(table.rows) else f" ({', '.join(one.labels)})"
-    return f"{f'{one.of}{names}: ' if one.of or names else ''}{one.why}."
+    names = "" if len(one.labels) == len(table.rows) else f"({', '.join(one.labels)})"
+    about = " ".join(filter(None, (one.of, names)))
+    return f"{f'{about}: ' if about else ''}{one.why}."
 
 
 def notes(table: AuditTable) -> list[str]:
@@ -353,9 +352,9 @@ def notes(table: AuditTable) -> list[str]:
     ]
     if any(value.missing and value.cell.n for row in table.rows for value in row.values.values()):
         found.append("(7/10): only so many of the seeds have the number.")
-    without = [f"{row.label} ({row.unaudited})" for row in table.rows if row.unaudited]
-    if without:
-        found.append(f"Runs without an audit: {', '.join(without)}.")
+    if table.without:
+        without = ", ".join(f"{label} ({count})" for label, count in table.without.items())
+        found.append(f"Runs without an audit: {without}.")
     if table.standin:
         found.append(
             "Stand-in data is drawn by code and built so that guidance can help: a win here tests the software, not "
@@ -397,13 +396,7 @@ def long_rows(table: AuditTable) -> Iterator[dict[str, Any]]:
 def as_csv(tables: Sequence[AuditTable]) -> str:
     """Long: one number a line, empty where there is none."""
     rows = [row for table in tables for row in long_rows(table)]
-    if not rows:
-        return ""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: "" if value != value else value for name, value in row.items()} for row in rows)
-    return text.getvalue().rstrip("\n")
+    return write_csv([{name: "" if value != value else value for name, value in row.items()} for row in rows])
 
 
 def as_json(table: AuditTable) -> dict[str, Any]:
@@ -417,6 +410,7 @@ def as_json(table: AuditTable) -> dict[str, Any]:
         "test": one.test,
         "maps": one.maps,
         "minority": one.minority,
+        "without": table.without,
         "methods": [
             {"method": row.label, "kind": row.kind, "seeds": row.seeds, "unaudited": row.unaudited}
             for row in table.rows

@@ -276,6 +276,7 @@ def add_board(commands: Commands[Parser]) -> None:
     board.add_argument("--format", choices=(*FORMATS, "latex"), default="terminal", metavar="FORMAT",
                        help=f"{', '.join(FORMATS)}, latex")  # fmt: skip
     board.add_argument("--html", type=Path, metavar="FILE", help="write the page instead")
+    board.add_argument("--audit", action="store_true", help="also what `divsal-bench audit` found in these runs")
     board.set_defaults(handler=lazy("board:board"))
 
 
