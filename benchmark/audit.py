@@ -197,16 +197,16 @@ def look(
     import torch
 
     margins, true, false, kept = [], [], [], []
-    with precision(protocol):
-        for start in range(0, len(rows), batch_size):
-            part = slice(start, start + batch_size)
+    for start in range(0, len(rows), batch_size):
+        part = slice(start, start + batch_size)
+        with precision(protocol):  # the network alone: maps are computed in float32, as everywhere
             evidence = gather(model, as_images(images[rows[part]], protocol))
-            target = torch.from_numpy(labels[part])
-            margins.append(evidence.margin.double().numpy())
-            true.append(MAPS["true-class"].function(evidence, target).values.numpy())
-            false.append(MAPS["false-class"].function(evidence, target).values.numpy())
-            inside = torch.from_numpy(sample[(sample >= start) & (sample < start + batch_size)] - start)
-            kept.append(replace(evidence, features=evidence.features[inside], logits=evidence.logits[inside]))
+        target = torch.from_numpy(labels[part])
+        margins.append(evidence.margin.double().numpy())
+        true.append(MAPS["true-class"].function(evidence, target).values.numpy())
+        false.append(MAPS["false-class"].function(evidence, target).values.numpy())
+        inside = torch.from_numpy(sample[(sample >= start) & (sample < start + batch_size)] - start)
+        kept.append(replace(evidence, features=evidence.features[inside], logits=evidence.logits[inside]))
     own, other = np.concatenate(true), np.concatenate(false)
     maps = {"true-class": own, "difference": own - other}
     return Seen(labels, np.concatenate(margins).astype(np.float64), maps, sample, join(kept))

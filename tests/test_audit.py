@@ -15,7 +15,7 @@ import pytest
 import torch
 from scipy.special import expit
 
-from divsal_bench import audit_jobs, cli, method_choice, protocols, runner, work
+from divsal_bench import audit_jobs, cli, evaluation, method_choice, protocols, runner, scoring, work
 from divsal_bench.audit import audit
 from divsal_bench.audit_record import Audit, AuditSettings, Quantity, audit_file, find_audit, find_audits, keep_audit
 from divsal_bench.backbones import CamNet
@@ -23,7 +23,7 @@ from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.errors import UserError
 from divsal_bench.explain import fidelity
 from divsal_bench.records import Run, read_run
-from divsal_bench.trained import load_model, weights_sha256
+from divsal_bench.trained import load_model, protocol_of, weights_sha256
 
 #: 32 px, 4 × 4 CAMs.
 TINY = dataclasses.replace(
@@ -374,6 +374,41 @@ def test_one_logit_by_the_command(out: Path, capsys: pytest.CaptureFixture[str])
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("divsal-bench: --reference asks for the class-sensitivity test, and ")
     assert "has one logit: the test is undefined for a one-logit head" in said
+
+
+def test_the_board_shows_what_was_audited(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = str(out / "two")
+    assert cli.main(["board", runs, "--audit"]) == 0
+    assert "Runs without an audit: cross-entropy, cyborg; `divsal-bench audit RUNS`" in capsys.readouterr().out
+    assert cli.main(["audit", runs, *SMALL, "--method", "cyborg"]) == 0
+    capsys.readouterr()
+    assert cli.main(["board", runs, "--audit", "--format", "json"]) == 0
+    (table,) = json.loads(capsys.readouterr().out)
+    shifts = {row["label"]: row["audit"]["audit_shift_n"] for row in table["rows"]}
+    assert shifts == {"cross-entropy": 0, "cyborg": 2}
+    assert cli.main(["board", runs, "--audit", "--html", str(out / "page.html")]) == 0
+    assert ">Audit</h3>" in (out / "page.html").read_text()
+
+    (a_run(out).path / "model.safetensors").write_bytes(b"other weights")
+    capsys.readouterr()
+    assert cli.main(["board", runs, "--audit", "--format", "json"]) == 0
+    (table,) = json.loads(capsys.readouterr().out)
+    assert table["rows"][1]["audit"]["audit_shift_n"] == 1, "an audit of other weights is none"
+    assert cli.main(["board", "--accepted", "--audit"]) == 2
+    assert "--audit needs run directories" in capsys.readouterr().err
+
+
+def test_a_run_in_bfloat16_is_audited_as_it_was_scored(made: tuple[Path, Path], data: DataArrays) -> None:
+    run = a_run(made[0])
+    spec = run.spec.model_copy(update={"protocol_settings": {**run.spec.protocol_settings, "precision": "bf16"}})
+    rounded = Run(run.path, run.record.model_copy(update={"spec": spec}))
+    found = audit(rounded, load_model(rounded), data, SETTINGS)
+    own = scoring.score(evaluation.predictions(load_model(rounded), data, protocol_of(rounded)), ())
+    assert own.difference_map is not None
+    assert value(found, "energy", "difference", "lift") == pytest.approx(own.difference_map.lift, rel=1e-5)
+    assert value(found, "energy", "difference", "lift") != value(
+        audit(run, load_model(run), data, SETTINGS), "energy", "difference", "lift"
+    )
 
 
 @pytest.mark.parametrize(
