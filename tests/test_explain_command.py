@@ -189,6 +189,20 @@ def test_covering_a_region_is_what_it_says(run: Run, image: Path, tmp_path: Path
         assert one["covered"]["margin_moves"] == pytest.approx(moved, abs=1e-4)
 
 
+def test_scores_in_half_precision_are_those_of_predict(run: Run, image: Path) -> None:
+    """A network trained under autocast is explained under it."""
+    network = dataclasses.replace(pretrained.load(run.path, ""), precision="bf16")
+    read = inputs.opened(network, inputs.Subject(Input("x", image, ("x",))))
+    assert isinstance(read, inputs.Opened)
+    found = single.explain(network, "x", read, 1, single.DEFAULT)
+    (score,) = network.predict([image])["score"]
+    assert found.score == pytest.approx(score, abs=1e-4)
+    assert found.regions is not None
+    assert found.regions.margin == pytest.approx(score, abs=1e-3)
+    plain = single.explain(dataclasses.replace(network, precision="fp32"), "x", read, 1, single.DEFAULT)
+    assert plain.score != found.score
+
+
 # -- what is printed and drawn -------------------------------------------------------------------------------
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from tabulate import tabulate
+from typing import TYPE_CHECKING
 
 from divsal_bench import devices
 from divsal_bench.cli import EXIT_USER_ERROR
+from divsal_bench.cli.explain_tables import Line, csv_files, line, print_tables
 from divsal_bench.cli.predict import locate, printable, refuse_inputs, say, use_threads
 from divsal_bench.errors import UserError
 
@@ -23,10 +21,6 @@ if TYPE_CHECKING:
     from divsal_bench.explained.single import Explanation
     from divsal_bench.pretrained import Pretrained
 
-#: Up to so many images each get a table of their regions; more get one row each.
-TABLES = 4
-#: Rows on the screen.
-SHOWN = 50
 #: Images that are decoded ahead.
 AHEAD = 8
 
@@ -69,30 +63,29 @@ def explain_images(arguments: argparse.Namespace) -> int:
     network = pretrained.load(*locate(arguments.model))
     subjects = inputs.collect(arguments.images, network.class_names, arguments.label, arguments.human)
     paths = require_out(arguments.out, subjects, arguments.csv, arguments.force)
-    single.require(network, names, asked=arguments.maps is not None)
-    closed = single.has_closed_form(network)
+    closed = single.closed_form(network, names, asked=arguments.maps is not None)
     network.model.net.to(device)
     use_threads(network)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    tables: list[dict[str, Any]] = []
-    failed: list[tuple[str, str]] = []
+    lines: list[Line] = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # damage that matters becomes an error
         for one, path, content in counted(decoded(network, subjects, paths), len(subjects)):
-            if isinstance(content, str):
-                if len(subjects) == 1:
+            try:
+                if isinstance(content, str):
                     raise UserError(f"{printable(one.input.image)} {printable(content)}")
-                failed.append((one.input.image, content))
-                tables.append({"image": one.input.image, "error": content})
+                found = single.explain(network, one.input.image, content, one.label, names, closed)
+            except UserError as error:
+                if len(subjects) == 1:
+                    raise
+                lines.append(Line(one.input.image, str(error).removeprefix(printable(one.input.image)).strip()))
                 continue
-            found = single.explain(network, one.input.image, content, one.label, names, closed)
             write_files(found, path, network)
-            tables.append({"image": one.input.image, "error": "", "found": found if len(subjects) <= TABLES else None}
-                          | {"row": summary(found), "regions": region_rows(found)})  # fmt: skip
-    if arguments.csv:
-        write_tables(arguments.out, tables)
-    print_tables(tables)
-    return say_outcome(network, tables, failed, arguments.out)
+            lines.append(line(found))
+    for name, table in csv_files(lines).items() if arguments.csv else ():
+        write(arguments.out / name, table)
+    print_tables(lines)
+    return say_outcome(network, lines, arguments.out)
 
 
 def require_out(folder: Path, subjects: Sequence[Subject], csv: bool, force: bool) -> list[Path]:
@@ -140,8 +133,8 @@ def counted(
 
 def write_files(found: Explanation, path: Path, network: Pretrained) -> None:
     """The figure, and everything in it as numbers."""
+    from divsal_bench.explained.as_json import as_json
     from divsal_bench.explained.picture import picture
-    from divsal_bench.explained.single import as_json
 
     write(path, picture(found))
     content = as_json(found, network.origin, network.threshold)
@@ -160,157 +153,7 @@ def write(path: Path, content: bytes) -> None:
         aside.unlink(missing_ok=True)
 
 
-def summary(found: Explanation) -> dict[str, Any]:
-    """One image as a row of images.csv."""
-    row: dict[str, Any] = {
-        "explained": found.own,
-        "because": found.why_class,
-        "decision": found.class_names[found.decision],
-        "score": found.score,
-        "margin": found.margin,
-    }
-    if found.regions is not None:
-        largest = found.regions.shown[0].logits if found.regions.shown else 0.0
-        row |= {
-            "regions": len(found.regions.shown) + found.regions.rest_count,
-            "largest": largest,
-            "rest": found.regions.rest,
-            "bias": found.regions.bias,
-            "as_logits_say": sum(one.agrees for one in found.covering),
-            "covered": len(found.covering),
-        }
-    for one in found.maps:
-        row |= {f"{one.name}_{key}": value for key, value in one.numbers.items()}
-    return row
-
-
-def region_rows(found: Explanation) -> list[dict[str, Any]]:
-    """The regions of one image as rows, then rest, bias and their sum."""
-    from divsal_bench.explained.single import speaks_for
-
-    parts = found.regions
-    if parts is None:
-        return []
-    rows: list[dict[str, Any]] = []
-    for rank, (region, did) in enumerate(zip(parts.shown, found.covering, strict=True), start=1):
-        rows.append(
-            {
-                "part": str(rank),
-                "speaks for": speaks_for(found, region),
-                "logits": region.logits,
-                "inside human map": region.inside,
-                "covered: margin moves": did.moved,
-                "as its logits say": "yes" if did.agrees else "no",
-            }
-        )
-    rows.append({"part": f"rest ({parts.rest_count})", "logits": parts.rest})
-    rows.append({"part": "bias", "logits": parts.bias})
-    rows.append({"part": "sum = margin", "logits": parts.margin})
-    return rows
-
-
-def write_tables(folder: Path, tables: Sequence[dict[str, Any]]) -> None:
-    """images.csv: a row an image; regions.csv: a row a region."""
-    import pandas as pd
-
-    images = [{"image": one["image"], **one.get("row", {}), "error": one["error"]} for one in tables]
-    regions = [{"image": one["image"], **row} for one in tables for row in one.get("regions", [])]
-    for name, rows in (("images.csv", images), ("regions.csv", regions)):
-        text = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
-        write(folder / name, text.encode("utf-8", "backslashreplace"))
-
-
-def print_tables(tables: Sequence[dict[str, Any]]) -> None:
-    """A table of regions for each of a few images, else a row for each image."""
-    if len(tables) > TABLES:
-        print_rows(tables)
-        return
-    for position, one in enumerate(tables):
-        if position:
-            print()
-        if one["error"]:
-            print(f"{printable(one['image'])}: {printable(one['error'])}")
-            continue
-        found = one["found"]
-        called = found.class_names[found.decision]
-        print(
-            f"{printable(one['image'])}: {found.own} ({found.why_class}), margin {found.own} − {found.other} "
-            f"{found.margin:+.4f} logits, called {called}"
-        )
-        if one["regions"]:
-            print_regions(one["regions"], found.human is not None)
-        print_agreement(found)
-
-
-def print_regions(rows: Sequence[dict[str, Any]], has_human: bool) -> None:
-    """One image's regions."""
-    cells = []
-    for row in rows:
-        inside, moved = row.get("inside human map", math.nan), row.get("covered: margin moves", math.nan)
-        cells.append(
-            [
-                row["part"], row.get("speaks for", ""), f"{row['logits']:+.4f}",
-                *([fixed(inside)] if has_human else []),
-                "" if math.isnan(moved) else f"{moved:+.4f}", row.get("as its logits say", ""),
-            ]
-        )  # fmt: skip
-    inside_head = ["inside human map"] if has_human else []
-    heads = ["region", "speaks for", "logits", *inside_head, "covered: margin moves", "as its logits say"]
-    align = ["left", "left", "right", *(["right"] if has_human else []), "right", "left"]
-    print(tabulate(cells, heads, tablefmt="simple", disable_numparse=True, colalign=align))
-
-
-def print_agreement(found: Explanation) -> None:
-    """Maps that are undefined or empty, and each map's agreement with the human map."""
-    for one in found.maps:
-        if one.absent or one.empty:
-            print(f"{one.name}: {one.absent or 'empty: it has no positive part'}")
-    rows = [[one.name, *(fixed(value) for value in one.numbers.values())] for one in found.maps if one.numbers]
-    if rows:
-        heads = ["map against human map", *next(one.numbers for one in found.maps if one.numbers)]
-        print()
-        align = ["left", *["right"] * (len(heads) - 1)]
-        print(tabulate(rows, heads, tablefmt="simple", disable_numparse=True, colalign=align))
-
-
-def print_rows(tables: Sequence[dict[str, Any]]) -> None:
-    """One row for each image."""
-    has_human = any("difference_lift" in one.get("row", {}) for one in tables)
-    cells = []
-    for one in tables[:SHOWN]:
-        row = one.get("row")
-        if row is None:
-            cells.append([printable(one["image"]), *[""] * (7 + has_human), printable(one["error"])])
-            continue
-        checked = f"{row['as_logits_say']} of {row['covered']}" if "covered" in row else ""
-        cells.append(
-            [
-                printable(one["image"]), f"{row['explained']} ({row['because'].split()[0]})", row["decision"],
-                *(f"{row[name]:+.4f}" if name in row else "" for name in ("margin", "largest", "bias")),
-                str(row.get("regions", "")), checked,
-                *([fixed(row.get("difference_lift", math.nan))] if has_human else []), "",
-            ]
-        )  # fmt: skip
-    heads = ["image", "explained", "called", "margin", "largest", "bias", "regions", "as logits say"]
-    heads += ["lift"] if has_human else []
-    align = ["left", "left", "left", "right", "right", "right", "right", "right", *["right"] * has_human]
-    if any(row[-1] for row in cells):
-        heads, align = [*heads, "error"], [*align, "left"]
-    else:
-        cells = [row[:-1] for row in cells]
-    print(tabulate(cells, heads, tablefmt="simple", disable_numparse=True, colalign=align))
-    if len(tables) > SHOWN:
-        print(f"… and {len(tables) - SHOWN:,} more; --csv writes them all")
-
-
-def fixed(value: float) -> str:
-    """A share; nothing where there is none."""
-    return "" if math.isnan(value) else f"{value + 0.0:.3f}"
-
-
-def say_outcome(
-    network: Pretrained, tables: Sequence[dict[str, Any]], failed: Sequence[tuple[str, str]], out: Path
-) -> int:
+def say_outcome(network: Pretrained, lines: Sequence[Line], out: Path) -> int:
     """What the numbers mean and where the files are, on standard error."""
     say(f"model: {printable(network.origin)}")
     limit = "no threshold" if network.threshold is None else f"{network.threshold:+.4f}"
@@ -319,12 +162,12 @@ def say_outcome(
         "regions: connected parts of the difference map; their logits, the rest and the bias add up to the margin. "
         "That is a sum, not a cause: covering a region (with the mean colour) is the check"
     )
-    say(f"figures and numbers: {out} ({len(tables) - len(failed):,} of {len(tables):,} images)")
+    failed = [one for one in lines if one.error]
+    say(f"figures and numbers: {out} ({len(lines) - len(failed):,} of {len(lines):,} images)")
     if not failed:
         return 0
-    image, reason = failed[0]
     say(
-        f"divsal-bench: {len(failed):,} of {len(tables):,} images could not be explained; the first: "
-        f"{printable(image)} {printable(reason)}"
+        f"divsal-bench: {len(failed):,} of {len(lines):,} images could not be explained; the first: "
+        f"{printable(failed[0].image)} {printable(failed[0].error)}"
     )
     return EXIT_USER_ERROR

@@ -4,7 +4,9 @@
 inputs          image files with their classes and human maps
 single          one image: decision, maps, regions that add up to the margin, agreement
 picture         its figure
-overview        a data set: mean maps, the cells that decide, disagreements, errors
+as_json         its numbers
+samples         a data set's table, a row an image
+overview        mean maps, the cells that decide, disagreements, errors
 report          its HTML page
 ==============  ========================================================================================
 """

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench import training
-from divsal_bench.agreement import COLUMNS, agreement
 from divsal_bench.errors import UserError
 from divsal_bench.evaluation import condition_columns
 from divsal_bench.explain import evidence, measures
 from divsal_bench.explain.fidelity import choose
 from divsal_bench.explain.regions import Region, Regions, occlusion, regions
+from divsal_bench.explained.samples import agreements, samples
 from divsal_bench.explained.single import pooled, precision, scorer
 
 if TYPE_CHECKING:
@@ -305,57 +305,6 @@ def assembled(
         failures=smallest(-against),
         confident=smallest(-beyond),
     )
-
-
-def samples(
-    pretrained: Pretrained,
-    rows: pd.DataFrame,
-    labels: npt.NDArray[np.int64],
-    decisions: npt.NDArray[np.int64],
-    scores: Floats,
-    conditions: npt.NDArray[np.generic],
-    chosen: Sequence[Region | None],
-    after: Floats,
-    bias: float,
-) -> pd.DataFrame:
-    """One row an image, without what needs a human map."""
-    import pandas as pd
-
-    names = np.array(pretrained.class_names, dtype=object)
-    logits = np.array([0.0 if one is None else one.logits for one in chosen])
-    sides = np.where(decisions == 1, 1.0, -1.0)
-    return pd.DataFrame(
-        {
-            "sample_id": rows["sample_id"].astype(str),
-            "split": rows["split"].astype(str),
-            "condition": conditions,
-            "source": rows["source"].astype(str),
-            "label": names[labels],
-            "decision": names[decisions],
-            "correct": (labels == decisions).astype(int),
-            "score": scores,
-            "margin_true": np.where(labels == 1, scores, -scores),
-            "deciding_cells": [0 if one is None else int(one.cells.sum()) for one in chosen],
-            "deciding_logits": logits,
-            "other_logits": sides * (scores - bias) - logits,
-            "bias": sides * bias,
-            "covered_moves": after,
-        }
-    )
-
-
-def agreements(maps: dict[str, Floats], areas: Sequence[np.ndarray | None]) -> dict[str, Floats]:
-    """Columns ``true_pe``, …, ``difference_empty``: NaN without a human map."""
-    has = np.array([area is not None for area in areas])
-    human = np.stack([area for area in areas if area is not None])
-    found = {}
-    for kind in ("true", "difference"):
-        numbers = agreement(maps[kind][has], human)
-        for name in COLUMNS:
-            column = np.full(len(areas), math.nan)
-            column[has] = numbers[name]
-            found[f"{kind}_{name}"] = column
-    return found
 
 
 def mean_maps(

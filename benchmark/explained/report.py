@@ -16,6 +16,7 @@ import numpy as np
 from divsal_bench import figure
 from divsal_bench.explained.overview import KINDS, Overview
 from divsal_bench.explained.picture import as_picture
+from divsal_bench.explained.samples import MEANING
 from divsal_bench.figure import Panel
 from divsal_bench.gallery import may_show
 
@@ -139,8 +140,15 @@ def render(found: Overview, data: DataArrays, terms: Mapping[str, SourceTerms] |
         cells=[cell_view(found, number, heading, under, logits) for number in range(len(found.cells))],
         ramps={"signed": ramp(True), "plain": ramp(False)},
         lists=lists(found, shown),
+        meaning=meaning(found),
         totals=[(sum(one.wrong[k] for one in found.errors), sum(one.count[k] for one in found.errors)) for k in (0, 1)],
     )
+
+
+def meaning(found: Overview) -> dict[str, str]:
+    """What the columns of samples.csv mean, of those that are there."""
+    needs_maps = ("true_…, difference_…", "deciding_inside")
+    return {name: text for name, text in MEANING.items() if found.mapped or name not in needs_maps}
 
 
 def policy(style: str) -> str:

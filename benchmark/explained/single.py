@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from divsal_bench import cams, training
-from divsal_bench.agreement import COLUMNS, EMPTY, agreement
+from divsal_bench.agreement import EMPTY, agreement
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.explain import evidence, gradcam, maps, public
 from divsal_bench.explain.covering import Score, margin_score
@@ -29,8 +29,6 @@ DEFAULT = ("true-class", "false-class", "difference", "case", "case-clamped")
 FREE = tuple(public.PUBLIC)
 #: Regions that are named; the others are summed.
 NAMED = 8
-#: Significant digits of the numbers that are written.
-DIGITS = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +136,8 @@ def chosen(text: str | None) -> tuple[str, ...]:
     return names
 
 
-def require(pretrained: Pretrained, names: Sequence[str], asked: bool) -> None:
-    """Refuse maps that cannot be had, before any image is read.
+def closed_form(pretrained: Pretrained, names: Sequence[str], asked: bool) -> bool:
+    """Whether mean CAM + bias is the network's logit; refuse maps that cannot be had, before any image is read.
 
     Args:
         pretrained: The network.
@@ -151,21 +149,15 @@ def require(pretrained: Pretrained, names: Sequence[str], asked: bool) -> None:
     """
     if any(name in FREE and name != "gradcam" for name in names):
         public.load()
-    for name in names:
-        if asked and name in maps.MAPS and (why := maps.kind(name).undefined_for(pretrained.model.head)):
+    closed_names = [name for name in names if name in maps.MAPS]
+    for name in closed_names if asked else ():
+        if why := maps.kind(name).undefined_for(pretrained.model.head):
             raise UserError(f"--maps {name}: {why}; leave it out, or take difference or case-clamped")
-    if any(name in maps.MAPS for name in names):
-        try:
-            pretrained.require_maps()
-        except UserError as error:
-            raise UserError(f"{error} Without one, --maps gradcam,hirescam explains it, without regions.") from None
-
-
-def has_closed_form(pretrained: Pretrained) -> bool:
-    """Whether mean CAM + bias is its logit."""
     try:
         pretrained.require_maps()
-    except UserError:
+    except UserError as error:
+        if closed_names:
+            raise UserError(f"{error} Without one, --maps gradcam,hirescam explains it, without regions.") from None
         return False
     return True
 
@@ -293,79 +285,9 @@ def scorer(pretrained: Pretrained, device: str) -> Score:
     return score
 
 
-def as_json(found: Explanation, model: str, threshold: float | None) -> dict[str, Any]:
-    """Everything that was found, as JSON has it: numbers that are not there are null.
-
-    Args:
-        found: One image.
-        model: What explained it, for people.
-        threshold: On the score; None: nothing is called class 1.
-    """
-    return {
-        "image": printable(found.image),
-        "model": model,
-        "explained": {"class": found.own, "because": found.why_class, "other": found.other},
-        "logits": dict(zip(found.class_names, map(number, found.logits), strict=True)),
-        "score": number(found.score),
-        "threshold": threshold,
-        "decision": found.class_names[found.decision],
-        "margin": {"of": f"{found.own} − {found.other}", "logits": number(found.margin)},
-        "regions": None if found.regions is None else regions_json(found, found.regions),
-        "maps": {one.name: map_json(one) for one in found.maps},
-        "human_map": found.human is not None,
-    }
-
-
-def regions_json(found: Explanation, parts: Regions) -> dict[str, Any]:
-    """The regions, rest and bias, which sum to the margin."""
-    named = []
-    for rank, (region, did) in enumerate(zip(parts.shown, found.covering, strict=True), start=1):
-        named.append(
-            {
-                "region": rank,
-                "speaks_for": speaks_for(found, region),
-                "logits": number(region.logits),
-                "cells": np.argwhere(region.cells).tolist(),
-                "inside_human_map": number(region.inside),
-                "covers_of_human_map": number(region.covers),
-                "covered": {
-                    "expected": number(did.expected),
-                    "margin_moves": number(did.moved),
-                    "that_way": did.agrees,
-                },
-            }
-        )
-    return {
-        "unit": "logits of the margin; cells are [row, column] from the top left, from 0",
-        "named": named,
-        "rest": {"regions": parts.rest_count, "logits": number(parts.rest)},
-        "bias": number(parts.bias),
-        "sum": number(parts.margin),
-    }
-
-
-def map_json(one: ShownMap) -> dict[str, Any]:
-    """One map and its numbers."""
-    values = None if one.values is None else [[number(value) for value in row] for row in one.values]
-    return {
-        "shows": one.sentence,
-        "source": one.source,
-        "unit": "logits; mean over the grid + bias = logit" if one.on_scale else "its own",
-        "undefined": one.absent,
-        "no_positive_part": one.empty,
-        "agreement": {name: number(one.numbers[name]) for name in COLUMNS} if one.numbers else None,
-        "values": values,
-    }
-
-
 def speaks_for(found: Explanation, region: Region) -> str:
     """The class that a region adds logits to."""
     return found.own if region.logits > 0 else found.other
-
-
-def number(value: float) -> float | None:
-    """For files: :data:`DIGITS` significant digits, 0 without a sign, None where there is no number."""
-    return float(f"{value:.{DIGITS}g}") + 0.0 if math.isfinite(value) else None
 
 
 def printable(text: str) -> str:
