@@ -127,6 +127,7 @@ def energy(table: AuditTable) -> Iterator[TextBlock]:
     said = [
         "PE: share of a map's positive part inside the human map, 0 for an empty map. lift: PE / area, 1 by chance. "
         "empty: maps without a positive part.",
+        *(f"All human maps are of {named(table, images)}: what stands above is theirs." for images in alone(table)),
         *why(table, "energy"),
     ]
     if groups:
@@ -136,9 +137,15 @@ def energy(table: AuditTable) -> Iterator[TextBlock]:
         yield TextBlock("Energy by class: all human maps are of one class, predicted as such", [], [], said)
 
 
+def alone(table: AuditTable) -> list[Images]:
+    """The class that all human maps are of; nothing where both classes have some."""
+    negatives, positives = table.audits[0].maps
+    return [] if negatives and positives else ["negatives" if negatives else "positives"]
+
+
 def splits(table: AuditTable, images: Images) -> bool:
     """Whether some run's maps fall into a group, and not all of them do by definition."""
-    if images in ("negatives", "positives") and not all(table.audits[0].maps):
+    if images in ("negatives", "positives") and alone(table):
         return False
     return any(quantity("energy", "true-class", images, "pe") in row.values for row in table.rows)
 
@@ -309,9 +316,16 @@ def number(value: Value, metric: str) -> str:
 
 def named(table: AuditTable, images: str) -> str:
     """A group of images, as minority or majority where the training classes are unbalanced."""
-    if images not in ("negatives", "positives") or table.audits[0].minority is None:
-        return images
-    return f"{images} ({'minority' if images == table.audits[0].minority else 'majority'})"
+    found = role(table, images)
+    return f"{images} ({found})" if found else images
+
+
+def role(table: AuditTable, images: str) -> str:
+    """``minority`` or ``majority`` of the training split; "" for other groups, and where neither class is."""
+    minority = table.audits[0].minority
+    if images not in ("negatives", "positives") or minority is None:
+        return ""
+    return "minority" if images == minority else "majority"
 
 
 def counted(value: Value | None) -> str:
@@ -380,7 +394,7 @@ def long_rows(table: AuditTable) -> Iterator[dict[str, Any]]:
         for block, of, group, metric, value in found:
             cell = value.cell
             yield {
-                **head, "block": block, "of": of, "group": group, "metric": metric,
+                **head, "block": block, "of": of, "group": group, "role": role(table, group), "metric": metric,
                 "mean": cell.mean, "sd": cell.sd, "low": cell.low, "high": cell.high, "n": cell.n,
                 "missing": value.missing, "fewest_images": value.fewest, "most_images": value.most, "undefined": "",
             }  # fmt: skip
@@ -388,7 +402,7 @@ def long_rows(table: AuditTable) -> Iterator[dict[str, Any]]:
         for one in table.reasons:
             if row.label in one.labels:
                 yield {
-                    **head, "block": one.block, "of": one.of, "group": "", "metric": "", **blank, "n": 0,
+                    **head, "block": one.block, "of": one.of, "group": "", "role": "", "metric": "", **blank, "n": 0,
                     "missing": len(row.seeds), "fewest_images": 0, "most_images": 0, "undefined": one.why,
                 }  # fmt: skip
 
@@ -427,6 +441,6 @@ def as_json(table: AuditTable) -> dict[str, Any]:
 
 
 AFTER_FACTS = (
-    "method", "block", "of", "group", "metric", "mean", "sd", "low", "high", "n", "missing", "fewest_images",
+    "method", "block", "of", "group", "role", "metric", "mean", "sd", "low", "high", "n", "missing", "fewest_images",
     "most_images",
 )  # fmt: skip

@@ -144,6 +144,8 @@ def test_minority_and_majority_are_named() -> None:
     }
     (table,) = audit.tables([(run, an_audit(run, quantities))])  # type: ignore[arg-type]
     assert "error, negatives (majority)" in audit_render.decision(table).headers
+    rows = list(csv.DictReader(io.StringIO(audit_render.render([table], "csv"))))
+    assert [row["role"] for row in rows if row["metric"] == "error"] == ["", "majority"]
     (table,) = audit.tables([(run, an_audit(run, quantities, minority=None))])  # type: ignore[arg-type]
     assert "error, negatives" in audit_render.decision(table).headers
     assert "no class is the minority" in audit_render.decision(table).notes[0]
