@@ -70,6 +70,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add_predict(commands)
     add_explain(commands)
     add_hub(commands)
+    add_study(commands)
     return parser.parse_args(argv)
 
 
@@ -451,3 +452,26 @@ def add_explain(commands: Commands[Parser]) -> None:
     explain.add_argument("--force", action="store_true", help="replace files that are there")
     explain.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
     explain.set_defaults(handler=lazy("explain:explain"))
+
+
+def add_study(commands: Commands[Parser]) -> None:
+    """``study``."""
+    study = commands.add_parser(
+        "study",
+        help="three published findings about maps, looked for here: difference, imbalance, case",
+        description="Trains what is missing, measures, and prints the tables of docs/studies.md.",
+    )
+    study.add_argument("study", choices=("difference", "imbalance", "case"), metavar="STUDY",
+                       help="difference: difference maps against true-class CAMs; imbalance: 9:1 data with a one-logit "
+                       "head; case: class sensitivity, fidelity and the collapse of CASE")  # fmt: skip
+    study.add_argument("runs", nargs="*", type=Path, metavar="RUNS", help="difference: these runs, nothing is trained")
+    study.add_argument("--task", default="all", metavar="T", help="a task, several joined by commas, or `all`")
+    study.add_argument("--seeds", default="5", metavar="N", help="seeds 0 to N−1 (default: 5)")
+    study.add_argument("--data", metavar="D", help="the data of RUNS, where it was moved")
+    study.add_argument("--images", type=int, default=200, metavar="N", help="cover at most N test images (200)")
+    study.add_argument("--k", type=float, default=5.0, metavar="K", help="per cent of the cells compared (5)")
+    study.add_argument("--tau", type=float, default=50.0, metavar="TAU", help="per cent to be below (50)")
+    study.add_argument("--epochs", type=int, default=64, metavar="E", help="of the collapse (64)")
+    add_training(study)
+    add_format(study)
+    study.set_defaults(handler=lazy("study:study"))
