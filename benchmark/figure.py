@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 #: Side of a panel, and what lies around it, pixels.
 SIDE, GAP, TITLE, BAR, LINE = 224, 12, 22, 14, 18
-INK, PAPER, FAINT = (24, 24, 28), (255, 255, 255), (110, 110, 118)
+INK, PAPER, FAINT, BLANK = (24, 24, 28), (255, 255, 255), (110, 110, 118), (240, 240, 240)
 #: Position on the scale, red, green, blue, opacity. Nothing (0) stays transparent, so that the image shows.
 #: Blue and orange-red differ in brightness too: those who see no red still tell them apart.
 SEQUENTIAL = ((0.0, 255, 214, 102, 0), (0.35, 255, 196, 61, 130), (0.7, 240, 110, 35, 190), (1.0, 178, 24, 72, 225))
@@ -36,6 +37,9 @@ class Panel:
         signed: Whether negative values mean something; otherwise they are shown as nothing.
         unit: Of the numbers under the scale.
         note: Instead of a scale, e.g. why there is no map.
+        text: Instead of a picture, e.g. why there is none.
+        outlines: Cells to draw a line around, each (h, w) bool.
+        numbered: Whether these carry numbers, from 1.
     """
 
     title: str
@@ -44,43 +48,64 @@ class Panel:
     signed: bool = False
     unit: str = ""
     note: str = ""
+    text: str = ""
+    outlines: Sequence[np.ndarray] = ()
+    numbered: bool = True
 
 
 def figure(
     image: np.ndarray, panels: Sequence[Panel], heading: Sequence[str] = (), footer: Sequence[str] = ()
 ) -> bytes:
-    """Draw panels in one row.
+    """Draw panels in one row, as :func:`sheet`.
+
+    Returns:
+        A PNG, as small as can be: it takes half a second.
+    """
+    file = io.BytesIO()
+    sheet(image, panels, heading, footer).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def sheet(
+    image: np.ndarray,
+    panels: Sequence[Panel],
+    heading: Sequence[str] = (),
+    footer: Sequence[str] = (),
+    columns: int | None = None,
+) -> Image:
+    """Draw panels.
 
     Args:
         image: uint8, (H, W) or (H, W, 3); shown in every panel, square.
-        panels: From left to right.
+        panels: From left to right, row by row.
         heading: Lines above.
         footer: Lines below.
+        columns: Panels in a row; None puts all in one.
 
     Returns:
-        A PNG.
+        RGB.
     """
     from PIL import Image, ImageDraw
 
     base = square(image)
     lines = (len(heading), len(footer))
-    width = GAP + len(panels) * (SIDE + GAP)
-    top = GAP + lines[0] * LINE
-    height = top + TITLE + SIDE + 2 * LINE + BAR + lines[1] * LINE + GAP
-    sheet = Image.new("RGB", (width, height), PAPER)
-    draw = ImageDraw.Draw(sheet)
+    across = min(columns or len(panels), len(panels))
+    width = GAP + across * (SIDE + GAP)
+    first, tall = GAP + lines[0] * LINE, TITLE + SIDE + 2 * LINE + BAR
+    height = first + math.ceil(len(panels) / across) * tall + lines[1] * LINE + GAP
+    made = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(made)
     for number, text in enumerate(heading):
         draw.text((GAP, GAP // 2 + number * LINE), fitted(text, width - 2 * GAP), INK, font())
     for number, panel in enumerate(panels):
-        left = GAP + number * (SIDE + GAP)
+        row, column = divmod(number, across)
+        left, top = GAP + column * (SIDE + GAP), first + row * tall
         draw.text((left, top), fitted(panel.title, SIDE), INK, font())
-        sheet.paste(with_map(base, panel), (left, top + TITLE))
-        below(sheet, panel, left, top + TITLE + SIDE + 4)
+        made.paste(worded(panel.text) if panel.text else with_map(base, panel), (left, top + TITLE))
+        below(made, panel, left, top + TITLE + SIDE + 4)
     for number, text in enumerate(footer):
         draw.text((GAP, height - GAP // 2 - (lines[1] - number) * LINE), fitted(text, width - 2 * GAP), FAINT, font())
-    file = io.BytesIO()
-    sheet.save(file, "PNG", optimize=True)
-    return file.getvalue()
+    return made
 
 
 def square(image: np.ndarray) -> Image:
@@ -103,7 +128,64 @@ def with_map(base: Image, panel: Panel) -> Image:
     smooth = Image.fromarray(np.clip(shares, 0, 1).astype(np.float32)).resize(base.size, Image.Resampling.BICUBIC)
     colours = coloured(np.asarray(smooth), DIVERGING if panel.signed else SEQUENTIAL)
     grey = base.convert("L").convert("RGBA")
-    return Image.alpha_composite(grey, Image.fromarray(colours)).convert("RGB")
+    made = Image.alpha_composite(grey, Image.fromarray(colours)).convert("RGB")
+    outline(made, panel)
+    return made
+
+
+def outline(picture: Image, panel: Panel) -> None:
+    """Draw a line around each region of a panel's map, and its number at its strongest cell."""
+    from PIL import ImageDraw
+
+    draw = ImageDraw.Draw(picture)
+    for colour, wide in ((PAPER, 3), (INK, 1)):  # dark on light: seen on every ground
+        for cells in panel.outlines:
+            for line in borders(cells, picture.size):
+                draw.line(line, colour, wide)
+    if panel.values is None or not panel.numbered:
+        return
+    for rank, cells in enumerate(panel.outlines, start=1):
+        y, x = np.unravel_index(np.where(cells, np.abs(panel.values), -1.0).argmax(), cells.shape)
+        at = ((int(x) + 0.5) * picture.width / cells.shape[1], (int(y) + 0.5) * picture.height / cells.shape[0])
+        draw.text(at, str(rank), INK, font(15), anchor="mm", stroke_width=2, stroke_fill=PAPER)
+
+
+def borders(cells: np.ndarray, size: tuple[int, int]) -> Iterator[tuple[float, float, float, float]]:
+    """Sides of cells beyond which the region ends, as lines (x, y, x, y) in a picture of a size."""
+    (rows, columns), (width, height) = cells.shape, (size[0] - 1, size[1] - 1)
+    padded = np.pad(cells, 1)
+    for y, x in np.argwhere(cells).tolist():
+        left, right = x * width / columns, (x + 1) * width / columns
+        top, bottom = y * height / rows, (y + 1) * height / rows
+        for dy, dx, line in (
+            (0, 1, (left, top, right, top)), (2, 1, (left, bottom, right, bottom)),
+            (1, 0, (left, top, left, bottom)), (1, 2, (right, top, right, bottom)),
+        ):  # fmt: skip
+            if not padded[y + dy, x + dx]:
+                yield line
+
+
+def worded(text: str) -> Image:
+    """A panel of words where there is no picture."""
+    from PIL import Image, ImageDraw
+
+    panel = Image.new("RGB", (SIDE, SIDE), BLANK)
+    draw = ImageDraw.Draw(panel)
+    for number, line in enumerate(wrapped(text, SIDE - 2 * GAP)[: (SIDE - GAP) // LINE]):
+        draw.text((GAP, GAP + number * LINE), line, FAINT, font())
+    return panel
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines no wider than a width in pixels; a word that is, is cut."""
+    measure, lines = font(), [""]
+    for word in plain(text).split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and measure.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [fitted(line, width) for line in lines]
 
 
 def coloured(shares: np.ndarray, scale: Sequence[Sequence[float]]) -> np.ndarray:
@@ -118,7 +200,7 @@ def below(sheet: Image, panel: Panel, left: int, top: int) -> None:
     from PIL import Image, ImageDraw
 
     draw = ImageDraw.Draw(sheet)
-    if panel.note or panel.values is None:
+    if panel.note or panel.text or panel.values is None:
         draw.text((left, top), fitted(panel.note, SIDE), FAINT, font())
         return
     ramp = coloured(np.linspace(0, 1, SIDE)[None].repeat(BAR, 0), DIVERGING if panel.signed else SEQUENTIAL)
@@ -137,9 +219,14 @@ def font(size: int = 14) -> ImageFontLike:
     return ImageFont.load_default(size)
 
 
+def plain(text: str) -> str:
+    """Text without what Pillow's font has no sign for."""
+    return text.replace("−", "-").replace("½", "1/2")
+
+
 def fitted(text: str, width: int) -> str:
     """A line cut to a width in pixels, with an ellipsis where something is missing."""
-    text = text.replace("−", "-")  # Pillow's font has no minus sign
+    text = plain(text)
     measure = font()
     if measure.getlength(text) <= width:
         return text

@@ -55,17 +55,21 @@ def file_names(parts: Sequence[tuple[str, ...]]) -> list[str]:
     return names
 
 
-def require_writable(folder: Path) -> None:
+def require_writable(folder: Path, option: str = "--overlay") -> None:
     """Refuse a folder that cannot be written, before any work and without creating it.
+
+    Args:
+        folder: May not be there yet.
+        option: That named it, for messages.
 
     Raises:
         UserError: It, or the nearest parent that exists, is no folder or not writable.
     """
     place = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     if not place.is_dir():
-        raise UserError(f"--overlay {folder} cannot be written ({place} is not a folder); choose another")
+        raise UserError(f"{option} {folder} cannot be written ({place} is not a folder); choose another")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise UserError(f"--overlay {folder} cannot be written (no permission in {place}); choose another")
+        raise UserError(f"{option} {folder} cannot be written (no permission in {place}); choose another")
 
 
 def save(picture: Image, path: Path) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from divsal_bench.leaderboard import axes, page_view, wording
+from divsal_bench.leaderboard import audit_columns, axes, page_view, wording
+from divsal_bench.leaderboard.audit import AuditTable
+from divsal_bench.leaderboard.audit_columns import AuditBlock
 from divsal_bench.leaderboard.board import Table
 from divsal_bench.leaderboard.gallery import Gallery
 from divsal_bench.leaderboard.page_gallery import GalleryView, gallery_view, stylesheet
@@ -31,21 +33,29 @@ class Panel:
     Attributes:
         key: The table's id, also of the panel in the page's address.
         label: Of the tab: the fewest words that tell it from the others.
+        audit: None where the page shows no audits.
     """
 
     key: str
     label: tuple[str, ...]
     view: View
     gallery: GalleryView
+    audit: AuditBlock | None
 
 
-def render_page(tables: Sequence[Table], galleries: Mapping[str, Gallery], title: str = TITLE) -> str:
+def render_page(
+    tables: Sequence[Table],
+    galleries: Mapping[str, Gallery],
+    title: str = TITLE,
+    audits: Sequence[AuditTable] | None = None,
+) -> str:
     """Write the page.
 
     Args:
         tables: In the order of the tabs.
         galleries: By :func:`table_id`; a table without one says so.
         title: Of the page.
+        audits: Shown beside the tables they belong to; None shows nothing of audits.
 
     Returns:
         HTML. Styles and script stand in it and are named by their hashes in its content security policy, so that
@@ -55,7 +65,7 @@ def render_page(tables: Sequence[Table], galleries: Mapping[str, Gallery], title
         UserError: A gallery holds something that is no picture or no map.
     """
     panels = [
-        panel(table, galleries.get(table_id(table)), label, index)
+        panel(table, galleries.get(table_id(table)), label, index, audits)
         for index, (table, label) in enumerate(zip(tables, tab_labels(tables), strict=True))
     ]
     style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
@@ -80,11 +90,14 @@ def table_id(table: Table) -> str:
     return f"{word or 'table'}-{digits}"
 
 
-def panel(table: Table, gallery: Gallery | None, label: tuple[str, ...], index: int) -> Panel:
-    """One table with its gallery, methods in the order of the board."""
+def panel(
+    table: Table, gallery: Gallery | None, label: tuple[str, ...], index: int, audits: Sequence[AuditTable] | None
+) -> Panel:
+    """One table with its gallery and audits, methods in the order of the board."""
     view = page_view.view(table)
     methods = [(line.row.label, line.row.kind) for group in view.groups for line in group.lines]
-    return Panel(table_id(table), label, view, gallery_view(gallery, methods, f"shot-{index}"))
+    shown = audit_columns.of_table(table, audits) if audits is not None else None
+    return Panel(table_id(table), label, view, gallery_view(gallery, methods, f"shot-{index}"), shown)
 
 
 def tab_labels(tables: Sequence[Table]) -> list[tuple[str, ...]]:

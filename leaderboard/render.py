@@ -235,7 +235,11 @@ def run_counts(one: Row) -> str:
 
 def as_csv(tables: Sequence[Table]) -> str:
     """One flat row a method."""
-    rows = [csv_row(table, one) for table in tables for one in table.rows]
+    return write_csv([csv_row(table, one) for table in tables for one in table.rows])
+
+
+def write_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows with the same columns as CSV; nothing without rows."""
     if not rows:
         return ""
     text = io.StringIO()

@@ -98,12 +98,16 @@ MAY_NAME = {
     "divsal_bench.seeds": (),
     "divsal_bench.cams": (),
     "divsal_bench.records": ours("errors"),
+    "divsal_bench.audit_record": ours("errors", "records"),
     "divsal_bench.conditions": ours("errors"),
     "divsal_bench.metrics": ours("errors"),
     "divsal_bench.agreement": ours("errors"),
     "divsal_bench.scoring": ours("errors", "metrics", "conditions", "records"),
     "divsal_bench.contracts": ours("errors", "cams", "contracts"),
-    "divsal_bench.leaderboard": ours("errors", "metrics", "conditions", "records", "scoring", "leaderboard"),
+    "divsal_bench.explain": ours("errors", "seeds", "cams", "agreement", "backbones", "explain"),
+    "divsal_bench.leaderboard": ours(
+        "errors", "metrics", "conditions", "records", "audit_record", "scoring", "leaderboard"
+    ),
     "divsal_bench.tasks": ours("errors", "contracts", "tasks"),
     "divsal_bench.baselines": ours("contracts", "cams", "baselines"),
 }

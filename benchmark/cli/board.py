@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from divsal_bench.errors import UserError
 
 if TYPE_CHECKING:
+    from divsal_bench.leaderboard.audit import AuditTable
     from divsal_bench.leaderboard.board import Table
     from divsal_bench.leaderboard.entries import Sheet
     from divsal_bench.leaderboard.gallery import Gallery
@@ -27,13 +28,30 @@ def board(arguments: argparse.Namespace) -> int:
         return check(arguments)
     if arguments.runs and (arguments.accepted or arguments.recompute):
         raise UserError("give either run directories, or --accepted or --recompute for the accepted results")
+    if arguments.audit and (arguments.accepted or arguments.recompute):
+        raise UserError("--audit needs run directories: accepted results hold no audits; leave one of both out")
     if arguments.recompute:
         tables, galleries = recompute(arguments.results)
     elif arguments.accepted:
         tables, galleries = accepted(arguments.results)
     else:
         tables, galleries = of_runs(arguments)
-    return write(arguments, tables, galleries)
+    return write(arguments, tables, galleries, audits(arguments) if arguments.audit else None)
+
+
+def audits(arguments: argparse.Namespace) -> list[AuditTable]:
+    """What has been audited of the runs; nothing is computed here."""
+    from divsal_bench.audit_record import find_audits
+    from divsal_bench.cli.run_data import collect
+    from divsal_bench.leaderboard import audit
+    from divsal_bench.trained import WEIGHTS_FILE, weights_sha256
+
+    runs = collect(arguments.runs, arguments.out)
+    found = [
+        (run, list(find_audits(run, weights_sha256(run.path))) if (run.path / WEIGHTS_FILE).is_file() else [])
+        for run in runs
+    ]
+    return audit.tables(audit.with_common_settings(found))
 
 
 def results_folder(given: Path | None) -> Path:
@@ -104,18 +122,26 @@ def run_gallery(sheet: Sheet, runs: Sequence[Run], data: str | None) -> Gallery:
     return gallery.model_copy(update={"maps": maps, "seed": seed})
 
 
-def write(arguments: argparse.Namespace, tables: list[Table], galleries: list[Gallery | None]) -> int:
+def write(
+    arguments: argparse.Namespace,
+    tables: list[Table],
+    galleries: list[Gallery | None],
+    audited: list[AuditTable] | None = None,
+) -> int:
     """Print the tables, or write the page."""
-    from divsal_bench.leaderboard import render
+    from divsal_bench.leaderboard import audit_columns, render
 
     if arguments.html is None:
-        print(render.render(tables, arguments.format))
+        if audited is None:
+            print(render.render(tables, arguments.format))
+        else:
+            print(audit_columns.render_with_audits(tables, audited, arguments.format))
         return 0
     from divsal_bench.leaderboard.files import write_all
     from divsal_bench.leaderboard.page import render_page, table_id
 
     known = {table_id(table): one for table, one in zip(tables, galleries, strict=True) if one is not None}
-    write_all({arguments.html: render_page(tables, known).encode()})
+    write_all({arguments.html: render_page(tables, known, audits=audited).encode()})
     say(f"written: {arguments.html}")
     return 0
 

@@ -67,9 +67,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add_compare(commands)
     add_calibrate(commands)
     add_board(commands)
+    add_audit(commands)
     add_submission(commands)
     add_predict(commands)
+    add_explain(commands)
     add_hub(commands)
+    add_study(commands)
     return parser.parse_args(argv)
 
 
@@ -276,7 +279,42 @@ def add_board(commands: Commands[Parser]) -> None:
     board.add_argument("--format", choices=(*FORMATS, "latex"), default="terminal", metavar="FORMAT",
                        help=f"{', '.join(FORMATS)}, latex")  # fmt: skip
     board.add_argument("--html", type=Path, metavar="FILE", help="write the page instead")
+    board.add_argument("--audit", action="store_true", help="also what `divsal-bench audit` found in these runs")
     board.set_defaults(handler=lazy("board:board"))
+
+
+def add_audit(commands: Commands[Parser]) -> None:
+    """``audit``."""
+    audit = commands.add_parser(
+        "audit",
+        help="what the maps of trained networks show, and what their decisions rest on, beside accuracy",
+        description=(
+            "Energy inside human maps, errors and bias by class, class sensitivity, fidelity against controls, and "
+            "robustness to passive fooling, of every method over its seeds. Audits are kept beside their runs; the "
+            "same command again does only what is missing. Standard output carries the tables alone."
+        ),
+    )
+    audit.add_argument("runs", nargs="*", metavar="RUN|ID",
+                       help="run directories, output folders, or org/name[@revision] on the Hub")  # fmt: skip
+    audit.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="used without RUN (runs/)")
+    audit.add_argument("--task", metavar="T", help="these tasks only, joined by commas")
+    audit.add_argument("--method", metavar="M", help="these methods only, joined by commas")
+    audit.add_argument("--data", metavar="D", help="the runs' prepared data, where it is not in its usual place")
+    audit.add_argument("--k", type=float, metavar="PERCENT",
+                       help="cells whose agreement class sensitivity counts (default: 5)")  # fmt: skip
+    audit.add_argument("--tau", type=float, metavar="PERCENT",
+                       help="agreement that has to be undercut (default: 50; as published: 70)")  # fmt: skip
+    audit.add_argument("--reference", action="store_true", default=None,
+                       help="also class sensitivity as its authors' code has it, with its known defect")  # fmt: skip
+    audit.add_argument("--fidelity-k", type=float, default=50.0, metavar="PERCENT",
+                       help="cells covered for the confidence drop (default: 50)")  # fmt: skip
+    audit.add_argument("--images", type=int, default=200, metavar="N",
+                       help="test images for sensitivity, fidelity and fooling (default: 200)")  # fmt: skip
+    audit.add_argument("--workers", type=int, metavar="W",
+                       help="processes (default: as many as there are processors); 0 runs in this one")  # fmt: skip
+    audit.add_argument("--force", action="store_true", help="audit again what has been audited")
+    add_format(audit)
+    audit.set_defaults(handler=lazy("audit:audit"))
 
 
 def add_submission(commands: Commands[Parser]) -> None:
@@ -382,3 +420,60 @@ def add_predict(commands: Commands[Parser]) -> None:
     predict.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
     predict.add_argument("--batch-size", type=int, default=32, metavar="N", help="images at a time (default: 32)")
     predict.set_defaults(handler=lazy("predict:predict"))
+
+
+def add_explain(commands: Commands[Parser]) -> None:
+    """``explain``."""
+    explain = commands.add_parser(
+        "explain",
+        help="figures and numbers: which regions of an image, or of a data set, add up to the decisions",
+        description=(
+            "Take the logit margin of each image apart: connected regions of the difference map whose logits, with the "
+            "bias, add up to it, each checked by covering it. With --set, a report on the run's own data."
+        ),
+    )
+    explain.add_argument("model", metavar="ID|RUN", help="a run directory, or a Hub id org/name[@revision]")
+    explain.add_argument("images", nargs="*", metavar="IMAGES",
+                         help="image files, folders, or CSV files of images (column label: their class)")  # fmt: skip
+    explain.add_argument("--out", type=Path, required=True, metavar="DIR", help="where figures and numbers are written")
+    explain.add_argument("--label", metavar="NAME", help="the images' class (default: explain the predicted class)")
+    explain.add_argument("--human", type=Path, metavar="MAP|DIR",
+                         help="the human map of one image, or a folder of maps named like the images")  # fmt: skip
+    explain.add_argument(
+        "--maps", metavar="LIST",
+        help="maps, joined by commas (default: true-class,false-class,difference,case,case-clamped); hirescam, "
+        "score-cam and fullgrad need the extra `explain`",
+    )  # fmt: skip
+    explain.add_argument("--csv", action="store_true", help="also write images.csv and regions.csv")
+    explain.add_argument("--set", choices=("test", "validation"), metavar="SPLIT",
+                         help="test or validation: a report on this split of the run's own data")  # fmt: skip
+    explain.add_argument("--data", metavar="D", help="with --set: the run's data, where it is not in its usual place")
+    explain.add_argument(
+        "--limit", type=int, metavar="N", help="with --set: at most so many images, drawn by their ids"
+    )
+    explain.add_argument("--force", action="store_true", help="replace files that are there")
+    explain.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
+    explain.set_defaults(handler=lazy("explain:explain"))
+
+
+def add_study(commands: Commands[Parser]) -> None:
+    """``study``."""
+    study = commands.add_parser(
+        "study",
+        help="three published findings about maps, looked for here: difference, imbalance, case",
+        description="Trains what is missing, measures, and prints the tables of docs/studies.md.",
+    )
+    study.add_argument("study", choices=("difference", "imbalance", "case"), metavar="STUDY",
+                       help="difference: difference maps against true-class CAMs; imbalance: 9:1 data with a one-logit "
+                       "head; case: class sensitivity, fidelity and the collapse of CASE")  # fmt: skip
+    study.add_argument("runs", nargs="*", type=Path, metavar="RUNS", help="difference: these runs, nothing is trained")
+    study.add_argument("--task", default="all", metavar="T", help="a task, several joined by commas, or `all`")
+    study.add_argument("--seeds", default="5", metavar="N", help="seeds 0 to N−1 (default: 5)")
+    study.add_argument("--data", metavar="D", help="the data of RUNS, where it was moved")
+    study.add_argument("--images", type=int, default=200, metavar="N", help="cover at most N test images (200)")
+    study.add_argument("--k", type=float, default=5.0, metavar="K", help="per cent of the cells compared (5)")
+    study.add_argument("--tau", type=float, default=50.0, metavar="TAU", help="per cent to be below (50)")
+    study.add_argument("--epochs", type=int, default=64, metavar="E", help="of the collapse (64)")
+    add_training(study)
+    add_format(study)
+    study.set_defaults(handler=lazy("study:study"))

@@ -113,10 +113,19 @@ def open_model(name: str) -> Pretrained:
     """
     from divsal_bench import pretrained
 
+    return pretrained.load(*locate(name))
+
+
+def locate(name: str) -> tuple[Path, str]:
+    """The folder of a network, and what to call it; one on the Hub is fetched.
+
+    Raises:
+        UserError: There is neither a folder nor a repository of that name.
+    """
     path = Path(name)
     if path.is_dir():
         folder = single_run(path)
-        return pretrained.load(folder, str(folder))
+        return folder, str(folder)
     from divsal_bench.hub.client import parse_id
 
     if path.exists():
@@ -128,7 +137,7 @@ def open_model(name: str) -> Pretrained:
     found = snapshot(name)
     if found.notice:
         say(f"notice: {found.notice}")
-    return pretrained.load(found.folder, found.origin)
+    return found.folder, found.origin
 
 
 def single_run(folder: Path) -> Path:

@@ -21,7 +21,7 @@ def read(source: Path, task: Task, options: Mapping[str, str]) -> Delivery:
     Args:
         source: Not used.
         task: The task that draws.
-        options: ``variant`` and ``seed``.
+        options: ``variant``, ``seed`` and ``ratio``.
 
     Raises:
         UserError: An option's value is not valid.
@@ -31,12 +31,41 @@ def read(source: Path, task: Task, options: Mapping[str, str]) -> Delivery:
         raise unknown("variant", variant, VARIANTS)
     if not seed.isdecimal():
         raise UserError(f"the option seed is {seed!r}; write a whole number from 0")
-    drawn = task.draw_standin(variant, int(seed))
+    drawn = thinned(task.draw_standin(variant, int(seed)), options.get("ratio", ""), int(seed))
     free = SourceTerms(
         "Apache-2.0", redistribute_images="yes", redistribute_weights="yes", redistribute_predictions="yes"
     )
-    notice = f"Drawn images ({variant}, seed {int(seed)}), not photographs: a result on them tests the software."
+    title = f"{variant}, seed {int(seed)}" + (f", ratio {options['ratio']} in training" if options.get("ratio") else "")
+    notice = f"Drawn images ({title}), not photographs: a result on them tests the software."
     return Delivery(_rows(drawn), dict.fromkeys(sorted(set(drawn.rows["source"])), free), [notice])
+
+
+def thinned(drawn: StandIn, ratio: str, seed: int) -> StandIn:
+    """Leave training images of one class out until negatives and positives are in a ratio such as ``9:1``.
+
+    Validation and test stay as they are.
+
+    Raises:
+        UserError: It is no ratio, or leaves a class without images.
+    """
+    import numpy as np
+
+    if not ratio:
+        return drawn
+    parts = ratio.split(":")
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"the option ratio is {ratio!r}; write negatives:positives in whole numbers, e.g. 9:1")
+    wanted = [int(part) for part in parts]
+    train = (drawn.rows["split"] == "train").to_numpy()
+    members = [np.flatnonzero(train & (drawn.rows["label"] == label).to_numpy()) for label in (0, 1)]
+    units = min(len(rows) / want for rows, want in zip(members, wanted, strict=True))
+    counts = [round(units * want) for want in wanted]
+    if not all(counts):
+        raise UserError(f"the option ratio {ratio} leaves a class without training images; take a milder one")
+    order = np.random.default_rng([seed, *wanted])
+    kept = np.concatenate([order.permutation(rows)[:count] for rows, count in zip(members, counts, strict=True)])
+    chosen = np.sort(np.concatenate([kept, np.flatnonzero(~train)]))
+    return StandIn(drawn.rows.iloc[chosen].reset_index(drop=True), drawn.images[chosen], drawn.maps[chosen])
 
 
 def _rows(drawn: StandIn) -> Iterator[Row]:
@@ -68,6 +97,10 @@ ADAPTER = Adapter(
     name="standin",
     description="The task's built-in drawn data; --source is not needed.",
     read=read,
-    options={"variant": f"one of {', '.join(VARIANTS)}", "seed": "a whole number, 0 by default"},
+    options={
+        "variant": f"one of {', '.join(VARIANTS)}",
+        "seed": "a whole number, 0 by default",
+        "ratio": "negatives:positives in training, e.g. 9:1; as drawn by default",
+    },
     needs_source=False,
 )

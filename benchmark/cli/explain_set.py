@@ -1,0 +1,119 @@
+"""``divsal-bench explain --set``: a report on the data set of a run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from divsal_bench import devices, plugins
+from divsal_bench.cli.predict import locate, printable, say, use_threads
+from divsal_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from divsal_bench.explained.overview import Overview
+    from divsal_bench.explained.report import Heading
+    from divsal_bench.pretrained import Pretrained
+    from divsal_bench.records import Run
+
+REPORT, SAMPLES = "report.html", "samples.csv"
+
+
+def explain_set(arguments: argparse.Namespace) -> int:
+    """Write report.html and samples.csv, and print the errors and the cells that decide."""
+    from divsal_bench import pretrained
+    from divsal_bench.cli.explain import write
+    from divsal_bench.cli.progress import counter
+    from divsal_bench.cli.run_data import RunData
+    from divsal_bench.explained import overview, report
+
+    if arguments.limit is not None and arguments.limit < 1:
+        raise UserError(f"--limit {arguments.limit} is no number of images; give 1 or more")
+    require_out(arguments.out, arguments.force)
+    device = devices.choose(arguments.device)
+    folder, origin = locate(arguments.model)
+    run = run_of(folder, origin)
+    network = pretrained.load(folder, origin)
+    network.require_maps()
+    opened = RunData(arguments.data)
+    data = opened.arrays(run)
+    positions = overview.rows_of(data, arguments.set, arguments.limit, run.spec.data, network.class_names)
+    network.model.net.to(device)
+    use_threads(network)
+    found = overview.overview(network, data, positions, arguments.set, counter("explained"))
+    page = report.render(found, data, opened.terms(run), heading(run, network))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    text = found.table.to_csv(index=False, lineterminator="\n", float_format="%.9g")
+    write(arguments.out / SAMPLES, text.encode("utf-8", "backslashreplace"))
+    write(arguments.out / REPORT, page.encode("utf-8"))
+    print_tables(found, network)
+    say(f"model: {printable(origin)}")
+    if not found.mapped:
+        say("none of these images has a human map: agreement with people is left out")
+    say(f"report: {arguments.out / REPORT}; a row an image: {arguments.out / SAMPLES}")
+    return 0
+
+
+def require_out(folder: Path, force: bool) -> None:
+    """Refuse what cannot be written, and what would be lost."""
+    from divsal_bench import overlay
+
+    overlay.require_writable(folder, "--out")
+    for name in (REPORT, SAMPLES):
+        if (folder / name).exists() and not force:
+            raise UserError(f"--out: {folder / name} exists; choose another folder, or replace it with --force")
+
+
+def run_of(folder: Path, origin: str) -> Run:
+    """The run of a network, which names its data."""
+    from divsal_bench.pretrained import RUN_FILE
+    from divsal_bench.records import read_run
+
+    if not (folder / RUN_FILE).is_file():
+        raise UserError(
+            f"{origin} has no {RUN_FILE}, so the data it was trained on is not known; give images instead of --set"
+        )
+    return read_run(folder)
+
+
+def heading(run: Run, network: Pretrained) -> Heading:
+    """What the report is about."""
+    from divsal_bench.explained.report import Heading
+
+    names = network.class_names
+    if network.threshold is None:
+        limit = f"no threshold keeps its rule, so nothing is called {names[1]}"
+    else:
+        limit = f"called {names[1]} from a score ({names[1]} − {names[0]}) of {network.threshold:+.3f} on"
+    title = plugins.tasks().get(run.spec.task).name
+    return Heading(
+        task=title,
+        data=f"{run.spec.data} ({run.spec.data_fingerprint[:8]})",
+        method=run.record.method_label,
+        run_id=run.record.run_id,
+        seed=run.spec.seed,
+        class_names=names,
+        threshold=f"{limit} ({network.threshold_rule})" if network.threshold_rule else limit,
+    )
+
+
+def print_tables(found: Overview, network: Pretrained) -> None:
+    """Errors by condition and class, and where decisions come from."""
+    names = network.class_names
+    rows = [
+        [one.condition, *(f"{wrong} of {count}" for wrong, count in zip(one.wrong, one.count, strict=True))]
+        for one in found.errors
+    ]
+    heads = ["condition", *(f"{name} called wrong" for name in names)]
+    print(tabulate(rows, heads, tablefmt="simple", disable_numparse=True, colalign=["left", "right", "right"]))
+    print()
+    cells = [
+        [names[one.decision], f"row {y + 1}, column {x + 1}", f"{one.share[y, x]:.3f}", f"{one.logits[y, x]:+.4f}"]
+        for one in found.cells
+        for y, x in one.top()
+    ]
+    heads = ["called", f"cell of {found.grid[0]} × {found.grid[1]}", "decides in", "mean logits"]
+    align = ["left", "left", "right", "right"]
+    print(tabulate(cells, heads, tablefmt="simple", disable_numparse=True, colalign=align))

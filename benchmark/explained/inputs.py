@@ -1,0 +1,186 @@
+"""What is to be explained: images, and beside each its class and its human map where they are given."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from divsal_bench import prediction
+from divsal_bench.data import images
+from divsal_bench.data.images import NotAnImage, Picture
+from divsal_bench.errors import UserError
+from divsal_bench.prediction import Input
+
+if TYPE_CHECKING:
+    from divsal_bench.preprocessing import Preprocessing
+    from divsal_bench.pretrained import Pretrained
+
+#: The column of a CSV file that names each image's class.
+LABEL_COLUMN = "label"
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One image to explain.
+
+    Attributes:
+        input: The image.
+        label: Its class, 0 or 1; None where it is not given.
+        human: The file of its human map; None without one.
+    """
+
+    input: Input
+    label: int | None = None
+    human: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """What the network sees of an image.
+
+    Attributes:
+        pixels: uint8, (1 or 3, S, S).
+        human: Its human map in the same geometry, uint8, (S, S); None without one.
+    """
+
+    pixels: np.ndarray
+    human: np.ndarray | None
+
+
+def collect(paths: Sequence[str], class_names: tuple[str, str], label: str | None, human: Path | None) -> list[Subject]:
+    """Every image that is meant, with class and human map.
+
+    Args:
+        paths: As :func:`divsal_bench.prediction.collect_images` takes them. A CSV file's column ``label`` names the
+            class of each image: a class name, 0 or 1, or nothing.
+        class_names: Of class 0 and class 1.
+        label: The class of all of them; None takes what the CSV files say.
+        human: The map of the one image there is, or a folder with a map for some of them: under the same name, with
+            or without the image's folders, and any suffix of an image.
+
+    Raises:
+        UserError: Something is not there or cannot be read, a class is unknown, two maps fit one image, or none any.
+    """
+    given = None if label is None else class_of(label, class_names, "--label")
+    found: list[Subject] = []
+    for path in paths:
+        inputs = prediction.collect_images([path])
+        labels: list[int | None] = [given] * len(inputs)
+        if given is None and Path(path).suffix.lower() == ".csv" and Path(path).is_file():
+            labels = labels_listed(Path(path), len(inputs), class_names)
+        found += [Subject(one, own) for one, own in zip(inputs, labels, strict=True)]
+    return found if human is None else with_maps(found, human)
+
+
+def class_of(name: str, class_names: tuple[str, str], where: str) -> int:
+    """The number of a class, by its name, or by its number where no class is called so."""
+    if name in class_names:
+        return class_names.index(name)
+    if name in ("0", "1"):
+        return int(name)
+    raise UserError(
+        f"{where}: {name[:60]!r} is no class of this network; give {class_names[0]!r} or {class_names[1]!r}"
+    )
+
+
+def labels_listed(file: Path, count: int, class_names: tuple[str, str]) -> list[int | None]:
+    """The column ``label`` of a CSV file whose images are listed already; all None without one."""
+    with file.open(newline="", encoding="utf-8-sig") as handle:
+        rows = [(number, row) for number, row in enumerate(csv.reader(handle), start=1) if any(row)]
+    head = [name.strip().lower() for name in rows[0][1]]
+    if len(rows) == count or LABEL_COLUMN not in head:  # without a heading every row is an image
+        return [None] * count
+    column = head.index(LABEL_COLUMN)
+    found: list[int | None] = []
+    for number, row in rows[1:]:
+        name = row[column].strip() if column < len(row) else ""
+        found.append(class_of(name, class_names, f"{file}, row {number}, column {LABEL_COLUMN}") if name else None)
+    return found
+
+
+def with_maps(subjects: Sequence[Subject], human: Path) -> list[Subject]:
+    """Give images their human maps.
+
+    Raises:
+        UserError: As in :func:`collect`.
+    """
+    if human.is_dir():
+        files = prediction.collect_images([human])
+        by_place: dict[tuple[str, ...], list[Path]] = {}
+        for one in files:
+            by_place.setdefault((*one.parts[:-1], PurePath(one.parts[-1]).stem), []).append(Path(str(one.source)))
+        found = [dataclasses.replace(one, human=own_map(one.input, by_place, human)) for one in subjects]
+        if not any(one.human for one in found):
+            raise UserError(
+                f"--human {human} has no map for any of the {len(found)} images; a map carries its image's name, "
+                f"e.g. {PurePath(found[0].input.parts[-1]).stem}.png"
+            )
+        return found
+    if not human.exists():
+        raise UserError(f"--human: there is no file or folder {human}; give a map, or a folder of maps")
+    if len(subjects) != 1:
+        raise UserError(
+            f"--human {human} is one map for {len(subjects)} images; give a folder of maps named like the images"
+        )
+    return [dataclasses.replace(subjects[0], human=human)]
+
+
+def own_map(image: Input, by_place: dict[tuple[str, ...], list[Path]], folder: Path) -> Path | None:
+    """The map of an image: in the same folders below ``folder``, else right in it."""
+    stem = PurePath(image.parts[-1]).stem if image.parts else ""
+    for place in ((*image.parts[:-1], stem), (stem,)):
+        files = by_place.get(place, [])
+        if len(files) > 1:
+            raise UserError(
+                f"--human {folder} has {len(files)} maps for {image.image}: {files[0].name} and {files[1].name}; "
+                "leave one of them"
+            )
+        if files:
+            return files[0]
+    return None
+
+
+def opened(pretrained: Pretrained, one: Subject) -> Opened | str:
+    """Decode an image and its human map, or say why one of them cannot be used."""
+    pixels = prediction.decode(pretrained, one.input.source)
+    if isinstance(pixels, str) or one.human is None:
+        return pixels if isinstance(pixels, str) else Opened(pixels, None)
+    try:
+        picture = images.decode(prediction.content(one.input.source))
+        human = map_pixels(
+            pretrained.preprocessing, images.align(images.decode(prediction.content(one.human)), picture)
+        )
+        if not np.ptp(human):
+            raise NotAnImage("is empty: all its pixels are alike, so it marks no place")
+        return Opened(pixels, human)
+    except NotAnImage as error:
+        reason = str(error)
+    except (OSError, MemoryError) as error:
+        reason = f"cannot be read ({error})"
+    except Exception as error:  # decoders meet damaged files with every kind of exception; the other images count
+        reason = f"is damaged ({type(error).__name__}: {error})"
+    return " ".join(f"is not explained: its human map {one.human} {reason}".split())[:400]
+
+
+def map_pixels(preprocessing: Preprocessing, saliency: Picture) -> np.ndarray:
+    """A human map in the geometry of the network's input.
+
+    Args:
+        preprocessing: Of the network.
+        saliency: From :func:`divsal_bench.data.images.align`.
+
+    Returns:
+        uint8, (S, S); where a network's own cropping adds a border, 0.
+    """
+    from PIL.Image import fromarray
+
+    if (preprocessing.crop_mode, preprocessing.crop_pct) == ("squash", 1.0):
+        return images.map_pixels(saliency, preprocessing.size)
+    plain = dataclasses.replace(preprocessing, image_mode="L", mean=(0.0,) * preprocessing.in_chans)
+    return np.asarray(plain.pixels(Picture(fromarray(images.map_values(saliency)), None))[0])

@@ -1,0 +1,188 @@
+"""CASE: do maps differ between classes, do they matter to the decision, and what is left of CASE on binary heads?
+
+After Williamson, Ji, Dwyer 2025 (arXiv 2506.07327): class sensitivity at the top k %, confidence drop. Removing the
+other class's direction leaves nothing where the two rows are opposite, which cross-entropy makes them: `collapse`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from divsal_bench.explain import maps
+from divsal_bench.explain.covering import margin_score
+from divsal_bench.explain.evidence import Evidence, gather
+from divsal_bench.explain.fidelity import fidelity
+from divsal_bench.explain.measures import energy, rows
+from divsal_bench.explain.sensitivity import class_sensitivity, pair
+from divsal_bench.studies.difference import mean_of
+from divsal_bench.studies.inputs import Inputs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from divsal_bench.backbones import CamNet
+
+#: One map of each kind: those of the table that differ in what they show.
+KINDS = ("true-class", "difference", "case", "case-clamped")
+
+
+def numbers(
+    model: CamNet, test: Inputs, classes: npt.NDArray[np.int64], fingerprint: str, images: int, k: float, tau: float
+) -> dict[str, dict[str, float]]:
+    """One network's numbers on some test images, for each kind of map and for the controls.
+
+    Args:
+        model: Of K ≥ 2 classes.
+        test: N images.
+        classes: (N,): their true classes.
+        fingerprint: Of the data.
+        images: At most so many are covered.
+        k, tau: Per cent, of the class-sensitivity test.
+
+    Returns:
+        ``agreement`` (per cent; k by chance), ``passes`` (1 or 0), ``undefined`` and ``empty`` shares of that test;
+        ``drop`` at 50 %, ``deletion`` and ``insertion`` areas on the probability; and ``lift`` where there are human
+        maps. NaN where there is no number.
+    """
+    import torch
+
+    evidence = gather(model, test.images)
+    human = test.human(evidence.grid)
+    target = torch.from_numpy(classes.copy())
+    shown, undefined = {}, {}
+    result: dict[str, dict[str, float]] = {}
+    for kind in KINDS:
+        found = maps.kind(kind).function(evidence, target)
+        shown[kind], undefined[kind] = found.values.cpu().numpy(), found.undefined.cpu().numpy()
+        first, second, left_out = pair(evidence, kind)
+        tested = class_sensitivity(first, second, k=k, tau=tau, undefined=left_out, head=evidence.head)
+        inside = energy(shown[kind][test.mapped], human[test.mapped], undefined[kind][test.mapped])
+        result[kind] = {
+            "agreement": tested.mean,
+            "passes": math.nan if tested.passes is None else float(tested.passes),
+            "undefined": tested.undefined_rate,
+            "empty": tested.empty_rate,
+            "lift": mean_of(inside["lift"]),
+        }
+    for name, scores in faithful(model, evidence, test, classes, shown, undefined, fingerprint, images).items():
+        result.setdefault(name, dict.fromkeys(("agreement", "passes", "undefined", "empty", "lift"), math.nan))
+        result[name] |= scores
+    return result
+
+
+def faithful(
+    model: CamNet,
+    evidence: Evidence,
+    test: Inputs,
+    classes: npt.NDArray[np.int64],
+    shown: dict[str, npt.NDArray[np.floating]],
+    undefined: dict[str, npt.NDArray[np.bool_]],
+    fingerprint: str,
+    images: int,
+) -> dict[str, dict[str, float]]:
+    """Confidence drop, deletion and insertion, of each map and control; of maps that are always undefined nothing.
+
+    All classes are tested against the rest: the margin of class c is z_c − log Σ_{j≠c} exp z_j, so that its sigmoid is
+    c's probability.
+    """
+    import torch
+
+    usable = {kind: values for kind, values in shown.items() if undefined[kind].mean() < 0.5}
+    defined = np.ones(len(classes), bool)
+    for kind in usable:
+        defined &= ~undefined[kind]
+    gathered: dict[str, dict[str, list[npt.NDArray[np.float64]]]] = {}
+    for label in np.unique(classes):
+        members = np.flatnonzero(classes == label)
+        found = fidelity(
+            against_rest(model, int(label)) if evidence.classes > 2 else signed(model, int(label)),
+            test.images[torch.from_numpy(members)],
+            {kind: values[members] for kind, values in usable.items()},
+            np.ones(len(members), np.int64),
+            own_margin(evidence, int(label))[members],
+            [test.ids[row] for row in members],
+            fingerprint,
+            usable=defined[members],
+            count=max(1, images // len(np.unique(classes))),
+        )
+        for name, columns in found.scores.items():
+            for column, values in columns.items():
+                gathered.setdefault(name, {}).setdefault(column, []).append(values)
+    names = {"drop": "drop", "deletion": "deletion_probability", "insertion": "insertion_probability"}
+    return {
+        name: {shortname: mean_of(np.concatenate(columns[column])) for shortname, column in names.items()}
+        for name, columns in gathered.items()
+    }
+
+
+def own_margin(evidence: Evidence, label: int) -> npt.NDArray[np.float64]:
+    """z_c − log Σ_{j≠c} exp z_j, (B,)."""
+    import torch
+
+    logits = evidence.logits.double()
+    others = torch.cat([logits[:, :label], logits[:, label + 1 :]], 1)
+    return np.asarray((logits[:, label] - others.logsumexp(1)).cpu().numpy())
+
+
+def against_rest(model: CamNet, label: int) -> Callable[[Tensor], npt.NDArray[np.float64]]:
+    """Images to the margin of one class against all others."""
+
+    def score(images: Tensor) -> npt.NDArray[np.float64]:
+        import torch
+
+        with torch.inference_mode():
+            logits = torch.cat([model.forward(chunk)[0].double() for chunk in images.split(128)])
+        others = torch.cat([logits[:, :label], logits[:, label + 1 :]], 1)
+        return np.asarray((logits[:, label] - others.logsumexp(1)).numpy())
+
+    return score
+
+
+def signed(model: CamNet, label: int) -> Callable[[Tensor], npt.NDArray[np.float64]]:
+    """Images to the margin in favour of class 0 or 1 of a binary decision."""
+    score, sign = margin_score(model), 1.0 if label == 1 else -1.0
+    return lambda images: sign * score(images)
+
+
+def collapse(model: CamNet, test: Inputs) -> dict[str, float]:
+    """What the angle between the two rows does to CASE, on the images with a human map.
+
+    Returns:
+        ``cosine`` and ``residual`` of the rows, and for each kind of map its energy inside the human map, ``pe …``,
+        undefined maps included: that they are rounding errors is what is to be seen.
+    """
+    import torch
+
+    mapped = torch.from_numpy(np.flatnonzero(test.mapped))
+    evidence = gather(model, test.images[mapped])
+    human = test.human(evidence.grid)[test.mapped]
+    target = torch.from_numpy(test.labels[test.mapped])
+    angle = rows(evidence.weight.cpu().numpy())
+    result = {"cosine": angle.cosine, "residual": angle.residual_ratio}
+    for kind in KINDS:
+        found = maps.kind(kind).function(evidence, target)
+        inside = energy(found.values.cpu().numpy(), human)
+        result[f"pe {kind}"] = mean_of(inside["pe"])
+        if kind == "case":
+            result["empty case"] = mean_of(inside["empty"])
+            result["undefined case"] = float(found.undefined.double().mean())
+    return result
+
+
+def some(test: Inputs, chosen: npt.NDArray[np.bool_]) -> Inputs:
+    """A part of the images."""
+    import torch
+
+    where = np.flatnonzero(chosen)
+    values = {
+        field.name: getattr(test, field.name)[torch.from_numpy(where) if field.name == "images" else where]
+        for field in dataclasses.fields(test)
+        if field.name != "ids"
+    }
+    return Inputs(ids=[test.ids[row] for row in where], **values)

@@ -1,0 +1,78 @@
+"""One split of a run's data as a network takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from divsal_bench.training import as_input
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from divsal_bench.data.arrays import DataArrays
+    from divsal_bench.protocols import Protocol
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """N images.
+
+    Attributes:
+        images: (N, channels, S, S), normalised.
+        labels: (N,), 0 or 1.
+        ids: Sample ids.
+        categories: "" for negatives.
+        sources: Where each was recorded.
+        maps: uint8 (N, S, S) human maps, 0 where there is none.
+        mapped: (N,): who has one.
+    """
+
+    images: Tensor
+    labels: npt.NDArray[np.int64]
+    ids: list[str]
+    categories: npt.NDArray[np.str_]
+    sources: npt.NDArray[np.str_]
+    maps: npt.NDArray[np.uint8]
+    mapped: npt.NDArray[np.bool_]
+
+    def human(self, grid: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Human maps area-pooled to the CAM grid, (N, h, w) in [0, 1]."""
+        import torch
+
+        from divsal_bench import cams
+
+        found = cams.pool(torch.from_numpy(self.maps.copy()).float() / 255, (grid[0], grid[1]))
+        return np.asarray(found.numpy())
+
+    def label_tensor(self) -> Tensor:
+        """Labels for torch."""
+        import torch
+
+        return torch.from_numpy(self.labels.copy())
+
+
+def inputs(data: DataArrays, protocol: Protocol, split: str) -> Inputs:
+    """Read one split.
+
+    Args:
+        data: At the size of the protocol.
+        protocol: For the input's form.
+        split: train, validation or test.
+    """
+    import torch
+
+    rows = np.flatnonzero(data.rows["split"].to_numpy(dtype=str) == split)
+    table = data.rows.iloc[rows]
+    return Inputs(
+        images=as_input(torch.from_numpy(np.ascontiguousarray(data.images[rows])), protocol),
+        labels=table["label"].to_numpy(np.int64, copy=True),
+        ids=table["sample_id"].astype(str).tolist(),
+        categories=table["category"].to_numpy(dtype=str),
+        sources=table["source"].to_numpy(dtype=str),
+        maps=np.ascontiguousarray(data.maps[rows]),
+        mapped=table["has_map"].to_numpy(dtype=bool),
+    )

@@ -1,0 +1,78 @@
+"""Time of an audit: 10 runs of quick-v1 on 1,000 test images, with 2 worker processes, their start-up included.
+
+Run it on an idle machine with two or more cores: ``python tests/benchmarks/audit.py``. Runs are trained first, one
+epoch each (what they have learned changes no time); ``--runs DIR`` takes 10 that are there instead. Nothing is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from divsal_bench import audit_jobs, method_choice, protocols, runner
+from divsal_bench.audit_record import AuditSettings
+from divsal_bench.cli.run_data import RunData
+from divsal_bench.data.arrays import DataArrays, open_cached
+from divsal_bench.records import Run, read_runs
+
+TARGET, RUNS, IMAGES = 180, 10, 1000
+
+
+def trained(out: Path) -> list[Run]:
+    """Ten runs on the stand-in of cxr."""
+    grid = runner.Grid(
+        tasks=("cxr",), methods=tuple(method_choice.choose("cross-entropy,cyborg")), seeds=tuple(range(RUNS // 2)),
+        out=out, protocol=dataclasses.replace(protocols.get("quick-v1"), epochs=1), data="standin", device="cpu",
+    )  # fmt: skip
+    return runner.execute([job for part in runner.plan(grid) for job in part.jobs], workers=2)
+
+
+def with_test_images(data: DataArrays, count: int, folder: Path) -> Path:
+    """The data with exactly so many test images, the first ones again if there are too few, as a cache folder."""
+    split = data.rows["split"].to_numpy(dtype=str)
+    test, others = np.flatnonzero(split == "test"), np.flatnonzero(split != "test")
+    chosen = np.concatenate([others, np.resize(test, count)])
+    rows = data.rows.iloc[chosen].reset_index(drop=True)
+    rows["sample_id"] = [f"{number}" for number in range(len(rows))]
+    folder.mkdir()
+    rows.to_parquet(folder / "rows.parquet", index=False)
+    np.save(folder / "images.npy", data.images[chosen])
+    np.save(folder / "maps.npy", data.maps[chosen])
+    (folder / "meta.json").write_text((data.path / "meta.json").read_text(encoding="utf-8"), encoding="utf-8")
+    open_cached(folder)
+    return folder
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, help="an output folder with 10 or more runs on one data set")
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    settings = AuditSettings()
+    with tempfile.TemporaryDirectory() as folder:
+        runs = (read_runs(arguments.runs) if arguments.runs else trained(Path(folder, "runs")))[:RUNS]
+        if len(runs) < RUNS:
+            sys.exit(f"{RUNS} runs are needed, {len(runs)} are there")
+        cache = with_test_images(RunData(None).arrays(runs[0]), IMAGES, Path(folder, "data"))
+        jobs = [audit_jobs.AuditJob(run.path, cache, settings, keep=False) for run in runs]
+        started, cpu = time.perf_counter(), os.times()
+        found = audit_jobs.execute(jobs, arguments.workers)
+        took, after = time.perf_counter() - started, os.times()
+    used = after.children_user + after.children_system - cpu.children_user - cpu.children_system
+    print(
+        f"{RUNS} runs × {sum(found[0].test)} test images ({found[0].sampled} for sensitivity and fooling, "
+        f"{found[0].covered} for fidelity), {arguments.workers} workers: {took:.0f} s, {used:.0f} s of processor time, "
+        f"load {os.getloadavg()[0]:.1f}; target {TARGET} s: {'met' if took <= TARGET else 'MISSED'}"
+    )
+    return 0 if took <= TARGET else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""The report of ``explain --set`` in a real browser: it asks for nothing, says nothing on the console, and fits.
+
+Skipped where there is no Chromium, unless CI_BROWSER=required is set, which turns that into a failure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from divsal_bench import cli, method_choice, pretrained, protocols, runner, work
+from divsal_bench.cli.run_data import RunData
+from divsal_bench.explained import overview, report
+from divsal_bench.records import read_run
+
+CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1200,1000",
+)  # fmt: skip
+TINY = dataclasses.replace(
+    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+)
+HOSTILE = "<img src=x onerror=\"document.title='ran'\"><script>document.title='ran'</script>"
+Driver = Any
+
+
+def missing() -> str:
+    """What keeps the browser from starting; "" if nothing does."""
+    try:
+        import selenium  # noqa: F401
+    except ImportError:
+        return "selenium is not installed (pip install -e '.[dev]')"
+    found = [path for path in (CHROMIUM, DRIVER) if not (Path(path).exists() or shutil.which(Path(path).name))]
+    return f"{' and '.join(found)} not installed (Debian: chromium, chromium-driver)" if found else ""
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    reason = missing()
+    if reason and os.environ.get("CI_BROWSER") == "required":
+        pytest.fail(f"a browser is required here: {reason}")
+    if reason:
+        pytest.skip(reason)
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM if Path(CHROMIUM).exists() else str(shutil.which("chromium"))
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    made = webdriver.Chrome(options, Service(DRIVER if Path(DRIVER).exists() else str(shutil.which("chromedriver"))))
+    yield made
+    made.quit()
+
+
+@pytest.fixture(scope="module")
+def addresses(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of a report as the command writes it, and of one whose data has hostile names."""
+    folder = tmp_path_factory.mktemp("report")
+    grid = runner.Grid(
+        ("cxr",), tuple(method_choice.choose("cross-entropy")), (0,), folder / "runs", TINY, data="standin"
+    )
+    for job in runner.plan(grid)[0].jobs:
+        work.execute(job)
+    place = next((folder / "runs/cxr/cross-entropy").iterdir())
+    assert cli.main(["explain", str(place), "--set", "test", "--limit", "80", "--out", str(folder / "out")]) == 0
+    network, data = pretrained.load(place, ""), RunData(None).arrays(read_run(place))
+    rows = data.rows.assign(sample_id=[f"{HOSTILE}{i}" for i in range(len(data.rows))])
+    rows["source"] = np.where(rows["split"] == "test", HOSTILE, rows["source"])
+    hostile, names = dataclasses.replace(data, rows=rows), (HOSTILE, "b")
+    network = dataclasses.replace(network, class_names=names)
+    found = overview.overview(network, hostile, overview.rows_of(hostile, "test", 40, "", names), "test")
+    heading = report.Heading(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 0, names, HOSTILE)
+    (folder / "hostile.html").write_text(report.render(found, hostile, {}, heading), encoding="utf-8")
+    return {"plain": (folder / "out/report.html").as_uri(), "hostile": (folder / "hostile.html").as_uri()}
+
+
+def open_page(driver: Driver, address: str, width: int, dark: bool) -> None:
+    driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700},
+    )
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    driver.get("about:blank")
+    driver.get_log("browser")
+    driver.get_log("performance")
+    driver.get(address)
+
+
+def requests(driver: Driver) -> set[str]:
+    """What the page asked for, pictures inside it left out."""
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    return {url for url in asked if not url.startswith(("data:", "about:"))}
+
+
+@pytest.mark.parametrize("which", ["plain", "hostile"])
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (360, True)])
+def test_it_is_quiet_and_fits(driver: Driver, addresses: dict[str, str], which: str, width: int, dark: bool) -> None:
+    open_page(driver, addresses[which], width, dark)
+    assert driver.get_log("browser") == []
+    assert requests(driver) == {addresses[which]}
+    assert driver.title != "ran"
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width, "nothing to scroll sideways"
+    pictures = driver.find_elements("css selector", "img")
+    assert len(pictures) > 10
+    assert all(driver.execute_script("return arguments[0].naturalWidth > 0", one) for one in pictures)
+
+
+def brightness(driver: Driver, script: str) -> float:
+    words = driver.execute_script(script)
+    return sum(float(word) for word in words[words.index("(") + 1 : -1].split(",")[:3])
+
+
+def test_dark_is_dark(driver: Driver, addresses: dict[str, str]) -> None:
+    for dark in (False, True):
+        open_page(driver, addresses["plain"], 1200, dark)
+        ground = brightness(driver, "return getComputedStyle(document.body).backgroundColor")
+        ink = brightness(driver, "return getComputedStyle(document.querySelector('h1')).color")
+        assert (ground < ink) == dark
