@@ -327,8 +327,9 @@ def prediction_types(schema: pa.Schema) -> dict[str, pa.DataType]:
     Raises:
         ValueError: One is missing or of another type.
     """
-    expected: dict[str, tuple[str, ...]] = dict.fromkeys(PREDICTION_NUMBERS, ("double",)) | {"label": ("int64",)}
-    expected |= dict.fromkeys(PREDICTION_TEXTS, ("string", "large_string"))
+    expected: dict[str, tuple[str, ...]] = {"label": ("int64",)}
+    expected.update(dict.fromkeys(PREDICTION_NUMBERS, ("double",)))
+    expected.update(dict.fromkeys(PREDICTION_TEXTS, ("string", "large_string")))
     found = {}
     for name in PREDICTIONS:
         places = schema.get_all_field_indices(name)
@@ -346,12 +347,12 @@ def memory_limit(path: Path, header: pq.FileMetaData) -> int:
     Raises:
         ValueError: By its header alone it takes more.
     """
-    rows = header.num_rows
+    rows = int(header.num_rows)
     if not 0 <= rows <= MOST_ROWS:
         raise ValueError(f"it has {rows:,} rows, {MOST_ROWS:,} are allowed")
     most = MOST_HEADER + min(MOST_BYTES_A_ROW * rows, MOST_BYTES_A_BYTE * path.stat().st_size)
     # The groups' own sums are read, not the columns': pyarrow ends the process on a column with damaged statistics.
-    pages = sum(abs(header.row_group(i).total_byte_size) for i in range(header.num_row_groups))
+    pages = sum(abs(int(header.row_group(i).total_byte_size)) for i in range(header.num_row_groups))
     unpacked = max(pages, BYTES_A_CELL * len(PREDICTIONS) * rows)
     if unpacked > most:
         raise ValueError(f"it unpacks to {unpacked:,} bytes, {most:,} are allowed")

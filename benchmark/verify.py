@@ -148,7 +148,8 @@ def compare_decisions(claimed: Scores, found: Scores, margin: float) -> tuple[Li
         claimed, found: Two sets of scores.
         margin: What is allowed between two margins, and so between two thresholds on them.
     """
-    lines = [Line("primary metric is open-set", *(float(one.primary == "open-set") for one in (claimed, found)), 0.0)]
+    primary = [float(one.primary == "open-set") for one in (claimed, found)]
+    lines = [Line("primary metric is open-set", primary[0], primary[1], 0.0)]
     for before, after in zip(numbered(claimed, margin), numbered(found, margin), strict=True):
         for name in {**before, **after}:
             old, new = before.get(name, {}), after.get(name, {})

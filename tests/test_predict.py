@@ -135,7 +135,8 @@ def test_run_and_repository_give_the_stored_predictions(
         assert len(lines) == 2 + 50 + 1
         assert lines[-1] == f"… and {len(scores) - 50:,} more in {tmp_path / 'scores.csv'}"
         assert f"model: {model}\n" in said.err
-        assert f"abnormal from a score of {threshold:+.4f} on (lowest threshold with a false-positive" in said.err
+        limit = f"{threshold:+.4f} on, a probability of {1 / (1 + math.exp(-threshold)):.3f}"
+        assert f"abnormal from a score of {limit} (lowest threshold with a false-positive" in said.err
         assert f"{len(scores):,} images: " in said.err
 
 
@@ -412,7 +413,8 @@ def test_a_threshold_that_nothing_reaches_is_said(
     del content["divsal_bench"]["threshold"]
     path.write_text(json.dumps(content))
     assert cli.main(["predict", str(folder), str(images)]) == 0
-    assert "abnormal from a score of +0.0000 on (it states none, so 0" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "abnormal from a score of +0.0000 on, a probability of 0.500 (it states none, so 0" in said
 
 
 def test_images_are_decoded_ahead_but_never_all_at_once(run: Run) -> None:
@@ -439,6 +441,43 @@ def test_images_are_decoded_ahead_but_never_all_at_once(run: Run) -> None:
     while threading.active_count() > threads and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == threads
+
+
+def test_batches_of_large_inputs_are_smaller(run: Run) -> None:
+    """So many inputs, as floats, never take more than a quarter of a gigabyte."""
+    found = pretrained.load(run.path, "")
+    for size, in_chans, asked, expected in (
+        (32, 1, 128, 128), (224, 3, 128, 128), (224, 3, 10**9, 445), (2048, 3, 128, 5), (2048, 1, 3, 3),
+    ):  # fmt: skip
+        large = dataclasses.replace(
+            found, preprocessing=Preprocessing(size, "L", in_chans, (0.5,) * in_chans, (0.5,) * in_chans)
+        )
+        assert prediction.fitting(large, asked) == expected
+        assert expected * 4 * in_chans * size**2 <= 2**28
+
+
+def test_batches_are_made_smaller_without_a_word(run: Run, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, sizes = pretrained.load(run.path, ""), []
+    expected = [one.score for one in prediction.stream(found, prediction.collect_images([images]))]
+    monkeypatch.setattr(prediction, "LARGEST_BATCH", 4 * 32 * 32 * 4)
+    stacked = prediction.stacked
+    monkeypatch.setattr(prediction, "stacked", lambda pixels: sizes.append(len(pixels)) or stacked(pixels))
+    scores = [one.score for one in prediction.stream(found, prediction.collect_images([images]))]
+    assert sizes == [4, 2]
+    assert scores == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_sliver_is_a_row_with_its_error(run: Run, images: Path, tmp_path: Path) -> None:
+    folder = repository(run, tmp_path / "plain")
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    content["pretrained_cfg"] |= {"crop_mode": "center", "crop_pct": 0.875}
+    path.write_text(json.dumps(content))
+    Image.new("L", (1, 20_000)).save(images / "sliver.png")
+    assert cli.main(["predict", str(folder), str(images), "--csv", str(tmp_path / "s.csv")]) == 2
+    found = {Path(row["image"]).name: row["error"] for row in rows_of(tmp_path / "s.csv")}
+    assert "is too long and narrow (1 x 20000 pixels)" in found.pop("sliver.png")
+    assert set(found.values()) == {""}
 
 
 def test_file_names_may_hold_anything(

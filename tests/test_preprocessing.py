@@ -164,6 +164,8 @@ def test_every_mode_is_brought_to_the_networks(mode: str, image_mode: str, crop_
         ({"interpolation": "random"}, "an interpolation of 'random'"),
         ({"crop_mode": "left"}, "a crop mode of 'left'"),
         ({"crop_pct": -1}, "a crop share of -1"),
+        ({"crop_pct": 0.1}, r"a crop share of 0.1; 0.25 to 2"),
+        ({"input_size": [3, 2048, 2048], "crop_pct": 0.3}, "2048 px cut from 6827 px .* up to 4096 px"),
     ],
 )
 def test_nonsense_is_refused_in_one_line(stated: dict[str, Any], message: str) -> None:
@@ -176,3 +178,35 @@ def test_image_modes_are_those_that_files_are_read_as() -> None:
         Preprocessing.of_config({"divsal_bench": {"image_mode": "CMYK"}})
     with pytest.raises(UserError, match="RGB images for a network that takes 1 channel"):
         Preprocessing(64, "RGB", 1, (0.5,), (0.5,))
+
+
+@pytest.mark.parametrize(
+    ("size", "crop_mode", "fits"),
+    [
+        ((1, 20_000), "center", False), ((20_000, 1), "center", False), ((20, 1010), "center", False),
+        ((20, 900), "center", True), ((1, 40), "center", True), ((4000, 3000), "center", True),
+        ((1, 20_000), "squash", True), ((20, 1010), "border", True),
+    ],
+)  # fmt: skip
+def test_a_sliver_is_no_image_for_a_centred_crop(size: tuple[int, int], crop_mode: str, fits: bool) -> None:
+    """Its short side is resized to the network's: its long side would then take gigabytes."""
+    found = Preprocessing(64, "L", 1, (0.5,), (0.5,), "bicubic", crop_mode, 0.875)
+    picture = images.Picture(Image.new("L", size), None)
+    if fits:
+        assert found.pixels(picture).shape == (1, 64, 64)
+        return
+    with pytest.raises(images.NotAnImage, match=rf"too long and narrow \({size[0]} x {size[1]} pixels\)"):
+        found.pixels(picture)
+
+
+@pytest.mark.parametrize(
+    ("size", "crop_pct", "largest", "refused"),
+    [(64, 0.25, (400, 100), (401, 100)), (2048, 0.5, (400, 100), (401, 100)), (2048, 1.0, (1600, 100), (1601, 100))],
+)
+def test_a_resized_picture_has_bounded_pixels(
+    size: int, crop_pct: float, largest: tuple[int, int], refused: tuple[int, int]
+) -> None:
+    found = Preprocessing(size, "L", 1, (0.5,), (0.5,), crop_mode="center", crop_pct=crop_pct)
+    found._require_room(*largest)
+    with pytest.raises(images.NotAnImage):
+        found._require_room(*refused)

@@ -225,6 +225,42 @@ def test_a_network_whose_maps_explain_nothing_scores_but_draws_no_maps(tmp_path:
         found.require_maps()
 
 
+@pytest.mark.parametrize(
+    ("architecture", "size", "message"),
+    [
+        ("coatnet_pico_rw_224", 1024, r"network of 731,838,456 bytes, .* are allowed for its model.safetensors"),
+        ("levit_128s", 224, "the classifier of levit_128s is tuple, not linear"),
+    ],
+)
+def test_a_network_that_is_refused_is_never_built(
+    architecture: str, size: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables of positions are not in the weights file, and grow with img_size to the fourth."""
+    with torch.device("meta"):
+        net = timm.create_model(architecture, pretrained=False, num_classes=2, img_size=size)
+    # One byte a number, so that the file is small and of the right shapes.
+    small = {name: torch.zeros(tensor.shape, dtype=torch.uint8) for name, tensor in net.state_dict().items()}
+    save_file(small, tmp_path / "model.safetensors")
+    stated = {
+        "architecture": architecture,
+        "num_classes": 2,
+        "model_args": {"img_size": size},
+        "pretrained_cfg": {"input_size": [3, size, size]},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(stated))
+    build = timm.create_model
+
+    def only_outlines(*arguments: Any, **named: Any) -> torch.nn.Module:
+        made: torch.nn.Module = build(*arguments, **named)
+        assert {tensor.device.type for tensor in (*made.parameters(), *made.buffers())} == {"meta"}
+        return made
+
+    monkeypatch.setattr(timm, "create_model", only_outlines)
+    with pytest.raises(UserError, match=message) as caught:
+        pretrained.load(tmp_path, "")
+    assert str(tmp_path) in str(caught.value)
+
+
 def test_a_task_that_is_not_installed(run: Path, drawn: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     expected = pretrained.load(run, "").predict(list(drawn.values()))["score"].tolist()
     config = config_of(read_run(run))

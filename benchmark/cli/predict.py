@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import warnings
@@ -232,7 +233,8 @@ def say_outcome(table: pd.DataFrame, pretrained: Pretrained, arguments: argparse
     if pretrained.threshold is None:
         limit = f"no threshold keeps its rule, so nothing is called {names[1]}"
     else:
-        limit = f"{names[1]} from a score of {pretrained.threshold:+.4f} on"
+        share = 1 / (1 + math.exp(-max(-700.0, min(700.0, pretrained.threshold))))
+        limit = f"{names[1]} from a score of {pretrained.threshold:+.4f} on, a probability of {share:.3f}"
     say(f"model: {printable(pretrained.origin)}")
     say(f"threshold: {limit} ({pretrained.threshold_rule or 'its rule is not stated'})")
     wrong = table[table["error"] != ""]

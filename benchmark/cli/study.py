@@ -302,6 +302,7 @@ def shown(found: Sequence[float]) -> str:
     if not count:
         return "–"
     text = f"{mean:.2f}" if math.isnan(low) or low == high else f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+    text = text.replace("-0.00", "0.00")
     return text if count == len(found) else f"{text} (n {count})"
 
 

@@ -1,0 +1,264 @@
+"""Runs that came from elsewhere: what is beyond reason or cannot be printed is one line, not a traceback."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from divsal_bench import method_choice, protocols, records, runner, work
+from divsal_bench.errors import UserError
+from divsal_bench.records import Record, Run, Spec, read_run
+
+TINY = dataclasses.replace(
+    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+)
+#: Whatever is wrong: for what was written here, and for what was pulled.
+ADVICE = "run again, or get it again from where it came"
+ESCAPE, RIGHT_TO_LEFT, HALF = "\x1b[2J", "\u202e", "\ud800"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A real, tiny run."""
+    methods = tuple(method_choice.choose("cross-entropy"))
+    asked = runner.Grid(("cxr",), methods, (0,), tmp_path_factory.mktemp("runs"), TINY, data="standin")
+    (job,) = runner.plan(asked)[0].jobs
+    return read_run(work.execute(job))
+
+
+@pytest.fixture
+def run(made: Run, tmp_path: Path) -> Run:
+    """A copy of one's own."""
+    return read_run(Path(shutil.copytree(made.path, tmp_path / "run")))
+
+
+def refusal(read: Callable[[], object], path: Path) -> str:
+    """What a reader says: one line that can be printed anywhere, and names the file and the remedy."""
+    with pytest.raises(UserError) as caught:
+        read()
+    said = str(caught.value)
+    assert str(path) in said
+    assert ADVICE in said
+    assert said.isprintable()
+    assert len(said) < 1000
+    return said
+
+
+def test_predictions_are_those_that_pandas_reads(run: Run) -> None:
+    file = run.path / "predictions.parquet"
+    expected = pd.read_parquet(file)
+    assert tuple(expected.columns) == records.PREDICTIONS
+    for codec in ("snappy", "zstd"):
+        expected.to_parquet(file, index=False, compression=codec)  # type: ignore[call-overload]
+        found = run.predictions()
+        pd.testing.assert_frame_equal(found, expected, check_exact=True, check_column_type="exact")
+        assert repr(found.dtypes) == repr(expected.dtypes)
+        assert type(found.index) is type(expected.index)
+    expected.iloc[:0].to_parquet(file, index=False)
+    assert len(run.predictions()) == 0
+
+
+def test_an_index_and_further_columns_are_passed_by(run: Run) -> None:
+    table = run.predictions()
+    table[::-1].assign(more=1).to_parquet(run.path / "predictions.parquet")
+    pd.testing.assert_frame_equal(run.predictions(), table[::-1].reset_index(drop=True))
+
+
+def parquet(table: pa.Table, **options: Any) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, **options)
+    return sink.getvalue()
+
+
+def with_column(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, values)
+
+
+def with_bytes(table: pa.Table, name: str, text: bytes) -> pa.Table:
+    """Bytes where text belongs, without asking whether they are any."""
+    raw = pa.array([text] * len(table), pa.binary())
+    return with_column(table, name, pa.Array.from_buffers(pa.string(), len(table), raw.buffers()))
+
+
+def shared(text: str, rows: int) -> pa.DictionaryArray:
+    """One text in memory and in the file, whatever the number of rows."""
+    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), [text])
+
+
+def many(table: pa.Table, rows: int, **constants: str) -> pa.Table:
+    """One row, a million times."""
+    indices = pa.array([0] * rows, pa.int32())
+    columns = {name: table[name].combine_chunks().take(indices) for name in table.column_names}
+    for name, text in constants.items():
+        columns[name] = shared(text, rows)
+    return pa.table(columns)
+
+
+def with_metadata(table: pa.Table, text: bytes) -> bytes:
+    return parquet(table.replace_schema_metadata({b"pandas": text}))
+
+
+BAD_PREDICTIONS: dict[str, tuple[Callable[[pa.Table], bytes], str]] = {
+    "nothing": (lambda t: b"", "cannot be read"),
+    "no Parquet": (lambda t: b"PAR1" * 9, "cannot be read"),
+    "cut off": (lambda t: parquet(t)[:-9], "cannot be read"),
+    "damaged pages": (lambda t: b"PAR1" + b"\xff" * 5000 + parquet(t)[5004:], "cannot be read"),
+    "text in logit0": (
+        lambda t: parquet(with_column(t, "logit0", pa.array(["1"] * len(t)))),
+        "column 'logit0' holds string, double belongs there",
+    ),
+    "numbers in sample_id": (lambda t: parquet(with_column(t, "sample_id", t["label"])), "'sample_id' holds int64"),
+    "lists in logit1": (lambda t: parquet(with_column(t, "logit1", pa.array([[1.0]] * len(t)))), "'logit1' holds"),
+    "ids that are no text": (lambda t: parquet(with_bytes(t, "sample_id", b"\xff\xfe")), "(?i)utf-?8"),
+    "no logit1": (lambda t: parquet(t.drop_columns(["logit1"])), "it has no column 'logit1'"),
+    "a column twice": (lambda t: parquet(t.append_column("label", t["label"])), "more than one column 'label'"),
+    "empty ids": (
+        lambda t: parquet(with_column(t, "sample_id", pa.nulls(len(t), pa.string()))),
+        "'sample_id' has empty cells",
+    ),
+    "empty labels": (lambda t: parquet(with_column(t, "label", pa.nulls(len(t), pa.int64()))), "has empty cells"),
+    "a long text that all rows share": (
+        lambda t: parquet(with_column(t, "condition", shared("x" * 20_000, len(t))), store_schema=False),
+        r"its texts take \d+,\d+,\d+ bytes, .* are allowed",
+    ),
+    "zeros that unpack": (
+        lambda t: parquet(many(t, 10, condition="x" * 9_000_000), compression="zstd", store_schema=False),
+        r"it unpacks to .* bytes, .* are allowed",
+    ),
+    "one row a million times": (lambda t: parquet(many(t, 1_000_000)), r"it unpacks to .* bytes, .* are allowed"),
+    "too many rows": (
+        lambda t: parquet(many(t, 2_000_001)),
+        "2,000,001 rows, 2,000,000 are allowed",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD_PREDICTIONS)
+def test_bad_predictions_are_one_line(run: Run, kind: str) -> None:
+    change, message = BAD_PREDICTIONS[kind]
+    file = run.path / "predictions.parquet"
+    file.write_bytes(change(pq.read_table(file)))
+    before = pa.default_memory_pool().bytes_allocated()
+    with pytest.raises(UserError, match=message):
+        run.predictions()
+    refusal(run.predictions, file)
+    assert pa.default_memory_pool().bytes_allocated() - before < 2**20
+
+
+def test_what_pandas_noted_in_the_file_is_passed_by(run: Run) -> None:
+    file = run.path / "predictions.parquet"
+    table, expected = pq.read_table(file), run.predictions()
+    for text in (b"", b"{", b"\xff", b"[]", b'{"index_columns": ["nobody"], "columns": [{}]}'):
+        file.write_bytes(with_metadata(table, text))
+        pd.testing.assert_frame_equal(run.predictions(), expected)
+
+
+def rewrite(run: Run, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change run.json; a forger can hash, too."""
+    path = run.path / "run.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def long(text: str) -> str:
+    return text * 10_000
+
+
+BAD_TEXTS: dict[str, Callable[[dict[str, Any], str], object]] = {
+    "method_label": lambda c, text: c.update(method_label=text),
+    "run_id": lambda c, text: c.update(run_id=text),
+    "error": lambda c, text: c.update(error=text),
+    "notices": lambda c, text: c.update(notices=["fine", text]),
+    "versions": lambda c, text: c.update(versions={"torch": text}),
+    "a name in versions": lambda c, text: c.update(versions={text: "2"}),
+    "spec": lambda c, text: c["spec"].update(data=text),
+    "data": lambda c, text: c["data"].update(revision=text),
+    "scores": lambda c, text: c["scores"]["conditions"][0].update(name=text),
+    "a name": lambda c, text: c.update({text: 1}),
+    "model_args": lambda c, text: c.update(model_args={"a": [{"b": [text]}]}),
+}
+
+
+@pytest.mark.parametrize("text", [ESCAPE, "\x9b2J", "\0", "\x7f", RIGHT_TO_LEFT, "\u2066", HALF, "\r"], ids=ascii)
+@pytest.mark.parametrize("field", BAD_TEXTS)
+def test_text_that_a_terminal_would_obey_is_refused(run: Run, field: str, text: str) -> None:
+    rewrite(run, lambda content: BAD_TEXTS[field](content, f"a{text}b"))
+    said = refusal(lambda: read_run(run.path), run.path / "run.json")
+    assert f"is damaged: field {field!r} has control characters".replace('"', "'") in said.replace('"', "'")
+
+
+@pytest.mark.parametrize("field", BAD_TEXTS)
+def test_text_beyond_reason_is_refused(run: Run, field: str) -> None:
+    rewrite(run, lambda content: BAD_TEXTS[field](content, long("a")))
+    said = refusal(lambda: read_run(run.path), run.path / "run.json")
+    longest = {"error": "2,000", "notices": "8,000"}.get(field, "400")
+    assert f"has a text of 10,000 characters, {longest} are allowed" in said
+
+
+def test_only_messages_have_several_lines(run: Run) -> None:
+    text = "Traceback:\n\tline\n"
+    rewrite(run, lambda content: content.update(error=text, notices=[text], method_label="Größe 胸 🙂"))
+    found = read_run(run.path).record
+    assert (found.error, found.notices, found.method_label) == (text, [text], "Größe 胸 🙂")
+    rewrite(run, lambda content: content.update(method_label=text))
+    assert "'method_label' has control characters" in refusal(lambda: read_run(run.path), run.path)
+
+
+def test_what_an_exception_quotes_never_makes_a_record_unreadable(made: Run, tmp_path: Path) -> None:
+    text = f"Error:\n\t{ESCAPE}{RIGHT_TO_LEFT}{HALF}"
+    content = made.record.model_dump() | {"status": "failed", "error": text, "notices": [text], "scores": None}
+    (tmp_path / "run.json").write_text(json.dumps(Record(**content).model_dump(mode="json")))
+    found = read_run(tmp_path).record
+    assert found.error == found.notices[0] == "Error:\n\t?[2J??"
+
+
+def test_a_name_of_data_that_no_record_can_hold_is_said_before_the_work(made: Run) -> None:
+    with pytest.raises(UserError, match=r"the name of the data .* rename its folder"):
+        Spec(**made.spec.model_dump() | {"data": f"a{ESCAPE}"})
+
+
+NESTED = sys.getrecursionlimit() * 100
+BAD_RECORDS: dict[str, tuple[Callable[[str], str], str]] = {
+    "large": (lambda text: text + " " * 2**22, "cannot be read .it has more than 4,194,304 bytes"),
+    "lists in lists": (lambda text: "[" * NESTED + "]" * NESTED, "is damaged: it is nested too deeply"),
+    "objects in objects": (lambda text: '{"a":' * NESTED + "1" + "}" * NESTED, "is damaged: it is nested too deeply"),
+    "deep fields": (
+        lambda text: text.replace('"fields": {}', '"fields": {"a": ' + "[" * 300 + "]" * 300 + "}"),
+        "field 'spec' holds too much, or is nested too deeply",
+    ),
+    "as many values as fit": (
+        lambda text: text.replace('"notices": []', '"notices": [' + "0, " * 1_000_000 + "0]"),
+        "field 'notices' holds too much",
+    ),
+    "a number of many digits": (lambda text: text.replace('"seed": 0', '"seed": ' + "9" * 9999), "cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD_RECORDS)
+def test_a_record_beyond_reason_is_one_line(run: Run, kind: str) -> None:
+    change, message = BAD_RECORDS[kind]
+    file = run.path / "run.json"
+    text = file.read_text()
+    file.write_text(change(text))
+    assert file.read_text() != text
+    with pytest.raises(UserError, match=message):
+        read_run(run.path)
+    refusal(lambda: read_run(run.path), file)
+
+
+def test_errors_can_be_printed_whatever_they_quote() -> None:
+    quoted = str(UserError(f"a\n\tb {ESCAPE}{RIGHT_TO_LEFT}\x9b\0{HALF} Größe 胸"))
+    assert quoted == "a b ?[2J???? Größe 胸"
+    quoted.encode()
