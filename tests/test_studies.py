@@ -194,6 +194,20 @@ def test_case_keeps_the_evidence_where_the_rows_are_square_and_loses_it_where_th
             assert found["pe case-clamped"] == pytest.approx(found["pe true-class"])
 
 
+def test_a_head_that_trains_on_turns_its_rows_apart(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(case, "STEPS", (0, 20, 2000))
+    run = read_runs(runs)[0]
+    model, arrays, test = opened(run)
+    train = inputs(arrays, protocol_of(run), "train")  # type: ignore[arg-type]
+    before = {name: value.clone() for name, value in model.net.state_dict().items()}
+    found = case.head_alone(model, train, test, seed=0)
+    cosines = [found[step]["cosine"] for step in (0, 20, 2000)]
+    assert cosines[2] < cosines[0]
+    assert found == case.head_alone(model, train, test, seed=0)
+    for name, value in model.net.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
 @pytest.mark.parametrize("form", ["terminal", "markdown", "csv", "json"])
 def test_the_command(runs: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
     assert cli.main(["study", "difference", str(runs), "--images", "4", "--format", form]) == 0

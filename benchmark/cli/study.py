@@ -213,7 +213,7 @@ def case(arguments: argparse.Namespace) -> list[Table] | None:
         Table("Maps of two classes (cross-entropy)", ("task (data)", "map"), binary, notes),
         Table("Maps of many classes: attack species or generators", ("task", "map"), many, notes[:1] + notes[1:]),
     ]
-    return [*tables, collapse(arguments, runs, data)]
+    return [*tables, collapse(arguments, runs, data), head_alone(runs, data)]
 
 
 def collapse(arguments: argparse.Namespace, runs: Sequence[Run], data: RunData) -> Table:
@@ -245,6 +245,27 @@ def collapse(arguments: argparse.Namespace, runs: Sequence[Run], data: RunData) 
         f"Cross-entropy without weight decay, {last} epochs, one-cycle schedule of {arguments.protocol}.",
     )
     return Table("The collapse of CASE with two classes", ("task", "epoch"), rows, notes)
+
+
+def head_alone(runs: Sequence[Run], data: RunData) -> Table:
+    """The collapse where training goes on: a new head on the features of finished runs."""
+    from divsal_bench.studies import case as engine
+    from divsal_bench.studies.inputs import inputs
+    from divsal_bench.trained import protocol_of
+
+    rows: Rows = {}
+    for run in in_order(runs):
+        say(f"{run.spec.task} seed {run.spec.seed}: a new head on the run's features")
+        model, arrays = opened(run, data)
+        train, test = (inputs(arrays, protocol_of(run), split) for split in ("train", "test"))
+        if test.mapped.any():
+            for step, found in engine.head_alone(model, train, test, run.spec.seed).items():
+                add(rows, (run.spec.task, f"{step}"), found)
+    notes = (
+        "A new head, trained with cross-entropy by whole-batch Adam at 0.01 without weight decay on the features of "
+        "the cross-entropy runs, which stay as they are. Columns as above.",
+    )
+    return Table("The collapse of CASE: the head alone, trained on and on", ("task", "steps"), rows, notes)
 
 
 def chosen_tasks(arguments: argparse.Namespace) -> list[str]:

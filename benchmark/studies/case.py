@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: One map of each kind: those of the table that differ in what they show.
 KINDS = ("true-class", "difference", "case", "case-clamped")
+#: Steps of the head's training at which the angle is looked at.
+STEPS = (0, 20, 200, 1000, 5000, 20000)
 
 
 def numbers(
@@ -159,8 +161,13 @@ def collapse(model: CamNet, test: Inputs) -> dict[str, float]:
     """
     import torch
 
-    mapped = torch.from_numpy(np.flatnonzero(test.mapped))
-    evidence = gather(model, test.images[mapped])
+    return at_angle(gather(model, test.images[torch.from_numpy(np.flatnonzero(test.mapped))]), test)
+
+
+def at_angle(evidence: Evidence, test: Inputs) -> dict[str, float]:
+    """The numbers of :func:`collapse` from evidence of the images with a human map."""
+    import torch
+
     human = test.human(evidence.grid)[test.mapped]
     target = torch.from_numpy(test.labels[test.mapped])
     angle = rows(evidence.weight.cpu().numpy())
@@ -172,6 +179,43 @@ def collapse(model: CamNet, test: Inputs) -> dict[str, float]:
         if kind == "case":
             result["empty case"] = mean_of(inside["empty"])
             result["undefined case"] = float(found.undefined.double().mean())
+    return result
+
+
+def head_alone(model: CamNet, train: Inputs, test: Inputs, seed: int) -> dict[int, dict[str, float]]:
+    """Train a new head with cross-entropy on the features as they are, and look at the angle on the way.
+
+    Whole-batch Adam at 0.01 without weight decay: what happens to the rows where training goes on and on.
+
+    Args:
+        model: Gives the features.
+        train: To train on.
+        test: To look at.
+        seed: Of the head's first weights.
+
+    Returns:
+        Steps to the numbers of :func:`collapse`.
+    """
+    import torch
+    from torch.nn import functional
+
+    pooled = gather(model, train.images).features.mean((-2, -1))
+    labels = train.label_tensor()
+    looked = gather(model, test.images[torch.from_numpy(np.flatnonzero(test.mapped))])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = torch.nn.Linear(pooled.shape[1], 2)
+    optimiser = torch.optim.Adam(head.parameters(), lr=0.01)
+    result = {}
+    for step in range(max(STEPS) + 1):
+        if step in STEPS:
+            weight, bias = head.weight.detach(), head.bias.detach()
+            logits = functional.linear(looked.features.mean((-2, -1)), weight, bias)
+            found = Evidence(looked.features, weight.clone(), bias.clone(), logits, "two-logit")
+            result[step] = at_angle(found, test)
+        optimiser.zero_grad()
+        functional.cross_entropy(head(pooled), labels).backward()
+        optimiser.step()
     return result
 
 
