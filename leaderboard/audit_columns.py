@@ -89,6 +89,11 @@ def of_table(table: Table, audits: Sequence[AuditTable]) -> AuditBlock:
     if gaps:
         notes.append(f"Runs without an audit: {', '.join(gaps)}; `divsal-bench audit RUNS` makes them.")
     if audit is not None:
+        used = audit.settings
+        notes.append(
+            f"Audited with at most {used.images} test images for agreement, drop and fooling, k = {used.k:g} %, "
+            f"τ = {used.tau:g} %, {used.fidelity_k:g} % of the cells covered."
+        )
         notes += sorted({one.why + "." for one in audit.reasons if not one.of or one.of == "head"})
     return AuditBlock(tuple(head for head, _ in COLUMNS.values()), tuple(found), tuple(notes))
 

@@ -157,10 +157,12 @@ def say_outcome(network: Pretrained, lines: Sequence[Line], out: Path) -> int:
     """What the numbers mean and where the files are, on standard error."""
     say(f"model: {printable(network.origin)}")
     limit = "no threshold" if network.threshold is None else f"{network.threshold:+.4f}"
-    say(f"called {network.class_names[1]} from a score ({' − '.join(reversed(network.class_names))}) of {limit} on")
+    score = " − ".join(reversed(network.class_names))
+    say(f"threshold: this network calls an image {network.class_names[1]} from a score ({score}) of {limit} on")
     say(
         "regions: connected parts of the difference map; their logits, the rest and the bias add up to the margin. "
-        "That is a sum, not a cause: covering a region (with the mean colour) is the check"
+        "That is a sum, not a cause: covering a region (with the mean colour) is the check, and should move the margin "
+        "against its logits (down for +, up for −)"
     )
     failed = [one for one in lines if one.error]
     say(f"figures and numbers: {out} ({len(lines) - len(failed):,} of {len(lines):,} images)")

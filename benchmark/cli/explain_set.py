@@ -86,7 +86,8 @@ def heading(run: Run, network: Pretrained) -> Heading:
     if network.threshold is None:
         limit = f"no threshold keeps its rule, so nothing is called {names[1]}"
     else:
-        limit = f"called {names[1]} from a score ({names[1]} − {names[0]}) of {network.threshold:+.3f} on"
+        score = f"{names[1]} − {names[0]}"
+        limit = f"the network calls an image {names[1]} from a score ({score}) of {network.threshold:+.3f} on"
     title = plugins.tasks().get(run.spec.task).name
     return Heading(
         task=title,
