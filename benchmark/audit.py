@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench import work
+from divsal_bench import cams, work
 from divsal_bench.audit_record import Audit, AuditSettings, Block, Images, Metric, Number, Quantity, Undefined
 from divsal_bench.errors import UserError
 from divsal_bench.explain import case, fooling, measures
@@ -116,7 +116,7 @@ def audit(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) ->
     errors = measures.error_rates(seen.labels, seen.margins, train)
     found = Findings()
     if mapped.any():
-        add_energy(found, seen, mapped, human_maps(data.maps[rows[mapped]], seen.evidence.grid))
+        add_energy(found, seen, mapped, cams.human_cells(data.maps[rows[mapped]], seen.evidence.grid))
     else:
         found.no("energy", "", "the test split has no human maps: there is no agreement with people to measure")
     add_decision(found, seen, errors)
@@ -226,16 +226,6 @@ def precision(protocol: Protocol) -> torch.autocast:
     import torch
 
     return torch.autocast("cpu", torch.bfloat16, enabled=protocol.precision == "bf16")
-
-
-def human_maps(maps: np.ndarray, grid: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """uint8 (M, S, S) area-pooled to the CAM grid, in [0, 1]."""
-    import torch
-
-    from divsal_bench.cams import pool
-
-    human: npt.NDArray[np.float32] = pool(torch.from_numpy(np.ascontiguousarray(maps)).float() / 255, grid).numpy()
-    return human
 
 
 def add_energy(found: Findings, seen: Seen, mapped: Bools, human: npt.NDArray[np.float32]) -> None:

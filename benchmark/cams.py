@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor
 
 #: Maps whose span is below this share of their largest magnitude are constant up to float32 rounding.
@@ -54,6 +56,14 @@ def pool(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     from torch.nn.functional import adaptive_avg_pool2d
 
     return adaptive_avg_pool2d(maps.unsqueeze(1), grid).squeeze(1)
+
+
+def human_cells(maps: np.ndarray, grid: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Stored human maps, uint8 (N, S, S), area-averaged onto the CAM grid: (N, h, w) in [0, 1]."""
+    import numpy as np
+    import torch
+
+    return np.asarray(pool(torch.from_numpy(np.array(maps)).float() / 255, grid).numpy())
 
 
 def human_target(maps: Tensor, mapped: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:

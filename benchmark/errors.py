@@ -11,6 +11,11 @@ from collections.abc import Iterable
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
+def printable(text: object) -> str:
+    """Text from outside as one line that shows what it is; whatever would not show becomes a question mark."""
+    return "".join(character if character.isprintable() else "?" for character in str(text))
+
+
 class UserError(Exception):
     """Something outside the program is wrong and the user can mend it.
 

@@ -59,9 +59,9 @@ def predictions(model: CamNet, data: DataArrays, protocol: Protocol) -> pd.DataF
             chosen_maps = cams.select(own, labels[mapped])
             if kind == "difference":
                 chosen_maps = chosen_maps - cams.select(own, 1 - labels[mapped])
-            human = torch.from_numpy(data.maps[chosen[mapped]]).float() / 255
-            human = cams.pool(human, (chosen_maps.shape[-2], chosen_maps.shape[-1]))
-            for name, numbers in agreement.agreement(chosen_maps.numpy(), human.numpy()).items():
+            grid = (chosen_maps.shape[-2], chosen_maps.shape[-1])
+            human = cams.human_cells(data.maps[chosen[mapped]], grid)
+            for name, numbers in agreement.agreement(chosen_maps.numpy(), human).items():
                 columns[name][mapped] = numbers
         table = table.assign(**{f"{kind}_{name}": numbers for name, numbers in columns.items()})
     return table

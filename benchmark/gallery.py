@@ -100,7 +100,6 @@ def choose(rows: pd.DataFrame) -> pd.DataFrame:
 
 def draw(data: DataArrays, row: pd.Series, terms: Mapping[str, SourceTerms] | None) -> Shown:
     """One picture from the decoded arrays."""
-    import torch
     from PIL.Image import Resampling, fromarray
 
     from divsal_bench import cams
@@ -113,7 +112,7 @@ def draw(data: DataArrays, row: pd.Series, terms: Mapping[str, SourceTerms] | No
     picture.save(png, "PNG", optimize=True)
     human = None
     if row["has_map"]:
-        human = cams.pool(torch.from_numpy(np.array(data.maps[row["position"]])[None]).float() / 255, GRID)[0].numpy()
+        human = cams.human_cells(data.maps[row["position"]][None], GRID)[0]
     source = str(row["source"])
     credit = STANDIN_CREDIT if terms is None else f"{source}, {terms[source].licence or 'licence not stated'}"
     return Shown(str(row["sample_id"]), int(row["label"]), str(row["condition"]), png.getvalue(), human, credit)

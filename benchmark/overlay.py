@@ -6,7 +6,7 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,9 +74,22 @@ def require_writable(folder: Path, option: str = "--overlay") -> None:
 
 def save(picture: Image, path: Path) -> None:
     """Write a PNG; what is there whole stays until the new one is."""
+    put(path, lambda aside: picture.save(aside, "PNG", compress_level=4))  # half the time of 6, 7 % larger
+
+
+def put(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file aside and rename it: what is there is whole.
+
+    Args:
+        path: The file.
+        write: Writes it where it is told to.
+
+    Raises:
+        UserError: It cannot be written.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        picture.save(aside, "PNG", compress_level=4)  # half the time of 6, 7 % larger
+        write(aside)
         aside.replace(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error}); free some space, or mend it") from error

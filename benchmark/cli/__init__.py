@@ -45,6 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USER_ERROR
 
 
+def say(text: str) -> None:
+    """Print one line to standard error: standard output belongs to the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def interrupt(number: int, frame: object) -> None:
     """Treat a polite request to end like Ctrl-C."""
     raise KeyboardInterrupt

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from divsal_bench import work
 from divsal_bench.audit_jobs import AuditJob, execute
 from divsal_bench.audit_record import Audit, AuditSettings, find_audit
+from divsal_bench.cli import say
 from divsal_bench.cli.progress import duration
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.cli.submit import chosen
@@ -110,8 +110,3 @@ def all_audits(
         audits = execute(jobs, workers, on_done)
         found |= {run.path: audit for run, audit in zip(missing, audits, strict=True)}
     return [found[run.path] for run in runs]
-
-
-def say(text: str) -> None:
-    """Print to standard error: standard output belongs to the table."""
-    print(text, file=sys.stderr, flush=True)

@@ -7,12 +7,12 @@ import csv
 import io
 import json
 import math
-import sys
 import time
 from typing import Any
 
 from tabulate import tabulate
 
+from divsal_bench.cli import say
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import calibration, simulation
 from divsal_bench.leaderboard.calibration import MEASURES, CellRates, Measure, Rate
@@ -37,11 +37,6 @@ def calibrate(arguments: argparse.Namespace) -> int:
     missed = [f"{one.cell.name} {rate.measure.name}" for one in found for rate in one.rates if rate.holds is False]
     say(f"pass marks missed: {', '.join(missed)}" if missed else "every pass mark is met")
     return 1 if missed else 0
-
-
-def say(text: str) -> None:
-    """One line on standard error."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def written(found: list[CellRates], form: str, seed: int) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divsal_bench import devices
-from divsal_bench.cli import EXIT_USER_ERROR
+from divsal_bench.cli import EXIT_USER_ERROR, say
 from divsal_bench.cli.explain_tables import Line, csv_files, line, print_tables
-from divsal_bench.cli.predict import locate, printable, refuse_inputs, say, use_threads
-from divsal_bench.errors import UserError
+from divsal_bench.cli.predict import locate, refuse_inputs, use_threads
+from divsal_bench.errors import UserError, printable
 
 if TYPE_CHECKING:
     from divsal_bench.explained.inputs import Opened, Subject
@@ -143,14 +143,9 @@ def write_files(found: Explanation, path: Path, network: Pretrained) -> None:
 
 def write(path: Path, content: bytes) -> None:
     """Written aside and renamed: what is there is whole."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_bytes(content)
-        aside.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error}); free some space, or mend it") from error
-    finally:
-        aside.unlink(missing_ok=True)
+    from divsal_bench import overlay
+
+    overlay.put(path, lambda aside: aside.write_bytes(content))
 
 
 def say_outcome(network: Pretrained, lines: Sequence[Line], out: Path) -> int:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from divsal_bench import devices, plugins
-from divsal_bench.cli.predict import locate, printable, say, use_threads
-from divsal_bench.errors import UserError
+from divsal_bench.cli import say
+from divsal_bench.cli.predict import locate, use_threads
+from divsal_bench.errors import UserError, printable
 
 if TYPE_CHECKING:
     from divsal_bench.explained.overview import Overview

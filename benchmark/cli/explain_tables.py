@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from divsal_bench.cli.predict import printable
+from divsal_bench.errors import printable
 
 if TYPE_CHECKING:
     from divsal_bench.explained.single import Explanation

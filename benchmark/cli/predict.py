@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from divsal_bench import devices
-from divsal_bench.cli import EXIT_USER_ERROR
-from divsal_bench.errors import UserError
+from divsal_bench.cli import EXIT_USER_ERROR, say
+from divsal_bench.errors import UserError, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -251,13 +250,3 @@ def say_outcome(table: pd.DataFrame, pretrained: Pretrained, arguments: argparse
         f"{printable(first['image'])} {printable(first['error'])}"
     )
     return EXIT_USER_ERROR
-
-
-def say(text: str) -> None:
-    """One line on standard error."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def printable(text: object) -> str:
-    """File names may hold anything; a table's line may not break."""
-    return "".join(character if character.isprintable() else "?" for character in str(text))

@@ -6,7 +6,6 @@ import argparse
 import base64
 import inspect
 import io
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divsal_bench import plugins
+from divsal_bench.cli import say
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.cli.submit import chosen
 from divsal_bench.data import catalogue
@@ -329,8 +329,3 @@ def require_same_terms(repo: str, info: Info) -> None:
                 f"{repo} is there already and states other terms for {source} ({terms.redistribute_images}, "
                 f"{terms.licence or 'licence not stated'}); prepare the data with the same, or give another --name"
             )
-
-
-def say(text: str) -> None:
-    """Print to standard error: standard output belongs to the result."""
-    print(text, file=sys.stderr, flush=True)

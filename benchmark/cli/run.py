@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from divsal_bench import devices, method_choice, plugins, protocols, runner, store, work
-from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR
+from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, say
 from divsal_bench.cli.progress import counter, progress_of
 from divsal_bench.errors import UserError
 from divsal_bench.records import Run
@@ -105,11 +105,6 @@ def uses_accelerator(device: str) -> bool:
     return Path("/proc/driver/nvidia").exists() or (
         sys.platform in ("darwin", "win32") and devices.choose(device).type != "cpu"
     )
-
-
-def say(text: str) -> None:
-    """Print to standard error: standard output belongs to the table."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) -> None:

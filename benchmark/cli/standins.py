@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from divsal_bench import method_choice, runner
-from divsal_bench.cli import EXIT_INTERRUPTED
-from divsal_bench.cli.run import execute, grid_of, say, say_failures, worker_count
+from divsal_bench.cli import EXIT_INTERRUPTED, say
+from divsal_bench.cli.run import execute, grid_of, say_failures, worker_count
 from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.leaderboard import board
 from divsal_bench.leaderboard.scored import Metric

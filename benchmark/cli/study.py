@@ -8,7 +8,6 @@ import dataclasses
 import io
 import json
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from tabulate import tabulate
 
 from divsal_bench import method_choice, plugins, protocols, runner
-from divsal_bench.cli import EXIT_INTERRUPTED
+from divsal_bench.cli import EXIT_INTERRUPTED, say
 from divsal_bench.cli.run import execute, grid_of, worker_count
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.leaderboard.cells import cell
@@ -95,11 +94,6 @@ def opened(run: Run, data: RunData) -> tuple[Any, Any]:
 
     devices.make_deterministic(protocol_of(run).threads)
     return load_model(run), data.arrays(run)
-
-
-def say(text: str) -> None:
-    """Print to standard error: standard output belongs to the tables."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def difference(arguments: argparse.Namespace) -> list[Table] | None:

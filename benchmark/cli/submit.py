@@ -6,12 +6,12 @@ import argparse
 import dataclasses
 import inspect
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divsal_bench import plugins
+from divsal_bench.cli import say
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.errors import UserError
 from divsal_bench.hub import link
@@ -157,8 +157,3 @@ def description(method: str) -> str:
     """First line of a method's docstring; "" for a method that is not installed here."""
     found = plugins.methods().found.get(method)
     return (inspect.getdoc(found) or "").split("\n")[0] if found else ""
-
-
-def say(text: str) -> None:
-    """Print to standard error: standard output belongs to the result."""
-    print(text, file=sys.stderr, flush=True)

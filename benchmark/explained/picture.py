@@ -8,8 +8,9 @@ import math
 import numpy as np
 
 from divsal_bench import figure
+from divsal_bench.errors import printable
 from divsal_bench.explain.regions import Occlusion, Region
-from divsal_bench.explained.single import Explanation, ShownMap, printable, speaks_for
+from divsal_bench.explained.single import Explanation, ShownMap, speaks_for
 from divsal_bench.figure import Panel
 
 #: Panels in a row.

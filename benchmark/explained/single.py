@@ -260,11 +260,7 @@ def one_map(
 
 def pooled(human: np.ndarray | None, grid: tuple[int, int]) -> np.ndarray | None:
     """A human map, uint8 (S, S), averaged on the grid: (h, w) in [0, 1]."""
-    import torch
-
-    if human is None:
-        return None
-    return np.asarray(cams.pool(torch.from_numpy(human.copy())[None].float() / 255, grid)[0].double().numpy())
+    return None if human is None else cams.human_cells(human[None], grid)[0].astype(np.float64)
 
 
 def precision(pretrained: Pretrained, device: str) -> contextlib.AbstractContextManager[Any]:
@@ -288,8 +284,3 @@ def scorer(pretrained: Pretrained, device: str) -> Score:
 def speaks_for(found: Explanation, region: Region) -> str:
     """The class that a region adds logits to."""
     return found.own if region.logits > 0 else found.other
-
-
-def printable(text: str) -> str:
-    """File names may hold anything; files of text hold text."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -64,7 +64,7 @@ def config(run: Run, model: CamNet, preprocessing: Preprocessing, class_names: t
     spec, net = run.spec, model.net
     architecture = spec.backbone.partition(".")[0]
     usual = getattr(net, "pretrained_cfg", {})
-    arguments = {name: value for name, value in run.record.model_args.items() if name != "pretrained_cfg_overlay"}
+    arguments = run.record.model_args
     content: dict[str, Any] = {
         "architecture": architecture,
         "num_classes": arguments["num_classes"],

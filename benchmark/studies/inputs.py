@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from divsal_bench import cams
 from divsal_bench.training import as_input
 
 if TYPE_CHECKING:
@@ -41,12 +42,7 @@ class Inputs:
 
     def human(self, grid: tuple[int, ...]) -> npt.NDArray[np.float32]:
         """Human maps area-pooled to the CAM grid, (N, h, w) in [0, 1]."""
-        import torch
-
-        from divsal_bench import cams
-
-        found = cams.pool(torch.from_numpy(self.maps.copy()).float() / 255, (grid[0], grid[1]))
-        return np.asarray(found.numpy())
+        return cams.human_cells(self.maps, (grid[0], grid[1]))
 
     def label_tensor(self) -> Tensor:
         """Labels for torch."""

@@ -6,57 +6,22 @@ Skipped where there is no Chromium, unless CI_BROWSER=required is set, which tur
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import HOSTILE, Driver, browser
 from drawn_boards import CXR, METHODS, OUTSIDE, STANDINGS, Fake, drawn_gallery, drawn_table
 
 from divsal_bench.leaderboard.board import Table
 from divsal_bench.leaderboard.page import render_page, table_id
 
-CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
-#: Started as root in a container, and talking to nobody.
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1440,1000",
-)  # fmt: skip
-HOSTILE = "<img src=x onerror=\"document.title='ran'\"><script>document.title='ran'</script>"
-Driver = Any
-
-
-def missing() -> str:
-    """What keeps the browser from starting; "" if nothing does."""
-    try:
-        import selenium  # noqa: F401
-    except ImportError:
-        return "selenium is not installed (pip install -e '.[dev]')"
-    found = [path for path in (CHROMIUM, DRIVER) if not (Path(path).exists() or shutil.which(Path(path).name))]
-    return f"{' and '.join(found)} not installed (Debian: chromium, chromium-driver)" if found else ""
-
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    reason = missing()
-    if reason and os.environ.get("CI_BROWSER") == "required":
-        pytest.fail(f"a browser is required here: {reason}")
-    if reason:
-        pytest.skip(reason)
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM if Path(CHROMIUM).exists() else str(shutil.which("chromium"))
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    made = webdriver.Chrome(options, Service(DRIVER if Path(DRIVER).exists() else str(shutil.which("chromedriver"))))
-    yield made
-    made.quit()
+    yield from browser(tmp_path_factory.mktemp("profile"), width=1440)
 
 
 @pytest.fixture(scope="module")
