@@ -6,7 +6,8 @@ subjects. One test per pair of methods; nothing is pooled over other methods.
 
 Sources:
     Obuchowski, Rockette 1995, Communications in Statistics: Simulation and Computation 24:285 (the model);
-    Hillis 2007, Statistics in Medicine 26:596 (the degrees of freedom, here with the extra factor U);
+    Hillis 2007, Statistics in Medicine 26:596 (the degrees of freedom, here with the extra factor U and a term
+    for the effective number of subjects, after Satterthwaite 1946, Biometrics Bulletin 2:110);
     Qin, Hotilovac 2008, Statistical Methods in Medical Research 17:207 (one AUROC's interval on the logit scale).
 """
 
@@ -45,7 +46,8 @@ class Interval:
         c: Covariance of two seeds that share the test subjects, as estimated; may be negative.
         c_plus: max(c, 0).
         variance: sd^2 / n + c_plus.
-        df: Degrees of freedom; infinite for the normal.
+        subjects: Effective number of test subjects, see `effective_subjects`; NaN where unknown.
+        df: Degrees of freedom, from seeds and subjects.
         low: Lower end of the 95 % population interval, in [0, 1]; NaN unless status is `ok`.
         high: Upper end, in [0, 1]; further from the estimate than `low` where that is below 0.5, else nearer.
         status: `ok`, or `undefined` with fewer than 2 seeds, a variance of 0, or an unknown influence.
@@ -57,6 +59,7 @@ class Interval:
     c: float
     c_plus: float
     variance: float
+    subjects: float
     df: float
     low: float
     high: float
@@ -74,7 +77,8 @@ class Comparison:
         c: Covariance of the differences of two seeds, as estimated; may be negative.
         c_plus: max(c, 0).
         variance: sd^2 / n + c_plus.
-        df: Degrees of freedom; infinite for the normal.
+        subjects: Effective number of test subjects, see `effective_subjects`; NaN where unknown.
+        df: Degrees of freedom, from seeds and subjects.
         t: difference / sqrt(variance).
         p: Two-sided p-value, not adjusted for the number of tests.
         low: Lower end of the 95 % population interval of the difference.
@@ -89,6 +93,7 @@ class Comparison:
     c: float
     c_plus: float
     variance: float
+    subjects: float
     df: float
     t: float
     p: float
@@ -132,6 +137,7 @@ class _Fit:
     c: float
     c_plus: float
     variance: float
+    subjects: float
     df: float
 
 
@@ -151,7 +157,7 @@ def compare(a: Floats, b: Floats, influence_a: Floats, influence_b: Floats) -> C
     if a.shape != b.shape or np.shape(influence_a) != np.shape(influence_b):
         raise ValueError("both methods need the same seeds and the same subjects")
     fit = _fit(a - b, np.asarray(influence_a, dtype=np.float64) - np.asarray(influence_b, dtype=np.float64))
-    shared = (fit.mean, fit.sd, fit.n, fit.c, fit.c_plus, fit.variance)
+    shared = (fit.mean, fit.sd, fit.n, fit.c, fit.c_plus, fit.variance, fit.subjects)
     if fit.variance == 0.0 and abs(fit.mean) < ZERO:
         return Comparison(*shared, df=NAN, t=0.0, p=1.0, low=0.0, high=0.0, status="equal")
     if np.isnan(fit.df):
@@ -177,9 +183,8 @@ def single(primary: Floats, influence: Floats) -> Interval:
     # Runs that are all perfect have no variance either: only numbers that are no AUROCs fail the second part.
     status: Status = "ok" if not np.isnan(fit.df) and 0.0 < fit.mean < 1.0 else "undefined"
     low, high = _logit_interval(fit.mean, fit.variance, fit.df) if status == "ok" else (NAN, NAN)
-    return Interval(
-        fit.mean, fit.sd, fit.n, fit.c, fit.c_plus, fit.variance, df=fit.df, low=low, high=high, status=status
-    )
+    shared = (fit.mean, fit.sd, fit.n, fit.c, fit.c_plus, fit.variance, fit.subjects)
+    return Interval(*shared, df=fit.df, low=low, high=high, status=status)
 
 
 def on_these_images(a: Floats, b: Floats) -> FixedImages:
@@ -199,19 +204,45 @@ def on_these_images(a: Floats, b: Floats) -> FixedImages:
     return FixedImages(one.difference, one.n, one.t, one.p, _sign_flip(a - b), one.low, one.high, one.status)
 
 
-def hillis_df(s2: float, c_plus: float, n: int) -> float:
-    """Degrees of freedom (n - 1) * (1 + n c+ / (U s^2))^2 with U = (n - 1) / chi2_.10(n - 1).
+def effective_subjects(influence: Floats) -> float:
+    """Number of equal subjects that would determine a covariance as well as these: K = (sum D^2)^2 / sum D^4.
 
-    U replaces s^2 in the correction by its upper 90 % confidence limit: a small s^2, met by luck at few
-    seeds, would otherwise buy a df near infinity. U = 1 is Hillis 2007.
+    D[k] is the influence of subject k, averaged over seeds, whose squares add up to the covariance c. Equal
+    influences give their number; one dominant subject gives a number near 1. Satterthwaite's count of degrees of
+    freedom for a sum of squares, at least 2 so that K - 1 stays above 0.
 
     Args:
-        s2: Variance over seeds, above 0.
-        c_plus: Covariance between seeds, at least 0.
+        influence: (n, K) influence values.
+
+    Returns:
+        A number of at least 2; NaN where an influence is unknown or all are 0.
+    """
+    squares = np.asarray(influence, dtype=np.float64).mean(axis=0) ** 2
+    # Scaled, since fourth powers of tiny influences would underflow.
+    largest = float(squares.max(initial=0.0))
+    if not largest > 0.0:
+        return NAN
+    squares = squares / largest
+    return max(2.0, float(squares.sum() ** 2 / (squares**2).sum()))
+
+
+def degrees_of_freedom(s2: float, c_plus: float, n: int, subjects: float) -> float:
+    """Degrees of freedom (A + c+)^2 / (A^2 / (n - 1) + c+^2 / (K - 1)) with A = U s^2 / n, U = (n - 1) / chi2_.10(n - 1).
+
+    Both parts of the variance are estimates: s^2 / n from n seeds, c+ from K subjects. U replaces s^2 by its upper
+    90 % confidence limit: a small s^2, met by luck at few seeds, would otherwise buy a df that it does not deserve.
+    U = 1 and K infinite is Hillis 2007.
+
+    Args:
+        s2: Variance over seeds, at least 0.
+        c_plus: Covariance between seeds, at least 0; not both may be 0.
         n: Number of seeds, at least 2.
+        subjects: K, the effective number of test subjects, above 1; of no matter where c+ is 0.
     """
     u = (n - 1) / float(stats.chi2.ppf(0.10, n - 1))
-    return (n - 1) * (1.0 + n * c_plus / (u * s2)) ** 2
+    of_seeds = u * s2 / n
+    of_subjects = c_plus**2 / (subjects - 1.0) if c_plus > 0.0 else 0.0
+    return (of_seeds + c_plus) ** 2 / (of_seeds**2 / (n - 1) + of_subjects)
 
 
 def _fit(d: Floats, influence: Floats) -> _Fit:
@@ -221,18 +252,17 @@ def _fit(d: Floats, influence: Floats) -> _Fit:
     n = len(d)
     mean = float(d.mean()) if n else NAN
     if n < 2 or np.isnan(d).any():
-        return _Fit(mean, NAN, n, NAN, NAN, NAN, NAN)
+        return _Fit(mean, NAN, n, NAN, NAN, NAN, NAN, NAN)
     s2 = float(d.var(ddof=1))
     s2 = 0.0 if s2 < ZERO**2 else s2
     products = influence @ influence.T
     c = float(products.sum() - np.trace(products)) / (n * (n - 1))
-    c_plus = c if c >= ZERO**2 else 0.0
     if np.isnan(c):
-        return _Fit(mean, s2**0.5, n, NAN, NAN, NAN, NAN)
-    # Seeds that all agree leave the subjects as the only source of variation: the normal.
-    df_same_seeds = float("inf") if c_plus > 0.0 else NAN
-    df = hillis_df(s2, c_plus, n) if s2 > 0.0 else df_same_seeds
-    return _Fit(mean, s2**0.5, n, c, c_plus, s2 / n + c_plus, df)
+        return _Fit(mean, s2**0.5, n, NAN, NAN, NAN, NAN, NAN)
+    c_plus = c if c >= ZERO**2 else 0.0
+    subjects = effective_subjects(influence)
+    df = degrees_of_freedom(s2, c_plus, n, subjects) if s2 + c_plus > 0.0 else NAN
+    return _Fit(mean, s2**0.5, n, c, c_plus, s2 / n + c_plus, subjects, df)
 
 
 def _t_interval(mean: float, variance: float, df: float) -> tuple[float, float]:
