@@ -20,12 +20,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from divsal_bench.leaderboard.placements import SubjectCounts
+
 Floats = npt.NDArray[np.float64]
 Pair = tuple[str, str]
 Kind = Literal["unguided", "one-cam", "two-cam", "control"]
 
 MIN_SEEDS = 5
 """Fewer seeds get no p and no rank: with 3 (preview) nothing but a huge effect could be seen."""
+
+MIN_SUBJECTS = 10
+"""Fewer subjects in the smaller class of a condition get no p and no rank."""
+
+MIN_EFFECTIVE_SUBJECTS = 10.0
+"""A lower effective number of test subjects (`reader_case.effective_subjects`) gets no p and no rank."""
 
 ALPHA = 0.05
 """Error rate per family; an adjusted p at or below it is significant."""
@@ -118,6 +126,23 @@ def _with_ones(p: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
     p = np.asarray(p, dtype=np.float64)
     known = ~np.isnan(p)
     return np.where(known, p, 1.0), known
+
+
+def withheld(counts: Sequence[SubjectCounts], effective: float) -> str:
+    """Say why a test gets no p: too few test subjects for the error rates to hold. "" where there are enough.
+
+    Args:
+        counts: Of every condition that the tested metric is a mean over.
+        effective: Effective number of test subjects of the comparison; NaN (nothing known of them) says nothing.
+    """
+    small = min(counts, key=lambda one: min(one.positives, one.negatives), default=None)
+    if small is not None and min(small.positives, small.negatives) < MIN_SUBJECTS:
+        return (
+            f"{small.name} has {min(small.positives, small.negatives)} subjects of one class, {MIN_SUBJECTS} are needed"
+        )
+    if effective < MIN_EFFECTIVE_SUBJECTS:
+        return f"the test subjects count as {effective:.1f} equal ones, {MIN_EFFECTIVE_SUBJECTS:.0f} are needed"
+    return ""
 
 
 def smallest_visible_effect(variance: float, df: float, family_size: int) -> float:

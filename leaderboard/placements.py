@@ -39,6 +39,23 @@ class Condition:
     negatives: Bools
 
 
+@dataclass(frozen=True)
+class SubjectCounts:
+    """How many people a condition rests on.
+
+    Attributes:
+        name: Of the condition.
+        positives: Subjects with at least one positive row.
+        negatives: Subjects with at least one negative row.
+        largest_share: Of the rows of either class, the largest share that one subject has, in (0, 1].
+    """
+
+    name: str
+    positives: int
+    negatives: int
+    largest_share: float
+
+
 @dataclass(frozen=True, eq=False)
 class ConditionScores:
     """What `clustered_influence` found for R runs on C conditions with K subjects.
@@ -100,6 +117,22 @@ def clustered_influence(scores: Floats, conditions: Sequence[Condition], subject
         for values, rows in ((v10, positive), (v01, negative)):
             influence += _sum_by_subject(values - theta[:, None], codes[rows], len(names)) / len(conditions)
     return ConditionScores(auroc, auroc.mean(axis=1), influence, names)
+
+
+def count_subjects(conditions: Sequence[Condition], subjects: npt.NDArray[Any]) -> list[SubjectCounts]:
+    """Count the subjects behind each class of each condition.
+
+    Args:
+        conditions: Each with rows of both classes.
+        subjects: (N,) the subject of each row, of any sortable type.
+    """
+    found = []
+    for condition in conditions:
+        positive, negative = _rows(condition, len(subjects))
+        rows_each = [np.unique(subjects[rows], return_counts=True)[1] for rows in (positive, negative)]
+        largest = max(float(rows.max() / rows.sum()) for rows in rows_each)
+        found.append(SubjectCounts(condition.name, len(rows_each[0]), len(rows_each[1]), largest))
+    return found
 
 
 def _rows(condition: Condition, n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
