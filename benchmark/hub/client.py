@@ -9,9 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, printable
+from divsal_bench.hub.guard import BUSY, Guard, MisbehavedError, UnreachableError, guarded
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -23,9 +24,7 @@ _ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCI
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 #: Seconds to wait before each further try of a request that the Hub was too busy for.
 WAITS = (1.0, 2.0, 4.0, 8.0)
-#: The longest wait that a busy Hub may ask for.
-LONGEST_WAIT = 60.0
-BUSY = (408, 429, 500, 502, 503, 504)
+PUBLIC = "https://huggingface.co"
 PAGES = {"model": "https://huggingface.co/", "dataset": "https://huggingface.co/datasets/"}
 WORDS = {"model": "model", "dataset": "data set"}
 
@@ -50,7 +49,7 @@ def api() -> HfApi:
 
     if not sys.stderr.isatty():
         disable_progress_bars()  # in a log file a bar is a page of noise
-    for name in ("huggingface_hub.utils._http", "huggingface_hub.hf_api"):
+    for name in ("huggingface_hub.utils._http", "huggingface_hub.hf_api", "huggingface_hub.file_download"):
         logger = logging.getLogger(name)
         if discreet not in logger.filters:
             logger.addFilter(discreet)
@@ -60,7 +59,7 @@ def api() -> HfApi:
 
 def discreet(record: logging.LogRecord) -> bool:
     """Keep what the client logs, but for signed addresses, which let anybody write for a while, and small talk."""
-    record.msg, record.args = re.sub(r"\?\S+", "?…", record.getMessage()), ()
+    record.msg, record.args = without_secrets(record.getMessage()), ()
     return "No files have been modified" not in record.msg
 
 
@@ -69,26 +68,58 @@ def endpoint() -> str | None:
     return os.environ.get("HF_ENDPOINT")
 
 
-def patiently(call: Callable[[], Result]) -> Result:
-    """Call again, a few times, while the Hub is busy or the connection breaks.
+def patiently(call: Callable[[], Result], guard: Guard | None = None) -> Result:
+    """Call again, a few times, while the Hub is busy or the connection breaks; under a guard.
 
     The client itself is patient with uploads and downloads, not with short questions.
 
     Args:
-        call: A request that may be made twice.
+        call: A request that may be made twice, and what is read out of its answer: all that this raises is laid to
+            the Hub.
+        guard: What the answer may cost; None for a short question.
 
     Raises:
         Exception: What the last try raised, or what waiting does not mend.
     """
-    for tries, wait in enumerate(WAITS):
-        try:
-            return call()
-        except Exception as error:
-            asked = wait_for(error, wait, tries)
-            if asked is None:
-                raise
-            time.sleep(asked)
-    return call()
+    with guarded(guard or Guard(address())):
+        for tries, wait in enumerate(WAITS):
+            try:
+                return understood(call)
+            except Exception as error:
+                asked = wait_for(error, wait, tries)
+                if asked is None:
+                    raise
+                time.sleep(asked)
+        return understood(call)
+
+
+def understood(call: Callable[[], Result]) -> Result:
+    """Call; what the client raises at an answer that it does not understand becomes one kind of error.
+
+    Raises:
+        MisbehavedError: The answer is not the Hub's protocol.
+        Exception: Anything that the client raises on purpose.
+    """
+    from huggingface_hub import errors
+
+    expected = (
+        errors.HFValidationError, errors.EntryNotFoundError, broken_connection(), OSError, UnicodeEncodeError,
+        UserError, MisbehavedError, UnreachableError,
+    )  # fmt: skip
+    try:
+        return call()
+    except expected:
+        raise
+    except Exception as error:
+        # An upload's end is a RuntimeError, a download's that needs a network a ValueError.
+        if type(error) in (RuntimeError, ValueError) and isinstance(error.__cause__, expected):
+            raise error.__cause__ from error
+        raise MisbehavedError(f"answered something that is not the Hub's protocol ({type(error).__name__})") from error
+
+
+def address() -> str:
+    """Of the Hub in use."""
+    return endpoint() or PUBLIC
 
 
 def wait_for(error: Exception, usual: float, tries: int) -> float | None:
@@ -99,7 +130,7 @@ def wait_for(error: Exception, usual: float, tries: int) -> float | None:
     from huggingface_hub import errors
 
     cause = cause_of(error)
-    if isinstance(cause, errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError):
+    if isinstance(cause, errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError | UserError):
         return None
     response = getattr(cause, "response", None)
     if response is None:
@@ -107,7 +138,7 @@ def wait_for(error: Exception, usual: float, tries: int) -> float | None:
     if response.status_code not in BUSY:
         return None
     stated = response.headers.get("Retry-After", "")
-    return min(float(stated), LONGEST_WAIT) if stated.isascii() and stated.isdigit() else usual
+    return float(stated[:12]) if stated.isascii() and stated.isdigit() else usual
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -166,6 +197,10 @@ def plain_errors(kind: Kind, repo: str, revision: str | None, lacking: str, inst
         raise UserError(f"the Hub {word} {repo}{at} has {lacking}") from error
     except errors.HFValidationError as error:
         raise UserError(f"{repo!r} is not a Hub id; write org/name or org/name@revision") from error
+    except UnreachableError as error:
+        raise UserError(f"cannot reach the Hub for {repo}{at} ({error}); connect, or {instead}") from error
+    except MisbehavedError as error:
+        raise UserError(f"cannot get {repo}{at}: {address_shown()} {error}; try again later, or {instead}") from error
     except (broken_connection(), OSError) as error:
         if getattr(getattr(error, "response", None), "status_code", 0) == 401:
             raise UserError(BAD_TOKEN) from error
@@ -188,7 +223,11 @@ def plain_push_errors(repo: str) -> Iterator[None]:
         raise UserError("cannot push: HF_HUB_OFFLINE is set; unset it and push again") from error
     except errors.LocalTokenNotFoundError as error:
         raise UserError(NO_TOKEN) from error
-    except (errors.HfHubHTTPError, broken_connection(), OSError, RuntimeError) as error:
+    except MisbehavedError as error:
+        raise UserError(
+            f"pushing to {repo} broke off: {address_shown()} {error}; give the same command again later"
+        ) from error
+    except (errors.HfHubHTTPError, broken_connection(), OSError, RuntimeError, UnreachableError) as error:
         cause = cause_of(error)
         response = getattr(cause, "response", None)
         status = response.status_code if response is not None else 0
@@ -237,16 +276,36 @@ def require_namespace(namespace: str) -> None:
         UserError: It is neither the owner nor one of their organisations, or the Hub does not accept the token.
     """
     with plain_push_errors(f"{namespace}/"):
-        own = patiently(lambda: api().whoami())
-    places = [own["name"], *(one["name"] for one in own.get("orgs", []))]
+        places = patiently(lambda: places_of(api().whoami()))
     if namespace not in places:
         raise UserError(
-            f"your token may not write to {namespace}: it is {own['name']}'s, who may write to {', '.join(places)}; "
+            f"your token may not write to {namespace}: it is {places[0]}'s, who may write to {', '.join(places)}; "
             "give one of these with --to, or log in as somebody else"
         )
+
+
+def places_of(own: dict[str, Any]) -> list[str]:
+    """The namespaces of a token's owner, their own first."""
+    return [printable(one["name"])[:100] for one in (own, *(own.get("orgs") or []))]
 
 
 def reason(error: BaseException) -> str:
     """The first line of an error's text."""
     lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]
+    return without_secrets(lines[0] if lines else type(error).__name__)[:200]
+
+
+def without_secrets(text: str) -> str:
+    """A text without tokens, signed addresses and passwords in addresses."""
+    from huggingface_hub import get_token
+
+    token = get_token()
+    if token:
+        text = text.replace(token, "(your token)")
+    text = re.sub(r"(?i)\bbearer\s+[^\s'\"]+", "(your token)", text)
+    return re.sub(r"//[^/@\s]*@", "//", re.sub(r"\?[^\s'\"]+", "?…", text))
+
+
+def address_shown() -> str:
+    """The Hub in use, for people."""
+    return without_secrets(address())

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from divsal_bench.errors import UserError
+from divsal_bench.hub.client import PUBLIC as PUBLIC
 from divsal_bench.hub.client import is_commit, parse_id
 from divsal_bench.trained import weights_sha256
 
 FILE = "hub.json"
-PUBLIC = "https://huggingface.co"
 
 
 @dataclass(frozen=True)

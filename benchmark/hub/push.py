@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from divsal_bench.errors import UserError
-from divsal_bench.hub.client import Kind, api, patiently, plain_push_errors
+from divsal_bench.hub.client import Kind, address, api, is_commit, patiently, plain_push_errors
+from divsal_bench.hub.guard import Guard, MisbehavedError
 
 #: Files that the Hub itself puts into a repository.
 KEPT = {".gitattributes"}
@@ -60,13 +61,24 @@ def open_repository(repo: str, kind: Kind, private: bool) -> Repository:
     """
     with plain_push_errors(repo):
         patiently(lambda: api().create_repo(repo, repo_type=kind, private=private, exist_ok=True))
-        is_private = bool(patiently(lambda: api().repo_info(repo, repo_type=kind)).private)
+        is_private = bool(patiently(lambda: api().repo_info(repo, repo_type=kind).private))
         if private and not is_private:
             raise UserError(f"{repo} is there already and public; make it private on the Hub first, or leave --private")
-        refs = patiently(lambda: api().list_repo_refs(repo, repo_type=kind))
-        commits = patiently(lambda: api().list_repo_commits(repo, repo_type=kind))
-    heads = {one.name: one.target_commit for one in refs.branches}
-    return Repository(repo, kind, heads, commits[-1].commit_id, is_private)
+        heads = patiently(lambda: heads_of(repo, kind))
+        first = patiently(lambda: commit(api().list_repo_commits(repo, repo_type=kind)[-1].commit_id))
+    return Repository(repo, kind, heads, first, is_private)
+
+
+def heads_of(repo: str, kind: Kind) -> dict[str, str]:
+    """Branch to its commit."""
+    return {str(one.name): commit(one.target_commit) for one in api().list_repo_refs(repo, repo_type=kind).branches}
+
+
+def commit(found: object) -> str:
+    """What the Hub calls a commit, if it is one."""
+    if not isinstance(found, str) or not is_commit(found):
+        raise MisbehavedError(f"names the commit {str(found)[:60]!r}, which is none")
+    return found
 
 
 def push(to: Repository, branch: str, files: Mapping[str, bytes | Path], message: str) -> Pushed:
@@ -91,19 +103,24 @@ def push(to: Repository, branch: str, files: Mapping[str, bytes | Path], message
                 lambda: api().create_branch(repo, branch=branch, revision=to.first, repo_type=kind, exist_ok=True)
             )
             to.heads[branch] = to.first
-        there = patiently(lambda: api().list_repo_files(repo, revision=branch, repo_type=kind))
-        left = sorted(set(there) - set(files) - KEPT)
-        done = patiently(
-            lambda: api().create_commit(
-                repo,
-                # Made anew for each try: the client marks operations that it has dealt with.
-                [CommitOperationAdd(path, given) for path, given in sorted(files.items())]
-                + [CommitOperationDelete(path) for path in left],
-                commit_message=message,
-                repo_type=kind,
-                revision=branch,
-            )
+        there = patiently(lambda: set(api().list_repo_files(repo, revision=branch, repo_type=kind)))
+        left = sorted(there - set(files) - KEPT)
+        made = patiently(
+            lambda: commit(
+                api()
+                .create_commit(
+                    repo,
+                    # Made anew for each try: the client marks operations that it has dealt with.
+                    [CommitOperationAdd(path, given) for path, given in sorted(files.items())]
+                    + [CommitOperationDelete(path) for path in left],
+                    commit_message=message,
+                    repo_type=kind,
+                    revision=branch,
+                )
+                .oid
+            ),
+            Guard(address(), question=False, sending=True),
         )
-    changed = done.oid != to.heads[branch]
-    to.heads[branch] = done.oid
-    return Pushed(repo, branch, done.oid, changed)
+    changed = made != to.heads[branch]
+    to.heads[branch] = made
+    return Pushed(repo, branch, made, changed)

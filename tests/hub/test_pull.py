@@ -22,6 +22,7 @@ from divsal_bench import cli
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.errors import UserError
 from divsal_bench.hub import client, link, names
+from divsal_bench.hub.guard import MisbehavedError
 from divsal_bench.hub.pull import snapshot
 from divsal_bench.records import Run, read_run, read_runs
 
@@ -351,7 +352,7 @@ def test_waiting_has_an_end() -> None:
         tries.append(1)
         raise ValueError("not the network's fault")
 
-    with pytest.raises(ValueError, match="fault"):
+    with pytest.raises(MisbehavedError, match="not the Hub's protocol .ValueError"):
         client.patiently(call)
     assert len(tries) == 1
 
