@@ -10,12 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import ValidationError
-
+from divsal_bench import foreign
+from divsal_bench.errors import UNPRINTABLE
 from divsal_bench.records import Run, Typed
 
 #: Raised whenever an audit may give other numbers for the same weights and settings.
 AUDIT_VERSION: Final = 1
+#: An audit may be a stranger's. Bytes of its file, and characters of a text in it; ours have some thousands, and 300.
+LARGEST_AUDIT, LONGEST_TEXT = 2**22, 2000
 
 Block = Literal["energy", "decision", "sensitivity", "fidelity", "fooling"]
 Images = Literal["all", "predicted negative", "predicted positive", "negatives", "positives"]
@@ -163,9 +165,12 @@ def find_audits(run: Run, weights_sha256: str) -> Iterator[Audit]:
 def read_audit(path: Path) -> Audit | None:
     """One file; None if it is missing or damaged, since it can be computed again."""
     try:
-        return Audit.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        found = Audit.model_validate_json(foreign.read_bytes(path, LARGEST_AUDIT))
+    except (OSError, ValueError):
         return None
+    texts = [*found.versions, *found.versions.values(), *(one.quantity.of for one in found.numbers)]
+    texts += [text for one in found.undefined for text in (one.of, one.why)]
+    return None if any(len(text) > LONGEST_TEXT or UNPRINTABLE.search(text) for text in texts) else found
 
 
 def keep_audit(run: Run, audit: Audit) -> bool:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench import backbones, plugins, protocols
+from divsal_bench import backbones, foreign, plugins, protocols
 from divsal_bench.backbones import CamNet, Head, first_line
 from divsal_bench.errors import UserError
 from divsal_bench.preprocessing import OWN_KEY, Precision, Preprocessing
 from divsal_bench.records import Record, Run, read_run
-from divsal_bench.trained import PICKLES, WEIGHTS_FILE, load_model, protocol_of
+from divsal_bench.trained import (
+    LARGEST_NUMBER,
+    LONGEST_LIST,
+    LONGEST_NAME,
+    PICKLES,
+    WEIGHTS_FILE,
+    build,
+    by,
+    load_model,
+    misfit,
+    protocol_of,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,13 +42,9 @@ ARGUMENTS = frozenset(
 )
 #: Without effect on a network that is not being trained.
 FOR_TRAINING = frozenset(("drop_rate", "drop_path_rate"))
-#: A network may take so many times the bytes of its weights file (which may have half precision), and so many more.
-MOST_TIMES, SPARE_BYTES = 4, 2**26
-LARGEST_NUMBER, LONGEST_LIST, LONGEST_NAME, LONGEST_RULE = 4096, 16, 60, 300
+LONGEST_RULE = 300
 DEFAULT_NAMES = ("negative", "positive")
 NO_THRESHOLD = "it states none, so 0: a probability of 0.5"
-
-Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -145,8 +152,10 @@ def load(folder: Path, origin: str) -> Pretrained:
 
 def small_file(path: Path) -> bool:
     """Whether a JSON file is there; one beyond all reason is a UserError."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         return False
+    if not path.is_file():
+        raise UserError(f"{path} is not a regular file; get it again")
     if path.stat().st_size > LARGEST_JSON:
         raise UserError(f"{path} has more than {LARGEST_JSON:,} bytes; it is none that divsal-bench or timm wrote")
     return True
@@ -200,8 +209,8 @@ def read_config(folder: Path) -> Config:
     """
     path = folder / CONFIG_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = foreign.read_json(path, LARGEST_JSON)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({first_line(error)}); get it again") from error
     try:
         if not isinstance(content, dict) or "architecture" not in content:
@@ -307,7 +316,7 @@ def plain_text(text: object, name: str, longest: int) -> str:
 
 def of_config(folder: Path, config: Config, origin: str) -> Pretrained:
     """From config.json alone: our memory format and precision are not known."""
-    model = network(folder, config.architecture, config.arguments, config.head, CONFIG_FILE)
+    model = build(folder, config.architecture, config.arguments, config.head, CONFIG_FILE)
     require_logits(folder, model, config)
     point = config.point or OperatingPoint(0.0, NO_THRESHOLD)
     return Pretrained(
@@ -338,9 +347,8 @@ def of_run(run: Run, config: Config | None, origin: str) -> Pretrained:
     arguments = options[misfits.index(None)]
     if task is not None:
         model, channels = load_model(run), task.channels
-        model.net.eval()
     else:
-        model = network(run.path, architecture, arguments, spec.head, RUN_FILE, protocol.channels_last)
+        model = build(run.path, architecture, arguments, spec.head, RUN_FILE, protocol.channels_last)
         grey = arguments["in_chans"] == 1 or (config is not None and config.preprocessing.image_mode == "L")
         channels = 1 if grey else 3
     try:
@@ -395,101 +403,6 @@ def require_agreement(
                 f"{run.path}: {CONFIG_FILE} and {RUN_FILE} do not agree: {name} is {str(stated)[:200]} in the one and "
                 f"{str(wanted)[:200]} by the other; get the folder again"
             )
-
-
-def network(
-    folder: Path, architecture: str, arguments: dict[str, Any], head: Head, source: str, channels_last: bool = True
-) -> CamNet:
-    """Build a network of a checked specification and load its weights.
-
-    Args:
-        folder: Holds model.safetensors.
-        architecture: A plain name that timm knows.
-        arguments: Checked.
-        head: As the arguments say.
-        source: The file that describes it, for messages.
-        channels_last: Memory format.
-    """
-    import timm
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = folder / WEIGHTS_FILE
-    wrong = misfit(folder, architecture, arguments, source)
-    if wrong is not None:
-        raise UserError(f"{path} does not fit the network that {source} describes ({wrong})")
-    try:
-        net = timm.create_model(architecture, pretrained=False, **arguments)
-        net.load_state_dict(load_file(path), strict=True)
-    except (OSError, RuntimeError, TypeError, ValueError, AssertionError, SafetensorError) as error:
-        raise UserError(f"{path} does not fit the network that {source} describes ({first_line(error)})") from error
-    if channels_last:
-        net.to(memory_format=torch.channels_last)
-    net.eval()
-    return CamNet(net, head)
-
-
-def misfit(folder: Path, architecture: str, arguments: dict[str, Any], source: str) -> str | None:
-    """How weights differ from the network they should fit; None if they fit.
-
-    Nothing is allocated, and nothing that is refused here is built: neither a file nor a description can make a
-    network that takes much more memory than the weights file. That a tensor is not saved (as tables of positions are
-    not) does not make it small.
-
-    Raises:
-        UserError: The weights cannot be read, there is no such network, it decides by something else than one linear
-            layer, or it is far larger than its weights.
-    """
-    import timm
-    import torch
-
-    found = shapes_of(folder / WEIGHTS_FILE)
-    try:
-        with torch.device("meta"):
-            net = timm.create_model(architecture, pretrained=False, **arguments)
-    except Exception as error:  # constructors fail in any way at arguments that they did not expect
-        raise UserError(f"{folder / source} describes a network that cannot be built ({first_line(error)})") from error
-    wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-    for name, shape in wanted.items():
-        if name not in found:
-            return f"{name} is missing there"
-        if found[name] != shape:
-            return f"{name} is {by(found[name])} there and {by(shape)} in the network"
-    extra = next((name for name in found if name not in wanted), None)
-    if extra is not None:
-        return f"{extra[:LONGEST_NAME]!r} is in the file and not in the network"
-    linear = getattr(net, "get_classifier", lambda: None)()
-    if not isinstance(linear, torch.nn.Linear):
-        raise UserError(f"{folder}: the classifier of {architecture} is {type(linear).__name__}, not linear")
-    size = sum(tensor.nbytes for tensor in (*net.parameters(), *net.buffers()))
-    most = MOST_TIMES * (folder / WEIGHTS_FILE).stat().st_size + SPARE_BYTES
-    if size > most:
-        raise UserError(
-            f"{folder / source} describes a network of {size:,} bytes, {most:,} are allowed for its {WEIGHTS_FILE}; "
-            "its img_size may be wrong"
-        )
-    return None
-
-
-def shapes_of(path: Path) -> Shapes:
-    """Names and shapes in a safetensors file; only its head is read.
-
-    Raises:
-        UserError: It is damaged or cut off.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{path} is not a whole safetensors file ({first_line(error)}); get it again") from error
-
-
-def by(shape: tuple[int, ...]) -> str:
-    """A shape for people: ``64×3×7×7``."""
-    return "×".join(map(str, shape)) or "one number"
 
 
 def require_logits(folder: Path, model: CamNet, config: Config) -> None:

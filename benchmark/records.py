@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from divsal_bench import foreign
 from divsal_bench.errors import UNPRINTABLE, UserError
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ LARGEST_RECORD = 2**22
 MOST_VALUES, DEEPEST = 100_000, 50
 #: Characters of a text in a record: anywhere, and in the two fields that hold messages of exceptions.
 LONGEST_TEXT, LONGEST_MESSAGE = 400, {"error": 2000, "notices": 8000}
+#: A whole number beyond this is no count, no size and no seed.
+LARGEST_INTEGER = 2**63
 #: Columns of predictions.parquet, as divsal_bench.evaluation.predictions describes them.
 PREDICTION_TEXTS = ("sample_id", "split", "source", "category", "subject", "condition", "condition_axis")
 PREDICTION_NUMBERS = (
@@ -305,6 +309,8 @@ def read_predictions(path: Path) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a regular file")
     with pq.ParquetFile(path) as file:
         kinds = prediction_types(file.schema_arrow)
         most = memory_limit(path, file.metadata)
@@ -387,15 +393,9 @@ def read_run(path: Path) -> Run:
     file = path / "run.json"
     try:
         file = file if path.is_dir() else path
-        with file.open("rb") as handle:
-            text = handle.read(LARGEST_RECORD + 1)
-        if len(text) > LARGEST_RECORD:
-            raise ValueError(f"it has more than {LARGEST_RECORD:,} bytes")
-        content = json.loads(text.decode("utf-8"))
+        content = foreign.read_json(file, LARGEST_RECORD)
     except (FileNotFoundError, NotADirectoryError):
         raise NoRunError(f"{path} is not a run: it has no run.json") from None
-    except RecursionError:
-        raise UserError(f"{file} is damaged: it is nested too deeply; delete its folder {AGAIN}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read ({error}); delete its folder {AGAIN}") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
@@ -430,6 +430,9 @@ def check_content(content: object) -> None:
         field, value, depth = waiting.pop()
         if isinstance(value, str):
             check_text(value, field)
+        elif isinstance(value, int | float):
+            if (isinstance(value, int) and abs(value) > LARGEST_INTEGER) or not math.isfinite(value):
+                raise ValueError(f"field {field!r} has a number that none of ours can be")
         elif isinstance(value, dict | list):
             seen += len(value)
             if seen > MOST_VALUES or depth == DEEPEST:

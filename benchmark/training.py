@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from divsal_bench.protocols import Protocol
 
 
+#: In one forward pass; more than 128 images of the sizes that protocols here have.
+MOST_PIXELS = 128 * 512**2
+
+
 class DivergedError(Exception):
     """The loss or the scores stopped being finite."""
 
@@ -282,6 +286,7 @@ def predict(
 
     device = next(model.net.parameters()).device
     model.net.eval()
+    batch_size = max(1, min(batch_size, MOST_PIXELS // max(1, images.shape[-1] * images.shape[-2])))
     logits, maps = [], []
     with (
         torch.inference_mode(),

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from divsal_bench import foreign
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.claim import SCHEMA_VERSION
 
@@ -81,9 +82,11 @@ def read_bytes(path: Path, most: int) -> bytes:
     try:
         if path.stat().st_size > most:
             raise UserError(f"{path} has {path.stat().st_size:,} bytes, {most:,} are allowed; remove it")
-        return path.read_bytes()
+        return foreign.read_bytes(path, most)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error}); submit it again") from error
+    except ValueError as error:
+        raise UserError(f"{path} {error}; remove it") from None
 
 
 def read_model(path: Path, model: type[Model]) -> Model:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from divsal_bench import foreign
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.board import Table, table
 from divsal_bench.leaderboard.gallery import Gallery
@@ -80,7 +81,7 @@ def load(root: Path) -> SavedBoard:
                 f"{path} has {path.stat().st_size:,} bytes, {MOST_BYTES:,} are allowed; make it again with "
                 "`divsal-bench board --recompute`"
             )
-        content = path.read_bytes()
+        content = foreign.read_bytes(path, MOST_BYTES)
         version = from_json(content)[0]["schema_version"]
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise UserError(

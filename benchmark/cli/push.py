@@ -265,10 +265,10 @@ def drawn_example(run: Run) -> tuple[bytes, np.ndarray | None, int, np.ndarray] 
     """A picture of the task's stand-in as PNG, its human map, its label and a run's class CAMs of it."""
     from divsal_bench.data import arrays
     from divsal_bench.gallery import class_cams, pictures
+    from divsal_bench.trained import protocol_of
 
     task = plugins.tasks().get(run.spec.task)
-    size = int(run.spec.protocol_settings["input_size"])
-    data = arrays.load(task, catalogue.resolve(task, "standin"), size)
+    data = arrays.load(task, catalogue.resolve(task, "standin"), protocol_of(run).input_size)
     shown = pictures(data, None, str).shown
     if not shown:
         return None

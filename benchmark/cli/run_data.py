@@ -96,7 +96,9 @@ class RunData:
 
     def arrays(self, run: Run) -> DataArrays:
         """The decoded data of a run, at the size of its protocol."""
-        size = int(run.spec.protocol_settings["input_size"])
+        from divsal_bench.trained import protocol_of
+
+        size = protocol_of(run).input_size
         key = (run.spec.data_fingerprint, size)
         if key not in self.opened:
             self.opened[key] = arrays.load(plugins.tasks().get(run.spec.task), self.source(run), size)

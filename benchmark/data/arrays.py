@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Raised whenever the same files would give other arrays.
 CACHE_VERSION = 2
+#: How much of the free room decoded data may take.
+SHARE_OF_FREE = 0.9
 
 Pair = tuple[np.ndarray, np.ndarray | None]
 
@@ -253,6 +255,7 @@ def _store(
     import pandas as pd
 
     total, channels, size = shape
+    require_room(target, total, channels, size)
     none = np.zeros((size, size), np.uint8)
     try:
         with new_folder(target, fix="set DIVSAL_BENCH_HOME to a folder with room") as aside:
@@ -271,6 +274,24 @@ def _store(
     except FileExistsError:
         pass  # another process has made the same arrays meanwhile
     return open_cached(target)
+
+
+def require_room(target: Path, total: int, channels: int, size: int) -> None:
+    """Refuse what would fill the disk before it is begun: the size may be what a stranger's run asks for.
+
+    Args:
+        target: The folder to be written.
+        total: Images.
+        channels: Of each.
+        size: Side, pixels.
+    """
+    there = next(folder for folder in target.resolve().parents if folder.exists())
+    needed, free = total * (channels + 1) * size**2, shutil.disk_usage(there).free
+    if needed > SHARE_OF_FREE * free:
+        raise UserError(
+            f"{total:,} images at {size} px take {needed / 1e9:,.1f} GB, and {there} has room for "
+            f"{free / 1e9:,.1f} GB; free some space or set DIVSAL_BENCH_HOME to a folder with room"
+        )
 
 
 class _ArrayFile:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from divsal_bench import foreign
 from divsal_bench.errors import UserError
 from divsal_bench.hub.client import PUBLIC as PUBLIC
 from divsal_bench.hub.client import is_commit, parse_id
 from divsal_bench.trained import weights_sha256
 
 FILE = "hub.json"
+LARGEST = 2**16
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Link:
         return f"{self.repo} is private" if self.private else ""
 
 
+#: What the types of its values are.
+EXAMPLE = Link("", "", "")
+
+
 def leave(run: Path, link: Link) -> None:
     """Write it into a run directory."""
     aside = run / f"{FILE}.partial"
@@ -54,13 +60,18 @@ def read(run: Path) -> Link | None:
         UserError: The file is damaged.
     """
     file = run / FILE
-    if not file.exists():
-        return None
     try:
-        found = Link(**json.loads(file.read_text(encoding="utf-8")))
+        content = foreign.read_json(file, LARGEST)
+        if not isinstance(content, dict):
+            raise ValueError("it is no JSON object")
+        found = Link(**content)
+        if any(type(getattr(found, one.name)) is not type(getattr(EXAMPLE, one.name)) for one in fields(found)):
+            raise ValueError("a value has another type")
         repo = parse_id(found.repo)
         if repo is None or repo[1] is not None or not is_commit(found.commit):
             raise ValueError(f"{found.repo}@{found.commit} is no commit")
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{file} is damaged ({error}); delete it and push again") from error
     return found if found.sha256 == weights_sha256(run) else None

@@ -82,7 +82,7 @@ class Logged:
 class Fault:
     """What goes wrong with the next `times` requests whose method and path match the two patterns."""
 
-    kind: str  # fail, cut, lose, corrupt or delay
+    kind: str  # fail, cut, lose, corrupt or delay; answer, endless, silent or drip for a server that is hostile
     method: str
     path: str
     times: int = 1
@@ -92,6 +92,8 @@ class Fault:
     reset: bool = False
     seconds: float = 0
     at: int | None = None
+    body: str | None = None
+    headers: dict[str, str | None] = field(default_factory=dict)
 
     def fits(self, method: str, path: str) -> bool:
         return self.times > 0 and bool(re.fullmatch(self.method, method)) and bool(re.search(self.path, path))
@@ -944,7 +946,12 @@ class Connection(BaseHTTPRequestHandler):
 
     def answered(self, call: Call, authorization: str | None) -> Answer:
         fault = self.faults.get("fail")
+        if "silent" in self.faults:
+            self.server.hub.stopping.wait()
+            raise DroppedError
         try:
+            if "answer" in self.faults:
+                return self.invented(self.faults["answer"], call, authorization)
             if fault is not None:
                 error = RefusedError(fault.status, "This request was made to fail")
                 if fault.retry_after is not None:
@@ -957,7 +964,36 @@ class Connection(BaseHTTPRequestHandler):
             self.server.hub.errors.append(traceback.format_exc())
             return refusal(RefusedError(500, self.server.hub.errors[-1].strip().splitlines()[-1]))
 
+    def invented(self, fault: Fault, call: Call, authorization: str | None) -> Answer:
+        """What a hostile server says: any text, or the true answer under other headers."""
+        if fault.body is not None:
+            answer = Answer(fault.status, {"Content-Type": "application/json"}, fault.body.encode("latin-1"))
+        else:
+            answer = self.server.hub.protocol.answer(call, authorization)
+            answer.status = fault.status
+        for name, value in fault.headers.items():
+            if value is None:
+                answer.headers.pop(name, None)
+            else:
+                answer.headers[name] = value
+        return answer
+
+    def send_for_ever(self, answer: Answer, piece: bytes, seconds: float) -> None:
+        """A body without an end."""
+        self.send_response(answer.status)
+        for name, value in {**answer.headers, "Transfer-Encoding": "chunked"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        while self.command != "HEAD" and not self.server.hub.stopping.wait(seconds):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self.logged.bytes_out += len(piece)
+
     def send(self, answer: Answer) -> None:
+        if not self.path.startswith("/_test/"):
+            for kind, piece in (("endless", b" " * PIECE), ("drip", b" ")):
+                if kind in self.faults:
+                    self.send_for_ever(answer, piece, self.faults[kind].seconds)
+                    raise DroppedError
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
@@ -1118,6 +1154,31 @@ class Hub:
     def delay(self, method: str, path: str, seconds: float, times: int = 1) -> None:
         """Wait before every piece, of 64 KiB at most, of a body received or sent, and once where none is received."""
         self.inject(Fault("delay", method, path, times, seconds=seconds))
+
+
+    def answer(
+        self,
+        method: str,
+        path: str,
+        body: str | None = None,
+        status: int = 200,
+        headers: Mapping[str, str | None] | None = None,
+        times: int = 1000,
+    ) -> None:
+        """Say something else than what is true: another body, or other headers (None takes one away)."""
+        self.inject(Fault("answer", method, path, times, status=status, body=body, headers=dict(headers or {})))
+
+    def endless(self, method: str, path: str, times: int = 1000) -> None:
+        """Answer with a body that never ends."""
+        self.inject(Fault("endless", method, path, times))
+
+    def drip(self, method: str, path: str, seconds: float, times: int = 1000) -> None:
+        """Answer with a body that never ends, a byte at a time."""
+        self.inject(Fault("drip", method, path, times, seconds=seconds))
+
+    def silent(self, method: str, path: str, times: int = 1000) -> None:
+        """Take the request and say nothing."""
+        self.inject(Fault("silent", method, path, times))
 
 
 class HubServer(Hub):
