@@ -143,8 +143,8 @@ def test_weights_that_do_not_fit_are_named(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no model\.safetensors"):
         load_model(missing)
     (tmp_path / "model.safetensors").write_bytes(b"not weights")
-    with pytest.raises(UserError, match="does not fit the network|not a whole safetensors"):
+    with pytest.raises(UserError, match=r"does not fit the network|not a whole safetensors"):
         load_model(missing)
     other = run.record.model_copy(update={"spec": run.spec.model_copy(update={"head": "one-logit"})})
-    with pytest.raises(UserError, match="does not fit the network|not a whole safetensors"):
+    with pytest.raises(UserError, match=r"does not fit the network|not a whole safetensors"):
         load_model(dataclasses.replace(run, record=other))

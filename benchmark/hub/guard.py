@@ -163,7 +163,7 @@ class Guard:
         now = time.monotonic()
         self.in_window += piece
         if now - self.window > LEAST_SECONDS:
-            if self.in_window < LEAST_BYTES and not self.sending:
+            if self.in_window < LEAST_BYTES and not (self.question or self.sending):
                 raise MisbehavedError(f"sends fewer than {LEAST_BYTES:,} bytes in {LEAST_SECONDS:.0f} seconds")
             self.window, self.in_window = now, 0
 

@@ -1155,7 +1155,6 @@ class Hub:
         """Wait before every piece, of 64 KiB at most, of a body received or sent, and once where none is received."""
         self.inject(Fault("delay", method, path, times, seconds=seconds))
 
-
     def answer(
         self,
         method: str,

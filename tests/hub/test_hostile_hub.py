@@ -5,6 +5,7 @@ The client is the unmodified one, the server the tests' own: it lies.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -16,10 +17,13 @@ from typing import Any
 
 import pytest
 from hub_server import Hub, HubServer
+from peak import measured, size_of
 
 from divsal_bench import cli
+from divsal_bench.errors import UserError
 from divsal_bench.hub import client, guard, names
 from divsal_bench.hub.pull import snapshot
+from divsal_bench.hub.push import open_repository, push
 from divsal_bench.records import Run, read_run, read_runs
 
 Change = Callable[[dict[str, Any]], object]
@@ -175,7 +179,9 @@ def test_a_missing_file_names_no_path(hub: HubServer, pushed: Run, tmp_path: Pat
     assert not list(tmp_path.rglob("*escaped*"))
 
 
-@pytest.mark.parametrize("name", ["../../escaped", "/escaped", "data/../../escaped.parquet", "data/a\\b.parquet", "data/ .parquet"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["../../escaped", "/escaped", "data/../../escaped.parquet", "data/a\\b.parquet", "data/ .parquet"]
+)
 def test_names_of_a_data_sets_files(
     hub: HubServer, pushed: Run, capsys: pytest.CaptureFixture[str], name: str, tmp_path: Path
 ) -> None:
@@ -204,7 +210,7 @@ def test_altered_weights_under_an_etag_that_is_no_checksum(
 
 
 def test_the_next_page_on_another_host_gets_no_token(
-    hub: HubServer, other: HubServer, pushed: Run, runs: Path, capsys: pytest.CaptureFixture[str]
+    hub: HubServer, other: HubServer, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     link = {"Link": f'<{other.url}/api/next>; rel="next"'}
     for path in ("/tree/", "/commits/"):
@@ -223,24 +229,17 @@ def test_a_redirect_to_another_host_gets_no_token(hub: HubServer, other: HubServ
     assert any(request.authorized for request in hub.requests)
 
 
-def test_an_upload_is_confirmed_nowhere_else(
-    hub: HubServer, other: HubServer, runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_upload_is_confirmed_nowhere_else(hub: HubServer, other: HubServer, no_waits: None) -> None:
     """The client sends the token with the confirmation of an upload, wherever the Hub says it goes."""
-    batch = {"transfer": "basic", "objects": []}
-
-    def answer(oid: str) -> dict[str, Any]:
-        place = {"href": f"{other.url}/verify"}
-        return {"oid": oid, "size": 1, "actions": {"upload": {"href": f"{hub.url}/storage"}, "verify": place}}
-
-    for file in sorted(runs.rglob("model.safetensors")):
-        from divsal_bench.trained import weights_sha256
-
-        batch["objects"].append(answer(weights_sha256(file.parent)))  # type: ignore[attr-defined]
+    to, content = open_repository("ann/one", "model", False), b"weights"
+    oid = hashlib.sha256(content).hexdigest()
+    actions = {"upload": {"href": f"{hub.url}/storage"}, "verify": {"href": f"{other.url}/verify"}}
+    batch = {"transfer": "basic", "objects": [{"oid": oid, "size": len(content), "actions": actions}]}
     hub.answer("POST", "/objects/batch", json.dumps(batch))
     hub.answer("PUT", "/storage", "")
-    refusal("push", runs, "--to", "ann", "--method", "cyborg", capsys=capsys)
-    assert not any(request.authorized for request in other.requests)
+    with pytest.raises(UserError, match=r"sends us on to 127\.0\.0\.1, which must not get your token"):
+        push(to, "main", {"model.safetensors": content}, "weights")
+    assert other.requests == []
 
 
 @pytest.mark.parametrize("token", ["hf_secret\x01secret", "hf_sécret"])
@@ -341,19 +340,12 @@ def test_a_byte_at_a_time(
 def test_an_answer_without_end(hub: HubServer, pushed: Run, tmp_path: Path, path: str) -> None:
     """In a process of its own, whose memory and files are counted."""
     hub.endless("GET", path)
-    code = (
-        "import resource, sys; from divsal_bench import cli; code = cli.main(sys.argv[1:]); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr); sys.exit(code)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "pull", f"{repo_of(pushed)}@seed-1"],
-        capture_output=True, text=True, check=False, env={**os.environ, "HF_HOME": str(tmp_path / "fresh")}, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    *said, megabytes = done.stderr.splitlines()
-    assert "bytes that are allowed" in said[-1]
-    assert int(megabytes) < 700  # torch and the client alone take some 400
-    assert sum(file.stat().st_size for file in (tmp_path / "fresh").rglob("*") if file.is_file()) < 10**6
+    fresh = tmp_path / "fresh"
+    (done,) = measured(["pull", f"{repo_of(pushed)}@seed-1"], environment={"HF_HOME": str(fresh)})
+    assert done.code == 2
+    assert "bytes that are allowed" in done.said[-1]
+    assert done.megabytes < 700  # torch and the client alone take some 400
+    assert size_of(fresh) < 10**6
     assert sum(request.bytes_out for request in hub.requests) < 2**26
 
 
@@ -387,7 +379,8 @@ def test_always_busy_has_an_end(hub: HubServer, pushed: Run, tmp_path: Path) -> 
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", code, "pull", f"{repo_of(pushed)}@seed-1"],
-        capture_output=True, text=True, check=False, env={**os.environ, "HF_HOME": str(tmp_path / "fresh")}, timeout=120,
+        capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, "HF_HOME": str(tmp_path / "fresh")},
     )  # fmt: skip
     assert done.returncode == 2
     assert "is too busy to answer within 6 seconds" in done.stderr.splitlines()[-1]
@@ -396,20 +389,12 @@ def test_always_busy_has_an_end(hub: HubServer, pushed: Run, tmp_path: Path) -> 
 
 def test_offline_is_said_soon(hub: HubServer, pushed: Run, tmp_path: Path) -> None:
     hub.stop()
-    for command in (
-        ["pull", f"{repo_of(pushed)}@seed-1"],
-        ["data", "check", "ann/set"],
-        ["data", "check", f"ann/set@{'0' * 40}"],
-    ):
-        started = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-m", "divsal_bench", *command],
-            capture_output=True, text=True, check=False, env={**os.environ, "HF_HOME": str(tmp_path / "fresh")}, timeout=120,
-        )  # fmt: skip
-        assert done.returncode == 2
-        assert "cannot" in done.stderr.splitlines()[-1]
-        assert "Traceback" not in done.stderr
-        assert time.monotonic() - started < 12  # three tries, and starting Python
+    repo = repo_of(pushed)
+    commands = (["pull", f"{repo}@seed-1"], ["data", "check", "ann/set"], ["data", "check", f"ann/set@{'0' * 40}"])
+    for done in measured(*commands, environment={"HF_HOME": str(tmp_path / "fresh")}):
+        assert done.code == 2
+        assert "cannot" in done.said[-1]
+        assert done.seconds < 8  # three tries, a second and two apart
 
 
 # --- damage in the cache --------------------------------------------------------------------------------------------
