@@ -161,6 +161,24 @@ def smallest_visible_effect(variance: float, df: float, family_size: int) -> flo
     return float(quantiles.sum() * np.sqrt(variance))
 
 
+def visible_effect_range(variance: float, df: float, family_size: int) -> tuple[float, float]:
+    """95 % limits of the smallest visible effect, which is as uncertain as the variance it rests on.
+
+    df * v / true variance is taken for a chi-squared number with df degrees of freedom, so that the true variance
+    lies between df * v / chi2(.975, df) and df * v / chi2(.025, df).
+
+    Args:
+        variance: v of a `Comparison`.
+        df: Its degrees of freedom; infinite gives the effect itself twice, NaN gives NaN.
+        family_size: m, the number of tests in the family.
+    """
+    effect = smallest_visible_effect(variance, df, family_size)
+    if np.isinf(df):
+        return effect, effect
+    low, high = np.sqrt(df / stats.chi2.ppf([0.975, 0.025], df))
+    return float(effect * low), float(effect * high)
+
+
 def rank_intervals(
     methods: Sequence[str],
     pairs: Sequence[Pair],
