@@ -13,6 +13,7 @@ Sources:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -156,7 +157,51 @@ def compare(a: Floats, b: Floats, influence_a: Floats, influence_b: Floats) -> C
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or np.shape(influence_a) != np.shape(influence_b):
         raise ValueError("both methods need the same seeds and the same subjects")
-    fit = _fit(a - b, np.asarray(influence_a, dtype=np.float64) - np.asarray(influence_b, dtype=np.float64))
+    return _tested(_fit(a - b, np.asarray(influence_a, dtype=np.float64) - np.asarray(influence_b, dtype=np.float64)))
+
+
+def compare_unpaired(a: Floats, b: Floats, influence_a: Floats, influence_b: Floats) -> Comparison:
+    """Test whether two sets of runs without common seeds differ for new seeds and new subjects.
+
+    The seeds of a and b are independent, the test subjects are the same. v = s_a^2/n_a + s_b^2/n_b + c+ with
+    c = c_aa + c_bb - 2 c_ab: c_aa and c_bb are means over pairs of different seeds of one set, c_ab over all pairs
+    of a seed of a and a seed of b. The degrees of freedom have a term for each of the three parts.
+
+    Args:
+        a: (n_a,) primary metric of the first runs.
+        b: (n_b,) the same for the second.
+        influence_a: (n_a, K) influence values of a's runs, from `clustered_influence`.
+        influence_b: (n_b, K) the same for b, same subjects in the same order.
+
+    Returns:
+        As `compare`, with `sd` = sqrt(s_a^2 + s_b^2), that of the difference between two single runs, and `n` the
+        smaller number of seeds; `variance` is sd^2/n + c_plus only where both sets have n seeds.
+
+    Raises:
+        ValueError: The shapes do not fit.
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    influences = [np.asarray(one, dtype=np.float64) for one in (influence_a, influence_b)]
+    if influences[0].shape[1:] != influences[1].shape[1:]:
+        raise ValueError("both sets of runs need the same subjects")
+    n = min(len(a), len(b))
+    mean = float(a.mean() - b.mean()) if n else NAN
+    one, two = (_fit(values, influence) for values, influence in zip((a, b), influences, strict=True))
+    of_a, of_b = influences[0].sum(axis=0), influences[1].sum(axis=0)
+    c = one.c + two.c - 2.0 * float(of_a @ of_b) / max(1, len(a) * len(b))
+    sd = float(np.hypot(one.sd, two.sd))
+    if np.isnan(c):
+        return _tested(_Fit(mean, sd, n, NAN, NAN, NAN, NAN, NAN))
+    c_plus = c if c >= ZERO**2 else 0.0
+    between = [(fit.sd**2 / fit.n, fit.n) for fit in (one, two)]
+    variance = sum(part for part, _ in between) + c_plus
+    subjects = effective_subjects((of_a / len(a) - of_b / len(b))[None])
+    df = satterthwaite(between, c_plus, subjects) if variance > 0.0 else NAN
+    return _tested(_Fit(mean, sd, n, c, c_plus, variance, subjects, df))
+
+
+def _tested(fit: _Fit) -> Comparison:
+    """Test whether the mean is 0."""
     shared = (fit.mean, fit.sd, fit.n, fit.c, fit.c_plus, fit.variance, fit.subjects)
     if fit.variance == 0.0 and abs(fit.mean) < ZERO:
         return Comparison(*shared, df=NAN, t=0.0, p=1.0, low=0.0, high=0.0, status="equal")
@@ -227,11 +272,7 @@ def effective_subjects(influence: Floats) -> float:
 
 
 def degrees_of_freedom(s2: float, c_plus: float, n: int, subjects: float) -> float:
-    """Degrees of freedom (A + c+)^2 / (A^2 / (n - 1) + c+^2 / (K - 1)) with A = U s^2 / n, U = (n - 1) / chi2_.10(n - 1).
-
-    Both parts of the variance are estimates: s^2 / n from n seeds, c+ from K subjects. U replaces s^2 by its upper
-    90 % confidence limit: a small s^2, met by luck at few seeds, would otherwise buy a df that it does not deserve.
-    U = 1 and K infinite is Hillis 2007.
+    """Degrees of freedom of s^2 / n + c+, as `satterthwaite` gives them.
 
     Args:
         s2: Variance over seeds, at least 0.
@@ -239,10 +280,25 @@ def degrees_of_freedom(s2: float, c_plus: float, n: int, subjects: float) -> flo
         n: Number of seeds, at least 2.
         subjects: K, the effective number of test subjects, above 1; of no matter where c+ is 0.
     """
-    u = (n - 1) / float(stats.chi2.ppf(0.10, n - 1))
-    of_seeds = u * s2 / n
-    of_subjects = c_plus**2 / (subjects - 1.0) if c_plus > 0.0 else 0.0
-    return (of_seeds + c_plus) ** 2 / (of_seeds**2 / (n - 1) + of_subjects)
+    return satterthwaite([(s2 / n, n)], c_plus, subjects)
+
+
+def satterthwaite(between_seeds: Sequence[tuple[float, int]], c_plus: float, subjects: float) -> float:
+    """Degrees of freedom (sum A + c+)^2 / (sum A^2/(n - 1) + c+^2/(K - 1)) with A = U s^2/n.
+
+    U = (n - 1) / chi2_.10(n - 1). Every part of the variance is an estimate: s^2/n from n seeds, c+ from K subjects.
+    U replaces s^2 by its upper 90 % confidence limit: a small s^2, met by luck at few seeds, would otherwise buy a df
+    that it does not deserve.
+    With one part between seeds, U = 1 and K infinite it is Hillis 2007.
+
+    Args:
+        between_seeds: (s^2/n, n) of each independent set of seeds.
+        c_plus: Covariance between seeds, at least 0; not all parts may be 0.
+        subjects: K, the effective number of test subjects, above 1; of no matter where c+ is 0.
+    """
+    parts = [(part * (n - 1) / float(stats.chi2.ppf(0.10, n - 1)), n - 1) for part, n in between_seeds]
+    parts += [(c_plus, subjects - 1.0)] if c_plus > 0.0 else []
+    return sum(part for part, _ in parts) ** 2 / sum(part**2 / df for part, df in parts)
 
 
 def _fit(d: Floats, influence: Floats) -> _Fit:

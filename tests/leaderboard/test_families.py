@@ -18,6 +18,7 @@ from divsal_bench.leaderboard.families import (
     holm,
     rank_intervals,
     smallest_visible_effect,
+    visible_effect_range,
 )
 
 KINDS: dict[str, Kind] = {
@@ -112,6 +113,25 @@ def test_smallest_visible_effect_by_hand() -> None:
     assert np.isnan(smallest_visible_effect(0.0, np.nan, 1))
     with pytest.raises(ValueError, match="at least one"):
         smallest_visible_effect(0.0004, 4, 0)
+
+
+def test_the_range_of_the_visible_effect_by_hand() -> None:
+    # Tables: chi2(.975, 4) = 11.14329, chi2(.025, 4) = .4844186.
+    effect = smallest_visible_effect(0.0004, 4, 3)
+    expected = effect * (4 / 11.14329) ** 0.5, effect * (4 / 0.4844186) ** 0.5
+    assert visible_effect_range(0.0004, 4, 3) == pytest.approx(expected, rel=1e-6)
+    known = smallest_visible_effect(0.0004, np.inf, 3)
+    assert visible_effect_range(0.0004, np.inf, 3) == (known, known)
+    assert np.isnan(visible_effect_range(0.0004, np.nan, 3)).all()
+
+
+def test_the_range_contains_the_visible_effect_in_95_percent() -> None:
+    rng = np.random.default_rng(0)
+    variance = rng.normal(size=(4000, 6)).var(axis=1, ddof=1)
+    ranges = np.array([visible_effect_range(one, 5, 2) for one in variance])
+    true = smallest_visible_effect(1.0, 5, 2)
+    hits = (ranges[:, 0] <= true) & (true <= ranges[:, 1])
+    assert hits.mean() == pytest.approx(0.95, abs=4 * (0.95 * 0.05 / 4000) ** 0.5)
 
 
 def test_smallest_visible_effect_is_found_four_times_in_five() -> None:

@@ -76,10 +76,16 @@ def test_van_dyke_comparison_as_published() -> None:
     # With two tests MS(T:R) is half the variance of the differences, and c = 2 (Cov2 - Cov3).
     assert found.sd**2 / 2 == pytest.approx(0.0005510306, abs=5e-11)
     assert found.c == pytest.approx(2 * (0.0003395265 - 0.0002358497), abs=2e-10)
-    # The published df is Hillis 2007, where U = 1; ours divides its correction by U = 4 / chi2_.10(4).
-    published_correction = np.sqrt(15.06611 / 4) - 1
-    chi2 = 1.0636232  # tabled 10 % point of chi-squared with 4 degrees of freedom
-    assert found.df == pytest.approx(4 * (1 + published_correction * chi2 / 4) ** 2, rel=1e-6)
+    # The published df is Hillis 2007, where U = 1 and K is infinite: (A + c)^2 / (A^2 / 4) with A = s^2 / 5.
+    of_seeds, c = found.sd**2 / 5, 2 * (0.0003395265 - 0.0002358497)
+    assert 4 * (1 + c / of_seeds) ** 2 == pytest.approx(15.06611, rel=1e-5)
+    # Ours has U = 4 / chi2_.10(4), and K from the subjects.
+    of_seeds *= 4 / 1.0636232  # tabled 10 % point of chi-squared with 4 degrees of freedom
+    mean = (runs.influence[:5] - runs.influence[5:]).mean(axis=0)
+    subjects = (mean**2).sum() ** 2 / (mean**4).sum()
+    assert found.subjects == pytest.approx(subjects)
+    assert 2 < subjects < 114
+    assert found.df == pytest.approx((of_seeds + c) ** 2 / (of_seeds**2 / 4 + c**2 / (subjects - 1)), rel=1e-5)
     assert found.p == pytest.approx(2 * stats.t.sf(2.117747, found.df), rel=1e-6)
     half = stats.t.ppf(0.975, found.df) * 0.0206825
     assert (found.low, found.high) == pytest.approx((-0.04380032 - half, -0.04380032 + half), abs=1e-7)
@@ -121,7 +127,12 @@ def test_compare_equals_the_explicit_covariance_matrix(seed: int, n: int, k: int
     s2 = sum((d - mean) ** 2 for d in differences) / (n - 1)
     v = s2 / n + max(c, 0.0)
     u = (n - 1) / stats.chi2.isf(0.90, n - 1)
-    df = (n - 1) * (1 + n * max(c, 0.0) / (u * s2)) ** 2
+    total = [
+        sum(x - y for x, y in zip(one, two, strict=True)) / n
+        for one, two in zip(influence_a.T, influence_b.T, strict=True)
+    ]
+    subjects = max(2.0, sum(x**2 for x in total) ** 2 / sum(x**4 for x in total))
+    df = (u * s2 / n + max(c, 0.0)) ** 2 / ((u * s2 / n) ** 2 / (n - 1) + max(c, 0.0) ** 2 / (subjects - 1))
 
     found = reader_case.compare(a, b, influence_a, influence_b)
     assert found.n == n
@@ -130,6 +141,7 @@ def test_compare_equals_the_explicit_covariance_matrix(seed: int, n: int, k: int
     assert found.c_plus == pytest.approx(max(c, 0.0), rel=1e-9, abs=1e-15)
     assert found.sd == pytest.approx(s2**0.5)
     assert found.variance == pytest.approx(v)
+    assert found.subjects == pytest.approx(subjects)
     assert found.df == pytest.approx(df)
     assert found.t == pytest.approx(mean / v**0.5)
     assert found.p == pytest.approx(2 * stats.t.cdf(-abs(mean) / v**0.5, df))
@@ -194,16 +206,105 @@ def test_negative_covariance_counts_as_zero_and_is_reported() -> None:
     assert found.p == pytest.approx(stats.ttest_1samp(a - 0.7, 0.0).pvalue)
 
 
-def test_no_variance_over_seeds_leaves_the_normal() -> None:
+def test_no_variance_over_seeds_leaves_that_over_subjects() -> None:
     influence = np.full((5, 4), 0.01)
     # 0.8 - 0.7 and 0.9 - 0.8 differ in the last bit; that is not a variance.
     a, b = np.array([0.8, 0.9, 0.8, 0.9, 0.8]), np.array([0.7, 0.8, 0.7, 0.8, 0.7])
     found = reader_case.compare(a, b, influence, np.zeros_like(influence))
     assert found.sd == 0.0
-    assert found.df == np.inf
+    assert found.subjects == pytest.approx(4)
+    assert found.df == pytest.approx(3)
     assert found.variance == pytest.approx(0.0004)
-    assert found.p == pytest.approx(2 * stats.norm.sf(5))
-    assert found.high == pytest.approx(0.1 + 1.959964 * 0.02, abs=1e-7)
+    assert found.p == pytest.approx(2 * stats.t.sf(5, 3))
+    assert found.high == pytest.approx(0.1 + 3.182446 * 0.02, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("influence", "expected"),
+    [
+        ([1.0] * 7, 7.0),
+        ([1.0, -1.0, 1.0, -1.0], 4.0),
+        ([1.0] * 99 + [1000.0], 2.0),  # one subject decides; never below 2
+        ([1.0, 1.0, 2.0], 6**2 / 18),
+        ([1e-120] * 5, 5.0),  # whose fourth powers are 0 in binary
+        ([0.0] * 5, np.nan),
+        ([1.0, np.nan], np.nan),
+    ],
+)
+def test_effective_number_of_subjects(influence: list[float], expected: float) -> None:
+    found = reader_case.effective_subjects(np.array([influence, influence]))
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_few_subjects_cost_degrees_of_freedom() -> None:
+    many = reader_case.degrees_of_freedom(0.001, 0.001, 5, 1e9)
+    few = reader_case.degrees_of_freedom(0.001, 0.001, 5, 5.0)
+    u = 4 / 1.0636232
+    assert many == pytest.approx(4 * (1 + 5 / u) ** 2, rel=1e-6)  # Hillis, with U
+    assert few == pytest.approx((u / 5 + 1) ** 2 / ((u / 5) ** 2 / 4 + 1 / 4), rel=1e-6)
+    assert reader_case.degrees_of_freedom(0.001, 0.0, 5, np.nan) == pytest.approx(4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 7), m=st.integers(2, 7), k=st.integers(2, 12))
+def test_compare_unpaired_equals_the_explicit_covariance_matrix(seed: int, n: int, m: int, k: int) -> None:
+    a, _, influence_a, _ = random_runs(seed, n, k)
+    _, b, influence_b, _ = random_runs(seed + 1, m, k)
+    runs = [list(row) for row in influence_a] + [list(row) for row in influence_b]
+    cov = [[sum(x * y for x, y in zip(r, s, strict=True)) for s in runs] for r in runs]
+    first, second = range(n), range(n, n + m)
+
+    def mean_of(pairs: list[tuple[int, int]]) -> float:
+        return sum(cov[i][j] for i, j in pairs) / len(pairs)
+
+    c = mean_of([(i, j) for i in first for j in first if i != j])
+    c += mean_of([(i, j) for i in second for j in second if i != j])
+    c -= 2 * mean_of([(i, j) for i in first for j in second])
+    s2_a, s2_b = a.var(ddof=1), b.var(ddof=1)
+    v = s2_a / n + s2_b / m + max(c, 0.0)
+    total = influence_a.mean(axis=0) - influence_b.mean(axis=0)
+    subjects = max(2.0, (total**2).sum() ** 2 / (total**4).sum())
+    parts = [(s2_a / n * (n - 1) / stats.chi2.isf(0.9, n - 1), n - 1)]
+    parts += [(s2_b / m * (m - 1) / stats.chi2.isf(0.9, m - 1), m - 1), (max(c, 0.0), subjects - 1)]
+    df = sum(part for part, _ in parts) ** 2 / sum(part**2 / one for part, one in parts)
+
+    found = reader_case.compare_unpaired(a, b, influence_a, influence_b)
+    assert (found.status, found.n) == ("ok", min(n, m))
+    assert found.difference == pytest.approx(a.mean() - b.mean())
+    assert found.sd == pytest.approx((s2_a + s2_b) ** 0.5)
+    assert found.c == pytest.approx(c, rel=1e-9, abs=1e-15)
+    assert (found.variance, found.subjects, found.df) == pytest.approx((v, subjects, df))
+    assert found.p == pytest.approx(2 * stats.t.cdf(-abs(found.difference) / v**0.5, df))
+    assert found.high - found.low == pytest.approx(2 * stats.t.isf(0.025, df) * v**0.5)
+
+
+def test_unpaired_does_not_depend_on_the_order_of_the_seeds() -> None:
+    a, b, influence_a, influence_b = random_runs(4, 5, 20)
+    order = [3, 0, 4, 2, 1]
+    one = reader_case.compare_unpaired(a, b, influence_a, influence_b)
+    two = reader_case.compare_unpaired(a, b[order], influence_a, influence_b[order])
+    assert two.p == pytest.approx(one.p, rel=1e-12)
+    # Paired arbitrarily, the same runs give another p for each order.
+    assert reader_case.compare(a, b, influence_a, influence_b).p != pytest.approx(
+        reader_case.compare(a, b[order], influence_a, influence_b[order]).p, rel=0.01
+    )
+
+
+def test_unpaired_with_too_little_to_go_on_is_undefined() -> None:
+    a, b, influence_a, influence_b = random_runs(0, 5, 4)
+    one = reader_case.compare_unpaired(a[:1], b, influence_a[:1], influence_b)
+    assert (one.status, one.n) == ("undefined", 1)
+    assert one.difference == pytest.approx(a[0] - b.mean())
+    assert np.isnan([one.p, one.variance, one.low, one.df]).all()
+    none = reader_case.compare_unpaired(a[:0], b, influence_a[:0], influence_b)
+    assert (none.status, none.n) == ("undefined", 0)
+    influence_b[:, 1] = np.nan
+    assert reader_case.compare_unpaired(a, b, influence_a, influence_b).status == "undefined"
+    flat = np.zeros((3, 4))
+    assert reader_case.compare_unpaired(np.full(3, 0.8), np.full(3, 0.8), flat, flat).status == "equal"
+    assert reader_case.compare_unpaired(np.full(3, 0.8), np.full(3, 0.7), flat, flat).status == "undefined"
+    with pytest.raises(ValueError, match="same subjects"):
+        reader_case.compare_unpaired(a, b, influence_a[:, :3], influence_b)
 
 
 def test_no_variance_at_all() -> None:
