@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 
 from divsal_bench.conditions import IN_DOMAIN
-from divsal_bench.leaderboard import cells, entrants, families, marks, notes, scored
+from divsal_bench.leaderboard import cells, entrants, families, marks, notes, over_conditions, scored
 from divsal_bench.leaderboard.cells import Cell
 from divsal_bench.leaderboard.entrants import Outside
 from divsal_bench.leaderboard.entries import Entry, Sheet, Standing, from_runs
@@ -21,6 +22,7 @@ from divsal_bench.records import FieldScore, MapAgreement, Run, Scores
 
 #: Lists the families of the methods that are tested, from label and kind.
 FamilyRule = Callable[[Mapping[str, Kind]], list[Family]]
+Floats = npt.NDArray[np.float64]
 NAN = float("nan")
 
 
@@ -39,6 +41,8 @@ class Test:
         hedges_g: In units of the sd over seeds.
         superiority: Share of seed pairs in which the first is higher.
         smallest_low, smallest_high: 95 % range of ``smallest_effect``, which is an estimate.
+        without_one: Smallest and largest difference that is left when one unseen condition is left out: descriptive.
+        over_conditions: Interval with the conditions as a sample of conditions, NaN below 5: descriptive.
         withheld: Why it has no p although there are seeds enough: too few test subjects; "" otherwise.
     """
 
@@ -54,6 +58,8 @@ class Test:
     superiority: float
     smallest_low: float = NAN
     smallest_high: float = NAN
+    without_one: tuple[float, float] = (NAN, NAN)
+    over_conditions: tuple[float, float] = (NAN, NAN)
     withheld: str = ""
 
 
@@ -296,7 +302,17 @@ def table(sheet: Sheet, family_rule: FamilyRule = families.families) -> Table:
     ranks = ranks_of(pairs, [one.entry.label for one in ranked], marked)
     by_condition = condition_cells(found, list(tested), baseline, subjects)
     rows = [
-        row(everything[label], one, baseline, ranks.get(label), marked[label], by_condition[label], outside.get(label))
+        row(
+            everything[label],
+            one,
+            baseline,
+            ranks.get(label),
+            marked[label],
+            by_condition[label],
+            outside.get(label),
+            subjects,
+            families.BASELINE in tested,
+        )
         for label, one in found.items()
     ]
     rows = [replace(one, unranked=unranked(one, withheld, len(ranked), pairs)) for one in rows]
@@ -378,7 +394,7 @@ def condition_subjects(found: Mapping[str, Scored], subjects: Subjects) -> tuple
 
 
 def subject_share(rows: Sequence[Row], tests: Sequence[Test]) -> float:
-    """c⁺/v, the median over the tests against cross-entropy, without any over the differences that are shown; or NaN."""
+    """c⁺/v, the median over the tests against cross-entropy, else over the differences that are shown; NaN without."""
     found = [test.comparison for test in tests if test.second == families.BASELINE]
     found = found or [one.difference for one in rows if one.kind != "control" and one.difference is not None]
     shares = [one.c_plus / one.variance for one in found if one.variance > 0]
@@ -399,6 +415,8 @@ def row(
     marked: tuple[str, ...],
     cells_: tuple[ConditionCell, ...],
     outside: Outside | None,
+    subjects: Subjects,
+    testable: bool,
 ) -> Row:
     """One method's row.
 
@@ -406,11 +424,14 @@ def row(
         all_of_it: Everything that its entry holds.
         one: The same, emptied where the table says nothing of it.
         outside: Why it is not tested; None where it is.
+        testable: Whether cross-entropy may be tested against.
     """
     entry = all_of_it.entry
     against = baseline if baseline is not None and baseline is not one else None
     maps = next((scores.true_cam for scores in entry.scores if scores.true_cam), None)
     difference = compare(one.primary, against.primary) if against else None
+    if difference and (outside or not testable or families.withheld(subjects.behind_primary, difference.subjects)):
+        difference = without_p(difference)
     return Row(
         label=entry.label,
         kind=entry.kind,
@@ -421,8 +442,7 @@ def row(
         in_domain=metric(one.in_domain),
         open_set=metric(one.primary if one.worst else {}),
         worst=scored.seeds_only(one.worst),
-        # Its p is that of its test, where there is one.
-        difference=without_p(difference) if difference else None,
+        difference=difference,
         marks=marked,
         true_cam=agreement([scores.true_cam for scores in one.entry.scores]),
         difference_map=agreement([scores.difference_map for scores in one.entry.scores]),
@@ -586,6 +606,12 @@ def ranks_of(pairs: Sequence[Pair], ranked: Sequence[str], marked: dict[str, tup
     )
 
 
+def differences_by_condition(one: Scored, other: Scored, subjects: Subjects) -> Floats:
+    """(C,) difference on each condition that the primary metric is a mean over, the mean over common seeds."""
+    found = [compare(one.conditions[name], other.conditions[name]) for name in subjects.primary]
+    return np.array([comparison.difference for comparison in found if comparison is not None])
+
+
 def run_families(listed: Sequence[Family], found: Mapping[str, Scored], subjects: Subjects) -> list[Test]:
     """Every family, Holm in each."""
     tests: list[Test] = []
@@ -597,6 +623,8 @@ def run_families(listed: Sequence[Family], found: Mapping[str, Scored], subjects
             size = len(decided)
             smallest = families.smallest_visible_effect(comparison.variance, comparison.df, size)
             low, high = families.visible_effect_range(comparison.variance, comparison.df, size)
+            by_condition = differences_by_condition(found[first], found[second], subjects)
+            sampled = over_conditions.random_conditions(by_condition)
             tests.append(
                 Test(
                     family=family.name,
@@ -611,6 +639,8 @@ def run_families(listed: Sequence[Family], found: Mapping[str, Scored], subjects
                     superiority=cells.probability_of_superiority(*scored.shared_values(a, b)),
                     smallest_low=NAN if reason else low,
                     smallest_high=NAN if reason else high,
+                    without_one=over_conditions.leave_one_out(by_condition),
+                    over_conditions=(sampled.low, sampled.high),
                     withheld=reason,
                 )
             )

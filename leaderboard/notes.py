@@ -82,9 +82,9 @@ def about_subjects(table: Table) -> Iterable[str]:
             each.append(f"{one.name} {one.positives} + {one.negatives} ({effective}{percent(one.largest_share)})")
         single = table.single_subjects or "none"
         yield (
-            "Test subjects, positives + negatives (K: how many equal ones they count as, lowest of the methods; largest "
-            f"share of one subject in a class): {'; '.join(each)}. {table.test_subjects} in all, {single} with a single "
-            "row."
+            "Test subjects, positives + negatives (K: how many equal ones they count as, lowest of the methods; "
+            f"largest share of one subject in a class): {'; '.join(each)}. {table.test_subjects} in all, {single} with "
+            "a single row."
         )
     if table.withheld:
         yield f"No p, no rank and no mark from an interval: {table.withheld}."
@@ -208,14 +208,16 @@ def p_of(test: Test) -> str:
 
 def about_subject_share(table: Table) -> Iterable[str]:
     """Whether more seeds or more test subjects would narrow the intervals."""
-    if math.isnan(table.subject_share):
-        return
-    share = table.subject_share
-    # A share of one half: both would narrow an interval alike.
+    if not math.isnan(table.subject_share):
+        yield subject_share(table.subject_share, f"c⁺/v, median over the differences to {families.BASELINE}")
+
+
+def subject_share(share: float, name: str) -> str:
+    """What follows from c⁺/v; at one half more of either would narrow an interval alike."""
     more, less = ("test subjects", "seeds") if share > 0.5 else ("seeds", "test subjects")
-    yield (
-        f"c⁺/v {share:.2f} (median over the differences to {families.BASELINE}): this share of their variance is "
-        f"due to the test subjects, the rest to the seeds; more {more} would narrow the intervals sooner than more {less}."
+    return (
+        f"{name}: {share:.2f}, the share of the variance that is due to the test subjects, the rest to the seeds. "
+        f"More {more} would narrow the intervals sooner than more {less}."
     )
 
 

@@ -132,6 +132,8 @@ def environment() -> Environment:
         "probability": wording.probability,
         "p_of_test": wording.p_of_test,
         "visible_effect": wording.visible_effect,
+        "span": wording.span,
+        "sampled": wording.sampled,
         "percent": notes.percent,
         "is_significant": wording.is_significant,
         "mark_reason": page_view.mark_reason,

@@ -186,7 +186,10 @@ def primary_axis(rows: Sequence[Row]) -> Axis:
 def groups_of(table: Table, columns: Sequence[Column]) -> list[RowGroup]:
     """The rows, best first, in the groups that must not be mixed."""
     titles = {
-        "top": ("Top group", "No method is shown to be better than any of these; which is no proof that they are equal."),
+        "top": (
+            "Top group",
+            "No method is shown to be better than any of these; which is no proof that they are equal.",
+        ),
         "ranked": ("Behind the top group", "At least one method is shown to be better."),
         "marked": ("Set apart", f"Marked, so never in the top group. {mark_reasons(table.rows)}"),
         "unranked": ("Not ranked", "For the reason given in each row."),
@@ -360,8 +363,8 @@ def glance(table: Table) -> list[str]:
         said = [f"Of {count} ranked methods none is in the top group: every candidate carries a mark."]
     elif len(top) == count:
         said = [
-            f"None of the {count} ranked methods is separated from another: no difference is shown, which does not show "
-            "that there is none."
+            f"None of the {count} ranked methods is separated from another: no difference is shown, which does not "
+            "show that there is none."
         ]
     else:
         said = [f"Top group, {len(top)} of {count} ranked methods: {', '.join(top)}."]

@@ -199,6 +199,20 @@ def compare(a: BySeed, b: BySeed) -> Comparison | None:
     return reader_case.compare(*shared_values(a, b), parts[0], parts[1])
 
 
+def compare_unpaired(a: BySeed, b: BySeed) -> Comparison:
+    """Compare two sets of runs that share no seed, neither empty."""
+    parts = [np.array([found[seed][1] for seed in sorted(found)]) for found in (a, b)]
+    return reader_case.compare_unpaired(*values_of(a, b), parts[0], parts[1])
+
+
+def values_of(a: BySeed, b: BySeed) -> tuple[Floats, Floats]:
+    """The metric of both at the seeds both have; without any, at all of each. Ascending."""
+    if set(a) & set(b):
+        return shared_values(a, b)
+    first, second = (np.array([found[seed][0] for seed in sorted(found)]) for found in (a, b))
+    return first, second
+
+
 def on_these_images(a: BySeed, b: BySeed) -> FixedImages:
     """The paired tests over the seeds both have, which decide nothing."""
     return reader_case.on_these_images(*shared_values(a, b))

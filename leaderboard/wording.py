@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from divsal_bench.leaderboard import notes
 from divsal_bench.leaderboard.axes import unit
@@ -75,6 +76,16 @@ def visible_effect(test: Test) -> str:
     if math.isnan(test.smallest_effect):
         return NONE
     return f"{test.smallest_effect:.3f} [{test.smallest_low:.3f}, {test.smallest_high:.3f}]"
+
+
+def span(ends: tuple[float, float]) -> str:
+    """Two ends of a range of differences."""
+    return NONE if math.isnan(ends[0]) else f"{signed(ends[0])} to {signed(ends[1])}"
+
+
+def sampled(tests: Sequence[Test]) -> bool:
+    """Whether any of these tests has conditions enough to take them as a sample."""
+    return any(not math.isnan(test.over_conditions[0]) for test in tests)
 
 
 def is_significant(p: float | None) -> bool:
