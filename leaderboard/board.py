@@ -16,7 +16,7 @@ from divsal_bench.leaderboard.entrants import Outside
 from divsal_bench.leaderboard.entries import Entry, Sheet, Standing, from_runs
 from divsal_bench.leaderboard.families import Family, Kind, Rank
 from divsal_bench.leaderboard.placements import SubjectCounts
-from divsal_bench.leaderboard.reader_case import Comparison, FixedImages
+from divsal_bench.leaderboard.reader_case import Comparison, FixedImages, Interval
 from divsal_bench.leaderboard.scored import Metric, Scored, Subjects, compare, metric
 from divsal_bench.records import FieldScore, MapAgreement, Run, Scores
 
@@ -235,7 +235,7 @@ class Table:
         subjects: Of every condition that has an AUROC.
         test_subjects, single_subjects: Number of test subjects, and of those with one test row.
         subject_share: c⁺/v, the share of a difference's variance that is due to the test subjects: the median over
-            the differences to cross-entropy; NaN without any.
+            the differences to cross-entropy, without any over the methods' means; NaN if unknown.
         withheld: Why nothing has a p or a rank: too few test subjects; "" otherwise.
         train, train_maps: Rows of the training split, and those with a human map; None if unknown.
         unnamed: The data is drawn, and was used without being named.
@@ -394,10 +394,11 @@ def condition_subjects(found: Mapping[str, Scored], subjects: Subjects) -> tuple
 
 
 def subject_share(rows: Sequence[Row], tests: Sequence[Test]) -> float:
-    """c⁺/v, the median over the tests against cross-entropy, else over the differences that are shown; NaN without."""
-    found = [test.comparison for test in tests if test.second == families.BASELINE]
-    found = found or [one.difference for one in rows if one.kind != "control" and one.difference is not None]
-    shares = [one.c_plus / one.variance for one in found if one.variance > 0]
+    """c⁺/v, the median over the tests against cross-entropy, else over what is shown of differences, else of means."""
+    found: list[Comparison | Interval | None] = [test.comparison for test in tests if test.second == families.BASELINE]
+    found = found or [one.difference for one in rows if one.kind != "control" and one.difference]
+    found = found or [one.primary.population for one in rows]
+    shares = [one.c_plus / one.variance for one in found if one is not None and one.variance > 0]
     return float(np.median(shares)) if shares else NAN
 
 

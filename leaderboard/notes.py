@@ -58,7 +58,7 @@ def about_seeds(table: Table) -> Iterable[str]:
         yield "No run has a result."
         return
     if counts[-1] == 1:
-        yield f"n = 1 seed: no sd, no interval, nothing to compare. With more, intervals would be for {SCOPE}."
+        yield f"n = 1 seed: no sd, no interval, no test. With more seeds intervals would be for {SCOPE}."
     else:
         n = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
         yield f"n = {n} seeds. Mean ± sd over seeds on these test images; [95 % interval for {SCOPE}]."
@@ -131,22 +131,24 @@ def about_tests(table: Table) -> Iterable[str]:
     if decided:
         effect = visible_effect(decided)
         yield (
-            f"p: Obuchowski–Rockette against {families.BASELINE} on {table.primary} AUROC, "
-            f"{adjusted(len(family))} ({dated(table)}). {effect[0].upper() + effect[1:] + '. ' if effect else ''}"
-            "An interval is of one comparison: it can leave out 0 where the adjusted p is above .05."
-        )
+            f"p: Obuchowski–Rockette against {families.BASELINE} on {table.primary} AUROC, {adjusted(len(family))} "
+            f"({dated(table)})."
+            + (f" {effect[0].upper()}{effect[1:]}." if effect else "")
+            + (" An interval is of one comparison: it can leave out 0 where the adjusted p is above .05."
+               if len(family) > 1 else "")
+        )  # fmt: skip
     others = dict.fromkeys(test.family for test in table.tests if test.family != "baseline")
     shown = [name for name in others if any(t.family == name and not t.withheld for t in table.tests)]
     for name in shown:
         yield every_test([test for test in table.tests if test.family == name])
     number = len(shown) + bool(decided)
     if number:
-        more = f", over all {number} families of this table more often" if number > 1 else ""
+        more = f"; in one of the {number} families of this table, more" if number > 1 else ""
         yield (
-            f"A false * stands in a family on at most {percent(families.ALPHA)} of boards on which there is nothing to "
-            f"find{more}."
+            f"Of boards on which there is nothing to find, at most {percent(families.ALPHA)} get a false * in a given "
+            f"family{more}."
         )
-    if any(test.comparison.status == "undefined" for test in table.tests):
+    if any(test.comparison.status == "undefined" and not test.withheld for test in table.tests):
         yield (
             "undefined: an unseen condition has all its positives or all its negatives from one subject, or no seed "
             "differs; how far new test subjects would differ cannot be estimated."
@@ -208,8 +210,11 @@ def p_of(test: Test) -> str:
 
 def about_subject_share(table: Table) -> Iterable[str]:
     """Whether more seeds or more test subjects would narrow the intervals."""
-    if not math.isnan(table.subject_share):
-        yield subject_share(table.subject_share, f"c⁺/v, median over the differences to {families.BASELINE}")
+    if math.isnan(table.subject_share):
+        return
+    compared = any(one.difference is not None for one in table.rows)
+    of = f"the differences to {families.BASELINE}" if compared else "the methods' means"
+    yield subject_share(table.subject_share, f"c⁺/v, median over {of}")
 
 
 def subject_share(share: float, name: str) -> str:
@@ -241,22 +246,21 @@ def about_what_is_missing(table: Table) -> Iterable[str]:
     if each:
         yield f"No rank and no p: {'; '.join(each)}."
     tested = [one for one in rows if not one.untested]
-    if len(rows) > 1 and tested and not table.withheld and not any(t.family == "baseline" for t in table.tests):
+    against = [one for one in tested if one.label != families.BASELINE]
+    if against and len(rows) > 1 and not table.withheld and not any(t.family == "baseline" for t in table.tests):
         yield no_test(rows)
     if len({one.seeds for one in tested}) > 1:
         yield "Methods differ in their seeds: each comparison uses the seeds that both have."
 
 
 def no_test(rows: Sequence[Row]) -> str:
-    """Why no method is tested against cross-entropy although some could be."""
-    labels = {one.label: one for one in rows}
-    if families.BASELINE not in labels:
+    """Why no method is tested against cross-entropy although some may be tested."""
+    baseline = next((one for one in rows if one.label == families.BASELINE), None)
+    if baseline is None:
         return f"No p against {families.BASELINE}: it is not in the table."
-    if labels[families.BASELINE].untested:
-        return f"No p against {families.BASELINE}: it stands outside itself ({labels[families.BASELINE].untested})."
-    if all(one.kind == "control" or one.label == families.BASELINE for one in rows):
-        return f"No p against {families.BASELINE}: controls are tested against {families.REFERENCE} alone."
-    return f"No p against {families.BASELINE}: no other method may be tested."
+    if baseline.untested:
+        return f"No p against {families.BASELINE}: it may not be tested itself ({baseline.untested})."
+    return f"No p against {families.BASELINE}: controls are tested against {families.REFERENCE} alone."
 
 
 def about_marks(table: Table) -> Iterable[str]:

@@ -49,7 +49,9 @@ def heading(table: Table) -> str:
     conditions = sum(kind == "scored" and name != "in-domain" for name, kind, _ in table.conditions)
     primary = "in-domain AUROC (primary)"
     if table.primary == "open-set":
-        primary = f"open-set AUROC (primary): mean over {counted(conditions, 'unseen condition')}"
+        primary = "open-set AUROC (primary)"
+        if conditions:
+            primary += f": mean over {counted(conditions, 'unseen condition')}"
     head = "" if table.head == "two-logit" else f" · {table.head}"
     drawn = "drawn; no data was named; " if table.unnamed else "drawn; " if table.standin else ""
     data = f"data {table.data} ({drawn}{table.fingerprint[:8]})"
@@ -127,7 +129,9 @@ def columns(table: Table, gap: str) -> tuple[list[str], list[list[str]]]:
     """
     negatives, positives = next((one.maps for one in table.rows if sum(one.maps)), (0, 0))
     few = ", few" if negatives + positives < FEW_MAPS else ""
-    maps = f"{gap}({negatives}+{positives} maps{few})" if negatives + positives else ""
+    maps = (
+        f"{gap}({negatives}+{positives} map{'s' * (negatives + positives != 1)}{few})" if negatives + positives else ""
+    )
     ranked = any(one.rank for one in table.rows)
     tests = against_baseline(table)
     found: list[tuple[str, Callable[[Row], str]]] = [
