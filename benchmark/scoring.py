@@ -197,9 +197,9 @@ def field_score(
         rate = OPERATING_RATES[name]
         return [at_operating_point(name, condition.name, positives, negatives, species, points[rate], found)]
     if name == "d-eer":
-        value = metrics.equal_error_rate(negatives, [positives[species == s] for s in sorted(set(species))])
+        value = metrics.detection_equal_error_rate(negatives, [positives[species == s] for s in sorted(set(species))])
     elif name == "eer":
-        value = metrics.equal_error_rate(negatives, [positives])
+        value = metrics.equal_error_rate(negatives, positives)
     elif name == "ap":
         value = metrics.average_precision(labels, scores)
     elif name == "ece":
