@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -11,11 +11,13 @@ import numpy as np
 from divsal_bench.leaderboard import cells, families, scored
 from divsal_bench.leaderboard.cells import Cell
 from divsal_bench.leaderboard.entries import Entry, Group, Sheet, Standing, from_runs
-from divsal_bench.leaderboard.families import Rank
+from divsal_bench.leaderboard.families import Family, Kind, Rank
 from divsal_bench.leaderboard.reader_case import Comparison, FixedImages
 from divsal_bench.leaderboard.scored import BySeed, Metric, Scored, compare, metric
 from divsal_bench.records import FieldScore, MapAgreement, Run, Scores
 
+#: Lists the families of the methods that are tested, from label and kind.
+FamilyRule = Callable[[Mapping[str, Kind]], list[Family]]
 #: A method whose in-domain AUROC is shown to lose more than this against cross-entropy is marked.
 IN_DOMAIN_LOSS = 0.02
 FEW_SHARED = f"fewer than {families.MIN_SEEDS} seeds in common with the ranked methods"
@@ -33,7 +35,7 @@ class Test:
     """The decisive test of one pair, in its family.
 
     Attributes:
-        family: ``baseline``, ``divergence`` or ``controls``.
+        family: As :class:`divsal_bench.leaderboard.families.Family` names it.
         first, second: Labels; the difference is first − second.
         comparison: Over new seeds and new subjects.
         p_holm: Adjusted within the family; NaN where undefined.
@@ -172,10 +174,11 @@ class Table:
         primary: ``open-set`` or ``in-domain``.
         conditions: Name, kind and reason of every condition.
         rows: By kind, cross-entropy first, then by label.
-        tests: The three families.
+        tests: Family by family.
         pairs: What the ranks are built from.
         notes: What the numbers can and cannot say.
         date: Of the newest result, ISO 8601.
+        edition: Date of the list of reference methods that the families are closed to; "" where they are open.
     """
 
     task: str
@@ -193,6 +196,7 @@ class Table:
     tests: tuple[Test, ...]
     pairs: tuple[Pair, ...]
     notes: tuple[str, ...] = field(default=())
+    edition: str = ""
 
 
 def tables(runs: Iterable[Run]) -> list[Table]:
@@ -207,20 +211,26 @@ def tables(runs: Iterable[Run]) -> list[Table]:
     return [table(sheet) for sheet in from_runs(runs)]
 
 
-def table(sheet: Sheet) -> Table:
-    """Build one table."""
+def table(sheet: Sheet, family_rule: FamilyRule = families.families) -> Table:
+    """Build one table.
+
+    Args:
+        sheet: Of runs or of accepted results.
+        family_rule: The families; ranks are always of all methods that may be ranked.
+    """
     found = scored.score(sheet)
+    listed = family_rule({label: one.entry.kind for label, one in found.items() if one.entry.seeds})
     baseline = found.get(families.BASELINE)
     marked = {label: marks(one, baseline) for label, one in found.items()}
     ranked = comparable([one for one in found.values() if is_ranked(one)])
     pairs = all_pairs(ranked)
     ranks = ranks_of(pairs, [one.entry.label for one in ranked], marked)
-    by_condition = condition_cells(found, baseline)
+    by_condition = condition_cells(found, baseline, listed)
     rows = [row(one, baseline, ranks.get(label), marked[label], by_condition[label]) for label, one in found.items()]
     apart = {label for label, one in found.items() if is_ranked(one) and one not in ranked}
     rows = [replace(one, unranked=FEW_SHARED) if one.label in apart else one for one in rows]
     rows.sort(key=row_order)
-    tests = run_families([found[one.label] for one in rows])
+    tests = run_families(listed, [found[one.label] for one in rows])
     scores = next((one for entry in sheet.entries for one in entry.scores), None)
     primary = scores.primary if scores else "open-set"
     group: Group = sheet.group
@@ -301,8 +311,13 @@ def agreement(found: Sequence[MapAgreement | None]) -> Agreement | None:
     )
 
 
-def condition_cells(found: dict[str, Scored], baseline: Scored | None) -> dict[str, tuple[ConditionCell, ...]]:
-    """Every method on every condition, Benjamini–Hochberg over the whole grid of differences."""
+def condition_cells(
+    found: dict[str, Scored], baseline: Scored | None, listed: Sequence[Family]
+) -> dict[str, tuple[ConditionCell, ...]]:
+    """Every method on every condition, Benjamini–Hochberg over the whole grid of differences.
+
+    A method with a family of its own has a grid of its own, too: it changes no other method's q.
+    """
     tested: dict[tuple[str, str], Comparison] = {}
     for label, one in found.items():
         for name in one.conditions:
@@ -310,8 +325,12 @@ def condition_cells(found: dict[str, Scored], baseline: Scored | None) -> dict[s
             if comparison is not None and one is not baseline:
                 tested[label, name] = comparison
     decided = {key: c for key, c in tested.items() if c.n >= families.MIN_SEEDS}
-    adjusted = families.benjamini_hochberg(np.array([c.p for c in decided.values()]))
-    q = dict(zip(decided, (float(value) for value in adjusted), strict=True))
+    own = {family.name.removeprefix(families.OWN) for family in listed if family.name.startswith(families.OWN)}
+    q: dict[tuple[str, str], float] = {}
+    for alone in ("", *sorted(own)):
+        grid = [key for key in decided if (key[0] if key[0] in own else "") == alone]
+        adjusted = families.benjamini_hochberg(np.array([decided[key].p for key in grid]))
+        q |= dict(zip(grid, map(float, adjusted), strict=True))
     return {
         label: tuple(
             ConditionCell(
@@ -424,11 +443,11 @@ def ranks_of(pairs: Sequence[Pair], ranked: Sequence[str], marked: dict[str, tup
     )
 
 
-def run_families(found: Sequence[Scored]) -> list[Test]:
-    """The three families, Holm in each; a pair with fewer than five common seeds is not tested."""
+def run_families(listed: Sequence[Family], found: Sequence[Scored]) -> list[Test]:
+    """The families, Holm in each; a pair with fewer than five common seeds is not tested."""
     by_label = {one.entry.label: one for one in found}
     tests: list[Test] = []
-    for family in families.families({one.entry.label: one.entry.kind for one in found if one.entry.seeds}):
+    for family in listed:
         tested: list[tuple[str, str, BySeed, BySeed, Comparison]] = []
         for first, second in family.pairs:
             a, b = by_label[first].primary, by_label[second].primary
@@ -463,12 +482,12 @@ def other_family(tests: Sequence[Test], name: str) -> str:
     found = [test for test in tests if test.family == name]
     each = []
     for test in found:
-        who = test.first if name == "divergence" else test.second
+        who = {"divergence": test.first, "controls": test.second}.get(name, f"{test.first} − {test.second}")
         p = "p undefined" if np.isnan(test.p_holm) else f"p {test.p_holm:.3f}" if test.p_holm >= 0.001 else "p <.001"
         star = "*" if test.p_holm <= families.ALPHA else ""
         c = test.comparison
         each.append(f"{who} {c.difference:+.3f} [{c.low:+.3f}, {c.high:+.3f}] {p}{star}")
-    return f"{FAMILY_WORDS[name]}, Holm over {len(found)}: {'; '.join(each)}."
+    return f"{FAMILY_WORDS.get(name, name)}, Holm over {len(found)}: {'; '.join(each)}."
 
 
 def no_test(rows: Sequence[Row]) -> str:
@@ -509,7 +528,8 @@ def notes(sheet: Sheet, rows: Sequence[Row], tests: Sequence[Test], pairs: Seque
         said.append(text + ". An interval is of one comparison: it can leave out 0 where the adjusted p is above .05.")
     elif len(rows) > 1:
         said.append(no_test(rows))
-    said += [other_family(tests, name) for name in FAMILY_WORDS if any(test.family == name for test in tests)]
+    others = dict.fromkeys(test.family for test in tests if test.family != "baseline")
+    said += [other_family(tests, name) for name in others]
     if any(test.comparison.status == "undefined" for test in tests):
         said.append(
             "undefined: an unseen condition has all its positives or all its negatives from one subject, or no seed "

@@ -323,7 +323,7 @@ def difference_cell(axis: Axis | None, row: Row) -> Shown:
 
 def p_cell(table: Table, row: Row) -> Shown:
     """The adjusted p against cross-entropy, or why there is none."""
-    test = next((test for test in table.tests if test.family == "baseline" and test.first == row.label), None)
+    test = next((test for test in table.tests if test.second == families.BASELINE and test.first == row.label), None)
     if test is not None:
         return Shown(finite(test.p_holm), wording.probability(test.p_holm), star=wording.is_significant(test.p_holm))
     if row.kind == "control":

@@ -84,7 +84,7 @@ def as_text(table: Table, form: Format) -> str:
 
 def against_baseline(table: Table) -> dict[str, float]:
     """Label to the adjusted p against cross-entropy."""
-    return {test.first: test.p_holm for test in table.tests if test.family == "baseline"}
+    return {test.first: test.p_holm for test in table.tests if test.second == families.BASELINE}
 
 
 def ranks(one: Row) -> str:
@@ -276,7 +276,7 @@ def csv_row(table: Table, one: Row) -> dict[str, Any]:
             f"{name}_population_low": metric.population.low if metric.population else None,
             f"{name}_population_high": metric.population.high if metric.population else None,
         }
-    test = next((t for t in table.tests if t.family == "baseline" and t.first == one.label), None)
+    test = next((t for t in table.tests if t.second == families.BASELINE and t.first == one.label), None)
     found = one.difference
     content |= {
         "difference": found.difference if found else None,
