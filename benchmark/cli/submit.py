@@ -32,13 +32,12 @@ def submit(arguments: argparse.Namespace) -> int:
     from divsal_bench.leaderboard.submission import Terms
     from divsal_bench.leaderboard.submission import submit as write
 
-    if arguments.reproduces is None:
-        arguments.results = results_place(arguments.results)
     runs = chosen(collect(arguments.runs, arguments.out), arguments.task, arguments.method)
     opened = RunData(arguments.data)
     where = weights_place(arguments.weights)
     if arguments.reproduces is not None:
         return reproduce(runs, opened, where, arguments)
+    arguments.results = results_place(arguments.results)
     data = {run.spec.data_fingerprint: run for run in runs}
     terms = Terms(arguments.by, where, description, arguments.i_have_permission, arguments.force)
     public = {name: opened.public(run) for name, run in data.items()}
