@@ -31,7 +31,7 @@ class Test:
     """The decisive test of one pair, in its family.
 
     Attributes:
-        family: ``baseline``, ``divergence`` or ``controls``.
+        family: As :class:`divsal_bench.leaderboard.families.Family` names it.
         first, second: Labels; the difference is first − second.
         comparison: Over new seeds and new test subjects.
         p_holm: Adjusted within the family; NaN where undefined or withheld.
@@ -239,6 +239,7 @@ class Table:
         withheld: Why nothing has a p or a rank: too few test subjects; "" otherwise.
         train, train_maps: Rows of the training split, and those with a human map; None if unknown.
         unnamed: The data is drawn, and was used without being named.
+        edition: Date of the list of reference methods that the families are closed to; "" where they are open.
     """
 
     task: str
@@ -264,6 +265,7 @@ class Table:
     train: int | None = None
     train_maps: int | None = None
     unnamed: bool = False
+    edition: str = ""
 
 
 def tables(runs: Iterable[Run]) -> list[Table]:
@@ -296,11 +298,13 @@ def table(sheet: Sheet, family_rule: FamilyRule = families.families) -> Table:
     baseline = found.get(families.BASELINE)
     tested = {label: one for label, one in found.items() if label not in outside and one.primary}
     withheld = families.withheld(subjects.behind_primary, NAN)
+    in_order = sorted(tested.items(), key=lambda item: order(item[1].entry.kind, item[0]))
+    listed = family_rule({label: one.entry.kind for label, one in in_order})
     marked = {label: marks_of(one, baseline, subjects) for label, one in found.items()}
     ranked = [one for one in tested.values() if one.entry.kind != "control"]
     pairs = [] if withheld else all_pairs(ranked, subjects)
     ranks = ranks_of(pairs, [one.entry.label for one in ranked], marked)
-    by_condition = condition_cells(found, list(tested), baseline, subjects)
+    by_condition = condition_cells(found, list(tested), baseline, subjects, listed)
     rows = [
         row(
             everything[label],
@@ -317,9 +321,8 @@ def table(sheet: Sheet, family_rule: FamilyRule = families.families) -> Table:
     ]
     rows = [replace(one, unranked=unranked(one, withheld, len(ranked), pairs)) for one in rows]
     rows = [replace(one, worst_mark=worst_mark(one, subjects)) for one in rows]
-    rows.sort(key=row_order)
-    kinds = {one.label: tested[one.label].entry.kind for one in rows if one.label in tested}
-    tests = run_families(family_rule(kinds), tested, subjects)
+    rows.sort(key=lambda one: order(one.kind, one.label))
+    tests = run_families(listed, tested, subjects)
     scores = next((one for entry in sheet.entries for one in entry.scores), None)
     group = sheet.group
     made = Table(
@@ -402,10 +405,10 @@ def subject_share(rows: Sequence[Row], tests: Sequence[Test]) -> float:
     return float(np.median(shares)) if shares else NAN
 
 
-def row_order(one: Row) -> tuple[int, bool, str]:
+def order(kind: str, label: str) -> tuple[int, bool, str]:
     """By kind, cross-entropy first, then by label."""
     kinds = ("unguided", "one-cam", "two-cam", "control")
-    return kinds.index(one.kind), one.label != families.BASELINE, one.label
+    return kinds.index(kind), label != families.BASELINE, label
 
 
 def row(
@@ -499,9 +502,16 @@ def agreement(found: Sequence[MapAgreement | None]) -> Agreement | None:
 
 
 def condition_cells(
-    found: Mapping[str, Scored], tested: Sequence[str], baseline: Scored | None, subjects: Subjects
+    found: Mapping[str, Scored],
+    tested: Sequence[str],
+    baseline: Scored | None,
+    subjects: Subjects,
+    listed: Sequence[Family],
 ) -> dict[str, tuple[ConditionCell, ...]]:
-    """Every method on every condition, Benjamini–Hochberg over the whole grid of differences that are tested."""
+    """Every method on every condition, Benjamini–Hochberg over the whole grid of differences that are tested.
+
+    A method with a family of its own has a grid of its own, too: it changes no other method's q.
+    """
     differences: dict[tuple[str, str], Comparison] = {}
     for label, one in found.items():
         for name in one.conditions:
@@ -515,8 +525,12 @@ def condition_cells(
         and families.BASELINE in tested
         and not families.withheld(subjects.behind(name), one.subjects)
     }
-    adjusted = families.benjamini_hochberg(np.array([c.p for c in decided.values()]))
-    q = dict(zip(decided, (float(value) for value in adjusted), strict=True))
+    own = {family.name.removeprefix(families.OWN) for family in listed if family.name.startswith(families.OWN)}
+    q: dict[tuple[str, str], float] = {}
+    for alone in ("", *sorted(own)):
+        grid = [key for key in decided if (key[0] if key[0] in own else "") == alone]
+        adjusted = families.benjamini_hochberg(np.array([decided[key].p for key in grid]))
+        q |= dict(zip(grid, map(float, adjusted), strict=True))
 
     def cell(label: str, name: str, one: Scored) -> ConditionCell:
         auroc, difference = metric(one.conditions.get(name, {})), differences.get((label, name))

@@ -236,7 +236,7 @@ def unique_labels(runs: Sequence[Run]) -> list[str]:
     return labels
 
 
-def keepers(labels: Sequence[str], settings: Sequence[tuple[int, dict[str, Any]]]) -> set[int]:
+def keepers(labels: Sequence[str], settings: Sequence[tuple[float, dict[str, Any]]]) -> set[int]:
     """Which entries keep a label that several may share: the families are found by the plain labels.
 
     Args:

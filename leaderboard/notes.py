@@ -163,6 +163,8 @@ def adjusted(size: int) -> str:
 
 def dated(table: Table) -> str:
     """Up to when a family was counted."""
+    if table.edition:
+        return f"edition {table.edition}"
     return f"results up to {table.date[:10]}" if table.date else "date unknown"
 
 
