@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -280,16 +280,17 @@ def tables(runs: Iterable[Run]) -> list[Table]:
     return [table(sheet) for sheet in from_runs(runs)]
 
 
-def table(sheet: Sheet, family_rule: FamilyRule = families.families) -> Table:
+def table(sheet: Sheet, family_rule: FamilyRule = families.families, references: Collection[str] = ()) -> Table:
     """Build one table.
 
     Args:
         sheet: Of runs or of accepted results.
         family_rule: The families; ranks are always of all methods that may be ranked.
+        references: Labels of methods that others may repeat, and that never count as repeating another.
     """
     everything = scored.score(sheet)
     subjects = scored.subjects_of(sheet) or Subjects(0, 0, {}, ())
-    outside = entrants.outside(sheet)
+    outside = entrants.outside(sheet, references)
     # Nothing is said of a method by its survivors, nor twice of one that stands there under two names.
     found = {
         label: Scored(replace(one.entry, scores=())) if label in outside and is_blank(outside[label]) else one

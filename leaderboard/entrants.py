@@ -6,7 +6,7 @@ the same scores one is enough.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from divsal_bench.leaderboard import families
@@ -30,9 +30,14 @@ class Outside:
     incomplete: bool = False
 
 
-def outside(sheet: Sheet) -> dict[str, Outside]:
-    """The methods that have neither rank nor p, by label; the others are tested and, but for controls, ranked."""
-    twins = duplicates(sheet.entries)
+def outside(sheet: Sheet, references: Collection[str] = ()) -> dict[str, Outside]:
+    """The methods that have neither rank nor p, by label; the others are tested and, but for controls, ranked.
+
+    Args:
+        sheet: Of runs or of accepted results.
+        references: Labels of the methods that stand first, so that no entry takes the place of one.
+    """
+    twins = duplicates(sheet.entries, references)
     found = {}
     for entry in sheet.entries:
         why = reason_of(entry, twins.get(entry.label, ""), sheet.train_maps)
@@ -70,11 +75,15 @@ def seed_list(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def duplicates(entries: Sequence[Entry]) -> dict[str, str]:
+def duplicates(entries: Sequence[Entry], references: Collection[str] = ()) -> dict[str, str]:
     """Methods whose margins are bit by bit those of another, to the one that stands for both.
 
     Two methods can be one on some data, such as class weights where the classes are equal. They are compared on the
     seeds that both have, where one has all of the other's.
+
+    Args:
+        entries: Of one table.
+        references: Labels of the methods that stand before all others.
 
     Returns:
         Label to label. Cross-entropy stands for all others, then cyborg, then those without guidance, then the one
@@ -87,7 +96,7 @@ def duplicates(entries: Sequence[Entry]) -> dict[str, str]:
     }
     kept: list[str] = []
     found: dict[str, str] = {}
-    for entry in sorted(with_result, key=standing_order):
+    for entry in sorted(with_result, key=lambda entry: (entry.label not in references, *standing_order(entry))):
         own = margins[entry.label]
         twin = next((label for label in kept if are_identical(own, margins[label])), None)
         if twin is None:

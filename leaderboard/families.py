@@ -151,9 +151,8 @@ def withheld(counts: Sequence[SubjectCounts], effective: float) -> str:
     """
     small = min(counts, key=lambda one: min(one.positives, one.negatives), default=None)
     if small is not None and min(small.positives, small.negatives) < MIN_SUBJECTS:
-        return (
-            f"{small.name} has {min(small.positives, small.negatives)} subjects of one class, {MIN_SUBJECTS} are needed"
-        )
+        few = min(small.positives, small.negatives)
+        return f"{small.name} has {few} subject{'s' * (few != 1)} of one class, {MIN_SUBJECTS} are needed"
     if effective < MIN_EFFECTIVE_SUBJECTS:
         return f"the test subjects count as {effective:.1f} equal ones, {MIN_EFFECTIVE_SUBJECTS:.0f} are needed"
     return ""
@@ -207,7 +206,7 @@ def rank_intervals(
         pairs: Every pair of them once, in either direction, as `all_pairs` gives them.
         differences: (k(k - 1)/2,) mean of (first - second) for each pair.
         p: (k(k - 1)/2,) unadjusted p-value for each pair; NaN never counts as significant.
-        marked: Methods `at or below chance` or `in-domain worse`; they keep their ranks and leave the top
+        marked: Methods with a mark, such as `shown below chance`; they keep their ranks and leave the top
             group.
 
     Raises:

@@ -65,8 +65,8 @@ def compute(results: Results) -> SavedBoard:
 
 def dated_table(sheet: Sheet, edition: Edition = CURRENT) -> Table:
     """The table of some accepted results, its families closed to the reference methods of an edition."""
-    rule = functools.partial(families.families, closed=references(sheet.entries, edition))
-    found = table(sheet, rule)
+    closed = references(sheet.entries, edition)
+    found = table(sheet, functools.partial(families.families, closed=closed), closed)
     said = (
         f"Edition {edition.date}: the families are of its {len(edition.methods)} reference methods; whatever joined "
         "later has a family of its own, so that no entry changes another's p. Ranks compare all methods of this table "

@@ -458,7 +458,7 @@ def test_a_version_bump_of_the_baseline_waits_for_the_next_edition(
 ) -> None:
     submit([make_published("cyborg", seed) for seed in range(5)])
     for version in versions:
-        submit([make_published("cross-entropy", seed, method_version=version) for seed in range(5)])
+        submit([make_published("cross-entropy", seed, 1 + 0.4 * version, method_version=version) for seed in range(5)])
     found = accepted.read(tmp_path / "results")
     (sheet,) = found.sheets
     assert [(entry.label, entry.version) for entry in sheet.entries] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -15,8 +16,9 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import board, render
-from divsal_bench.records import Run
+from divsal_bench.leaderboard import board, notes, render
+from divsal_bench.leaderboard.entries import from_runs
+from divsal_bench.records import DataFacts, Run
 
 MakeRun = Callable[..., Run]
 Predictions = Callable[..., pd.DataFrame]
@@ -255,18 +257,199 @@ def test_a_missing_p_has_its_true_reason(make_run: MakeRun, methods: tuple[str, 
     assert any(reason in note for note in board.tables(runs)[0].notes)
 
 
-def test_a_condition_with_one_subject_in_a_class_is_undefined_and_says_so(
-    make_run: MakeRun, predictions: Predictions
-) -> None:
+def with_subjects(make_run: MakeRun, predictions: Predictions, name: Callable[[int], str]) -> board.Table:
+    """Two methods that differ much, the unseen category's rows given to the subjects that ``name`` says."""
     runs = []
     for i, method in enumerate(("cross-entropy", "cyborg")):
         for seed in range(5):
-            table = predictions(1.5, 100 * i + seed)
-            table.loc[table["condition"] == "lens", "subject"] = "one"
+            table = predictions(0.3 + 2 * i, 100 * i + seed)
+            lens = table["condition"] == "lens"
+            table.loc[lens, "subject"] = [name(j) for j in range(lens.sum())]
             runs.append(make_run(method, seed, table=table))
     (found,) = board.tables(runs)
-    assert "undefined" in render.render([found], "terminal")
-    assert any("from one subject" in note for note in found.notes)
+    return found
+
+
+def test_a_condition_with_one_subject_in_a_class_has_no_interval_and_no_test(
+    make_run: MakeRun, predictions: Predictions
+) -> None:
+    found = with_subjects(make_run, predictions, lambda j: "one")
+    assert found.withheld == "lens has 1 subject of one class, 10 are needed"
+    assert all(test.comparison.status == "undefined" and test.withheld for test in found.tests)
+    text = render.render([found], "terminal")
+    assert text.count(found.withheld) == 1
+    assert "nan" not in text
+    assert "undefined" not in text
+
+
+@pytest.mark.parametrize("subjects", [4, 9])
+def test_too_few_subjects_have_no_p_no_rank_and_no_mark(
+    make_run: MakeRun, predictions: Predictions, subjects: int
+) -> None:
+    found = with_subjects(make_run, predictions, lambda j: f"few-{j % subjects}")
+    assert found.withheld == f"lens has {subjects} subjects of one class, 10 are needed"
+    assert not found.pairs
+    for row in found.rows:
+        assert row.rank is None
+        assert row.marks == ()
+        assert row.worst_mark == "" or row.worst_mark == "not shown above chance"
+        assert row.difference is None or math.isnan(row.difference.p)
+        by_name = {cell.condition: cell for cell in row.conditions}
+        assert (by_name["lens"].q, by_name["lens"].mark) == (None, "")
+        if row.label == "cyborg":
+            assert by_name["b"].q is not None, "the other condition has subjects enough"
+    assert all(math.isnan(test.comparison.p) and math.isnan(test.p_holm) for test in found.tests)
+    assert all(math.isnan(test.smallest_effect) for test in found.tests)
+    for form in render.FORMATS:
+        text = render.render([found], form)
+        assert "*" not in text.replace("{*}", "*").replace("**", "").replace("uses the p", ""), form
+        assert "10 are needed" in text
+    row = next(csv.DictReader(io.StringIO(render.render([found], "csv"))))
+    assert row["withheld"] == found.withheld
+    assert row["p"] == ""
+
+
+def test_ten_subjects_are_enough(make_run: MakeRun, predictions: Predictions) -> None:
+    found = with_subjects(make_run, predictions, lambda j: f"few-{j % 12}")
+    assert not found.withheld
+    assert row_of(found, "cyborg").rank is not None
+
+
+def test_a_pair_that_differs_on_one_subject_takes_no_ones_rank(make_run: MakeRun, predictions: Predictions) -> None:
+    runs = [make_run(method, seed, s) for method, s in (("cross-entropy", 0.3), ("cyborg", 3.0)) for seed in range(5)]
+    for seed in range(5):
+        table = predictions(0.3, 1000 * 1 + seed)  # the very scores of cross-entropy …
+        one = table["subject"] == table.loc[table["condition"] == "b", "subject"].iloc[0]
+        table.loc[one, "logit1"] += 3.0 + seed  # … but for one subject
+        runs.append(make_run("difference", seed, table=table))
+    found = board.tables(runs)[0]
+    (odd,) = [pair for pair in found.pairs if {pair.first, pair.second} == {"cross-entropy", "difference"}]
+    assert "count as" in odd.withheld
+    assert math.isnan(odd.p)
+    assert row_of(found, "cyborg").rank == board.Rank(1, 1, True)
+    assert row_of(found, "cross-entropy").rank == board.Rank(2, 3, False)
+    (note,) = [note for note in found.notes if note.startswith("Not tested, and counted as not separated")]
+    assert "difference" in note
+
+
+def test_every_board_counts_its_subjects(make_run: MakeRun) -> None:
+    found = board_of(make_run)
+    counts = {one.name: (one.positives, one.negatives, one.largest_share) for one in found.subjects}
+    assert counts == {
+        "in-domain": (25, 30, 2 / 50), "b": (20, 20, 2 / 40), "lens": (20, 30, 2 / 40),
+    }  # fmt: skip
+    assert (found.test_subjects, found.single_subjects) == (115, 0)
+    lowest = min(m.population.subjects for r in found.rows for c in r.conditions if c.condition == "b"
+                 for m in [c.auroc] if m.population)  # fmt: skip
+    assert {one.name: one.effective for one in found.subjects}["b"] == lowest
+    (note,) = [note for note in found.notes if note.startswith("Test subjects")]
+    assert f"b 20 + 20 (K {lowest:.0f}, 5 %)" in note
+    assert "115 in all, none with a single row" in note
+    (decoded,) = json.loads(render.render([found], "json"))
+    assert decoded["subjects"][1]["positives"] == 20
+    row = next(csv.DictReader(io.StringIO(render.render([found], "csv"))))
+    assert "b: 20 + 20" in row["subjects_by_condition"]
+
+
+def test_every_board_says_its_scope_and_what_would_narrow_its_intervals(make_run: MakeRun) -> None:
+    found = board_of(make_run)
+    scope = "new seeds and new test subjects; training data, conditions, protocol and backbone as they are"
+    assert any(scope in note for note in found.notes)
+    shares = [t.comparison.c_plus / t.comparison.variance for t in found.tests if t.second == "cross-entropy"]
+    assert found.subject_share == pytest.approx(np.median(shares))
+    (note,) = [note for note in found.notes if note.startswith("c⁺/v")]
+    first, then = ("test subjects", "seeds") if found.subject_share > 0.5 else ("seeds", "test subjects")
+    assert f"More {first} would narrow the intervals sooner than more {then}." in note
+    for number in (0.51, 0.49):
+        assert ("More test subjects would" in notes.subject_share(number, "x")) == (number > 0.5)
+
+
+def test_identical_methods_are_shown_once_and_counted_once(make_run: MakeRun, predictions: Predictions) -> None:
+    def runs(twin: bool) -> list[Run]:
+        made = [make_run(m, seed, s) for m, s in (("cross-entropy", 0.8), ("cyborg", 1.6), ("difference", 1.2))
+                for seed in range(5)]  # fmt: skip
+        twins = [
+            make_run("balanced", seed, table=made[seed].predictions(), record={"method_kind": "unguided"})
+            for seed in range(5)
+        ]
+        return [*made, *twins] if twin else made
+
+    (alone,), (both,) = board.tables(runs(False)), board.tables(runs(True))
+    row = row_of(both, "balanced")
+    assert (row.identical_to, row.rank, row.open_set.seeds.n) == ("cross-entropy", None, 0)
+    assert both.tests == alone.tests
+    assert both.pairs == alone.pairs
+    for label in ("cross-entropy", "cyborg", "difference"):
+        assert row_of(both, label) == row_of(alone, label)
+    text = render.render([both], "terminal")
+    assert "(identical to cross-entropy)" in text
+    assert "balanced is identical to cross-entropy" in text
+
+
+def test_a_reference_method_never_counts_as_a_copy(make_run: MakeRun) -> None:
+    runs = [make_run("cross-entropy", seed, 0.5) for seed in range(5)]
+    runs += [make_run("margin", seed, 1.0, record={"method_kind": "two-cam"}) for seed in range(5)]
+    runs += [make_run("aaa", seed, 1.0, record={"method_kind": "two-cam"}) for seed in range(5)]
+    (sheet,) = from_runs(runs)
+    assert row_of(board.table(sheet), "margin").identical_to == "aaa"
+    assert row_of(board.table(sheet, references={"margin"}), "aaa").identical_to == "margin"
+
+
+def test_almost_identical_methods_are_two(make_run: MakeRun) -> None:
+    first = [make_run("cross-entropy", seed) for seed in range(5)]
+    tables = [run.predictions() for run in first]
+    tables[3].loc[tables[3].index[-1], "logit1"] += 1e-9
+    second = [make_run("cyborg", seed, table=table) for seed, table in enumerate(tables)]
+    assert not row_of(board.tables([*first, *second])[0], "cyborg").identical_to
+
+
+def test_without_training_maps_no_guided_method_is_tested(make_run: MakeRun) -> None:
+    facts = DataFacts(kind="folder", revision="", pixel_hash="", train=40, validation=60, test=230, train_maps=0)
+    strengths = {"cross-entropy": 0.3, "cyborg": 3.0, "difference": 2.0, "cyborg-shuffled": 1.5}
+    runs = [make_run(m, seed, s, record={"data": facts}) for m, s in strengths.items() for seed in range(5)]
+    found = board.tables(runs)[0]
+    assert not found.tests
+    assert not found.pairs
+    for label in ("cyborg", "difference", "cyborg-shuffled"):
+        row = row_of(found, label)
+        assert (row.rank, row.untested) == (None, "no training maps")
+        assert all(cell.q is None for cell in row.conditions)
+    text = render.render([found], "terminal")
+    assert text.count("(no training maps)") == 4
+    assert "Training rows with a human map: 0 of 40 (0 %)." in text
+
+
+def test_every_board_says_how_many_training_rows_have_a_map(make_run: MakeRun) -> None:
+    assert "Training rows with a human map: 2 of 4 (50 %)." in board_of(make_run).notes
+    (sheet,) = from_runs([make_run("cyborg", 0)])
+    unknown = board.table(dataclasses.replace(sheet, train=None, train_maps=None))
+    assert "Training rows with a human map: unknown." in unknown.notes
+    assert row_of(unknown, "cyborg").untested == "n = 1, a test needs 5 seeds"
+
+
+@pytest.mark.parametrize(("maps", "few"), [(1, True), (29, True), (30, False)])
+def test_lift_on_few_maps_carries_their_number(
+    make_run: MakeRun, predictions: Predictions, maps: int, few: bool
+) -> None:
+    table = predictions(1.5, 0)
+    columns = [name for name in table if name.startswith(("true_", "difference_"))]
+    rest = np.flatnonzero(table["true_pe"].notna())[maps:]
+    table.loc[rest, columns] = np.nan
+    text = render.render(board.tables([make_run("cross-entropy", 0, table=table)]), "terminal")
+    assert f"(0+{maps} map{'s' * (maps > 1)}{', few' * few})" in text
+    assert ("fewer than 30" in text) == few
+
+
+def test_tests_describe_what_other_conditions_would_give(make_run: MakeRun) -> None:
+    found = board_of(make_run)
+    for test in found.tests:
+        if test.second != "cross-entropy":
+            continue
+        cells = {cell.condition: cell.difference for cell in row_of(found, test.first).conditions}
+        each = [cells[name].difference for name in ("b", "lens")]  # type: ignore[union-attr]
+        assert test.without_one == pytest.approx((min(each), max(each)))
+        assert all(math.isnan(end) for end in test.over_conditions)
+        assert test.smallest_low < test.smallest_effect < test.smallest_high
 
 
 def test_ranks_hold_the_methods_that_may_be_ranked(make_run: MakeRun) -> None:
