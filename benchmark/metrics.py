@@ -6,6 +6,7 @@ logit margins in float64: probabilities tie when they saturate. One class only g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,22 +106,21 @@ def species_apcer(scores: Floats, species: npt.NDArray[np.object_], threshold: f
     return {str(name): 1 - rate_at(scores[species == name], threshold) for name in sorted(set(species))}
 
 
-def equal_error_rate(negatives: Floats, positives: list[Floats]) -> float:
+def equal_error_rate(negatives: Floats, positives: Floats) -> float:
     """The rate at which false positives equal misses, interpolated linearly along the ROC curve.
 
     Args:
         negatives: Scores of negatives, (N,).
-        positives: Scores of positives, one array a species; the largest miss rate of all species counts,
-            which gives ISO's D-EER. One array gives the plain EER.
+        positives: Scores of positives, (M,).
 
     Returns:
         In [0, 1]; NaN when either side is empty.
     """
-    if len(negatives) == 0 or not positives or any(len(scores) == 0 for scores in positives):
+    if len(negatives) == 0 or len(positives) == 0:
         return float("nan")
-    thresholds = np.append(np.unique(np.concatenate([negatives, *positives])), np.inf)
+    thresholds = np.append(np.unique(np.concatenate([negatives, positives])), np.inf)
     false_positives = 1 - np.searchsorted(np.sort(negatives), thresholds, side="left") / len(negatives)
-    misses = np.max([np.searchsorted(np.sort(s), thresholds, side="left") / len(s) for s in positives], axis=0)
+    misses = np.searchsorted(np.sort(positives), thresholds, side="left") / len(positives)
     gap = misses - false_positives  # rises from −1 to +1
     after = int(np.argmax(gap >= 0))
     if gap[after] == 0 or after == 0:
@@ -129,8 +129,27 @@ def equal_error_rate(negatives: Floats, positives: list[Floats]) -> float:
     return float(misses[after - 1] + share * (misses[after] - misses[after - 1]))
 
 
+def detection_equal_error_rate(negatives: Floats, positives: Sequence[Floats]) -> float:
+    """D-EER (ISO/IEC 30107-3): the equal error rate of the attack species that is detected worst.
+
+    Each species has an equal error rate of its own, against all negatives; the largest is reported.
+
+    Args:
+        negatives: Scores of bona fide presentations, (N,).
+        positives: Scores of attacks, one array a species.
+
+    Returns:
+        In [0, 1]; NaN when there are no negatives, no species, or a species without scores.
+    """
+    rates = [equal_error_rate(negatives, scores) for scores in positives]
+    return float(np.max(rates)) if rates else float("nan")
+
+
 def expected_calibration_error(labels: Labels, margins: Floats, bins: int = 15) -> float:
     """Expected calibration error of the probabilities of class 1, in bins of equal mass.
+
+    Rows that tie count as equals: where they fall into several bins, each bin gets the same share of their
+    positives, so that the order of the rows changes nothing.
 
     Args:
         labels: (N,), 0 or 1.
@@ -141,8 +160,10 @@ def expected_calibration_error(labels: Labels, margins: Floats, bins: int = 15) 
 
     if len(labels) == 0:
         return float("nan")
-    order = np.argsort(margins, kind="stable")
-    parts = np.array_split(order, min(bins, len(order)))
-    probabilities = expit(margins)
-    gaps = [abs(probabilities[part].mean() - labels[part].mean()) * len(part) for part in parts]
+    values, group = np.unique(margins, return_inverse=True)
+    positives = np.bincount(group, weights=labels, minlength=len(values)) / np.bincount(group)
+    rows = np.sort(group)
+    parts = np.array_split(rows, min(bins, len(rows)))
+    probabilities = expit(values)
+    gaps = [abs(probabilities[part].mean() - positives[part].mean()) * len(part) for part in parts]
     return float(sum(gaps) / len(labels))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Field metric to the false-positive rate (BPCER, 1 − specificity) of its operating point.
 OPERATING_RATES = {"apcer@bpcer=1%": 0.01, "bpcer@bpcer=1%": 0.01, "sensitivity@specificity=95%": 0.05}
+#: Older runs were made with other definitions: of tied scores and of several species run.json may say another number.
+REDEFINED = ("ece", "d-eer")
 #: The operating point of tasks that name none: false-positive rates need some threshold.
 DEFAULT_RATE = 0.05
 
@@ -197,9 +199,9 @@ def field_score(
         rate = OPERATING_RATES[name]
         return [at_operating_point(name, condition.name, positives, negatives, species, points[rate], found)]
     if name == "d-eer":
-        value = metrics.equal_error_rate(negatives, [positives[species == s] for s in sorted(set(species))])
+        value = metrics.detection_equal_error_rate(negatives, [positives[species == s] for s in sorted(set(species))])
     elif name == "eer":
-        value = metrics.equal_error_rate(negatives, [positives])
+        value = metrics.equal_error_rate(negatives, positives)
     elif name == "ap":
         value = metrics.average_precision(labels, scores)
     elif name == "ece":

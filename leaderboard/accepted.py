@@ -8,16 +8,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import claim as claims
 from divsal_bench.leaderboard import keys as key_files
 from divsal_bench.leaderboard.claim import Claim
-from divsal_bench.leaderboard.claim_check import check_itself, place
+from divsal_bench.leaderboard.claim_check import Defaults, check_itself, place
+from divsal_bench.leaderboard.editions import CURRENT
 from divsal_bench.leaderboard.entries import Entry, Group, Sheet, Standing, check_unique, keepers
 from divsal_bench.leaderboard.files import (
     DEPTH,
@@ -34,7 +35,7 @@ from divsal_bench.leaderboard.files import (
 from divsal_bench.leaderboard.gallery import Gallery
 from divsal_bench.leaderboard.gallery_check import check_cams, check_gallery
 from divsal_bench.leaderboard.rescoring import rescore
-from divsal_bench.leaderboard.standing import check_reproduction
+from divsal_bench.leaderboard.standing import check_reproduction, proof_of
 from divsal_bench.scoring import Layout, layout
 
 if TYPE_CHECKING:
@@ -108,12 +109,14 @@ def read(root: Path, on_file: Callable[[Path], None] = lambda path: None) -> Res
             folders.setdefault(PurePosixPath(*file.parts[:2]), []).append(file)
     check_strays(root, files, folders)
     sheets: list[tuple[Sheet, Gallery | None]] = []
+    defaults = Defaults()
     for folder, members in folders.items():
         data = read_data_set(root / folder)
         groups: dict[Group, list[Accepted]] = {}
         for file in members:
             on_file(root / file)
             found = read_result(root, file, data)
+            defaults.add(found.claim, found.path)
             groups.setdefault(found.claim.group, []).append(found)
         check_one_data_set([found for group in groups.values() for found in group])
         sheets += [(sheet_of(groups[group], data), gallery_of(groups[group], data)) for group in sorted(groups)]
@@ -202,7 +205,8 @@ def check_one_data_set(found: list[Accepted]) -> None:
     kinds: dict[tuple[Group, str], Accepted] = {}
     for one in found:
         facts, beside = one.claim.table, first.claim.table
-        if (facts.kind, named_standin(facts.data)) != (beside.kind, named_standin(beside.data)):
+        # Data drawn by code has one name; a prepared folder is called as its owner likes.
+        if facts.kind != beside.kind or (facts.kind == "standin" and facts.data != beside.data):
             raise UserError(
                 f"{one.path} says its data is {facts.kind} ({facts.data[:80]!r}), {first.path} says it is "
                 f"{beside.kind} ({beside.data[:80]!r}); submit the wrong one again"
@@ -222,11 +226,6 @@ def check_one_data_set(found: list[Accepted]) -> None:
         same = one.claim.table.task_version == first.claim.table.task_version
         if same and one.claim.field_metrics != first.claim.field_metrics:
             raise UserError(f"{one.path} has other field metrics than {first.path}; submit it again")
-
-
-def named_standin(data: str) -> bool:
-    """Whether a data set's name is that of one drawn by code."""
-    return data.startswith("standin")
 
 
 def sheet_of(found: list[Accepted], data: DataSet) -> Sheet:
@@ -250,7 +249,10 @@ def labelled(found: list[Accepted]) -> dict[str, Accepted]:
         UserError: Two results would still have one label.
     """
     plain = [one.claim.label for one in found]
-    kept = keepers(plain, [(one.claim.version, one.claim.fields) for one in found])
+    listed = {(one.name, one.version) for one in CURRENT.methods}
+    # The version that the edition lists keeps the plain label: a newer one must not take its place in the families.
+    versions = [inf if (one.claim.method, one.claim.version) in listed else one.claim.version for one in found]
+    kept = keepers(plain, [(version, one.claim.fields) for version, one in zip(versions, found, strict=True)])
     labels = [
         label if i in kept else f"{label} ({one.path.stem})"
         for i, (label, one) in enumerate(zip(plain, found, strict=True))
@@ -280,7 +282,7 @@ def entry_of(found: Accepted, label: str) -> Entry:
         origins=tuple(str(found.path) for _ in claim.seeds),
         standing=Standing(
             state=claim.state,
-            proof=claims.proof_of(claim),
+            proof=proof_of(claim),
             weights={one.seed: str(one.weights) for one in claim.seeds},
             submitter=claim.submitter,
             description=claim.description,
@@ -295,10 +297,10 @@ def proofs(claim: Claim) -> tuple[tuple[str, str], ...]:
     parts: list[tuple[str, str]] = []
     if claim.verified is not None:
         alone = claim.model_copy(update={"reproduction": None})
-        parts.append((claim.verified.by, claims.proof_of(alone)))
+        parts.append((claim.verified.by, proof_of(alone)))
     if claim.reproduction is not None:
         alone = claim.model_copy(update={"verified": None})
-        parts.append((claim.reproduction.by, claims.proof_of(alone)))
+        parts.append((claim.reproduction.by, proof_of(alone)))
     return tuple(parts)
 
 

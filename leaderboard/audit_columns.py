@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tabulate import tabulate
-
 from divsal_bench.audit_record import Quantity
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import render
@@ -50,8 +48,10 @@ class AuditBlock:
     notes: tuple[str, ...]
 
 
-def render_with_audits(tables: Sequence[Table], audits: Sequence[AuditTable], form: render.Format) -> str:
-    """Write board tables with their audit columns, where they have audits.
+def render_with_audits(
+    tables: Sequence[Table], audits: Sequence[AuditTable], form: render.Format, width: int | None = None
+) -> str:
+    """Write board tables with their audit columns, where they have audits; folded to a terminal's width.
 
     Raises:
         UserError: The format is LaTeX.
@@ -63,7 +63,9 @@ def render_with_audits(tables: Sequence[Table], audits: Sequence[AuditTable], fo
         return render.write_csv([csv_row(table, audit, row.label) for table, audit in pairs for row in table.rows])
     if form == "json":
         return json.dumps([as_json(table, audit) for table, audit in pairs], indent=1)
-    return "\n\n".join(f"{render.as_text(table, form)}\n\n{as_text(of_table(table, audits), form)}" for table in tables)
+    return "\n\n".join(
+        f"{render.as_text(table, form, width)}\n\n{as_text(of_table(table, audits), form, width)}" for table in tables
+    )
 
 
 def matching(table: Table, audits: Sequence[AuditTable]) -> AuditTable | None:
@@ -105,16 +107,16 @@ def text_of(audit: AuditTable | None, row: AuditRow | None, wanted: Quantity) ->
     return shown(audit, row, wanted.block, wanted.of, wanted.images, wanted.metric).split("\n")
 
 
-def as_text(found: AuditBlock, form: render.Format) -> str:
+def as_text(found: AuditBlock, form: render.Format, width: int | None = None) -> str:
     """The columns as a table of their own, below the board's: beside it they would not fit a terminal."""
-    markdown = form == "markdown"
-    gap = " " if markdown else "\n"
+    gap = " " if form == "markdown" else "\n"
     body = [[label, *(gap.join(filter(None, pair)) for pair in pairs)] for label, pairs in found.rows]
-    text: str = tabulate(
-        body, ["audit", *found.headers], tablefmt="github" if markdown else "simple", disable_numparse=True,
-        colalign=("left",) + ("right",) * len(found.headers),
-    )  # fmt: skip
-    return text + "\n\n" + "\n".join(f"- {note}" if markdown else f"  {note}" for note in found.notes)
+    head = ["audit", *found.headers]
+    if form == "markdown":
+        body = [[render.markdown(label, emphasis=True), *cells] for label, *cells in body]
+        notes = "\n".join(f"- {render.markdown(note)}" for note in found.notes)
+        return f"{render.grid(head, body, 'github')}\n\n{notes}"
+    return render.terminal("", head, body, found.notes, width).lstrip("\n")
 
 
 def numbers(audit: AuditTable | None, label: str) -> dict[str, float | int | None]:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 
-from divsal_bench.leaderboard import cells, families, scored
+from divsal_bench.conditions import IN_DOMAIN
+from divsal_bench.leaderboard import cells, entrants, families, marks, notes, over_conditions, scored
 from divsal_bench.leaderboard.cells import Cell
-from divsal_bench.leaderboard.entries import Entry, Group, Sheet, Standing, from_runs
-from divsal_bench.leaderboard.families import Rank
-from divsal_bench.leaderboard.reader_case import Comparison, FixedImages
-from divsal_bench.leaderboard.scored import BySeed, Metric, Scored, compare, metric
+from divsal_bench.leaderboard.entrants import Outside
+from divsal_bench.leaderboard.entries import Entry, Sheet, Standing, from_runs
+from divsal_bench.leaderboard.families import Family, Kind, Rank
+from divsal_bench.leaderboard.placements import SubjectCounts
+from divsal_bench.leaderboard.reader_case import Comparison, FixedImages, Interval
+from divsal_bench.leaderboard.scored import Metric, Scored, Subjects, compare, metric
 from divsal_bench.records import FieldScore, MapAgreement, Run, Scores
 
-#: A method whose in-domain AUROC is shown to lose more than this against cross-entropy is marked.
-IN_DOMAIN_LOSS = 0.02
-FEW_SHARED = f"fewer than {families.MIN_SEEDS} seeds in common with the ranked methods"
-#: A larger share of empty maps is said.
-MANY_EMPTY = 0.1
-#: Findings that set a row apart, and what they mean.
-MARKS = {
-    "at or below chance": "the interval of open-set AUROC, or below 5 seeds its mean, reaches 0.5 or less",
-    "in-domain worse": f"in-domain AUROC is shown to be more than {IN_DOMAIN_LOSS:g} below cross-entropy",
-}
+#: Lists the families of the methods that are tested, from label and kind.
+FamilyRule = Callable[[Mapping[str, Kind]], list[Family]]
+Floats = npt.NDArray[np.float64]
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -33,15 +31,19 @@ class Test:
     """The decisive test of one pair, in its family.
 
     Attributes:
-        family: ``baseline``, ``divergence`` or ``controls``.
+        family: As :class:`divsal_bench.leaderboard.families.Family` names it.
         first, second: Labels; the difference is first − second.
-        comparison: Over new seeds and new subjects.
-        p_holm: Adjusted within the family; NaN where undefined.
+        comparison: Over new seeds and new test subjects.
+        p_holm: Adjusted within the family; NaN where undefined or withheld.
         family_size: Number of tests in the family.
         smallest_effect: The smallest difference that this test would have seen with 80 % power.
         on_these_images: Decides nothing.
         hedges_g: In units of the sd over seeds.
         superiority: Share of seed pairs in which the first is higher.
+        smallest_low, smallest_high: 95 % range of ``smallest_effect``, which is an estimate.
+        without_one: Smallest and largest difference that is left when one unseen condition is left out: descriptive.
+        over_conditions: Interval with the conditions as a sample of conditions, NaN below 5: descriptive.
+        withheld: Why it has no p although there are seeds enough: too few test subjects; "" otherwise.
     """
 
     family: str
@@ -54,17 +56,27 @@ class Test:
     on_these_images: FixedImages
     hedges_g: float
     superiority: float
+    smallest_low: float = NAN
+    smallest_high: float = NAN
+    without_one: tuple[float, float] = (NAN, NAN)
+    over_conditions: tuple[float, float] = (NAN, NAN)
+    withheld: str = ""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One of the tests that ranks are built from: first − second, Holm over all pairs of ranked methods."""
+    """One of the tests that ranks are built from: first − second, Holm over all pairs of ranked methods.
+
+    Attributes:
+        withheld: Why it has no p; "" otherwise. Such a pair counts as not separated.
+    """
 
     first: str
     second: str
     difference: float
     p: float
     p_holm: float
+    withheld: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,7 @@ class ConditionCell:
         difference: To cross-entropy, over the seeds both have; None without any.
         q: Benjamini–Hochberg over every method and condition of the table; None where not tested.
         false_positive_rate: Of the condition's negatives at the threshold set on validation, over seeds.
+        mark: ``not shown above chance``, ``shown below chance``, or "".
     """
 
     condition: str
@@ -83,6 +96,7 @@ class ConditionCell:
     difference: Comparison | None
     q: float | None
     false_positive_rate: Cell | None
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,21 +134,42 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Survivors:
+    """What the seeds with a result gave where others have none: no mean of the method, since what fails is no accident.
+
+    Attributes:
+        seeds, asked: Number of seeds with a result, and of all that were asked for.
+        in_domain, open_set, worst: Over the survivors, on exactly these test images.
+    """
+
+    seeds: int
+    asked: int
+    in_domain: Cell
+    open_set: Cell
+    worst: Cell
+
+
+@dataclass(frozen=True)
 class Row:
     """One method.
 
     Attributes:
         seeds: Seeds with a result, sorted.
         failed, diverged: Number of runs without one.
-        rank: None for controls, fewer than five seeds, and runs without a result.
+        rank: None for controls, fewer than five seeds, and whatever else ``unranked`` says.
+        in_domain, open_set, worst: Without seeds where a run has no result, or where another method stands for this.
         difference: To cross-entropy on the primary metric, over the seeds both have; None without any.
-        marks: ``at or below chance``, ``in-domain worse``.
+        marks: Of :data:`divsal_bench.leaderboard.marks.MARKS`.
         true_cam, difference_map: Agreement with people; None without human maps in the test split.
         maps: (negatives, positives) with a human map in the test split.
         seconds: Mean seconds a run.
         peak_mb: Largest peak memory.
         standing: Of an accepted result; None for runs of one's own.
-        unranked: Why it has no rank although nothing of its own stands against one; "" otherwise.
+        unranked: Why it has no rank; "" where it has one.
+        untested: Why it is in no family; "" where it may be in one.
+        identical_to: The method whose margins it repeats; "" otherwise.
+        survivors: Where a seed that was asked for has no result.
+        worst_mark: As of a condition, of the lowest one.
     """
 
     label: str
@@ -157,11 +192,32 @@ class Row:
     peak_mb: float
     standing: Standing | None
     unranked: str = ""
+    untested: str = ""
+    identical_to: str = ""
+    survivors: Survivors | None = None
+    worst_mark: str = ""
 
     @property
     def primary(self) -> Metric:
         """Open-set AUROC; in-domain AUROC where there is no unseen condition."""
         return self.open_set if self.open_set.population is not None else self.in_domain
+
+
+@dataclass(frozen=True)
+class ConditionSubjects:
+    """The people behind one condition.
+
+    Attributes:
+        positives, negatives: Subjects with at least one row of the class.
+        effective: K, the number of equal subjects they count as, the lowest of all methods; NaN if unknown.
+        largest_share: Of the rows of either class, the largest share that one subject has.
+    """
+
+    name: str
+    positives: int
+    negatives: int
+    effective: float
+    largest_share: float
 
 
 @dataclass(frozen=True)
@@ -172,10 +228,18 @@ class Table:
         primary: ``open-set`` or ``in-domain``.
         conditions: Name, kind and reason of every condition.
         rows: By kind, cross-entropy first, then by label.
-        tests: The three families.
+        tests: Family by family.
         pairs: What the ranks are built from.
         notes: What the numbers can and cannot say.
         date: Of the newest result, ISO 8601.
+        subjects: Of every condition that has an AUROC.
+        test_subjects, single_subjects: Number of test subjects, and of those with one test row.
+        subject_share: c⁺/v, the share of a difference's variance that is due to the test subjects: the median over
+            the differences to cross-entropy, without any over the methods' means; NaN if unknown.
+        withheld: Why nothing has a p or a rank: too few test subjects; "" otherwise.
+        train, train_maps: Rows of the training split, and those with a human map; None if unknown.
+        unnamed: The data is drawn, and was used without being named.
+        edition: Date of the list of reference methods that the families are closed to; "" where they are open.
     """
 
     task: str
@@ -193,6 +257,15 @@ class Table:
     tests: tuple[Test, ...]
     pairs: tuple[Pair, ...]
     notes: tuple[str, ...] = field(default=())
+    subjects: tuple[ConditionSubjects, ...] = ()
+    test_subjects: int = 0
+    single_subjects: int = 0
+    subject_share: float = NAN
+    withheld: str = ""
+    train: int | None = None
+    train_maps: int | None = None
+    unnamed: bool = False
+    edition: str = ""
 
 
 def tables(runs: Iterable[Run]) -> list[Table]:
@@ -207,24 +280,53 @@ def tables(runs: Iterable[Run]) -> list[Table]:
     return [table(sheet) for sheet in from_runs(runs)]
 
 
-def table(sheet: Sheet) -> Table:
-    """Build one table."""
-    found = scored.score(sheet)
+def table(sheet: Sheet, family_rule: FamilyRule = families.families, references: Collection[str] = ()) -> Table:
+    """Build one table.
+
+    Args:
+        sheet: Of runs or of accepted results.
+        family_rule: The families; ranks are always of all methods that may be ranked.
+        references: Labels of methods that others may repeat, and that never count as repeating another.
+    """
+    everything = scored.score(sheet)
+    subjects = scored.subjects_of(sheet) or Subjects(0, 0, {}, ())
+    outside = entrants.outside(sheet, references)
+    # Nothing is said of a method by its survivors, nor twice of one that stands there under two names.
+    found = {
+        label: Scored(replace(one.entry, scores=())) if label in outside and is_blank(outside[label]) else one
+        for label, one in everything.items()
+    }
     baseline = found.get(families.BASELINE)
-    marked = {label: marks(one, baseline) for label, one in found.items()}
-    ranked = comparable([one for one in found.values() if is_ranked(one)])
-    pairs = all_pairs(ranked)
+    tested = {label: one for label, one in found.items() if label not in outside and one.primary}
+    withheld = families.withheld(subjects.behind_primary, NAN)
+    in_order = sorted(tested.items(), key=lambda item: order(item[1].entry.kind, item[0]))
+    listed = family_rule({label: one.entry.kind for label, one in in_order})
+    marked = {label: marks_of(one, baseline, subjects) for label, one in found.items()}
+    ranked = [one for one in tested.values() if one.entry.kind != "control"]
+    pairs = [] if withheld else all_pairs(ranked, subjects)
     ranks = ranks_of(pairs, [one.entry.label for one in ranked], marked)
-    by_condition = condition_cells(found, baseline)
-    rows = [row(one, baseline, ranks.get(label), marked[label], by_condition[label]) for label, one in found.items()]
-    apart = {label for label, one in found.items() if is_ranked(one) and one not in ranked}
-    rows = [replace(one, unranked=FEW_SHARED) if one.label in apart else one for one in rows]
-    rows.sort(key=row_order)
-    tests = run_families([found[one.label] for one in rows])
+    by_condition = condition_cells(found, list(tested), baseline, subjects, listed)
+    rows = [
+        row(
+            everything[label],
+            one,
+            baseline,
+            ranks.get(label),
+            marked[label],
+            by_condition[label],
+            outside.get(label),
+            subjects,
+            families.BASELINE in tested,
+        )
+        for label, one in found.items()
+    ]
+    rows = [replace(one, unranked=unranked(one, withheld, len(ranked), pairs)) for one in rows]
+    rows = [replace(one, worst_mark=worst_mark(one, subjects)) for one in rows]
+    rows.sort(key=lambda one: order(one.kind, one.label))
+    tests = run_families(listed, tested, subjects)
     scores = next((one for entry in sheet.entries for one in entry.scores), None)
-    primary = scores.primary if scores else "open-set"
-    group: Group = sheet.group
-    return Table(
+    group = sheet.group
+    made = Table(
         task=group.task,
         data=sheet.data,
         fingerprint=group.fingerprint,
@@ -232,30 +334,109 @@ def table(sheet: Sheet) -> Table:
         backbone=group.backbone,
         head=group.head,
         digest=group.digest,
-        primary=primary,
+        primary=scores.primary if scores else "open-set",
         standin=sheet.standin,
         date=sheet.date,
         conditions=tuple((c.name, c.kind, c.reason) for c in scores.conditions) if scores else (),
         rows=tuple(rows),
         tests=tuple(tests),
         pairs=tuple(pairs),
-        notes=tuple(notes(sheet, rows, tests, pairs, primary)),
+        subjects=condition_subjects(everything, subjects),
+        test_subjects=subjects.total,
+        single_subjects=subjects.single,
+        subject_share=subject_share(rows, tests),
+        withheld=withheld,
+        train=sheet.train,
+        train_maps=sheet.train_maps,
+    )
+    return replace(made, notes=tuple(notes.below(made, sheet)))
+
+
+def is_blank(outside: Outside) -> bool:
+    """Whether a method's numbers stay out of the table."""
+    return outside.incomplete or bool(outside.identical_to)
+
+
+def unranked(one: Row, withheld: str, ranked: int, pairs: Sequence[Pair]) -> str:
+    """Why a row has no rank; "" where it has one."""
+    if one.rank is not None:
+        return ""
+    if one.untested:
+        return one.untested
+    if one.kind == "control":
+        return "controls are not ranked"
+    if np.isnan(one.primary.seeds.mean):
+        return "no AUROC"
+    if withheld or any(pair.withheld for pair in pairs):
+        return "too few test subjects"
+    return "no other method to rank it against" if ranked < 2 else "not known"
+
+
+def worst_mark(one: Row, subjects: Subjects) -> str:
+    """What the conditions' intervals show of the lowest of them."""
+    return marks.worst_against_chance(
+        [
+            (cell.auroc.population, subjects.conditions[cell.condition])
+            for cell in one.conditions
+            if one.worst.seeds.n and cell.condition in subjects.primary
+        ]
     )
 
 
-def row_order(one: Row) -> tuple[int, bool, str]:
+def condition_subjects(found: Mapping[str, Scored], subjects: Subjects) -> tuple[ConditionSubjects, ...]:
+    """The people behind every condition that has an AUROC."""
+    made = []
+    for name, counts in subjects.conditions.items():
+        intervals = [metric(one.conditions.get(name, {})).population for one in found.values()]
+        effective = [one.subjects for one in intervals if one is not None and not np.isnan(one.subjects)]
+        made.append(
+            ConditionSubjects(
+                name, counts.positives, counts.negatives, min(effective, default=NAN), counts.largest_share
+            )
+        )
+    return tuple(made)
+
+
+def subject_share(rows: Sequence[Row], tests: Sequence[Test]) -> float:
+    """c⁺/v, the median over the tests against cross-entropy, else over what is shown of differences, else of means."""
+    found: list[Comparison | Interval | None] = [test.comparison for test in tests if test.second == families.BASELINE]
+    found = found or [one.difference for one in rows if one.kind != "control" and one.difference]
+    found = found or [one.primary.population for one in rows]
+    shares = [one.c_plus / one.variance for one in found if one is not None and one.variance > 0]
+    return float(np.median(shares)) if shares else NAN
+
+
+def order(kind: str, label: str) -> tuple[int, bool, str]:
     """By kind, cross-entropy first, then by label."""
     kinds = ("unguided", "one-cam", "two-cam", "control")
-    return kinds.index(one.kind), one.label != families.BASELINE, one.label
+    return kinds.index(kind), label != families.BASELINE, label
 
 
 def row(
-    one: Scored, baseline: Scored | None, rank: Rank | None, marked: tuple[str, ...], cells_: tuple[ConditionCell, ...]
+    all_of_it: Scored,
+    one: Scored,
+    baseline: Scored | None,
+    rank: Rank | None,
+    marked: tuple[str, ...],
+    cells_: tuple[ConditionCell, ...],
+    outside: Outside | None,
+    subjects: Subjects,
+    testable: bool,
 ) -> Row:
-    """One method's row."""
-    entry = one.entry
+    """One method's row.
+
+    Args:
+        all_of_it: Everything that its entry holds.
+        one: The same, emptied where the table says nothing of it.
+        outside: Why it is not tested; None where it is.
+        testable: Whether cross-entropy may be tested against.
+    """
+    entry = all_of_it.entry
     against = baseline if baseline is not None and baseline is not one else None
     maps = next((scores.true_cam for scores in entry.scores if scores.true_cam), None)
+    difference = compare(one.primary, against.primary) if against else None
+    if difference and (outside or not testable or families.withheld(subjects.behind_primary, difference.subjects)):
+        difference = without_p(difference)
     return Row(
         label=entry.label,
         kind=entry.kind,
@@ -266,17 +447,37 @@ def row(
         in_domain=metric(one.in_domain),
         open_set=metric(one.primary if one.worst else {}),
         worst=scored.seeds_only(one.worst),
-        difference=compare(one.primary, against.primary) if against else None,
+        difference=difference,
         marks=marked,
-        true_cam=agreement([scores.true_cam for scores in entry.scores]),
-        difference_map=agreement([scores.difference_map for scores in entry.scores]),
+        true_cam=agreement([scores.true_cam for scores in one.entry.scores]),
+        difference_map=agreement([scores.difference_map for scores in one.entry.scores]),
         maps=(maps.maps_negative, maps.maps_positive) if maps else (0, 0),
         conditions=cells_,
-        field_metrics=tuple(field_cells(entry)),
-        seconds=float(np.mean(entry.seconds)) if entry.seconds else float("nan"),
+        field_metrics=tuple(field_cells(one.entry)),
+        seconds=float(np.mean(entry.seconds)) if entry.seconds else NAN,
         peak_mb=entry.peak_mb,
         standing=entry.standing,
+        untested=outside.reason if outside else "",
+        identical_to=outside.identical_to if outside else "",
+        survivors=survivors(all_of_it) if outside and outside.incomplete and entry.seeds else None,
     )
+
+
+def survivors(one: Scored) -> Survivors:
+    """The seeds with a result of a method that lacks some."""
+    entry = one.entry
+    return Survivors(
+        seeds=len(entry.seeds),
+        asked=len(entry.seeds) + entry.failed + entry.diverged,
+        in_domain=metric(one.in_domain).seeds,
+        open_set=metric(one.primary if one.worst else {}).seeds,
+        worst=metric(one.worst).seeds,
+    )
+
+
+def without_p(comparison: Comparison) -> Comparison:
+    """A comparison that is shown and not tested."""
+    return replace(comparison, p=NAN)
 
 
 def over_seeds(values: Iterable[float | None]) -> Cell | None:
@@ -301,30 +502,52 @@ def agreement(found: Sequence[MapAgreement | None]) -> Agreement | None:
     )
 
 
-def condition_cells(found: dict[str, Scored], baseline: Scored | None) -> dict[str, tuple[ConditionCell, ...]]:
-    """Every method on every condition, Benjamini–Hochberg over the whole grid of differences."""
-    tested: dict[tuple[str, str], Comparison] = {}
+def condition_cells(
+    found: Mapping[str, Scored],
+    tested: Sequence[str],
+    baseline: Scored | None,
+    subjects: Subjects,
+    listed: Sequence[Family],
+) -> dict[str, tuple[ConditionCell, ...]]:
+    """Every method on every condition, Benjamini–Hochberg over the whole grid of differences that are tested.
+
+    A method with a family of its own has a grid of its own, too: it changes no other method's q.
+    """
+    differences: dict[tuple[str, str], Comparison] = {}
     for label, one in found.items():
         for name in one.conditions:
             comparison = compare(one.conditions[name], baseline.conditions.get(name, {})) if baseline else None
             if comparison is not None and one is not baseline:
-                tested[label, name] = comparison
-    decided = {key: c for key, c in tested.items() if c.n >= families.MIN_SEEDS}
-    adjusted = families.benjamini_hochberg(np.array([c.p for c in decided.values()]))
-    q = dict(zip(decided, (float(value) for value in adjusted), strict=True))
-    return {
-        label: tuple(
-            ConditionCell(
-                condition=name,
-                auroc=metric(one.conditions.get(name, {})),
-                difference=tested.get((label, name)),
-                q=q.get((label, name)),
-                false_positive_rate=over_seeds(
-                    c.false_positive_rate for scores in one.entry.scores for c in scores.conditions if c.name == name
-                ),
-            )
-            for name in condition_names(one.entry.scores)
+                differences[label, name] = comparison
+    decided = {
+        (label, name): one
+        for (label, name), one in differences.items()
+        if label in tested
+        and families.BASELINE in tested
+        and not families.withheld(subjects.behind(name), one.subjects)
+    }
+    own = {family.name.removeprefix(families.OWN) for family in listed if family.name.startswith(families.OWN)}
+    q: dict[tuple[str, str], float] = {}
+    for alone in ("", *sorted(own)):
+        grid = [key for key in decided if (key[0] if key[0] in own else "") == alone]
+        adjusted = families.benjamini_hochberg(np.array([decided[key].p for key in grid]))
+        q |= dict(zip(grid, map(float, adjusted), strict=True))
+
+    def cell(label: str, name: str, one: Scored) -> ConditionCell:
+        auroc, difference = metric(one.conditions.get(name, {})), differences.get((label, name))
+        return ConditionCell(
+            condition=name,
+            auroc=auroc,
+            difference=without_p(difference) if difference and (label, name) not in decided else difference,
+            q=q.get((label, name)),
+            false_positive_rate=over_seeds(
+                c.false_positive_rate for scores in one.entry.scores for c in scores.conditions if c.name == name
+            ),
+            mark=marks.against_chance(auroc.population, subjects.behind(name)),
         )
+
+    return {
+        label: tuple(cell(label, name, one) for name in condition_names(one.entry.scores))
         for label, one in found.items()
     }
 
@@ -353,67 +576,42 @@ def field_cells(entry: Entry) -> list[FieldCell]:
     ]
 
 
-def marks(one: Scored, baseline: Scored | None) -> tuple[str, ...]:
-    """Findings that set a row apart.
-
-    The interval of fewer than five seeds is so wide that it would mark nearly everything as chance: there, and
-    where no interval can be estimated, the mean decides.
-    """
-    found: list[str] = []
-    few = len(one.entry.seeds) < families.MIN_SEEDS
-    if one.worst:
-        interval = metric(one.primary).population
-        low = metric(one.primary).seeds.mean if few or interval is None or np.isnan(interval.low) else interval.low
-        if low <= 0.5:
-            found.append("at or below chance")
-    if few:
-        return tuple(found)
+def marks_of(one: Scored, baseline: Scored | None, subjects: Subjects) -> tuple[str, ...]:
+    """Findings that set a row apart."""
+    chance = marks.against_chance(metric(one.primary).population, subjects.behind_primary)
     inside = compare(one.in_domain, baseline.in_domain) if baseline is not None and baseline is not one else None
-    if inside is not None and inside.high < -IN_DOMAIN_LOSS:
-        found.append("in-domain worse")
-    return tuple(found)
+    worse = marks.is_worse_in_domain(inside, subjects.behind(IN_DOMAIN))
+    return (*([chance] if chance else []), *([marks.IN_DOMAIN_WORSE] if worse else []))
 
 
-def is_ranked(one: Scored) -> bool:
-    """No control, five seeds or more, every seed with a result, and a primary metric."""
-    entry = one.entry
-    complete = entry.failed + entry.diverged == 0 and len(entry.seeds) >= families.MIN_SEEDS
-    return complete and entry.kind != "control" and bool(one.primary)
+def decide(one: Scored, other: Scored, counts: Sequence[SubjectCounts]) -> tuple[Comparison, str]:
+    """The test of two methods, and why it has no p; "" where it has one."""
+    comparison = compare(one.primary, other.primary)
+    assert comparison is not None, "methods that are tested have the seeds from 0 on"
+    reason = families.withheld(counts, comparison.subjects)
+    return (without_p(comparison), reason) if reason else (comparison, "")
 
 
-def comparable(found: Sequence[Scored]) -> list[Scored]:
-    """Those that share enough seeds with all others kept, cross-entropy first: what cannot be tested has no rank.
-
-    Otherwise a method run on seeds of its own could never be shown to be worse than any.
-    """
-    kept: list[Scored] = []
-    for one in sorted(found, key=lambda one: (one.entry.label != families.BASELINE, one.entry.label)):
-        if all(len(set(one.primary) & set(other.primary)) >= families.MIN_SEEDS for other in kept):
-            kept.append(one)
-    return [one for one in found if one in kept]
-
-
-def all_pairs(ranked: Sequence[Scored]) -> list[Pair]:
-    """The test of every pair of ranked methods; one with fewer than five common seeds is undefined."""
-    found: list[tuple[str, str, float, float]] = []
-    for first, second in combinations(ranked, 2):
-        comparison = compare(first.primary, second.primary)
-        known = comparison is not None and comparison.n >= families.MIN_SEEDS
-        found.append(
-            (
-                first.entry.label,
-                second.entry.label,
-                comparison.difference if comparison is not None and known else float("nan"),
-                comparison.p if comparison is not None and known else float("nan"),
-            )
-        )
-    adjusted = families.holm(np.array([p for *_, p in found]))
-    return [Pair(*one, float(p_holm)) for one, p_holm in zip(found, adjusted, strict=True)]
+def all_pairs(ranked: Sequence[Scored], subjects: Subjects) -> list[Pair]:
+    """The test of every pair of ranked methods."""
+    found = [
+        (first.entry.label, second.entry.label, *decide(first, second, subjects.behind_primary))
+        for first, second in combinations(ranked, 2)
+    ]
+    adjusted = families.holm(np.array([comparison.p for *_, comparison, _ in found]))
+    return [
+        Pair(first, second, comparison.difference, comparison.p, float(p_holm), reason)
+        for (first, second, comparison, reason), p_holm in zip(found, adjusted, strict=True)
+    ]
 
 
 def ranks_of(pairs: Sequence[Pair], ranked: Sequence[str], marked: dict[str, tuple[str, ...]]) -> dict[str, Rank]:
-    """Rank intervals; a board with a single method has none."""
-    if len(ranked) < 2:
+    """Rank intervals; none without a pair that may be tested.
+
+    A pair whose test is withheld counts as not separated, which keeps both ranks wide: else one odd entry, like to
+    another but for one test subject, could take the ranks from all.
+    """
+    if all(pair.withheld for pair in pairs):
         return {}
     return families.rank_intervals(
         ranked,
@@ -424,136 +622,42 @@ def ranks_of(pairs: Sequence[Pair], ranked: Sequence[str], marked: dict[str, tup
     )
 
 
-def run_families(found: Sequence[Scored]) -> list[Test]:
-    """The three families, Holm in each; a pair with fewer than five common seeds is not tested."""
-    by_label = {one.entry.label: one for one in found}
+def differences_by_condition(one: Scored, other: Scored, subjects: Subjects) -> Floats:
+    """(C,) difference on each condition that the primary metric is a mean over, the mean over common seeds."""
+    found = [compare(one.conditions[name], other.conditions[name]) for name in subjects.primary]
+    return np.array([comparison.difference for comparison in found if comparison is not None])
+
+
+def run_families(listed: Sequence[Family], found: Mapping[str, Scored], subjects: Subjects) -> list[Test]:
+    """Every family, Holm in each."""
     tests: list[Test] = []
-    for family in families.families({one.entry.label: one.entry.kind for one in found if one.entry.seeds}):
-        tested: list[tuple[str, str, BySeed, BySeed, Comparison]] = []
-        for first, second in family.pairs:
-            a, b = by_label[first].primary, by_label[second].primary
-            comparison = compare(a, b)
-            if comparison is not None and comparison.n >= families.MIN_SEEDS:
-                tested.append((first, second, a, b, comparison))
-        adjusted = families.holm(np.array([comparison.p for *_, comparison in tested]))
-        tests += [
-            Test(
-                family=family.name,
-                first=first,
-                second=second,
-                comparison=comparison,
-                p_holm=float(p),
-                family_size=len(tested),
-                smallest_effect=families.smallest_visible_effect(comparison.variance, comparison.df, len(tested)),
-                on_these_images=scored.on_these_images(a, b),
-                hedges_g=cells.hedges_g(*scored.shared_values(a, b)),
-                superiority=cells.probability_of_superiority(*scored.shared_values(a, b)),
+    for family in listed:
+        decided = [decide(found[first], found[second], subjects.behind_primary) for first, second in family.pairs]
+        adjusted = families.holm(np.array([comparison.p for comparison, _ in decided]))
+        for (first, second), (comparison, reason), p in zip(family.pairs, decided, adjusted, strict=True):
+            a, b = found[first].primary, found[second].primary
+            size = len(decided)
+            smallest = families.smallest_visible_effect(comparison.variance, comparison.df, size)
+            low, high = families.visible_effect_range(comparison.variance, comparison.df, size)
+            by_condition = differences_by_condition(found[first], found[second], subjects)
+            sampled = over_conditions.random_conditions(by_condition)
+            tests.append(
+                Test(
+                    family=family.name,
+                    first=first,
+                    second=second,
+                    comparison=comparison,
+                    p_holm=float(p),
+                    family_size=size,
+                    smallest_effect=NAN if reason else smallest,
+                    on_these_images=scored.on_these_images(a, b),
+                    hedges_g=cells.hedges_g(*scored.shared_values(a, b)),
+                    superiority=cells.probability_of_superiority(*scored.shared_values(a, b)),
+                    smallest_low=NAN if reason else low,
+                    smallest_high=NAN if reason else high,
+                    without_one=over_conditions.leave_one_out(by_condition),
+                    over_conditions=(sampled.low, sampled.high),
+                    withheld=reason,
+                )
             )
-            for (first, second, a, b, comparison), p in zip(tested, adjusted, strict=True)
-        ]
     return tests
-
-
-#: The families beside the baseline's: what their tests ask.
-FAMILY_WORDS = {"divergence": "Two-cam methods − cyborg", "controls": "cyborg − its controls"}
-
-
-def other_family(tests: Sequence[Test], name: str) -> str:
-    """One line with every test of a family."""
-    found = [test for test in tests if test.family == name]
-    each = []
-    for test in found:
-        who = test.first if name == "divergence" else test.second
-        p = "p undefined" if np.isnan(test.p_holm) else f"p {test.p_holm:.3f}" if test.p_holm >= 0.001 else "p <.001"
-        star = "*" if test.p_holm <= families.ALPHA else ""
-        c = test.comparison
-        each.append(f"{who} {c.difference:+.3f} [{c.low:+.3f}, {c.high:+.3f}] {p}{star}")
-    return f"{FAMILY_WORDS[name]}, Holm over {len(found)}: {'; '.join(each)}."
-
-
-def no_test(rows: Sequence[Row]) -> str:
-    """Why no method is tested against cross-entropy."""
-    labels = {one.label: one for one in rows}
-    if families.BASELINE not in labels:
-        return f"No p: {families.BASELINE} is not in the table."
-    if all(one.kind == "control" or one.label == families.BASELINE for one in rows):
-        return f"No p against {families.BASELINE}: controls are tested against {families.REFERENCE} alone."
-    return f"No p: a test needs {families.MIN_SEEDS} seeds that both methods have (--seeds 5 or more)."
-
-
-def notes(sheet: Sheet, rows: Sequence[Row], tests: Sequence[Test], pairs: Sequence[Pair], primary: str) -> list[str]:
-    """What the numbers can and cannot say."""
-    said = []
-    counts = sorted({len(one.seeds) for one in rows})
-    n = "–".join(str(count) for count in ([counts[0], counts[-1]] if len(counts) > 1 else counts))
-    said.append(
-        "n = 1 seed: no sd, no interval, nothing to compare."
-        if n == "1"
-        else f"n = {n} seeds. Mean ± sd over seeds on these test images; "
-        "[95 % interval for new seeds and new subjects]."
-    )
-    unseen = [
-        c.name for entry in sheet.entries[:1] for scores in entry.scores[:1] for c in scores.conditions
-        if c.kind == "scored" and c.name != "in-domain"
-    ]  # fmt: skip
-    if len(unseen) > 1:
-        said.append(f"{primary}: mean over {', '.join(unseen)}.")
-    if primary == "in-domain":
-        said.append("No unseen condition has both classes: open-set AUROC is n/a and in-domain AUROC is primary.")
-    family = [test for test in tests if test.family == "baseline"]
-    if family:
-        smallest = [test.smallest_effect for test in family if not np.isnan(test.smallest_effect)]
-        text = f"p: Obuchowski–Rockette against cross-entropy on {primary} AUROC, Holm over {len(family)} methods"
-        if smallest:
-            text += f"; less than 80 % power to show differences below about {min(smallest):.3f}–{max(smallest):.3f}"
-        said.append(text + ". An interval is of one comparison: it can leave out 0 where the adjusted p is above .05.")
-    elif len(rows) > 1:
-        said.append(no_test(rows))
-    said += [other_family(tests, name) for name in FAMILY_WORDS if any(test.family == name for test in tests)]
-    if any(test.comparison.status == "undefined" for test in tests):
-        said.append(
-            "undefined: an unseen condition has all its positives or all its negatives from one subject, or no seed "
-            "differs; how far new subjects would differ cannot be estimated."
-        )
-    if len({one.seeds for one in rows}) > 1:
-        said.append("Methods differ in their seeds: each comparison uses the seeds that both have.")
-    without = [
-        f"{one.label} ({one.failed} failed, {one.diverged} diverged)" for one in rows if one.failed + one.diverged
-    ]
-    if without:
-        said.append(f"Runs without a result, never averaged away: {'; '.join(without)}.")
-    for mark, meaning in MARKS.items():
-        marked = [one.label for one in rows if mark in one.marks]
-        if marked:
-            said.append(f"{mark} ({meaning}): {', '.join(marked)}.")
-    peak = max((one.peak_mb for one in rows), default=0.0)
-    if peak:
-        said.append(f"Largest peak memory of a worker process: {peak:.0f} MB.")
-    differing = {
-        "device": {name for entry in sheet.entries for name in entry.devices},
-        "torch version": {name for entry in sheet.entries for name in entry.torch_versions},
-    }
-    hollow = [one.label for one in rows if one.true_cam and one.true_cam.empty > MANY_EMPTY * max(1, sum(one.maps))]
-    if hollow:
-        said.append(
-            f"More than {MANY_EMPTY:.0%} of the true-class CAMs have no positive part, and count as lift 0: "
-            f"{', '.join(hollow)}."
-        )
-    for name, values in differing.items():
-        if len(values) > 1:
-            said.append(f"Runs differ in {name} ({', '.join(sorted(values))}): compare with care.")
-    said += sorted(
-        {
-            f"{c.name}: {c.reason}."
-            for entry in sheet.entries
-            for scores in entry.scores
-            for c in scores.conditions
-            if c.reason
-        }
-    )
-    if sheet.standin:
-        said.append(
-            "Stand-in data is drawn by code and built so that guidance can help: a win here tests the software, "
-            "not the hypothesis."
-        )
-    return said

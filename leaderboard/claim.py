@@ -239,22 +239,6 @@ def state_of(claim: Claim) -> State:
     return "verified" if claim.verified is not None else "reported"
 
 
-def proof_of(claim: Claim) -> str:
-    """What shows its state, in one line."""
-    parts = []
-    if claim.verified is not None:
-        one = claim.verified
-        largest = f"largest |ΔAUROC| {one.max_difference:.2g} on {one.device}"
-        parts.append(f"verified by {one.by} ({one.date[:10]}): {largest}")
-    if claim.reproduction is not None:
-        new = claim.reproduction
-        parts.append(
-            f"{state_of(claim)} by {new.by} ({new.date[:10]}): mean {new.new_mean:.4f} of {len(new.seeds)} new seeds, "
-            f"claimed {new.claimed_mean:.4f}, tolerance {new.tolerance:.4f}"
-        )
-    return "; ".join(parts)
-
-
 def same_person(first: str, second: str) -> bool:
     """Whether two names are one, whatever their case, spaces, invisible characters and forms of letters."""
     return plain_words(first) == plain_words(second)

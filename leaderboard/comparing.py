@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import cells, families, scored
+from divsal_bench.leaderboard import cells, entrants, families, notes, over_conditions, scored
 from divsal_bench.leaderboard.entries import Entry, Sheet
+from divsal_bench.leaderboard.placements import SubjectCounts
 from divsal_bench.leaderboard.reader_case import Comparison, FixedImages
-from divsal_bench.leaderboard.scored import BySeed, Scored
+from divsal_bench.leaderboard.scored import BySeed, Subjects
 
 NAN = float("nan")
 
@@ -25,8 +26,9 @@ class Line:
     Attributes:
         what: ``open-set``, ``in-domain``, ``worst``, or a condition's name.
         first, second: Means over the seeds compared.
+        comparison: Its p is NaN where nothing may be claimed.
         q: Benjamini–Hochberg over the conditions, which are exploratory; None for the summaries.
-        on_these_images: Decides nothing.
+        on_these_images: Decides nothing; None without common seeds.
     """
 
     what: str
@@ -34,7 +36,7 @@ class Line:
     second: float
     comparison: Comparison
     q: float | None
-    on_these_images: FixedImages
+    on_these_images: FixedImages | None
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class Comparing:
         paired: How seeds were matched, in words.
         lines: The primary metric first.
         hedges_g, superiority, smallest_effect: Of the primary metric.
+        smallest_range: 95 % range of ``smallest_effect``, which is an estimate.
+        subject_share: c⁺/v of the primary difference; NaN if unknown.
+        without_one: Smallest and largest primary difference that is left when one unseen condition is left out.
+        over_conditions: The interval of the primary difference with the conditions as a sample; NaN below 5.
+        withheld: Why nothing may be claimed; "" where something may.
         claim: The one sentence that may be written in a paper.
     """
 
@@ -57,6 +64,11 @@ class Comparing:
     hedges_g: float
     superiority: float
     smallest_effect: float
+    smallest_range: tuple[float, float]
+    subject_share: float
+    without_one: tuple[float, float]
+    over_conditions: tuple[float, float]
+    withheld: str
     claim: str
 
 
@@ -79,6 +91,9 @@ def with_seeds(entry: Entry, seeds: Sequence[int] | None) -> Entry:
         entry,
         seeds=tuple(entry.seeds[i] for i in kept),
         margins=entry.margins[kept],
+        # What was asked for is what is there.
+        failed=0,
+        diverged=0,
         scores=tuple(entry.scores[i] for i in kept),
         seconds=tuple(entry.seconds[i] for i in kept),
         origins=tuple(entry.origins[i] for i in kept),
@@ -88,8 +103,8 @@ def with_seeds(entry: Entry, seeds: Sequence[int] | None) -> Entry:
 def compare(sheet: Sheet, first: Entry, second: Entry) -> Comparing:
     """Compare two entries scored on one sheet's rows.
 
-    Seeds both have are paired; without any in common they are paired in ascending order, which loses nothing
-    but the pairing.
+    Seeds both have are paired; without any in common the two are compared as independent sets of runs on the same
+    test images.
 
     Raises:
         UserError: One of them has no result.
@@ -99,47 +114,102 @@ def compare(sheet: Sheet, first: Entry, second: Entry) -> Comparing:
             raise UserError(f"{entry.label} has no run with a result; see `divsal-bench status`")
     # Labels apart, so that a method can be compared with itself over other seeds.
     pair = tuple(dataclasses.replace(entry, label=str(i)) for i, entry in enumerate((first, second)))
-    found = scored.score(dataclasses.replace(sheet, entries=pair))
+    own = dataclasses.replace(sheet, entries=pair)
+    found, subjects = scored.score(own), scored.subjects_of(own) or Subjects(0, 0, {}, ())
     a, b = found["0"], found["1"]
+    names = (name_of(first, second), name_of(second, first))
     shared = sorted(set(first.seeds) & set(second.seeds))
-    paired = f"paired over the {len(shared)} seeds that both have ({seed_list(shared)})"
-    if not shared:
-        n = min(len(first.seeds), len(second.seeds))
-        a, b = in_order(a, n), in_order(b, n)
-        paired = (
-            f"no seed in common: {n} seeds each paired in their order "
-            f"({seed_list(first.seeds[:n])} with {seed_list(second.seeds[:n])})"
-        )
     primary = "open-set" if a.worst else "in-domain"
-    summaries = {primary: (a.primary, b.primary)}
+    summaries = {primary: (a.primary, b.primary, subjects.behind_primary)}
     if primary == "open-set":
-        summaries |= {"in-domain": (a.in_domain, b.in_domain), "worst": (a.worst, b.worst)}
-    lines = [one for name, (x, y) in summaries.items() if (one := line(name, x, y)) is not None]
+        summaries["in-domain"] = (a.in_domain, b.in_domain, subjects.behind("in-domain"))
+        summaries["worst"] = (a.worst, b.worst, [])
+    lines = [line(name, x, y, counts) for name, (x, y, counts) in summaries.items() if x and y]
     if not lines:
         raise UserError("neither open-set nor in-domain AUROC exists on this data: there is nothing to compare")
-    unseen = [name for name in a.conditions if name != "in-domain"]
-    exploratory = [one for name in unseen if (one := line(name, a.conditions[name], b.conditions[name])) is not None]
+    main = lines[0]
+    withheld = reason(sheet, (first, second), names, main.comparison, subjects)
+    exploratory = [
+        line(name, a.conditions[name], b.conditions[name], subjects.behind(name))
+        for name in a.conditions
+        if name != "in-domain"
+    ]
+    if withheld:
+        lines, exploratory = ([without_p(one) for one in some] for some in (lines, exploratory))
     q = families.benjamini_hochberg(np.array([one.comparison.p for one in exploratory]))
     lines += [dataclasses.replace(one, q=float(value)) for one, value in zip(exploratory, q, strict=True)]
-    main = lines[0]
-    smallest = NAN
-    if main.comparison.n >= families.MIN_SEEDS:
-        smallest = families.smallest_visible_effect(main.comparison.variance, main.comparison.df, 1)
-    names = (name_of(first, second), name_of(second, first))
-    group = sheet.group
-    heading = f"{group.task} · data {sheet.data} ({group.fingerprint[:8]}) · {group.protocol} · {group.backbone}"
-    values = scored.shared_values(a.primary, b.primary)
+    values = scored.values_of(a.primary, b.primary)
+    equally_many = len(values[0]) == len(values[1])
+    by_condition = [one.comparison.difference for one in exploratory if one.what in subjects.primary]
+    c, sampled = main.comparison, over_conditions.random_conditions(np.array(by_condition))
+    smallest, ends = NAN, (NAN, NAN)
+    if not withheld:
+        smallest = families.smallest_visible_effect(c.variance, c.df, 1)
+        ends = families.visible_effect_range(c.variance, c.df, 1)
+    group, drawn = sheet.group, "drawn; " if sheet.standin else ""
+    data = f"data {sheet.data} ({drawn}{group.fingerprint[:8]})"
     return Comparing(
-        heading=heading,
+        heading=f"{group.task} · {data} · {group.protocol} · {group.backbone}",
         first=names[0],
         second=names[1],
-        paired=paired,
+        paired=matched(first, second, shared),
         lines=tuple(lines),
-        hedges_g=cells.hedges_g(*values),
-        superiority=cells.probability_of_superiority(*values),
+        hedges_g=cells.hedges_g(*values) if equally_many else NAN,
+        superiority=cells.probability_of_superiority(*values) if equally_many else NAN,
         smallest_effect=smallest,
-        claim=claim(sheet, names, main, smallest),
+        smallest_range=ends,
+        subject_share=c.c_plus / c.variance if c.variance > 0 else NAN,
+        without_one=over_conditions.leave_one_out(np.array(by_condition)),
+        over_conditions=(sampled.low, sampled.high),
+        withheld=withheld,
+        claim=claim(sheet, names, main, smallest, withheld) + about_seeds((first, second), names),
     )
+
+
+def matched(first: Entry, second: Entry, shared: Sequence[int]) -> str:
+    """How the seeds of two entries were matched, in words."""
+    if not shared:
+        return (
+            f"no seed in common: {notes.counted(len(first.seeds), 'seed')} ({seed_list(first.seeds)}) against "
+            f"{len(second.seeds)} ({seed_list(second.seeds)}), compared unpaired"
+        )
+    if len(shared) == 1:
+        return f"one seed that both have ({shared[0]})"
+    return f"paired over the {len(shared)} seeds that both have ({seed_list(shared)})"
+
+
+def reason(
+    sheet: Sheet, entries: tuple[Entry, Entry], names: tuple[str, str], main: Comparison, subjects: Subjects
+) -> str:
+    """Why nothing may be claimed; "" where something may."""
+    for entry, name in zip(entries, names, strict=True):
+        lost = entrants.lost(entry.failed, entry.diverged)
+        if lost:
+            asked = len(entry.seeds) + entry.failed + entry.diverged
+            left = f"survivors only, {len(entry.seeds)} of {asked} seeds"
+            return f"{name} has runs without a result ({lost}), its numbers are of {left}"
+        if entry.kind != "unguided" and sheet.train_maps == 0:
+            return f"{name} was trained with {entrants.NO_TRAINING_MAPS}"
+    if main.n < families.MIN_SEEDS:
+        return f"{notes.counted(main.n, 'seed')}, a test needs {families.MIN_SEEDS}"
+    return families.withheld(subjects.behind_primary, main.subjects)
+
+
+def without_p(one: Line) -> Line:
+    """A line that is shown and not tested."""
+    return dataclasses.replace(one, comparison=dataclasses.replace(one.comparison, p=NAN))
+
+
+def about_seeds(entries: Sequence[Entry], names: Sequence[str]) -> str:
+    """A warning where seeds may have been chosen."""
+    odd = [
+        f"{name} has seed{'s' * (len(entry.seeds) > 1)} {seed_list(entry.seeds)}"
+        for entry, name in zip(entries, names, strict=True)
+        if entry.seeds != tuple(range(len(entry.seeds)))
+    ]
+    if not odd:
+        return ""
+    return f" {' and '.join(odd)}, not those from 0 on: whoever chose them by their results may claim nothing."
 
 
 def name_of(entry: Entry, other: Entry) -> str:
@@ -154,51 +224,43 @@ def seed_list(seeds: Sequence[int]) -> str:
     return ",".join(map(str, seeds))
 
 
-def in_order(one: Scored, n: int) -> Scored:
-    """The first n seeds renumbered from 0."""
+def line(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectCounts]) -> Line:
+    """One metric of both, paired over the seeds both have, unpaired without any.
 
-    def renumber(found: BySeed) -> BySeed:
-        return {i: found[seed] for i, seed in enumerate(sorted(found)[:n])}
-
-    return Scored(
-        one.entry,
-        primary=renumber(one.primary),
-        in_domain=renumber(one.in_domain),
-        worst=renumber(one.worst),
-        conditions={name: renumber(found) for name, found in one.conditions.items()},
-    )
-
-
-def line(what: str, a: BySeed, b: BySeed) -> Line | None:
-    """One metric of both; None where they share no seed with it."""
-    comparison = scored.compare(a, b)
-    if comparison is None:
-        return None
-    first, second = scored.shared_values(a, b)
+    Args:
+        what: Name of the metric.
+        a, b: Neither empty.
+        counts: Subjects of every condition that the metric is a mean over.
+    """
+    shared = set(a) & set(b)
+    comparison = scored.compare(a, b) if shared else scored.compare_unpaired(a, b)
+    assert comparison is not None
+    first, second = scored.values_of(a, b)
     if what == "worst":  # no test covers a minimum over conditions
         comparison = dataclasses.replace(comparison, t=NAN, df=NAN, p=NAN, low=NAN, high=NAN, status="undefined")
-    elif comparison.n < families.MIN_SEEDS:
+    elif comparison.n < families.MIN_SEEDS or families.withheld(counts, comparison.subjects):
         comparison = dataclasses.replace(comparison, p=NAN)
-    return Line(what, float(first.mean()), float(second.mean()), comparison, None, scored.on_these_images(a, b))
+    here = scored.on_these_images(a, b) if shared else None
+    return Line(what, float(first.mean()), float(second.mean()), comparison, None, here)
 
 
-def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float) -> str:
+def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float, withheld: str) -> str:
     """What may be said, and no more.
 
     The p-value is that of one comparison chosen beforehand; whoever picks the best of many pairs needs the
     board's adjusted ones.
     """
     found = main.comparison
-    where = f"on {sheet.group.task} ({sheet.data}, {sheet.group.protocol})"
-    if found.n < families.MIN_SEEDS:
-        return f"Nothing may be claimed from {found.n} seed{'s' * (found.n != 1)}: a test needs {families.MIN_SEEDS}."
+    where = f"on {sheet.group.task} ({sheet.data}, {sheet.group.protocol}, {sheet.group.backbone})"
+    if withheld:
+        return f"Nothing may be claimed {where}: {withheld}."
     if found.status == "equal":
         return f"{names[0]} and {names[1]} scored exactly alike {where}."
     if found.status == "undefined" or math.isnan(found.p):
         return f"Nothing may be claimed {where}: the variance over seeds or subjects cannot be estimated."
-    interval = f"95 % interval {found.low:+.3f} to {found.high:+.3f}"
+    interval = f"95 % interval {notes.signed(found.low)} to {notes.signed(found.high)}"
     p = "p < .001" if found.p < 0.001 else f"p = {found.p:.3f}"
-    scope = "for new seeds and new subjects of these test conditions, as one comparison chosen beforehand"
+    scope = f"for {notes.SCOPE}; as one comparison chosen beforehand"
     if found.p <= families.ALPHA:
         better = "higher" if found.difference > 0 else "lower"
         text = (
@@ -208,8 +270,8 @@ def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float) -> 
     else:
         text = (
             f"No difference in {main.what} AUROC between {names[0]} and {names[1]} may be claimed {where} "
-            f"({found.difference:+.3f}, {interval}, {p}; {scope}); nor that they are equal: differences below about "
-            f"{smallest:.3f} could not be expected to show."
+            f"({notes.signed(found.difference)}, {interval}, {p}; {scope}); nor that they are equal: differences below "
+            f"about {smallest:.3f} could not be expected to show."
         )
     if sheet.standin:
         text += " This is drawn data: it says nothing about people's maps on real images."

@@ -105,6 +105,7 @@ class Sheet:
             has a result.
         standin: Whether the data is drawn by code.
         date: Of the newest result, ISO 8601; "" if unknown.
+        train, train_maps: Rows of the training split, and those with a human map; None if unknown.
     """
 
     group: Group
@@ -113,6 +114,8 @@ class Sheet:
     entries: tuple[Entry, ...]
     standin: bool
     date: str = ""
+    train: int | None = None
+    train_maps: int | None = None
 
 
 def group_of(run: Run) -> Group:
@@ -169,6 +172,8 @@ def sheet_of(group: Group, runs: Sequence[Run]) -> Sheet:
         entries=tuple(sorted(entries, key=lambda entry: entry.label)),
         standin=any(run.record.data.kind == "standin" for run in runs),
         date=newest,
+        train=max(run.record.data.train for run in runs),
+        train_maps=max(run.record.data.train_maps for run in runs),
     )
 
 
@@ -231,7 +236,7 @@ def unique_labels(runs: Sequence[Run]) -> list[str]:
     return labels
 
 
-def keepers(labels: Sequence[str], settings: Sequence[tuple[int, dict[str, Any]]]) -> set[int]:
+def keepers(labels: Sequence[str], settings: Sequence[tuple[float, dict[str, Any]]]) -> set[int]:
     """Which entries keep a label that several may share: the families are found by the plain labels.
 
     Args:

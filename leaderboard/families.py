@@ -56,13 +56,16 @@ BASELINE = "cross-entropy"
 REFERENCE = "cyborg"
 """The method that families 2 and 3 compare with."""
 
+OWN = "own family of "
+"""How the name of a family begins that is of one method, which joined after the edition."""
+
 
 @dataclass(frozen=True)
 class Family:
     """Tests that share one error rate.
 
     Attributes:
-        name: `baseline`, `divergence` or `controls`.
+        name: `baseline`, `divergence`, `controls`, or `own family of NAME`: of one method that joined later.
         pairs: (a, b) for the difference a - b; empty where the board lacks a method it needs.
     """
 
@@ -85,17 +88,27 @@ class Rank:
     top: bool
 
 
-def families(kinds: Mapping[str, Kind], baseline: str = BASELINE, reference: str = REFERENCE) -> list[Family]:
-    """List the three families of one (task, data, protocol, backbone), in the order of `kinds`.
+def families(
+    kinds: Mapping[str, Kind],
+    baseline: str = BASELINE,
+    reference: str = REFERENCE,
+    closed: Collection[str] | None = None,
+) -> list[Family]:
+    """List the families of one (task, data, protocol, backbone), in the order of `kinds`.
 
     (1) every non-control method except the baseline, against it; (2) every two-cam method against the
-    reference, the paper's claim; (3) the reference against every control.
+    reference, the paper's claim; (3) the reference against every control. Where these three are closed to some
+    methods, every other method has a family of its own, against the baseline and the reference, and changes no p
+    but its own.
 
     Args:
         kinds: Kind of each method that has a result and enough seeds.
         baseline: Name of the method without guidance.
         reference: Name of the one-map method.
+        closed: The methods of the three families; None for all.
     """
+    own = [m for m in kinds if closed is not None and m not in closed]
+    kinds = {m: kind for m, kind in kinds.items() if m not in own}
     first = [(m, baseline) for m, kind in kinds.items() if kind != "control" and m != baseline]
     second = [(m, reference) for m, kind in kinds.items() if kind == "two-cam" and m != reference]
     third = [(reference, m) for m, kind in kinds.items() if kind == "control" and m != reference]
@@ -103,6 +116,7 @@ def families(kinds: Mapping[str, Kind], baseline: str = BASELINE, reference: str
         Family("baseline", tuple(first) if baseline in kinds else ()),
         Family("divergence", tuple(second) if reference in kinds else ()),
         Family("controls", tuple(third) if reference in kinds else ()),
+        *(Family(OWN + m, tuple((m, other) for other in (baseline, reference) if other in kinds)) for m in own),
     ]
 
 
@@ -223,7 +237,7 @@ def rank_intervals(
         pairs: Every pair of them once, in either direction, as `all_pairs` gives them.
         differences: (k(k - 1)/2,) mean of (first - second) for each pair.
         p: (k(k - 1)/2,) unadjusted p-value for each pair; NaN never counts as significant.
-        marked: Methods `at or below chance` or `in-domain worse`; they keep their ranks and leave the top
+        marked: Methods with a mark, such as `shown below chance`; they keep their ranks and leave the top
             group.
 
     Raises:

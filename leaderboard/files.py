@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -30,6 +31,8 @@ MARGINS, NEW_MARGINS = ".parquet", ".reproduction.parquet"
 MOST_JSON = 4_000_000
 #: Parts of a result's path: task, fingerprint, protocol, backbone, file.
 DEPTH = 5
+#: Names of files that a command has not finished.
+ASIDE = re.compile(r"\.(?:.+\.)?partial-")
 #: A list of numbers that JSON's indentation spread over lines; no line break can be inside a text.
 SPREAD = re.compile(r"\[\n\s*(-?[0-9][0-9.eE+-]*(?:,\s*-?[0-9][0-9.eE+-]*)*)\s*\]")
 
@@ -37,10 +40,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def listing(root: Path) -> list[PurePosixPath]:
-    """Every file below the results folder, relative to it, sorted; names with a leading dot are left out.
+    """Every file below the results folder, relative to it, sorted.
 
     Raises:
-        UserError: There is no such folder, a link leads who knows where, or a name is not plain.
+        UserError: There is no such folder, a link leads who knows where, a name is not plain, or a file is hidden:
+            it would be committed with the results, unread.
     """
     if not root.is_dir():
         raise UserError(f"there is no results folder {root}; give it with --results")
@@ -50,10 +54,15 @@ def listing(root: Path) -> list[PurePosixPath]:
         for path in sorted(waiting.pop().iterdir()):
             if path.is_symlink():
                 raise UserError(f"{path} is a link; accepted results are plain files and folders, remove it")
-            if path.name.startswith("."):
-                continue
             if not path.name.isprintable():  # it would act on the terminal that shows it
                 raise UserError(f"{path.parent} has a file with the name {path.name!r}; remove it")
+            if path.name.startswith("."):
+                what = (
+                    "unfinished: a command writes it now, or was ended before it had"
+                    if ASIDE.match(path.name)
+                    else ("hidden, and accepted results hold no hidden files")
+                )
+                raise UserError(f"{path} is {what}; remove it")
             if path.is_dir():
                 waiting.append(path)
             else:
@@ -119,19 +128,24 @@ def as_json(model: BaseModel) -> bytes:
     return (SPREAD.sub(lambda found: f"[{', '.join(found[1].replace(',', ' ').split())}]", text) + "\n").encode()
 
 
-def write_all(files: Mapping[Path, bytes]) -> None:
+def write_all(files: Mapping[Path, bytes], mark: str = "") -> None:
     """Write files all or none; each appears whole, and one that is there with this content is not touched.
+
+    All are written aside before the first is put in place, and what was there is kept until the last is: going back
+    needs no space, only renames.
 
     Args:
         files: Path to content, in the order in which they are put in place.
+        mark: Says whose unfinished files these are, so that what a killed process leaves can be swept.
 
     Raises:
         UserError: One cannot be written; then all are as before.
     """
     files = {path: content for path, content in files.items() if not holds(path, content)}
-    mark = secrets.token_hex(4)
-    aside = {path: path.with_name(f".{path.name}.partial-{mark}") for path in files}
-    before: dict[Path, bytes | None] = {}
+    mark = mark or secrets.token_hex(4)
+    aside = {path: path.with_name(f".partial-{mark}-{number}") for number, path in enumerate(files)}
+    before = {path: path.with_name(f".before.partial-{mark}-{number}") for number, path in enumerate(files)}
+    put: list[Path] = []
     made: list[Path] = []
     try:
         for path, content in files.items():
@@ -142,14 +156,16 @@ def write_all(files: Mapping[Path, bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         for path in files:
-            before[path] = path.read_bytes() if path.exists() else None
+            if path.exists():
+                keep(path, before[path])
+        for path in files:
             aside[path].replace(path)
+            put.append(path)
     except BaseException as error:
-        for put, earlier in before.items():
+        for done in put:
             with suppress(OSError):
-                put.unlink() if earlier is None else put.write_bytes(earlier)
-        for left in aside.values():
-            left.unlink(missing_ok=True)
+                before[done].replace(done) if before[done].exists() else done.unlink()
+        remove([*aside.values(), *before.values()])
         for folder in made:
             with suppress(OSError):  # not empty: another process uses it
                 folder.rmdir()
@@ -158,6 +174,22 @@ def write_all(files: Mapping[Path, bytes]) -> None:
                 f"{path} cannot be written ({error.strerror or error}); free some space or give another --results"
             ) from error
         raise
+    remove(before.values())
+
+
+def keep(path: Path, copy: Path) -> None:
+    """Give a file a second name; where the file system has no links, a copy."""
+    try:
+        os.link(path, copy)
+    except OSError:
+        shutil.copy2(path, copy)
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files that may not be there."""
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def holds(path: Path, content: bytes) -> bool:

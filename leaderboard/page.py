@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from divsal_bench.leaderboard import audit_columns, axes, page_view, wording
+from divsal_bench.leaderboard import audit_columns, axes, notes, page_view, wording
 from divsal_bench.leaderboard.audit import AuditTable
 from divsal_bench.leaderboard.audit_columns import AuditBlock
 from divsal_bench.leaderboard.board import Table
@@ -130,12 +130,19 @@ def environment() -> Environment:
         "population": wording.population,
         "signed_interval": wording.signed_interval,
         "probability": wording.probability,
+        "p_of_test": wording.p_of_test,
+        "visible_effect": wording.visible_effect,
+        "span": wording.span,
+        "sampled": wording.sampled,
+        "percent": notes.percent,
         "is_significant": wording.is_significant,
         "mark_reason": page_view.mark_reason,
         "hub_link": hub_link,
     }
     made.globals |= {
-        "QUESTIONS": page_view.QUESTIONS,
+        "FEW_MAPS": notes.FEW_MAPS,
+        "question_of": page_view.question_of,
+        "family_names": page_view.family_names,
         "draw_metric": axes.draw_metric,
         "draw_difference": axes.draw_difference,
     }

@@ -6,17 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from divsal_bench.leaderboard import axes, families, render, wording
+from divsal_bench.leaderboard import axes, families, notes, render, wording
 from divsal_bench.leaderboard.axes import Axis, Drawn
-from divsal_bench.leaderboard.board import MARKS, Pair, Row, Table, Test
+from divsal_bench.leaderboard.board import Pair, Row, Table, Test
+from divsal_bench.leaderboard.marks import MARKS
+from divsal_bench.leaderboard.notes import FEW_MAPS, QUESTIONS, counted
 from divsal_bench.leaderboard.scored import Metric
-
-#: What the tests of each family ask.
-QUESTIONS = {
-    "baseline": "Each method − cross-entropy",
-    "divergence": "Each two-cam method − cyborg",
-    "controls": "cyborg − each control",
-}
 
 
 @dataclass(frozen=True)
@@ -48,6 +43,7 @@ class Shown:
         small: What stands below it: an interval, or a reason.
         drawn: The number on its column's axis.
         star: Significant at .05 after adjustment.
+        faint: Shown without emphasis: it rests on too little.
     """
 
     value: float | None
@@ -55,6 +51,7 @@ class Shown:
     small: str = ""
     drawn: Drawn | None = None
     star: bool = False
+    faint: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,18 +136,22 @@ def columns_of(table: Table) -> tuple[Column, ...]:
     """The columns this table has numbers for."""
     rows = table.rows
     negatives, positives = next((row.maps for row in rows if sum(row.maps)), (0, 0))
-    interval = "Mean over seeds, with the 95 % interval for new seeds and new subjects."
+    interval = f"Mean over seeds, with the 95 % interval for {notes.SCOPE}."
     lifts = [found.lift.mean for row in rows for found in (row.true_cam, row.difference_map) if found]
     differences = [row.difference for row in rows if row.difference]
-    maps = f"over {negatives + positives} human maps ({negatives} negative, {positives} positive); 1 is chance"
+    maps = (
+        f"over {counted(negatives + positives, 'human map')} ({negatives} negative, {positives} positive)"
+        f"{', too few to rest on' if negatives + positives < FEW_MAPS else ''}; 1 is chance"
+    )
     found = [
-        Column("rank", "Rank", f"Ranks the method may hold among {ranked(table)}, all pairs tested, Holm.",
+        Column("rank", "Rank", f"Ranks the method may hold among {ranked(table)}, from all pairs, Holm; "
+               "another method changes them.",
                axes.rank_axis(ranked(table)), "ascending"),
         Column("primary", f"{table.primary} AUROC", f"The primary metric. {interval}", primary_axis(rows)),
         Column("difference", "− cross-entropy",
                "Difference to cross-entropy on the primary metric, with its 95 % population interval.",
                axes.difference_axis(differences) if differences else None),
-        Column("p", "p (Holm)", "Of the difference to cross-entropy, adjusted within its family. * is p ≤ .05.",
+        Column("p", "p (Holm)", "Of the difference to cross-entropy, adjusted within its family alone. * is p ≤ .05.",
                None, "ascending"),
     ]  # fmt: skip
     if table.primary == "open-set":
@@ -185,7 +186,10 @@ def primary_axis(rows: Sequence[Row]) -> Axis:
 def groups_of(table: Table, columns: Sequence[Column]) -> list[RowGroup]:
     """The rows, best first, in the groups that must not be mixed."""
     titles = {
-        "top": ("Top group", "No method is shown to be better than any of these; among themselves they are tied."),
+        "top": (
+            "Top group",
+            "No method is shown to be better than any of these; which is no proof that they are equal.",
+        ),
         "ranked": ("Behind the top group", "At least one method is shown to be better."),
         "marked": ("Set apart", f"Marked, so never in the top group. {mark_reasons(table.rows)}"),
         "unranked": ("Not ranked", "For the reason given in each row."),
@@ -266,7 +270,7 @@ def cell(table: Table, column: Column, row: Row) -> Shown:
     if column.key == "in_domain" and axis:
         return metric_cell(axis, row.in_domain)
     if column.key == "worst":
-        return Shown(finite(row.worst.seeds.mean), known_number(row.worst.seeds.mean))
+        return Shown(finite(row.worst.seeds.mean), known_number(row.worst.seeds.mean), row.worst_mark)
     if column.key == "difference":
         return difference_cell(axis, row)
     if column.key == "p":
@@ -275,7 +279,10 @@ def cell(table: Table, column: Column, row: Row) -> Shown:
         found = row.true_cam if column.key == "lift_true" else row.difference_map
         value = finite(found.lift.mean) if found else None
         drawn = Drawn(axis, axis.x(value)) if value is not None else None
-        return Shown(value, wording.lift(found), drawn=drawn)
+        few = value is not None and sum(row.maps) < FEW_MAPS
+        return Shown(
+            value, wording.lift(found), counted(sum(row.maps), "map") if few else "", None if few else drawn, faint=few
+        )
     if column.key == "seconds":
         return Shown(finite(row.seconds), wording.number(row.seconds, 1))
     if column.key == "peak":
@@ -291,7 +298,7 @@ def cell(table: Table, column: Column, row: Row) -> Shown:
 def rank_cell(axis: Axis | None, row: Row) -> Shown:
     """The rank interval as text and as a bar, or why there is none."""
     if row.rank is None or axis is None:
-        return Shown(None, render.NONE, "" if row.kind == "control" else wording.unranked(row))
+        return Shown(None, render.NONE, "" if row.kind == "control" and not row.untested else row.unranked)
     low, high = row.rank.low, row.rank.high
     bar = Drawn(axis, axis.x((low + high) / 2), axis.x(low - 0.5), axis.x(high + 0.5))
     # Ties in the best rank are broken by the worst one.
@@ -323,14 +330,12 @@ def difference_cell(axis: Axis | None, row: Row) -> Shown:
 
 def p_cell(table: Table, row: Row) -> Shown:
     """The adjusted p against cross-entropy, or why there is none."""
-    test = next((test for test in table.tests if test.family == "baseline" and test.first == row.label), None)
+    test = next((test for test in table.tests if (test.first, test.second) == (row.label, families.BASELINE)), None)
+    if test is not None and test.withheld:
+        return Shown(None, render.NONE, "too few test subjects")
     if test is not None:
         return Shown(finite(test.p_holm), wording.probability(test.p_holm), star=wording.is_significant(test.p_holm))
-    if row.kind == "control":
-        return Shown(None, render.NONE, "own family")
-    shared = row.difference.n if row.difference else 0
-    few = row.label != families.BASELINE and row.difference is not None and shared < families.MIN_SEEDS
-    return Shown(None, render.NONE, f"n = {shared} < {families.MIN_SEEDS}" if few else "")
+    return Shown(None, render.NONE, "own family" if row.kind == "control" and not row.untested else "")
 
 
 def finite(value: float) -> float | None:
@@ -347,15 +352,23 @@ def glance(table: Table) -> list[str]:
     """What was found, in two sentences."""
     count = ranked(table)
     top = [row.label for row in sorted(table.rows, key=default_order) if row.rank and row.rank.top]
-    if not count:
-        said = ["No ranks: they need two methods with 5 seeds or more and no run without a result."]
+    if table.withheld:
+        said = [f"No ranks and no p: {table.withheld}."]
+    elif not count:
+        said = [
+            f"No ranks: they need two methods with {families.MIN_SEEDS} seeds or more, counted from 0, and no run "
+            "without a result."
+        ]
     elif not top:
         said = [f"Of {count} ranked methods none is in the top group: every candidate carries a mark."]
     elif len(top) == count:
-        said = [f"All {count} ranked methods are tied: no difference between any two of them is shown."]
+        said = [
+            f"None of the {count} ranked methods is separated from another: no difference is shown, which does not "
+            "show that there is none."
+        ]
     else:
         said = [f"Top group, {len(top)} of {count} ranked methods: {', '.join(top)}."]
-    family = [test for test in table.tests if test.family == "baseline"]
+    family = [test for test in table.tests if test.second == families.BASELINE and not test.withheld]
     family.sort(key=lambda test: -test.comparison.difference)
     if family:
         stars = [test for test in family if wording.is_significant(test.p_holm)]
@@ -364,7 +377,7 @@ def glance(table: Table) -> list[str]:
         worse = [f"{test.first} ({wording.signed(test.comparison.difference)})" for test in stars
                  if test.comparison.difference <= 0]  # fmt: skip
         said.append(
-            f"Against cross-entropy, {len(family)} tests: "
+            f"Against cross-entropy, {counted(len(family), 'test')}: "
             f"{'shown to be better: ' + ', '.join(better) if better else 'none is shown to be better'}; "
             f"{'shown to be worse: ' + ', '.join(worse) if worse else 'none is shown to be worse'}."
         )
@@ -374,28 +387,48 @@ def glance(table: Table) -> list[str]:
 def facts(table: Table) -> list[Fact]:
     """The numbers behind the numbers."""
     counts = sorted({len(row.seeds) for row in table.rows})
-    n = "–".join(str(count) for count in (counts if len(counts) == 1 else [counts[0], counts[-1]])) if counts else "0"
+    n = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
     failed, diverged = sum(row.failed for row in table.rows), sum(row.diverged for row in table.rows)
-    sizes = [f"{question}: {count}" for name, question in QUESTIONS.items()
-             if (count := sum(test.family == name for test in table.tests))]  # fmt: skip
+    sizes = [f"{question_of(name)}: {sum(test.family == name for test in table.tests)}" for name in family_names(table)]
     return [
-        Fact("Seeds", f"n = {n} runs a method"),
-        Fact("Family sizes", " · ".join(sizes) if sizes else "no test"),
+        Fact("Scope", f"What is shown holds for {notes.SCOPE}."),
+        Fact("Seeds", f"n = {n} {'run' if n == '1' else 'runs'} a method"),
+        Fact("Family sizes", f"{' · '.join(sizes)} ({notes.dated(table)})" if sizes else "no test"),
         Fact("Pairs behind the ranks", f"{len(table.pairs)}" if table.pairs else "none"),
         Fact("Smallest visible effect", smallest_effect(table)),
+        Fact("c⁺/v", subject_share(table)),
         Fact("Runs without a result", f"{failed} failed, {diverged} diverged"),
+        Fact("Training rows with a human map", training_maps(table)),
         Fact("Newest result", table.date[:10] or "unknown"),
     ]
 
 
+def family_names(table: Table) -> list[str]:
+    """The families that have a test, in their order."""
+    return list(dict.fromkeys(test.family for test in table.tests))
+
+
+def question_of(family: str) -> str:
+    """What the tests of a family ask."""
+    return QUESTIONS.get(family, family)
+
+
 def smallest_effect(table: Table) -> str:
     """The differences to cross-entropy that this table could have shown."""
-    smallest = [t.smallest_effect for t in table.tests if t.family == "baseline" and math.isfinite(t.smallest_effect)]
-    if not smallest:
-        return "not known: there is no test against cross-entropy"
-    low, high = min(smallest), max(smallest)
-    span = f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}, by method"
-    return f"{span} (found with 80 % power; smaller differences to cross-entropy cannot be expected to show)"
+    found = notes.visible_effect([test for test in table.tests if test.second == families.BASELINE])
+    return found[0].upper() + found[1:] if found else "not known: there is no test against cross-entropy"
+
+
+def subject_share(table: Table) -> str:
+    """Whether more seeds or more test subjects would help."""
+    return next(iter(notes.about_subject_share(table)), "not known: nothing is compared with cross-entropy")
+
+
+def training_maps(table: Table) -> str:
+    """How many rows of the training split people have marked."""
+    if table.train_maps is None or not table.train:
+        return "unknown"
+    return f"{table.train_maps} of {table.train} ({notes.percent(table.train_maps / table.train)})"
 
 
 def mark_reason(mark: str) -> str:

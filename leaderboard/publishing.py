@@ -18,7 +18,7 @@ from divsal_bench.leaderboard.entries import rows_and_margins
 from divsal_bench.leaderboard.gallery import ClassCams, Gallery
 from divsal_bench.leaderboard.rescoring import check_agreement, first_difference, scores_of
 from divsal_bench.records import Run, Scores
-from divsal_bench.scoring import Layout, layout, score
+from divsal_bench.scoring import REDEFINED, Layout, layout, score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,13 +124,20 @@ def checked_margins(run: Run, data: PublicData) -> np.ndarray:
     claimed = run.record.scores
     if claimed is None:
         raise UserError(f"{run.path} is done but has no scores; delete that folder and run again")
-    difference = first_difference(claimed, score(run.predictions(), metric_names(claimed)), AGREES, set())
+    again = score(run.predictions(), metric_names(claimed))
+    difference = first_difference(lasting(claimed), lasting(again), AGREES, set())
     if difference is not None:
         raise UserError(
             f"{run.path}: run.json says {difference.field} = {difference.claimed}, its predictions say "
             f"{difference.found}; delete that folder and run again"
         )
     return values
+
+
+def lasting(scores: Scores) -> Scores:
+    """The scores without those that older runs computed otherwise; what is published is computed anew."""
+    kept = [one for one in scores.field_metrics if one.metric not in REDEFINED]
+    return scores.model_copy(update={"field_metrics": kept})
 
 
 def rescored(run: Run, values: np.ndarray, rows: Layout) -> Scores:

@@ -8,29 +8,40 @@ import io
 import json
 import math
 import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from tabulate import tabulate
 
-from divsal_bench.leaderboard import families
+from divsal_bench.errors import printable
+from divsal_bench.leaderboard import entrants, families
 from divsal_bench.leaderboard.board import Agreement, Row, Table
+from divsal_bench.leaderboard.notes import FEW_MAPS, counted, signed
 from divsal_bench.leaderboard.scored import Metric
 
 Format = Literal["terminal", "markdown", "latex", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("terminal", "markdown", "latex", "csv", "json")
 NONE = "–"
+#: A narrower terminal gets lines of this many characters all the same.
+MIN_WIDTH = 40
 
 
-def render(tables: Sequence[Table], form: Format) -> str:
-    """Write tables in one of :data:`FORMATS`; every number of JSON is unrounded."""
+def render(tables: Sequence[Table], form: Format, width: int | None = None) -> str:
+    """Write tables in one of :data:`FORMATS`; every number of JSON is unrounded.
+
+    Args:
+        tables: Of any task.
+        form: How.
+        width: Of the terminal, in characters; a wider table is written method by method. None keeps it as it is.
+    """
     if form == "json":
         return json.dumps([plain(dataclasses.asdict(table)) for table in tables], indent=1)
     if form == "csv":
         return as_csv(tables)
     if form == "latex":
         return "\n\n".join(as_latex(table) for table in tables)
-    return "\n\n".join(as_text(table, form) for table in tables)
+    return "\n\n".join(as_text(table, form, width) for table in tables)
 
 
 def heading(table: Table) -> str:
@@ -38,53 +49,121 @@ def heading(table: Table) -> str:
     conditions = sum(kind == "scored" and name != "in-domain" for name, kind, _ in table.conditions)
     primary = "in-domain AUROC (primary)"
     if table.primary == "open-set":
-        primary = f"open-set AUROC (primary): mean over {conditions} unseen condition{'s' * (conditions != 1)}"
+        primary = "open-set AUROC (primary)"
+        if conditions:
+            primary += f": mean over {counted(conditions, 'unseen condition')}"
     head = "" if table.head == "two-logit" else f" · {table.head}"
-    data = f"data {table.data} ({table.fingerprint[:8]})"
+    drawn = "drawn; no data was named; " if table.unnamed else "drawn; " if table.standin else ""
+    data = f"data {table.data} ({drawn}{table.fingerprint[:8]})"
     return f"{table.task} · {data} · {table.protocol} · {table.backbone}{head} · {primary}"
 
 
-def as_text(table: Table, form: Format) -> str:
+def as_text(table: Table, form: Format, width: int | None = None) -> str:
     """Heading, table and notes; intervals stand on a second line in a terminal."""
     gap = "\n" if form == "terminal" else " "
-    negatives, positives = next((one.maps for one in table.rows if sum(one.maps)), (0, 0))
-    headers = [
-        "method", "in-domain", "open-set", "worst", "− cross-entropy", "p",
-        f"lift true/diff{gap}({negatives}+{positives} maps)", "s/run", "runs",
-    ]  # fmt: skip
-    ranked = any(one.rank for one in table.rows)
-    if ranked:
-        headers.insert(1, "rank")
-    adjusted = against_baseline(table)
-    body = [
-        [
-            one.label + ("".join(f"{gap}({mark})" for mark in one.marks)),
-            *([ranks(one)] if ranked else []),
-            scored(one.in_domain, gap),
-            scored(one.open_set, gap),
-            scored(one.worst, gap),
-            difference(one, gap),
-            probability(adjusted.get(one.label)),
-            lifts(one),
-            f"{one.seconds:.1f}" if one.seeds else NONE,
-            run_counts(one),
-        ]
-        for one in table.rows
-    ]
-    text = tabulate(
-        body, headers, tablefmt="simple" if form == "terminal" else "github", disable_numparse=True,
-        colalign=("left",) + ("right",) * (len(headers) - 1),
-    )  # fmt: skip
+    headers, body = columns(table, gap)
     title = heading(table)
     notes = [*table.notes, *more_notes(table)]
     if form == "markdown":
-        return f"**{title}**\n\n{text}\n\n" + "\n".join(f"- {note}" for note in notes)
-    return f"{title}\n\n{text}\n\n" + "\n".join(f"  {note}" for note in notes)
+        title, headers = markdown(title), [markdown(text) for text in headers]
+        body = [[markdown(label, emphasis=True), *cells] for label, *cells in body]
+        text = grid(headers, body, "github")
+        return f"**{title}**\n\n{text}\n\n" + "\n".join(f"- {markdown(note)}" for note in notes)
+    return terminal(title, headers, body, notes, width)
 
 
-def against_baseline(table: Table) -> dict[str, float]:
-    """Label to the adjusted p against cross-entropy."""
-    return {test.first: test.p_holm for test in table.tests if test.family == "baseline"}
+def terminal(
+    title: str, headers: Sequence[str], body: Sequence[Sequence[str]], notes: Sequence[str], width: int | None
+) -> str:
+    """A table with its heading and notes for a terminal, folded where that is narrower.
+
+    Args:
+        headers, body: The first column names the rows.
+        width: In characters; None folds nothing.
+    """
+    text = grid(headers, body, "simple")
+    if width is not None and max(map(len, text.splitlines())) > width:
+        text = stacked(headers, body, width)
+    lines = [*folded(title, width), "", *text.splitlines(), ""]
+    lines += [line for note in notes for line in folded(note, width, "  ")]
+    # Whatever a method or a data set is called, nothing acts on the terminal.
+    return "\n".join(map(printable, lines))
+
+
+def grid(headers: Sequence[str], body: Sequence[Sequence[str]], style: str) -> str:
+    """A table, the first column to the left."""
+    text: str = tabulate(
+        body, headers, tablefmt=style, disable_numparse=True, colalign=("left",) + ("right",) * (len(headers) - 1)
+    )
+    return text
+
+
+def stacked(headers: Sequence[str], body: Sequence[Sequence[str]], width: int) -> str:
+    """Row by row, a line a cell."""
+    names = [" ".join(text.split()) for text in headers]
+    indent = 2 + max(map(len, names[1:])) + 2
+    blocks = []
+    for first, *cells in body:
+        lines = folded(" ".join(first.split()), width)
+        for name, cell in zip(names[1:], cells, strict=True):
+            start = f"  {name}".ljust(indent)
+            lines += folded(" ".join(cell.split()), width, start, " " * min(indent, width // 2))
+        blocks.append("\n".join(lines))
+    return "\n".join(blocks)
+
+
+def folded(text: str, width: int | None, first: str = "", rest: str | None = None) -> list[str]:
+    """Text in lines no longer than ``width``, the first after ``first``, the others after ``rest``."""
+    if width is None:
+        return [first + text]
+    after = first if rest is None else rest
+    return textwrap.wrap(text, max(width, MIN_WIDTH), initial_indent=first, subsequent_indent=after) or [first]
+
+
+def columns(table: Table, gap: str) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of a table, for people.
+
+    Args:
+        table: Any.
+        gap: Between a number and its interval.
+    """
+    negatives, positives = next((one.maps for one in table.rows if sum(one.maps)), (0, 0))
+    few = ", few" if negatives + positives < FEW_MAPS else ""
+    maps = (
+        f"{gap}({negatives}+{positives} map{'s' * (negatives + positives != 1)}{few})" if negatives + positives else ""
+    )
+    ranked = any(one.rank for one in table.rows)
+    tests = against_baseline(table)
+    found: list[tuple[str, Callable[[Row], str]]] = [
+        ("method", lambda one: one.label + "".join(f"{gap}({aside})" for aside in asides(one))),
+        *([("rank", ranks)] if ranked else []),
+        ("in-domain", lambda one: scored(one.in_domain, gap)),
+        ("open-set", lambda one: scored(one.open_set, gap)),
+        ("worst", lambda one: scored(one.worst, gap)),
+        ("− cross-entropy", lambda one: difference(one, gap)),
+        ("p", lambda one: probability(tests.get(one.label))),
+        *([(f"lift true/diff{maps}", lifts)] if maps else []),
+        ("s/run", lambda one: f"{one.seconds:.1f}" if one.seeds else NONE),
+        ("runs", run_counts),
+    ]
+    body = [
+        [NONE if one.identical_to and name not in ("method", "s/run", "runs") else cell(one) for name, cell in found]
+        for one in table.rows
+    ]
+    return [name for name, _ in found], body
+
+
+def asides(one: Row) -> list[str]:
+    """What stands beside a method's name."""
+    said = [entrants.NO_TRAINING_MAPS] if one.untested == entrants.NO_TRAINING_MAPS else []
+    return [*one.marks, *([f"identical to {one.identical_to}"] if one.identical_to else []), *said]
+
+
+def against_baseline(table: Table) -> dict[str, float | None]:
+    """Label to the adjusted p against cross-entropy, in whatever family; None where it is withheld."""
+    return {
+        test.first: None if test.withheld else test.p_holm for test in table.tests if test.second == families.BASELINE
+    }
 
 
 def ranks(one: Row) -> str:
@@ -99,15 +178,35 @@ def more_notes(table: Table) -> list[str]:
     said = []
     count = sum(one.rank is not None for one in table.rows)
     if count:
-        said.append(f"rank: ranks a method may hold among {count}, Holm over all pairs; * uses the p of its family.")
+        said.append(
+            f"rank: ranks a method may hold among {count}, from all pairs ({adjusted(len(table.pairs))}): methods that "
+            "share ranks are not separated, which does not make them equal; another method in the table changes the "
+            "ranks. * uses the p of its family."
+        )
     tested = [cell for one in table.rows for cell in one.conditions if cell.q is not None]
     if tested:
         shown = [found for name, *_ in table.conditions if (found := shown_in(table, name))]
         said.append(
-            f"Exploratory, against {families.BASELINE} by condition (Benjamini–Hochberg over {len(tested)}, "
-            f"q ≤ {families.ALPHA:g}): {'; '.join(shown) or 'none'}."
+            f"Exploratory, against {families.BASELINE} by condition (Benjamini–Hochberg over "
+            f"{counted(len(tested), 'test')}, q ≤ {families.ALPHA:g}): {'; '.join(shown) or 'none'}."
         )
     return said
+
+
+def adjusted(pairs: int) -> str:
+    """How the p of all pairs is adjusted."""
+    return f"Holm over {pairs}" if pairs > 1 else "one, so not adjusted"
+
+
+def markdown(text: str, emphasis: bool = False) -> str:
+    """Text in which nothing becomes HTML, code, a link or another cell.
+
+    Args:
+        text: Perhaps from outside.
+        emphasis: Whether stars and underscores are taken literally too.
+    """
+    special = r"[\\`<|*_]" if emphasis else r"[\\`<|]"
+    return re.sub(special + r"|\](?=\()|!(?=\[)", lambda found: "\\" + found[0], printable(text))
 
 
 def shown_in(table: Table, condition: str) -> str:
@@ -124,24 +223,18 @@ def shown_in(table: Table, condition: str) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """A ``table`` for the booktabs package; intervals stand on a second line, notes below."""
-    ranked = any(one.rank for one in table.rows)
-    headers = ["method", *(["rank"] if ranked else []), "in-domain", "open-set", "worst", "− cross-entropy", "p",
-               "lift true/diff", "runs"]  # fmt: skip
-    adjusted = against_baseline(table)
+    """A ``table`` for the booktabs package; intervals and marks stand on a second line, notes below."""
+    headers, body = columns(table, "\n")
+    kept = [i for i, name in enumerate(headers) if name != "s/run"]
+    headers = [" ".join(headers[i].split()) for i in kept]
     lines = []
-    for one in table.rows:
-        cells = [
-            *([ranks(one)] if ranked else []), scored(one.in_domain, "\n"), scored(one.open_set, "\n"),
-            scored(one.worst, "\n"), difference(one, "\n"), probability(adjusted.get(one.label)), lifts(one),
-            run_counts(one),
-        ]  # fmt: skip
-        first, second = zip(*(cell.partition("\n")[::2] for cell in cells), strict=True)
+    for one, cells in zip(table.rows, body, strict=True):
+        first, second = zip(*(cells[i].partition("\n")[::2] for i in kept[1:]), strict=True)
         # In braces: a row that begins with a bracket or a star would be read as an argument of the row before.
         lines.append(latex_row([f"{{{latex(one.label)}}}", *map(latex, first)]))
-        marks = f"({', '.join(one.marks)})" if one.marks else ""
-        if marks or any(second):
-            small = [latex(text) for text in (marks, *second)]
+        beside = f"({', '.join(asides(one))})" if asides(one) else ""
+        if beside or any(second):
+            small = [latex(text) for text in (beside, *second)]
             lines.append(latex_row([f"{{\\scriptsize {text}}}" if text else "{}" for text in small]))
     notes = " ".join(latex(note) for note in (*table.notes, *more_notes(table)))
     return "\n".join(
@@ -203,8 +296,8 @@ def difference(one: Row, gap: str) -> str:
     found = one.difference
     if found is None:
         return NONE
-    text = f"{found.difference:+.3f}"
-    return text if math.isnan(found.low) else f"{text}{gap}[{found.low:+.3f}, {found.high:+.3f}]"
+    text = signed(found.difference)
+    return text if math.isnan(found.low) else f"{text}{gap}[{signed(found.low)}, {signed(found.high)}]"
 
 
 def probability(p: float | None) -> str:
@@ -245,8 +338,13 @@ def write_csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: cell_text(value) for name, value in row.items()} for row in rows)
     return text.getvalue().rstrip("\n")
+
+
+def cell_text(value: Any) -> Any:
+    """A text that a spreadsheet would run as a formula gets an apostrophe; numbers stay."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def csv_row(table: Table, one: Row) -> dict[str, Any]:
@@ -265,6 +363,11 @@ def csv_row(table: Table, one: Row) -> dict[str, Any]:
         "failed": one.failed,
         "diverged": one.diverged,
         "marks": "; ".join(one.marks),
+        "rank_low": one.rank.low if one.rank else None,
+        "rank_high": one.rank.high if one.rank else None,
+        "unranked": one.unranked,
+        "identical_to": one.identical_to,
+        "worst_mark": one.worst_mark,
     }
     for name in ("in_domain", "open_set", "worst"):
         metric: Metric = getattr(one, name)
@@ -276,8 +379,8 @@ def csv_row(table: Table, one: Row) -> dict[str, Any]:
             f"{name}_population_low": metric.population.low if metric.population else None,
             f"{name}_population_high": metric.population.high if metric.population else None,
         }
-    test = next((t for t in table.tests if t.family == "baseline" and t.first == one.label), None)
-    found = one.difference
+    test = next((t for t in table.tests if t.second == families.BASELINE and t.first == one.label), None)
+    found, left = one.difference, one.survivors
     content |= {
         "difference": found.difference if found else None,
         "difference_low": found.low if found else None,
@@ -285,11 +388,27 @@ def csv_row(table: Table, one: Row) -> dict[str, Any]:
         "p": test.comparison.p if test else None,
         "p_holm": test.p_holm if test else None,
         "family_size": test.family_size if test else None,
+        "effective_subjects": test.comparison.subjects if test else None,
+        "withheld": table.withheld or (test.withheld if test else ""),
         "smallest_visible_effect": test.smallest_effect if test else None,
+        "smallest_visible_effect_low": test.smallest_low if test else None,
+        "smallest_visible_effect_high": test.smallest_high if test else None,
+        "survivors_only": f"{left.seeds} of {left.asked} seeds" if left else "",
+        "survivors_open_set": left.open_set.mean if left else None,
+        "survivors_in_domain": left.in_domain.mean if left else None,
         "lift_true": one.true_cam.lift.mean if one.true_cam else None,
         "lift_difference": one.difference_map.lift.mean if one.difference_map else None,
         "maps_negative": one.maps[0],
         "maps_positive": one.maps[1],
+        "train_rows": table.train,
+        "train_maps": table.train_maps,
+        "test_subjects": table.test_subjects,
+        "single_row_subjects": table.single_subjects,
+        "subjects_by_condition": "; ".join(
+            f"{c.name}: {c.positives} + {c.negatives}, K {c.effective:.1f}, largest share {c.largest_share:.3f}"
+            for c in table.subjects
+        ),
+        "subject_share": table.subject_share,
         "seconds": one.seconds,
         "peak_mb": one.peak_mb,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from divsal_bench import foreign
 from divsal_bench.errors import UserError
+from divsal_bench.leaderboard import families
 from divsal_bench.leaderboard.board import Table, table
+from divsal_bench.leaderboard.editions import CURRENT, Edition, references
+from divsal_bench.leaderboard.entries import Sheet
 from divsal_bench.leaderboard.gallery import Gallery
 
 if TYPE_CHECKING:
@@ -57,7 +61,19 @@ def adapter() -> TypeAdapter[tuple[SavedBoard]]:
 def compute(results: Results) -> SavedBoard:
     """All statistics of all accepted results."""
     pairs = zip(results.sheets, results.galleries, strict=True)
-    return SavedBoard(SCHEMA_VERSION, tuple(SavedTable(table(sheet), gallery) for sheet, gallery in pairs))
+    return SavedBoard(SCHEMA_VERSION, tuple(SavedTable(dated_table(sheet), gallery) for sheet, gallery in pairs))
+
+
+def dated_table(sheet: Sheet, edition: Edition = CURRENT) -> Table:
+    """The table of some accepted results, its families closed to the reference methods of an edition."""
+    closed = references(sheet.entries, edition)
+    found = table(sheet, functools.partial(families.families, closed=closed), closed)
+    said = (
+        f"Edition {edition.date}: the families are of its {len(edition.methods)} reference methods; whatever joined "
+        "later has a family of its own, so that no entry changes another's p. Ranks compare all methods of this table "
+        "and move with each new one."
+    )
+    return dataclasses.replace(found, edition=edition.date, notes=(*found.notes, said))
 
 
 def as_bytes(board: SavedBoard) -> bytes:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.conditions import IN_DOMAIN, restore
+from divsal_bench import conditions
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import cells, reader_case
 from divsal_bench.leaderboard.cells import Cell
 from divsal_bench.leaderboard.entries import Entry, Sheet
-from divsal_bench.leaderboard.placements import Condition, clustered_influence
+from divsal_bench.leaderboard.placements import Condition, SubjectCounts, clustered_influence, count_subjects
 from divsal_bench.leaderboard.reader_case import Comparison, FixedImages, Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 #: Seed to a metric's value and its influence values, (K,) over test subjects.
@@ -28,11 +32,37 @@ class Metric:
 
     Attributes:
         seeds: Mean ± sd and the t-interval over seeds, "on exactly these test images".
-        population: The interval for new seeds and new subjects; None where there is no such metric.
+        population: The interval for new seeds and new test subjects; None where there is no such metric.
     """
 
     seeds: Cell
     population: Interval | None
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """The people behind the test rows.
+
+    Attributes:
+        total: Number of test subjects.
+        single: Of them, those with one test row; an image whose subject is unknown counts as one.
+        conditions: Of every condition that has an AUROC, by name.
+        primary: Names of the conditions that the primary metric is a mean over.
+    """
+
+    total: int
+    single: int
+    conditions: dict[str, SubjectCounts]
+    primary: tuple[str, ...]
+
+    def behind(self, name: str) -> list[SubjectCounts]:
+        """The subjects of one condition; none where it is not known."""
+        return [self.conditions[name]] if name in self.conditions else []
+
+    @property
+    def behind_primary(self) -> list[SubjectCounts]:
+        """The subjects of the conditions that make the primary metric."""
+        return [self.conditions[name] for name in self.primary]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +89,7 @@ def score(sheet: Sheet) -> dict[str, Scored]:
     """
     if sheet.rows is None:
         return {entry.label: Scored(entry) for entry in sheet.entries}
-    is_test = (sheet.rows["split"] == "test").to_numpy()
-    test = sheet.rows[is_test]
-    found = restore(
-        test["label"].to_numpy(np.int64),
-        test["condition"].to_numpy(object),
-        test["condition_axis"].to_numpy(object),
-    )
-    subjects = test["subject"].to_numpy(str)
+    is_test, found, subjects = test_rows(sheet.rows)
     with_result = [entry for entry in sheet.entries if entry.seeds]
     scores = np.concatenate([entry.margins[:, is_test] for entry in with_result])
 
@@ -78,8 +101,8 @@ def score(sheet: Sheet) -> dict[str, Scored]:
     each = {c.name: one([c.name]) for c in found if c.has_auroc}
     unseen = [c.name for c in found if c.in_primary]
     parts: dict[str, list[tuple[float, Floats]]] = {}
-    if any(c.name == IN_DOMAIN and c.kind == "scored" for c in found):
-        parts["in_domain"] = each[IN_DOMAIN]
+    if any(c.name == conditions.IN_DOMAIN and c.kind == "scored" for c in found):
+        parts["in_domain"] = each[conditions.IN_DOMAIN]
     if unseen:
         parts["primary"] = one(unseen)
         # The minimum moves with the condition that attains it: its influence is that condition's.
@@ -99,6 +122,35 @@ def score(sheet: Sheet) -> dict[str, Scored]:
         )
         check_own_numbers(results[entry.label])
     return results
+
+
+def test_rows(rows: pd.DataFrame) -> tuple[npt.NDArray[np.bool_], list[conditions.Condition], npt.NDArray[np.str_]]:
+    """Which rows are test rows, (N,); the conditions of these T rows; and the subject of each, (T,)."""
+    is_test = (rows["split"] == "test").to_numpy()
+    test = rows[is_test]
+    found = conditions.restore(
+        test["label"].to_numpy(np.int64),
+        test["condition"].to_numpy(object),
+        test["condition_axis"].to_numpy(object),
+    )
+    return is_test, found, test["subject"].to_numpy(str)
+
+
+def subjects_of(sheet: Sheet) -> Subjects | None:
+    """Count the people behind a sheet's test rows; None where it has no rows."""
+    if sheet.rows is None:
+        return None
+    _, found, subjects = test_rows(sheet.rows)
+    counts = count_subjects([Condition(c.name, c.positives, c.negatives) for c in found if c.has_auroc], subjects)
+    rows_each = np.unique(subjects, return_counts=True)[1]
+    unseen = tuple(c.name for c in found if c.in_primary)
+    inside = tuple(one.name for one in counts if one.name == conditions.IN_DOMAIN)
+    return Subjects(
+        total=len(rows_each),
+        single=int((rows_each == 1).sum()),
+        conditions={one.name: one for one in counts},
+        primary=unseen or inside,
+    )
 
 
 def check_own_numbers(scored: Scored) -> None:
@@ -145,6 +197,20 @@ def compare(a: BySeed, b: BySeed) -> Comparison | None:
         return None
     parts = [np.array([found[seed][1] for seed in shared]) for found in (a, b)]
     return reader_case.compare(*shared_values(a, b), parts[0], parts[1])
+
+
+def compare_unpaired(a: BySeed, b: BySeed) -> Comparison:
+    """Compare two sets of runs that share no seed, neither empty."""
+    parts = [np.array([found[seed][1] for seed in sorted(found)]) for found in (a, b)]
+    return reader_case.compare_unpaired(*values_of(a, b), parts[0], parts[1])
+
+
+def values_of(a: BySeed, b: BySeed) -> tuple[Floats, Floats]:
+    """The metric of both at the seeds both have; without any, at all of each. Ascending."""
+    if set(a) & set(b):
+        return shared_values(a, b)
+    first, second = (np.array([found[seed][0] for seed in sorted(found)]) for found in (a, b))
+    return first, second
 
 
 def on_these_images(a: BySeed, b: BySeed) -> FixedImages:

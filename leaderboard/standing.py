@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, special, stats
 
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import claim as claims
 from divsal_bench.leaderboard import keys
 from divsal_bench.leaderboard.claim import NEW_SEEDS, Claim, Reproduction, Verified
-from divsal_bench.leaderboard.claim_check import check_proofs
+from divsal_bench.leaderboard.claim_check import check_new_seeds, check_proofs
+from divsal_bench.leaderboard.families import POWER
 from divsal_bench.leaderboard.files import MARGINS, read_bytes
 from divsal_bench.leaderboard.publishing import Publication
 from divsal_bench.leaderboard.rescoring import AGREES
@@ -60,8 +61,62 @@ def closeness(claimed: Sequence[float], new: Sequence[float]) -> Closeness:
     n, m = len(claimed), len(new)
     if n < 2 or m < 1:
         raise UserError(f"{n} claimed and {m} new seeds with a primary metric cannot be compared; 2 and 1 are needed")
-    half = float(stats.t.ppf(0.975, n - 1)) * float(np.std(claimed, ddof=1)) * (1 / n + 1 / m) ** 0.5
+    half = critical(n) * standard_error(claimed, m)
     return Closeness(float(np.mean(claimed)), float(np.mean(new)), max(LEAST_TOLERANCE, half))
+
+
+def critical(n: int) -> float:
+    """How many standard errors apart two means may be, after n claimed seeds."""
+    return float(stats.t.ppf(0.975, n - 1))
+
+
+def standard_error(claimed: Sequence[float], m: int) -> float:
+    """Of the difference between the mean of m new seeds and that of the claimed ones, by the claimed ones' spread."""
+    return float(np.std(claimed, ddof=1)) * (1 / len(claimed) + 1 / m) ** 0.5
+
+
+def noticed_miss(claimed: Sequence[float], m: int) -> float:
+    """The true difference that a reproduction with m new seeds finds with 80 % power.
+
+    "Reproduced" only says that no miss was found; this says how large one would have been found. The seeds are taken
+    to spread as the claimed ones do; that the tolerance is itself an estimate is averaged over.
+
+    Args:
+        claimed: Primary metric of each claimed seed, n ≥ 2.
+        m: Number of new seeds.
+    """
+    n, error = len(claimed), standard_error(claimed, m)
+    if error == 0:
+        return LEAST_TOLERANCE
+    ratios = np.sqrt(stats.chi2.ppf((np.arange(500) + 0.5) / 500, n - 1) / (n - 1))
+    tolerances = np.maximum(LEAST_TOLERANCE, critical(n) * error * ratios) / error
+
+    def power(shift: float) -> float:
+        return float(np.mean(special.ndtr(shift - tolerances) + special.ndtr(-shift - tolerances)))
+
+    return error * float(optimize.brentq(lambda shift: power(shift) - POWER, 0, float(tolerances.max()) + 5))
+
+
+def proof_of(claim: Claim) -> str:
+    """What shows a claim's state, in one line, and what it does not show."""
+    parts = []
+    if claim.verified is not None:
+        one = claim.verified
+        largest = f"largest |ΔAUROC| {one.max_difference:.2g} on {one.device}"
+        parts.append(f"verified by {one.by} ({one.date[:10]}): {largest}")
+    if claim.reproduction is not None:
+        new = claim.reproduction
+        parts.append(
+            f"{claims.state_of(claim)} by {new.by} ({new.date[:10]}): mean {new.new_mean:.4f} of {len(new.seeds)} new "
+            f"seeds, claimed {new.claimed_mean:.4f}, tolerance {new.tolerance:.4f}"
+            + (f"; {unnoticed(noticed_miss(claim.primary, len(new.seeds)))}" if new.holds else "")
+        )
+    return "; ".join(parts)
+
+
+def unnoticed(size: float) -> str:
+    """What "reproduced" leaves open."""
+    return f"no miss was found, one of {size:.4f} would have been with 80 % power, a smaller one often not"
 
 
 def check_reproduction(claim: Claim, where: Path) -> None:
@@ -120,6 +175,7 @@ def with_reproduction(claim: Claim, found: Publication, runs: Sequence[Run], by:
         )
     if len(found.seeds) < NEW_SEEDS:
         raise UserError(f"a reproduction needs {NEW_SEEDS} new seeds with a result, there are {len(found.seeds)}")
+    check_new_seeds(claim, sorted(run.spec.seed for run in runs), where)
     check_not_copied(claim, found, where)
     compared = closeness(claim.primary, claims.primary_of(found.seeds))
     proof = Reproduction(

@@ -86,7 +86,7 @@ def submit(runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, term
         shared, gallery = shared_files(folder, found, data[fingerprint], files)
         maps = data[fingerprint].cams(found.done[0]) if gallery.pictures else {}
         shown = {one.key: rounded(maps[one.key]) for one in gallery.pictures if one.key in maps}
-        new = claim_of(found, shown, terms, hashlib.sha256(shared[folder / KEYS]).hexdigest(), folder)
+        new = claim_of(found, shown, terms, hashlib.sha256(shared[folder / KEYS]).hexdigest())
         path = root / place(new)
         if path in {one.path for one in done}:
             raise UserError(f"two settings of {label} have the same file {path}; submit them one by one")
@@ -96,7 +96,8 @@ def submit(runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, term
         if change != "unchanged":
             files[path.with_name(path.stem + MARGINS)] = found.margin_bytes()
             files[path] = as_json(new)
-    write_all(files)
+    # A result's JSON names its margins: it comes last.
+    write_all(dict(sorted(files.items(), key=lambda pair: pair[0].suffix == ".json")))
     for one in done:
         if one.change == "replaced":
             one.path.with_name(one.path.stem + NEW_MARGINS).unlink(missing_ok=True)
@@ -146,7 +147,7 @@ def shared_files(
     return {paths[0]: paths[0].read_bytes(), paths[1]: as_json(gallery)}, gallery
 
 
-def claim_of(found: Publication, maps: dict[str, ClassCams], terms: Terms, key_sha256: str, where: Path) -> Claim:
+def claim_of(found: Publication, maps: dict[str, ClassCams], terms: Terms, key_sha256: str) -> Claim:
     """The content of one result file."""
     first = found.done[0]
     spec = first.spec
@@ -186,7 +187,7 @@ def claim_of(found: Publication, maps: dict[str, ClassCams], terms: Terms, key_s
         raise UserError(
             f"{first.record.method_label}: {field} {str(problem['input'])[:80]!r} cannot be published: {problem['msg']}"
         ) from None
-    check_itself(claim, where)
+    check_itself(claim, f"{claim.label} on {spec.task} ({spec.data_fingerprint[:8]})")
     return claim
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+from divsal_bench.leaderboard import notes
 from divsal_bench.leaderboard.axes import unit
-from divsal_bench.leaderboard.board import Agreement, Row
+from divsal_bench.leaderboard.board import Agreement, Pair, Test
 from divsal_bench.leaderboard.cells import Cell
-from divsal_bench.leaderboard.families import ALPHA, MIN_SEEDS
+from divsal_bench.leaderboard.families import ALPHA
 from divsal_bench.leaderboard.reader_case import Comparison, FixedImages, Interval
-from divsal_bench.leaderboard.render import NONE, run_counts
+from divsal_bench.leaderboard.render import NONE
 
 Signed = Comparison | FixedImages
 
@@ -21,7 +23,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def signed(value: float | None) -> str:
     """A difference with its sign."""
-    return NONE if value is None or math.isnan(value) else f"{value:+.3f}".replace("-", "−")
+    return NONE if value is None or math.isnan(value) else notes.signed(value).replace("-", "−")
 
 
 def mean_sd(cell: Cell | None, digits: int = 3) -> str:
@@ -43,14 +45,14 @@ def extremes(cell: Cell) -> str:
 
 def population(interval: Interval | None) -> str:
     """The population interval of an AUROC, cut at 0 and 1."""
-    if interval is None:
+    if interval is None or interval.n < 2:
         return NONE
     return "undefined" if math.isnan(interval.low) else f"[{unit(interval.low):.3f}, {unit(interval.high):.3f}]"
 
 
 def signed_interval(found: Signed | None) -> str:
-    """The interval of a difference."""
-    if found is None:
+    """The interval of a difference; one seed has none."""
+    if found is None or found.n < 2:
         return NONE
     return "undefined" if math.isnan(found.low) else f"[{signed(found.low)}, {signed(found.high)}]"
 
@@ -64,6 +66,28 @@ def probability(p: float | None) -> str:
     return "<.001" if p < 0.001 else f"{p:.3f}"
 
 
+def p_of_test(test: Test | Pair) -> str:
+    """The adjusted p of a test without its star, or that it is withheld."""
+    return "too few test subjects" if test.withheld else probability(test.p_holm)
+
+
+def visible_effect(test: Test) -> str:
+    """The smallest difference a test could be expected to show, with its 95 % range."""
+    if math.isnan(test.smallest_effect):
+        return NONE
+    return f"{test.smallest_effect:.3f} [{test.smallest_low:.3f}, {test.smallest_high:.3f}]"
+
+
+def span(ends: tuple[float, float]) -> str:
+    """Two ends of a range of differences."""
+    return NONE if math.isnan(ends[0]) else f"{signed(ends[0])} to {signed(ends[1])}"
+
+
+def sampled(tests: Sequence[Test]) -> bool:
+    """Whether any of these tests has conditions enough to take them as a sample."""
+    return any(not math.isnan(test.over_conditions[0]) for test in tests)
+
+
 def is_significant(p: float | None) -> bool:
     """Whether an adjusted p or q gets a star."""
     return p is not None and not math.isnan(p) and p <= ALPHA
@@ -72,18 +96,3 @@ def is_significant(p: float | None) -> bool:
 def lift(found: Agreement | None) -> str:
     """Mean lift; 1 is chance."""
     return NONE if found is None else number(found.lift.mean, 2)
-
-
-def unranked(row: Row) -> str:
-    """Why a row has no rank."""
-    if row.kind == "control":
-        return "controls are not ranked"
-    if row.failed + row.diverged:
-        return f"runs without a result: {run_counts(row).partition(', ')[2]}"
-    if len(row.seeds) < MIN_SEEDS:
-        return f"n = {len(row.seeds)}: a rank needs {MIN_SEEDS} seeds"
-    if row.unranked:
-        return row.unranked
-    if math.isnan(row.primary.seeds.mean):
-        return "no AUROC"
-    return "no other method to rank it against"

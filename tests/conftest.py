@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,3 +34,19 @@ def one_thread() -> None:
         import torch
 
         torch.set_num_threads(1)
+
+
+@pytest.fixture
+def fail_seeds() -> Callable[..., None]:
+    """Write failed runs of more seeds of a method into an output folder: (folder, method, *seeds)."""
+    from divsal_bench import store
+    from divsal_bench.records import read_runs
+
+    def write(out: Path, method: str, *seeds: int) -> None:
+        known = next(run.record for run in read_runs(out) if run.spec.method == method)
+        for seed in seeds:
+            spec = known.spec.model_copy(update={"seed": seed})
+            change = {"spec": spec, "run_id": spec.run_id, "status": "failed", "scores": None, "error": "stopped"}
+            store.save(out, known.model_copy(update=change))
+
+    return write

@@ -69,9 +69,10 @@ def test_pictures_can_be_left_out_of_what_is_published() -> None:
 def test_runs_are_chosen_by_task_and_method() -> None:
     runs = [a_run(), a_run("difference"), a_run(task="iris-pad"), a_run(label="cyborg:alpha=0.3", seed=1)]
     assert chosen(runs, None, None) == runs
-    assert chosen(runs, "cxr", "cyborg") == [runs[0], runs[3]]
-    assert chosen(runs, "cxr", "cyborg:alpha=0.3") == [runs[3]]
-    assert chosen(runs, None, "difference,cyborg") == runs
+    assert chosen(runs, "cxr", "cyborg") == [runs[0]]
+    assert chosen(runs, "cxr", "cyborg:alpha=0.30") == [runs[3]]
+    assert chosen(runs, None, "difference,cyborg") == runs[:3]
+    assert chosen(runs, None, "cyborg:alpha=0.3,difference") == [runs[1], runs[3]]
     with pytest.raises(UserError, match=r"there are cxr cyborg, cxr cyborg:alpha=0\.3"):
         chosen(runs, "face-pad", None)
 

@@ -22,6 +22,7 @@ from divsal_bench.plugins import tasks
 from divsal_bench.records import Run, Scores, read_run
 from divsal_bench.trained import load_model
 
+FailSeeds = Callable[..., None]
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
 )
@@ -38,11 +39,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     for name, methods, seeds in (
         ("ann", "cross-entropy,cyborg", (0, 1)),
-        ("bob", "cross-entropy", (2, 3, 4, 5, 6)),
+        ("bob", "cross-entropy", (5, 6, 7, 8, 9)),
     ):
         for job in grid(folder / name, methods, seeds):
             work.execute(job)
     return folder
+
+
+def submit(out: Path, fail_seeds: FailSeeds, *arguments: str) -> int:
+    """Submit ann's runs, of which seeds 2 to 4 failed: a result has all seeds from 0 on, at least 5."""
+    for method in ("cross-entropy", "cyborg"):
+        fail_seeds(out / "ann", method, 2, 3, 4)
+    return cli.main(["submit", str(out / "ann"), "--by", "Ann", "--results", str(out / "results"), *arguments])
 
 
 @pytest.fixture
@@ -194,11 +202,16 @@ def test_the_command_verifies_and_says_what_differs(out: Path, capsys: pytest.Ca
 
 
 def test_from_submission_to_reproduction(
-    out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    out: Path, fail_seeds: FailSeeds, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole life of a result, by the commands that CONTRIBUTING names."""
     monkeypatch.chdir(out)
-    assert cli.main(["submit", "ann", "--by", "Ann", "--results", "results"]) == 0
+    assert cli.main(["submit", "ann", "--by", "Ann", "--results", "results"]) == 2
+    assert "cross-entropy on cxr (" in (said_of_it := capsys.readouterr().err)
+    assert "has seeds 0, 1; a result has all seeds from 0 on, at least 5" in said_of_it
+    assert "seeds 2, 3, 4 are missing. Run with --seeds 5" in said_of_it
+    assert not Path("results").exists()
+    assert submit(Path(), fail_seeds) == 0
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in said] == ["new:", "new:"]
     path = Path(said[0].split()[1])
@@ -260,11 +273,11 @@ def forge(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def test_an_accepted_result_that_its_weights_do_not_give_is_not_verified(
-    out: Path, capsys: pytest.CaptureFixture[str]
+    out: Path, fail_seeds: FailSeeds, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Invented subjects, invented agreement with people, and margins moved without any AUROC's changing."""
     results = out / "results"
-    assert cli.main(["submit", str(out / "ann"), "--by", "Ann", "--results", str(results), "--method", "cyborg"]) == 0
+    assert submit(out, fail_seeds, "--method", "cyborg") == 0
     (path,) = results.rglob("cyborg.json")
     key, margins = path.parents[2] / "key.parquet", path.with_suffix(".parquet")
     before = {file: file.read_bytes() for file in (path, key, margins)}
@@ -309,16 +322,18 @@ def rescale(path: Path, margins: Path, rows: pd.DataFrame, values: keys.Margins)
     path.write_bytes(files.as_json(claim.model_copy(update={"seeds": seeds, "margins_sha256": sha256})))
 
 
-def test_verifying_needs_the_claimed_weights(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verifying_needs_the_claimed_weights(
+    out: Path, fail_seeds: FailSeeds, capsys: pytest.CaptureFixture[str]
+) -> None:
     results = out / "results"
-    assert cli.main(["submit", str(out / "ann"), "--by", "Ann", "--results", str(results), "--method", "cyborg"]) == 0
+    assert submit(out, fail_seeds, "--method", "cyborg") == 0
     (path,) = results.rglob("cyborg.json")
     before = path.read_bytes()
     asked = ["verify", "--accepted", str(path), "--by", "Cem", "--runs"]
     assert cli.main([*asked, str(out / "bob")]) == 2
     assert "holds no run" in capsys.readouterr().err
-    for run in (out / "ann/cxr/cyborg").iterdir():
-        shutil.copy(next((out / "ann/cxr/cross-entropy").iterdir()) / "model.safetensors", run)
+    for run in (out / "ann/cxr/cyborg").glob("seed[01]-*"):
+        shutil.copy(next((out / "ann/cxr/cross-entropy").glob("seed0-*")) / "model.safetensors", run)
     assert cli.main([*asked, str(out / "ann")]) == 2
     assert "are not the claimed ones" in capsys.readouterr().err
     assert cli.main(["verify", "--accepted", str(path)]) == 2
@@ -339,7 +354,7 @@ def test_the_page_of_ones_own_runs_has_their_maps(out: Path, capsys: pytest.Capt
 
 
 def test_runs_on_prepared_data_are_found_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, fail_seeds: FailSeeds, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In the usual place by itself, elsewhere with --data; and their images are shown as their terms allow."""
     monkeypatch.setenv("DIVSAL_BENCH_HOME", str(tmp_path / "home"))
@@ -354,6 +369,7 @@ def test_runs_on_prepared_data_are_found_again(
     Path("home/data").mkdir()
     Path("elsewhere").rename("home/data/cxr")
     assert cli.main(["verify", "runs"]) == 0
+    fail_seeds(Path("runs"), "cross-entropy", 1, 2, 3, 4)
     assert cli.main(["submit", "runs", "--by", "Ann", "--results", "results"]) == 0
     (path,) = Path("results").rglob("cross-entropy.json")
     assert len(accepted.open_result(path).claim.cams) == 4

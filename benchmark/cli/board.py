@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from divsal_bench.cli import terminal_width
 from divsal_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -133,9 +134,9 @@ def write(
 
     if arguments.html is None:
         if audited is None:
-            print(render.render(tables, arguments.format))
+            print(render.render(tables, arguments.format, terminal_width()))
         else:
-            print(audit_columns.render_with_audits(tables, audited, arguments.format))
+            print(audit_columns.render_with_audits(tables, audited, arguments.format, terminal_width()))
         return 0
     from divsal_bench.leaderboard.files import write_all
     from divsal_bench.leaderboard.page import render_page, table_id
@@ -158,7 +159,8 @@ def check(arguments: argparse.Namespace) -> int:
     check_kinds(found.sheets)
     computed = saved.compute(found)
     count = sum(len(sheet.entries) for sheet in found.sheets)
-    say(f"checked: {count} results in {len(found.sheets)} tables; every number follows from its margins")
+    tables = f"{len(found.sheets)} table{'s' * (len(found.sheets) != 1)}"
+    say(f"checked: {count} result{'s' * (count != 1)} in {tables}; every number follows from its margins")
     if arguments.diff is not None:
         from divsal_bench.leaderboard.changes import changes
 

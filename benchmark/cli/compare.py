@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tabulate import tabulate
-
-from divsal_bench.cli.run import seed_range
+from divsal_bench.cli import terminal_width
+from divsal_bench.cli.run import MAX_SEEDS
 from divsal_bench.errors import UserError, unknown
-from divsal_bench.leaderboard import comparing, render
+from divsal_bench.leaderboard import comparing, notes, render
 from divsal_bench.leaderboard.comparing import Comparing, Line
 from divsal_bench.leaderboard.entries import Entry, Sheet, from_runs
 from divsal_bench.records import read_run
+
+#: A seed is below 2³¹.
+MOST_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -45,24 +47,45 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def side(text: str, out: Path, task: str | None) -> Side:
     """Read ``METHOD``, ``METHOD@SEEDS``, ``FOLDER`` or ``FOLDER@SEEDS``."""
+    if Path(text).is_dir():
+        return side_of(text, Path(text), "", None, task)
     name, at, seeds = text.rpartition("@")
-    if not at or not seeds or Path(text).is_dir():
-        name, seeds = text, ""
-    folder = Path(name)
-    is_folder = folder.is_dir()
-    if not is_folder and not out.is_dir():
-        raise UserError(f"there is neither a folder {name} nor an output folder {out}; give --out")
-    where = folder if is_folder else out
+    if at and Path(name).is_dir():
+        return side_of(text, Path(name), "", seeds_named(text, seeds), task)
+    if not out.is_dir():
+        raise UserError(f"there is neither a folder {name or text} nor an output folder {out}; give --out")
+    whole = side_of(text, out, "", None, task)
+    labels = sorted({entry.label for sheet in whole.sheets for entry in sheet.entries})
+    # Older versions of a method are called cyborg@v1.
+    if text in labels:
+        return dataclasses.replace(whole, method=text)
+    if (name if at else text) not in labels:
+        raise unknown(f"method or folder in {out}:", name if at else text, labels)
+    return dataclasses.replace(whole, method=name, seeds=seeds_named(text, seeds))
+
+
+def side_of(text: str, where: Path, method: str, seeds: tuple[int, ...] | None, task: str | None) -> Side:
+    """The runs of one folder."""
     runs = [read_run(file.parent) for file in sorted(where.rglob("run.json")) if ".partial" not in file.parts]
     if task is not None:
         runs = [run for run in runs if run.spec.task == task]
     if not runs:
         raise UserError(f"{where} holds no runs{f' of task {task}' if task else ''}; see `divsal-bench status`")
-    sheets = tuple(from_runs(runs))
-    labels = sorted({entry.label for sheet in sheets for entry in sheet.entries})
-    if not is_folder and name not in labels:
-        raise unknown(f"method or folder in {out}:", name, labels)
-    return Side(text, sheets, "" if is_folder else name, seed_range(seeds) if seeds else None)
+    return Side(text, tuple(from_runs(runs)), method, seeds)
+
+
+def seeds_named(text: str, seeds: str) -> tuple[int, ...]:
+    """``0-4`` is 0 to 4; a number is that seed alone."""
+    first, dash, last = seeds.partition("-")
+    numbers = (first, last) if dash else (first, first)
+    if not all(number.isascii() and number.isdigit() and len(number) <= MOST_DIGITS for number in numbers):
+        raise UserError(f"{text!r} names no seeds; after the @ give one seed or a range, e.g. METHOD@3 or METHOD@0-4")
+    low, high = map(int, numbers)
+    if low > high or high - low >= MAX_SEEDS:
+        raise UserError(
+            f"{text!r} names no seeds or more than {MAX_SEEDS}; give the smaller number first, e.g. METHOD@0-4"
+        )
+    return tuple(range(low, high + 1))
 
 
 def pairs(first: Side, second: Side) -> list[tuple[Sheet, Entry, Entry]]:
@@ -128,7 +151,7 @@ def written(found: Sequence[Comparing], form: str) -> str:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([CSV_HEAD, *(row for one in found for row in csv_rows(one))])
         return text.getvalue().rstrip("\n")
-    return "\n\n".join(as_text(one, form) for one in found)
+    return "\n\n".join(as_text(one, form, terminal_width()) for one in found)
 
 
 CSV_HEAD = (
@@ -157,28 +180,55 @@ def csv_rows(one: Comparing) -> list[list[object]]:
     ]
 
 
-def as_text(one: Comparing, form: str) -> str:
+def as_text(one: Comparing, form: str, width: int | None = None) -> str:
     """Heading, a line a metric, the claim."""
-    style = "simple" if form == "terminal" else "github"
     head = ["AUROC", one.first, one.second, "difference", "95 % interval", "p", "on these images"]
-    body = tabulate([row(line) for line in one.lines], head, tablefmt=style, disable_numparse=True)
-    notes = [
-        one.paired + ".",
-        "Interval and p: new seeds and new subjects (Obuchowski–Rockette). Conditions are exploratory: their p is "
-        "Benjamini–Hochberg over the conditions. A minimum over conditions has no such test.",
-        "On these images: 95 % t-interval over seeds alone; it decides nothing.",
-        f"Hedges g {number(one.hedges_g)}, P(first > second) {number(one.superiority)} over seeds.",
-        one.claim,
-    ]
-    title = f"{one.heading} · {one.first} − {one.second}"
+    body = [row(line) for line in one.lines]
+    title, said = f"{one.heading} · {one.first} − {one.second}", [*remarks(one), one.claim]
     if form == "markdown":
-        return f"**{title}**\n\n{body}\n\n" + "\n".join(f"- {note}" for note in notes)
-    return f"{title}\n\n{body}\n\n" + "\n".join(f"  {note}" for note in notes)
+        head = [render.markdown(text, emphasis=True) for text in head]
+        body = [[render.markdown(first, emphasis=True), *cells] for first, *cells in body]
+        text = render.grid(head, body, "github")
+        return f"**{render.markdown(title)}**\n\n{text}\n\n" + "\n".join(f"- {render.markdown(note)}" for note in said)
+    return render.terminal(title, head, body, said, width)
 
 
-def number(value: float) -> str:
-    """Two digits, or that there is none."""
-    return "n/a" if math.isnan(value) else f"{value:.2f}"
+def remarks(one: Comparing) -> list[str]:
+    """What the numbers are, beside the claim."""
+    main = one.lines[0]
+    said = [one.paired[0].upper() + one.paired[1:] + "."]
+    if main.comparison.n > 1:
+        exploratory = any(line.q is not None for line in one.lines)
+        said.append(
+            f"Interval{' and p' if not one.withheld else ''} (Obuchowski–Rockette): for {notes.SCOPE}."
+            + (" Conditions are exploratory" if exploratory else "")
+            + (", with Benjamini–Hochberg over them." if exploratory and not one.withheld else "." * exploratory)
+            + (" A minimum over conditions has no interval." if any(line.what == "worst" for line in one.lines) else "")
+        )
+        if main.on_these_images is not None:
+            said.append("On these images: 95 % t-interval over seeds alone; it decides nothing.")
+        effects = [("Hedges g", one.hedges_g), ("P(first > second)", one.superiority)]
+        shown = [f"{name} {value:.2f}" for name, value in effects if not math.isnan(value)]
+        if shown:
+            said.append(f"{', '.join(shown)} over seeds.")
+    if not math.isnan(one.subject_share):
+        said.append(notes.subject_share(one.subject_share, "c⁺/v"))
+    if not math.isnan(one.smallest_effect):
+        low, high = one.smallest_range
+        said.append(
+            f"Smallest visible effect (80 % power): about {one.smallest_effect:.3f}, an estimate with 95 % range "
+            f"{low:.3f} to {high:.3f}."
+        )
+    if not math.isnan(one.without_one[0]):
+        low, high = map(notes.signed, one.without_one)
+        said.append(f"With one unseen condition left out the difference is {low} to {high} (descriptive).")
+    if not math.isnan(one.over_conditions[0]):
+        low, high = map(notes.signed, one.over_conditions)
+        said.append(
+            f"With the conditions taken as a sample of conditions: 95 % interval {low} to {high} (descriptive; nobody "
+            "drew them)."
+        )
+    return said
 
 
 def row(line: Line) -> list[str]:
@@ -189,8 +239,13 @@ def row(line: Line) -> list[str]:
         line.what + (" (exploratory)" if line.q is not None else ""),
         f"{line.first:.3f}",
         f"{line.second:.3f}",
-        f"{c.difference:+.3f}",
-        f"[{c.low:+.3f}, {c.high:+.3f}]" if not math.isnan(c.low) else render.NONE,
+        notes.signed(c.difference),
+        between(c.low, c.high),
         render.probability(p) if not math.isnan(p) else render.NONE,
-        f"[{here.low:+.3f}, {here.high:+.3f}]" if not math.isnan(here.low) else render.NONE,
+        between(here.low, here.high) if here is not None else render.NONE,
     ]
+
+
+def between(low: float, high: float) -> str:
+    """An interval of differences, or a dash."""
+    return render.NONE if math.isnan(low) else f"[{notes.signed(low)}, {notes.signed(high)}]"

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from divsal_bench.errors import UserError, unknown
 
+METHODS = "these methods only, joined by commas; a name alone is the method with its default fields"
 FORMATS = ("terminal", "markdown", "csv", "json")
 
 
@@ -252,7 +253,9 @@ def add_compare(commands: Commands[Parser]) -> None:
         help="two methods or two sets of runs: paired differences, intervals, and what may be claimed",
         description="Compare METHOD or FOLDER, each with @SEEDS if not all are meant: cyborg, cross-entropy@0-4.",
     )
-    compare.add_argument("first", metavar="A", help="a method of --out, or a folder with runs; @0-4 takes those seeds")
+    compare.add_argument(
+        "first", metavar="A", help="a method of --out, or a folder with runs; @0-4 takes those seeds, @3 that one"
+    )
     compare.add_argument("second", metavar="B", help="the same; the differences are A − B")
     compare.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where methods are looked up")
     compare.add_argument("--task", metavar="T", help="one task only")
@@ -298,7 +301,7 @@ def add_audit(commands: Commands[Parser]) -> None:
                        help="run directories, output folders, or org/name[@revision] on the Hub")  # fmt: skip
     audit.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="used without RUN (runs/)")
     audit.add_argument("--task", metavar="T", help="these tasks only, joined by commas")
-    audit.add_argument("--method", metavar="M", help="these methods only, joined by commas")
+    audit.add_argument("--method", metavar="M", help=METHODS)
     audit.add_argument("--data", metavar="D", help="the runs' prepared data, where it is not in its usual place")
     audit.add_argument("--k", type=float, metavar="PERCENT",
                        help="cells whose agreement class sensitivity counts (default: 5)")  # fmt: skip
@@ -326,11 +329,11 @@ def add_submission(commands: Commands[Parser]) -> None:
     )
     submit.add_argument("runs", nargs="*", type=Path, metavar="RUNS", help="output folders or run directories")
     submit.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="used without RUNS (runs/)")
-    submit.add_argument("--results", type=Path, default=Path("leaderboard/results"), metavar="DIR",
-                        help="where to write (default: leaderboard/results)")  # fmt: skip
+    submit.add_argument("--results", type=Path, metavar="DIR",
+                        help="where to write (default: leaderboard/results of this checkout)")  # fmt: skip
     submit.add_argument("--by", required=True, metavar="NAME", help="who submits")
     submit.add_argument("--task", metavar="T", help="these tasks only, joined by commas")
-    submit.add_argument("--method", metavar="M", help="these methods only, joined by commas")
+    submit.add_argument("--method", metavar="M", help=METHODS)
     submit.add_argument("--data", metavar="D", help="the runs' prepared data, where it is not in its usual place")
     submit.add_argument("--weights", action="append", default=[], metavar="[SEED=]WHERE",
                         help="where the weights can be had: org/name@COMMIT on the Hub, or a path "
@@ -379,7 +382,7 @@ def add_hub(commands: Commands[Parser]) -> None:
     push.add_argument("--private", action="store_true", help="make new repositories private")
     push.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="used without RUN (runs/)")
     push.add_argument("--task", metavar="T", help="these tasks only, joined by commas")
-    push.add_argument("--method", metavar="M", help="these methods only, joined by commas")
+    push.add_argument("--method", metavar="M", help=METHODS)
     push.add_argument("--data", metavar="D", help="the runs' data: where it was moved to, or its id on the Hub, which "
                       "the card then names")  # fmt: skip
     add_permission(push, "weights and predictions")

@@ -160,6 +160,7 @@ def summary_of(members: Sequence[Run]) -> Summary:
     """What the board says of these runs alone."""
     from divsal_bench.hub.card import METRICS, Summary
     from divsal_bench.leaderboard import board, wording
+    from divsal_bench.leaderboard.marks import MARKS
     from divsal_bench.leaderboard.scored import Metric
 
     table = board.tables(members)[0]
@@ -173,12 +174,12 @@ def summary_of(members: Sequence[Run]) -> Summary:
     notes = [f"{name}: {reason}." for name, _, reason in table.conditions if reason]
     if table.standin:
         notes.append("Drawn data: a good number here tests the software, not the hypothesis.")
-    notes.append("The interval allows for new seeds and new subjects; the lowest of several conditions has none.")
+    notes.append("The interval allows for new seeds and new test subjects; the lowest of several conditions has none.")
     return Summary(
         rows=rows,
         seeds=row.seeds,
         lacking={run.spec.seed: run.record.status for run in members if run.record.status != "done"},
-        marks=[f"{mark}: {board.MARKS[mark]}" for mark in row.marks],
+        marks=[f"{mark}: {MARKS[mark]}" for mark in row.marks],
         notes=notes,
     )
 

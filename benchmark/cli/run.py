@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from divsal_bench import devices, method_choice, plugins, protocols, runner, store, work
-from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, say
+from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, say, terminal_width
 from divsal_bench.cli.progress import counter, progress_of
 from divsal_bench.errors import UserError
 from divsal_bench.records import Run
@@ -36,7 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
     if interrupted:
         return EXIT_INTERRUPTED
     runs = [found for plan in plans for found in plan.done] + new
-    print(render.render(board.tables(runs), arguments.format))
+    tables = board.tables(runs)
+    if grid.data is None:
+        tables = [dataclasses.replace(table, unnamed=table.standin) for table in tables]
+    print(render.render(tables, arguments.format, terminal_width()))
     return say_failures(runs, grid)
 
 
@@ -109,6 +113,8 @@ def uses_accelerator(device: str) -> bool:
 
 def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) -> None:
     """What will be run, what is there already, and on which data."""
+    from divsal_bench.leaderboard.notes import counted
+
     to_do = sum(len(plan.jobs) for plan in plans)
     there = [found for plan in plans for found in plan.done]
     bad = sum(found.record.status != "done" for found in there)
@@ -116,14 +122,15 @@ def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) 
     specs = [job.spec for plan in plans for job in plan.jobs] + [found.spec for found in there]
     backbone = specs[0].backbone
     say(
-        f"plan: {to_do + len(there)} runs = {len(plans)} task{'s' * (len(plans) != 1)} × "
-        f"{len(grid.methods)} methods × {len(grid.seeds)} seeds; {len(there)} already done{without}, {to_do} to do"
+        f"plan: {counted(to_do + len(there), 'run')} = {counted(len(plans), 'task')} × "
+        f"{counted(len(grid.methods), 'method')} × {counted(len(grid.seeds), 'seed')}; "
+        f"{len(there)} already done{without}, {to_do} to do"
     )
     say(
         f"  protocol {grid.protocol.name}, backbone {backbone}, {grid.head}, device {grid.device}, "
-        f"{workers} workers, results in {grid.out}"
+        f"{counted(workers, 'worker')}, results in {shlex.quote(str(grid.out))}"
     )
-    say(f"  methods: {', '.join(choice.label for choice in grid.methods)}")
+    say(f"  method{'s' * (len(grid.methods) != 1)}: {', '.join(choice.label for choice in grid.methods)}")
     for plan in plans:
         rows = plan.arrays.rows
         parts = [
@@ -141,6 +148,8 @@ def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) 
 
 def execute(plans: Sequence[runner.TaskPlan], workers: int) -> tuple[list[Run], bool]:
     """Run the missing runs; on Ctrl-C say how to go on. Returns the new runs, and if it was interrupted."""
+    from divsal_bench.leaderboard.notes import counted
+
     jobs = [job for plan in plans for job in plan.jobs]
     if not jobs:
         return [], False
@@ -150,7 +159,7 @@ def execute(plans: Sequence[runner.TaskPlan], workers: int) -> tuple[list[Run], 
         except KeyboardInterrupt:
             progress.close()
             command = shlex.join(["divsal-bench", *sys.argv[1:]])
-            say(f"stopped: {progress.finished} of {len(jobs)} runs finished and kept. To go on: {command}")
+            say(f"stopped: {progress.finished} of {counted(len(jobs), 'run')} finished and kept. To go on: {command}")
             return [], True
 
 
@@ -170,5 +179,6 @@ def say_failures(runs: Sequence[Run], grid: runner.Grid) -> int:
             for notice in found.record.notices:
                 notices.setdefault((found.record.method_label, notice), []).append(found.record.spec.seed)
     for (label, notice), seeds in notices.items():
-        say(f"notice: {label}, seed {', '.join(map(str, sorted(set(seeds))))}: {notice}")
+        which = sorted(set(seeds))
+        say(f"notice: {label}, seed{'s' * (len(which) != 1)} {', '.join(map(str, which))}: {notice}")
     return EXIT_USER_ERROR if bad else 0

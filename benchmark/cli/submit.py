@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import inspect
 import re
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +16,14 @@ from divsal_bench.cli import say
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.errors import UserError
 from divsal_bench.hub import link
+from divsal_bench.method_choice import parse, split_items
 from divsal_bench.records import Run
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.publishing import PublicData
 
+#: Where accepted results lie in a checkout.
+RESULTS = Path("leaderboard/results")
 HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})", re.ASCII)
 
 
@@ -33,6 +37,7 @@ def submit(arguments: argparse.Namespace) -> int:
     where = weights_place(arguments.weights)
     if arguments.reproduces is not None:
         return reproduce(runs, opened, where, arguments)
+    arguments.results = results_place(arguments.results)
     data = {run.spec.data_fingerprint: run for run in runs}
     terms = Terms(arguments.by, where, description, arguments.i_have_permission, arguments.force)
     public = {name: opened.public(run) for name, run in data.items()}
@@ -51,6 +56,26 @@ def submit(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def results_place(given: Path | None) -> Path:
+    """``--results``; else the folder of the checkout in whose root the command was given.
+
+    Raises:
+        UserError: This is no checkout: a new folder here would be found by nobody.
+    """
+    if given is not None:
+        return given
+    try:
+        project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    except (OSError, ValueError, LookupError, TypeError):
+        project = ""
+    if project != "divsal-bench":
+        raise UserError(
+            f"{Path.cwd()} is no checkout of divsal-bench; go to the root of yours, or name the folder to write to with "
+            "--results DIR"
+        )
+    return RESULTS
+
+
 def without_pictures(data: PublicData) -> PublicData:
     """The same, showing no test image: what a licence allows, a project may still not want in its repository."""
     absent = "Whoever submitted the first result on this data left the pictures out."
@@ -62,7 +87,7 @@ def reproduce(runs: Sequence[Run], opened: RunData, where: Callable[[Run], str],
     from divsal_bench.leaderboard.accepted import open_result
     from divsal_bench.leaderboard.files import NEW_MARGINS, as_json, write_all
     from divsal_bench.leaderboard.publishing import publication
-    from divsal_bench.leaderboard.standing import with_reproduction
+    from divsal_bench.leaderboard.standing import noticed_miss, unnoticed, with_reproduction
     from divsal_bench.leaderboard.submission import Terms, check_permission
 
     path = arguments.reproduces
@@ -88,26 +113,29 @@ def reproduce(runs: Sequence[Run], opened: RunData, where: Callable[[Run], str],
     assert new is not None
     write_all({path.with_name(path.stem + NEW_MARGINS): found.margin_bytes(), path: as_json(claim)})
     primary = claim.seeds[0].scores.primary
+    noticed = noticed_miss(claim.primary, len(new.seeds))
     print(
         f"{claim.state}: {claim.label}, {primary} AUROC claimed {new.claimed_mean:.4f} ({len(claim.seeds)} seeds), "
         f"new {new.new_mean:.4f} ({len(new.seeds)} seeds), |difference| {abs(new.new_mean - new.claimed_mean):.4f}, "
-        f"tolerance {new.tolerance:.4f}; an honest result misses in about 5 % of cases\nwritten to {path}"
+        f"tolerance {new.tolerance:.4f}; "
+        + (unnoticed(noticed) if new.holds else "an honest result misses in about 5 % of cases")
+        + f"\nwritten to {path}"
     )
     return 0 if claim.state == "reproduced" else 1
 
 
 def chosen(runs: list[Run], tasks: str | None, methods: str | None) -> list[Run]:
-    """Runs of the named tasks and methods; a method is named with or without its fields.
+    """Runs of the named tasks and methods; a name alone is the method with its default fields.
 
     Raises:
         UserError: None is left.
     """
-    names = {what: names_in(text) for what, text in (("task", tasks), ("method", methods)) if text}
+    wanted = {name.strip() for name in tasks.split(",") if name.strip()} if tasks else None
+    labels = {label for item in split_items(methods) for label in (item, canonical(item))} if methods else None
     kept = [
         run
         for run in runs
-        if ("task" not in names or run.spec.task in names["task"])
-        and ("method" not in names or {run.spec.method, run.record.method_label} & names["method"])
+        if (wanted is None or run.spec.task in wanted) and (labels is None or run.record.method_label in labels)
     ]
     if not kept:
         there = sorted({f"{run.spec.task} {run.record.method_label}" for run in runs})
@@ -115,9 +143,12 @@ def chosen(runs: list[Run], tasks: str | None, methods: str | None) -> list[Run]
     return kept
 
 
-def names_in(text: str) -> set[str]:
-    """Names joined by commas."""
-    return {name.strip() for name in text.split(",") if name.strip()}
+def canonical(method: str) -> str:
+    """A method as tables call it, however its fields were written; as it is where it is not installed here."""
+    try:
+        return parse(method).label
+    except UserError:
+        return method
 
 
 def weights_place(given: Sequence[str]) -> Callable[[Run], str]:

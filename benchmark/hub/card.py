@@ -27,7 +27,7 @@ class Summary:
         rows: Metric or condition to ``(mean ± sd over seeds, interval)``, in order; "" where there is none.
         seeds: With a result.
         lacking: Seeds without one, each with ``failed`` or ``diverged``.
-        marks: What sets the method apart on the board, e.g. ``at or below chance``.
+        marks: What sets the method apart on the board, e.g. ``shown below chance``.
         notes: What the numbers can and cannot say.
     """
 
@@ -300,7 +300,7 @@ def results(facts: CardFacts) -> list[str]:
         f"this seed ({facts.record.spec.seed})",
         "its false-positive rate at the threshold",
         f"mean ± sd over the {len(summary.seeds)} seeds",
-        "95 % interval for new seeds and new subjects",
+        "95 % interval for new seeds and new test subjects",
     ]
     parts = [
         "## Results",

@@ -33,7 +33,10 @@ CXR: Parts = (*PAD, ("test", "hospital-negatives", "", 0, 40))
 
 @dataclass(frozen=True)
 class Fake:
-    """One method: how far its scores separate the classes, in-domain and where training never was."""
+    """One method: how far its scores separate the classes, in-domain and where training never was.
+
+    One that is the twin of the method at a place of the list has its very scores.
+    """
 
     label: str
     kind: str
@@ -44,6 +47,8 @@ class Fake:
     failed: int = 0
     diverged: int = 0
     standing: Standing | None = None
+    first_seed: int = 0
+    twin_of: int | None = None
 
 
 #: Nine methods: a winner, ties, two marked rows, one too short, one with a failed seed, controls.
@@ -72,8 +77,8 @@ STANDINGS = (
 )  # fmt: skip
 
 
-def rows_of(parts: Parts) -> pd.DataFrame:
-    """Validation and test rows with their conditions; two rows a subject."""
+def rows_of(parts: Parts, per_subject: int = 2) -> pd.DataFrame:
+    """Validation and test rows with their conditions; two rows a subject, or as many as asked for."""
     table = pd.DataFrame(
         [
             {"split": split, "source": source, "category": category, "label": label}
@@ -83,7 +88,7 @@ def rows_of(parts: Parts) -> pd.DataFrame:
     )
     table = table.assign(
         sample_id=[f"s{i:04d}" for i in range(len(table))],
-        subject=[f"{split}-{i // 2}" for i, split in enumerate(table["split"])],
+        subject=[f"{split}-{i // per_subject}" for i, split in enumerate(table["split"])],
     )
     is_test = (table["split"] == "test").to_numpy()
     names, axes = np.full(len(table), "", object), np.full(len(table), "", object)
@@ -94,15 +99,25 @@ def rows_of(parts: Parts) -> pd.DataFrame:
     return table[table["split"] != "train"].reset_index(drop=True)
 
 
-def entry(fake: Fake, rows: pd.DataFrame, place: int, metrics: tuple[str, ...]) -> Entry:
-    """Scores that share the difficulty of each image between methods and seeds."""
+def entry(fake: Fake, rows: pd.DataFrame, place: int, metrics: tuple[str, ...], maps: int | None = None) -> Entry:
+    """Scores that share the difficulty of each image between methods and seeds.
+
+    Args:
+        fake: The method.
+        rows: As :func:`rows_of` gives them.
+        place: Of the method in its list.
+        metrics: The field's own.
+        maps: Number of test images with a human map; None gives every positive one.
+    """
     inside = rows["condition"].isin(["", "in-domain"]).to_numpy()
     strength = np.where(inside, fake.inside, fake.outside) * rows["label"].to_numpy()
     image = np.random.default_rng(99).normal(size=len(rows))
     mapped = ((rows["split"] == "test") & (rows["label"] == 1)).to_numpy()
+    mapped = mapped & (np.cumsum(mapped) <= (len(rows) if maps is None else maps))
+    seeds = range(fake.first_seed, fake.first_seed + fake.seeds)
     margins, scores = [], []
-    for seed in range(fake.seeds):
-        draw = np.random.default_rng([place, seed])
+    for seed in seeds:
+        draw = np.random.default_rng([place if fake.twin_of is None else fake.twin_of, seed])
         margin = strength * (1 + 0.08 * draw.normal()) + image + 0.6 * draw.normal(size=len(rows))
         scored = rows.assign(logit0=0.0, logit1=margin)
         for kind, share in (("true", 1.0), ("difference", 0.85)):
@@ -117,16 +132,16 @@ def entry(fake: Fake, rows: pd.DataFrame, place: int, metrics: tuple[str, ...]) 
         method=fake.label.partition(":")[0],
         version=1,
         fields={},
-        seeds=tuple(range(fake.seeds)),
+        seeds=tuple(seeds),
         failed=fake.failed,
         diverged=fake.diverged,
         margins=np.array(margins),
         scores=tuple(scores),
-        seconds=tuple(11.0 + place + 0.1 * seed for seed in range(fake.seeds)),
+        seconds=tuple(11.0 + place + 0.1 * seed for seed in seeds),
         peak_mb=640.0 + 12 * place,
         devices=("cpu",),
         torch_versions=("2.13",),
-        origins=tuple(f"{fake.label}/seed-{seed}" for seed in range(fake.seeds)),
+        origins=tuple(f"{fake.label}/seed-{seed}" for seed in seeds),
         standing=fake.standing,
     )
 
@@ -134,17 +149,19 @@ def entry(fake: Fake, rows: pd.DataFrame, place: int, metrics: tuple[str, ...]) 
 def drawn_table(
     task: str = "iris-pad", methods: Sequence[Fake] = METHODS, parts: Parts = PAD, data: str = "standin",
     standin: bool = True, metrics: tuple[str, ...] = ("apcer@bpcer=1%", "bpcer@bpcer=1%", "d-eer"),
-    protocol: str = "quick-v1", backbone: str = "resnet10t",
+    protocol: str = "quick-v1", backbone: str = "resnet10t", per_subject: int = 2, maps: int | None = None,
+    train: int | None = None, train_maps: int | None = None,
 ) -> Table:  # fmt: skip
     """One table of made-up methods."""
-    rows = rows_of(parts)
-    entries = [entry(fake, rows, place, metrics) for place, fake in enumerate(methods)]
+    rows = rows_of(parts, per_subject)
+    entries = [entry(fake, rows, place, metrics, maps) for place, fake in enumerate(methods)]
     group = Group(task, "3f5a" * 16, protocol, backbone, "two-logit", "0a1b2c3d")
     scored = any(fake.seeds for fake in methods)
     sheet_rows = rows.rename(columns={"sample_id": "key"}) if scored else None
+    ordered = tuple(sorted(entries, key=lambda e: e.label))
     return board.table(
-        Sheet(group, data, sheet_rows, tuple(sorted(entries, key=lambda e: e.label)), standin, "2026-11-21T10:00:00Z")
-    )
+        Sheet(group, data, sheet_rows, ordered, standin, "2026-11-21T10:00:00Z", train, train_maps)
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ def test_a_copy_never_stands_for_other_weights(
 
 
 def test_an_accepted_result_is_verified_from_its_links(
-    hub: HubServer, pushed: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hub: HubServer, pushed: Run, fail_seeds: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = tmp_path / "results"
     runs = pushed.path.parents[2]
@@ -187,6 +187,7 @@ def test_an_accepted_result_is_verified_from_its_links(
         known = link.read(run.path)
         if known is not None:
             link.leave(run.path, dataclasses.replace(known, endpoint=link.PUBLIC))
+    fail_seeds(runs, "cyborg", 2, 3, 4)
     assert cli.main(["submit", str(runs), "--by", "Ann", "--results", str(results), "--method", "cyborg"]) == 0
     file = next(results.rglob("cyborg.json"))
     assert cli.main(["verify", "--accepted", str(file), "--by", "Bob"]) == 0

@@ -293,12 +293,13 @@ def on_the_public_hub(run: Path, **change: Any) -> None:
 
 
 def test_what_others_cannot_read_is_not_linked(
-    hub: HubServer, pushed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hub: HubServer, pushed: Path, fail_seeds: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    fail_seeds(pushed, "cyborg", 2, 3, 4)
     arguments = ["submit", str(pushed), "--by", "Ann", "--method", "cyborg", "--results"]
     for name, change in (("elsewhere", None), ("private", True)):
         for run in read_runs(pushed):
-            if change and run.spec.method == "cyborg":
+            if change and run.spec.method == "cyborg" and run.record.status == "done":
                 on_the_public_hub(run.path, private=True)
         assert cli.main([*arguments, str(tmp_path / name)]) == 0
         assert "the result names no link for seed 0" in capsys.readouterr().err
@@ -306,10 +307,13 @@ def test_what_others_cannot_read_is_not_linked(
         assert not any("huggingface.co" in one["weights"]["where"] for one in claim["seeds"])
 
 
-def test_a_result_links_to_the_commit(hub: HubServer, pushed: Path, tmp_path: Path) -> None:
+def test_a_result_links_to_the_commit(
+    hub: HubServer, pushed: Path, fail_seeds: Callable[..., None], tmp_path: Path
+) -> None:
     for run in read_runs(pushed):
         if run.spec.method == "cyborg":
             on_the_public_hub(run.path)
+    fail_seeds(pushed, "cyborg", 2, 3, 4)
     results = tmp_path / "results"
     arguments = ["submit", str(pushed), "--by", "Ann", "--results", str(results), "--method", "cyborg"]
     assert cli.main(arguments) == 0

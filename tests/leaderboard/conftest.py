@@ -14,7 +14,7 @@ import pytest
 
 from divsal_bench import store
 from divsal_bench.conditions import assign, conditions
-from divsal_bench.leaderboard import keys, submission
+from divsal_bench.leaderboard import editions, keys, submission
 from divsal_bench.leaderboard.entries import ROW_COLUMNS
 from divsal_bench.leaderboard.gallery import Gallery, Picture
 from divsal_bench.leaderboard.publishing import PublicData
@@ -23,6 +23,7 @@ from divsal_bench.records import DataFacts, Record, Run, Spec, read_run
 from divsal_bench.scoring import score
 
 KINDS = {"cross-entropy": "unguided", "cyborg": "one-cam", "difference": "two-cam", "cyborg-shuffled": "control"}
+FIELDS = {one.name: dict(one.fields) for one in editions.CURRENT.methods}
 MakeRun = Callable[..., Run]
 
 
@@ -79,7 +80,8 @@ def write_run(
     """Write one run to an output folder and read it back."""
     full = {
         "task": "cxr", "task_version": 1, "data": "standin", "data_fingerprint": "f" * 64, "method": method,
-        "method_version": 1, "fields": {}, "backbone": "resnet10t", "weights": "scratch", "head": "two-logit",
+        "method_version": 1, "fields": FIELDS.get(method, {}), "backbone": "resnet10t", "weights": "scratch",
+        "head": "two-logit",
         "protocol": "quick-v1", "protocol_settings": {"epochs": 12}, "seed": seed,
     }  # fmt: skip
     content = Spec(**{**full, **spec})
@@ -157,6 +159,16 @@ def make_published(tmp_path: Path) -> MakeRun:
 
 
 @pytest.fixture
+def five(make_published: MakeRun) -> Callable[..., list[Run]]:
+    """The runs of a claim, seeds 0 to 4: as ``make_published`` without the seed."""
+
+    def make(method: str = "cyborg", *arguments: Any, **options: Any) -> list[Run]:
+        return [make_published(method, seed, *arguments, **options) for seed in range(5)]
+
+    return make
+
+
+@pytest.fixture
 def submit(tmp_path: Path) -> Callable[..., list[Submitted]]:
     """Submit runs to ``tmp_path / "results"``: (runs, data, by, other terms)."""
     return functools.partial(write_results, tmp_path / "results")
@@ -164,16 +176,16 @@ def submit(tmp_path: Path) -> Callable[..., list[Submitted]]:
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs and results of two methods with three seeds, once for all tests."""
+    """Runs and results of two methods with five seeds, once for all tests."""
     folder = tmp_path_factory.mktemp("written")
-    runs = [write_published(folder, method, seed) for method in ("cross-entropy", "cyborg") for seed in range(3)]
+    runs = [write_published(folder, method, seed) for method in ("cross-entropy", "cyborg") for seed in range(5)]
     write_results(folder / "results", runs)
     return folder
 
 
 @pytest.fixture
 def results(written: Path, tmp_path: Path) -> Path:
-    """A results folder of one's own, with two methods of three seeds."""
+    """A results folder of one's own, with two methods of five seeds."""
     return Path(shutil.copytree(written / "results", tmp_path / "results"))
 
 

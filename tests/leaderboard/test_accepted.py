@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import accepted, board, files, keys
+from divsal_bench.leaderboard import accepted, board, files, keys, saved
 from divsal_bench.leaderboard.claim import Claim
 from divsal_bench.leaderboard.publishing import PublicData
 from divsal_bench.leaderboard.submission import Submitted
 from divsal_bench.records import Run
 
 MakeRun = Callable[..., Run]
+Five = Callable[..., list[Run]]
 Submit = Callable[..., list[Submitted]]
 FOLDER = Path("cxr/ffffffff")
 #: A PNG of one black pixel.
@@ -154,8 +155,8 @@ def test_impossible_agreement_with_people_is_found(results: Path, field: str, va
         (("table", "protocol"), "..", r"table\.protocol"),
         (("table", "backbone"), "a/b", r"table\.backbone"),
         (("method",), "../cyborg", "method"),
-        (("method",), "a.b", "does not begin with"),
-        (("label",), "another", "does not begin with"),
+        (("method",), "a.b", "has a dot"),
+        (("label",), "another", "is called 'another', its fields make it 'cyborg'"),
         (("label",), "cyborg\x1b[2J", "label"),
         (("description",), "two\nlines", "description"),
         (("submitter",), "", "submitter"),
@@ -237,8 +238,8 @@ def rewrite(results: Path, change: Callable[[list[str], np.ndarray], tuple[list[
     """Change the margins of a result and name the new file in its JSON."""
     path = results / METHOD / "cyborg.json"
     names = accepted.read_data_set(results / FOLDER).rows["key"].tolist()
-    old = keys.read_margins(path, path.with_suffix(".parquet").read_bytes(), [0, 1, 2], names)
-    content = keys.margin_bytes(*(lambda pair: (pair[0], [0, 1, 2], pair[1]))(change(names, old)))
+    old = keys.read_margins(path, path.with_suffix(".parquet").read_bytes(), range(5), names)
+    content = keys.margin_bytes(*(lambda pair: (pair[0], range(5), pair[1]))(change(names, old)))
     path.with_suffix(".parquet").write_bytes(content)
     edit(path, lambda claim: put(claim, ("margins_sha256",), hashlib.sha256(content).hexdigest()))
 
@@ -350,13 +351,13 @@ def test_results_of_different_data_and_protocols_never_meet(
         {}, {"data_fingerprint": "e" * 64}, {"protocol": "cyborg-v1"}, {"backbone": "resnet18"}, {"head": "one-logit"}
     ]  # fmt: skip
     for change in changes:
-        submit([make_published("cyborg", seed, **change) for seed in range(2)])
+        submit([make_published("cyborg", seed, **change) for seed in range(5)])
     sheets = accepted.read_accepted(tmp_path / "results")
     assert len({sheet.group for sheet in sheets}) == len(changes)
     assert all(len(sheet.entries) == 1 for sheet in sheets)
 
 
-def test_file_names_are_safe_and_never_shared(make_published: MakeRun, submit: Submit) -> None:
+def test_file_names_are_safe_and_never_shared(five: Five, submit: Submit) -> None:
     changes: list[dict[str, Any]] = [
         {},
         {"head": "one-logit"},
@@ -364,9 +365,11 @@ def test_file_names_are_safe_and_never_shared(make_published: MakeRun, submit: S
         {"fields": {"a": 1}, "record": {"method_label": "cyborg:a=1"}},
         {"fields": {"a": "../x"}, "record": {"method_label": "cyborg:a=../x"}},
         {"fields": {"a": "//x"}, "record": {"method_label": "cyborg:a=//x"}},
-        {"fields": {"a": "v2"}, "record": {"method_label": "cyborg:v2"}},
+        {"fields": {"a": "v2"}, "record": {"method_label": "cyborg:a=v2"}},
     ]
-    done = [submit([make_published("cyborg", 0, **change)])[0] for change in changes]
+    for change in changes[3:]:
+        change["method_version"] = 3  # of which no edition knows the fields
+    done = [submit(five("cyborg", **change))[0] for change in changes]
     names = [one.path.name for one in done]
     assert len(set(names)) == len(names)
     assert names[0] == "cyborg.json"
@@ -374,8 +377,27 @@ def test_file_names_are_safe_and_never_shared(make_published: MakeRun, submit: S
     assert all(one.path.parent.name == "resnet10t" for one in done)
 
 
-def test_hidden_leftovers_and_the_board_are_not_results(results: Path) -> None:
-    (results / METHOD / ".cyborg.json.partial-1").write_text("{")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (METHOD / ".partial-0123-4-5-0", "unfinished"),
+        (METHOD / ".before.partial-0123-4-5-0", "unfinished"),
+        (METHOD / ".cyborg.json.partial-1", "unfinished"),
+        (FOLDER / ".key.parquet", "hidden"),
+        (Path(".DS_Store"), "hidden"),
+        (Path("cxr/.git/config"), "hidden"),
+    ],
+)
+def test_hidden_files_are_refused_and_named(results: Path, name: Path, message: str) -> None:
+    """They would be committed with the results, and nobody would have read them."""
+    (results / name).parent.mkdir(exist_ok=True)
+    (results / name).write_text("{")
+    with pytest.raises(UserError, match=message) as caught:
+        accepted.read_accepted(results)
+    assert str(results / name if name.parts[1:] != (".git", "config") else results / "cxr/.git") in str(caught.value)
+
+
+def test_the_board_and_a_note_are_not_results(results: Path) -> None:
     (results / "board.json").write_text("{}")
     (results / "README.md").write_text("# Results")
     assert len(accepted.read_accepted(results)) == 1
@@ -399,8 +421,8 @@ def test_files_are_small(public: PublicData) -> None:
 def test_a_copied_seed_is_refused_and_named(results: Path) -> None:
     path = results / METHOD / "cyborg.parquet"
     names = accepted.read_data_set(results / FOLDER).rows["key"].tolist()
-    values = keys.read_margins(path, path.read_bytes(), [0, 1, 2], names)
-    path.write_bytes(keys.margin_bytes(names, [0, 1, 2], values[[0, 1, 0]]))
+    values = keys.read_margins(path, path.read_bytes(), range(5), names)
+    path.write_bytes(keys.margin_bytes(names, range(5), values[[0, 1, 0, 3, 4]]))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     edit(path.with_suffix(".json"), lambda content: put(content, ("margins_sha256",), sha256))
     with pytest.raises(UserError, match=r"cyborg\.parquet: seeds 0 and 2 have the same margins"):
@@ -431,19 +453,23 @@ def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("versions", [(1, 2), (2, 1)])
-def test_a_version_bump_of_the_baseline_keeps_the_families(
+def test_a_version_bump_of_the_baseline_waits_for_the_next_edition(
     make_published: MakeRun, submit: Submit, tmp_path: Path, versions: tuple[int, ...]
 ) -> None:
     submit([make_published("cyborg", seed) for seed in range(5)])
     for version in versions:
-        submit([make_published("cross-entropy", seed, method_version=version) for seed in range(5)])
+        submit([make_published("cross-entropy", seed, 1 + 0.4 * version, method_version=version) for seed in range(5)])
     found = accepted.read(tmp_path / "results")
     (sheet,) = found.sheets
     assert [(entry.label, entry.version) for entry in sheet.entries] == [
-        ("cross-entropy", 2), ("cross-entropy (cross-entropy)", 1), ("cyborg", 1),
+        ("cross-entropy", 1), ("cross-entropy (cross-entropy.v2)", 2), ("cyborg", 1),
     ]  # fmt: skip
-    tests = board.table(sheet).tests
-    assert ("baseline", "cyborg", "cross-entropy") in {(test.family, test.first, test.second) for test in tests}
+    later = "cross-entropy (cross-entropy.v2)"
+    assert {(test.family, test.first, test.second) for test in saved.dated_table(sheet).tests} == {
+        ("baseline", "cyborg", "cross-entropy"),
+        (f"own family of {later}", later, "cross-entropy"),
+        (f"own family of {later}", later, "cyborg"),
+    }
     assert found.galleries[0] is not None
     assert set(found.galleries[0].maps) == {entry.label for entry in sheet.entries}
 
@@ -456,13 +482,13 @@ def test_runs_of_two_versions_keep_the_plain_label_for_the_newest(make_run: Make
     assert any(test.family == "baseline" for test in table.tests)
 
 
-def test_a_label_that_collides_is_refused(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
-    label = "cyborg:a"
-    for version in (1, 2):
-        submit([make_published("cyborg", 0, method_version=version, fields={"a": 1}, record={"method_label": label})])
-    stem = next(path.stem for path in (tmp_path / "results" / METHOD).glob("*.json") if not path.stem.endswith("v2"))
-    evil = f"{label} ({stem})"
-    submit([make_published("cyborg", 0, fields={"a": 2}, record={"method_label": evil})])
+def test_a_label_that_collides_is_refused(five: Five, submit: Submit, tmp_path: Path) -> None:
+    label = "cyborg:a=1"
+    for version in (3, 4):
+        submit(five("cyborg", method_version=version, fields={"a": 1}, record={"method_label": label}))
+    stem = next(path.stem for path in (tmp_path / "results" / METHOD).glob("*.json") if not path.stem.endswith("v4"))
+    evil = {"fields": {"a": f"1 ({stem})"}, "record": {"method_label": f"{label} ({stem})"}}
+    submit(five("cyborg", method_version=3, **evil))
     with pytest.raises(UserError, match="have the same label"):
         accepted.read_accepted(tmp_path / "results")
 
@@ -477,9 +503,9 @@ def test_one_claim_cannot_say_the_data_is_real(results: Path) -> None:
         accepted.read_accepted(results)
 
 
-def test_one_method_is_of_one_kind(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
-    submit([make_published("cyborg", 0)])
-    submit([make_published("cyborg", 0, method_version=2, record={"method_kind": "control"})])
+def test_one_method_is_of_one_kind(five: Five, submit: Submit, tmp_path: Path) -> None:
+    submit(five("cyborg"))
+    submit(five("cyborg", method_version=2, record={"method_kind": "control"}))
     with pytest.raises(UserError, match=r"says cyborg is (control|one-cam), .* says it is"):
         accepted.read_accepted(tmp_path / "results")
 

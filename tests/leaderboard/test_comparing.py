@@ -10,14 +10,18 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from divsal_bench.cli import main
+from divsal_bench.cli.compare import as_text
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import board, comparing
 from divsal_bench.leaderboard.entries import from_runs
-from divsal_bench.records import Run
+from divsal_bench.leaderboard.reader_case import compare_unpaired
+from divsal_bench.leaderboard.scored import score
+from divsal_bench.records import DataFacts, Run
 
 MakeRun = Callable[..., Run]
 Predictions = Callable[..., pd.DataFrame]
@@ -57,7 +61,7 @@ def test_the_other_way_round_changes_only_the_sign(make_run: MakeRun) -> None:
         ({"cross-entropy": 0.3, "cyborg": 3.0}, 5, "cyborg has a higher open-set AUROC than cross-entropy, by 0."),
         ({"cross-entropy": 3.0, "cyborg": 0.3}, 5, "cyborg has a lower open-set AUROC than cross-entropy, by 0."),
         ({"cross-entropy": 1.5, "cyborg": 1.5}, 5, "No difference in open-set AUROC between cyborg and cross-entropy"),
-        ({"cross-entropy": 0.3, "cyborg": 3.0}, 4, "Nothing may be claimed from 4 seeds: a test needs 5."),
+        ({"cross-entropy": 0.3, "cyborg": 3.0}, 4, "resnet10t): 4 seeds, a test needs 5."),
     ],
 )
 def test_the_claim_says_what_the_test_says(
@@ -101,7 +105,82 @@ def test_a_method_can_be_held_against_itself_over_other_seeds(make_run: MakeRun)
     found = comparing.compare(sheet, *halves)
     assert (found.first, found.second) == ("cross-entropy@0-4", "cross-entropy@5-9")
     assert "no seed in common" in found.paired
+    assert "unpaired" in found.paired
+    assert "has seeds 5-9, not those from 0 on" in found.claim
+    scores = score(sheet)["cross-entropy"].primary
+    a, b = ([scores[seed] for seed in seeds] for seeds in (range(5), range(5, 10)))
+    expected = compare_unpaired(
+        *(np.array([value for value, _ in some]) for some in (a, b)),
+        *(np.array([influence for _, influence in some]) for some in (a, b)),
+    )
+    assert found.lines[0].comparison == expected
+    assert all(line.on_these_images is None for line in found.lines)
+
+
+def test_runs_without_common_seeds_are_compared_in_no_order(make_run: MakeRun, predictions: Predictions) -> None:
+    runs = [make_run("cross-entropy", seed) for seed in range(5)]
+    p = set()
+    for numbers in ([5, 6, 7, 8, 9], [9, 7, 5, 8, 6], [6, 5, 9, 7, 8]):
+        # The same five runs under other numbers: which seed stands beside which is an accident.
+        others = [make_run("cyborg", number, table=predictions(1.5, 50 + seed))
+                  for seed, number in enumerate(numbers)]  # fmt: skip
+        p.add(round(compared([*runs, *others]).lines[0].comparison.p, 12))
+    assert len(p) == 1
+
+
+def test_the_number_of_seeds_may_differ_without_common_seeds(make_run: MakeRun) -> None:
+    runs = [make_run("cross-entropy", seed) for seed in range(5)] + [make_run("cyborg", s) for s in range(5, 13)]
+    found = compared(runs)
+    assert "8 seeds (5-12) against 5 (0-4), compared unpaired" in found.paired
     assert found.lines[0].comparison.n == 5
+    assert math.isfinite(found.lines[0].comparison.p)
+
+
+def test_survivors_claim_nothing(make_run: MakeRun) -> None:
+    runs = runs_of(make_run, {"cross-entropy": 0.3, "cyborg": 3.0})
+    found = compared([*runs, make_run("cyborg", 5, status="diverged")])
+    assert all(math.isnan(line.comparison.p) for line in found.lines)
+    assert all(line.q is None or math.isnan(line.q) for line in found.lines)
+    assert "Nothing may be claimed" in found.claim
+    assert "survivors only, 5 of 6 seeds" in found.claim
+    assert math.isnan(found.smallest_effect)
+
+
+def test_without_training_maps_guidance_claims_nothing(make_run: MakeRun) -> None:
+    facts = DataFacts(kind="folder", revision="", pixel_hash="", train=4, validation=60, test=230, train_maps=0)
+    runs = [make_run(method, seed, strength, record={"data": facts})
+            for method, strength in (("cross-entropy", 0.3), ("cyborg", 3.0)) for seed in range(5)]  # fmt: skip
+    found = compared(runs)
+    assert math.isnan(found.lines[0].comparison.p)
+    assert "no training maps" in found.claim
+
+
+def test_too_few_test_subjects_claim_nothing(make_run: MakeRun, predictions: Predictions) -> None:
+    runs = []
+    for i, method in enumerate(("cross-entropy", "cyborg")):
+        for seed in range(5):
+            table = predictions(0.3 + 2 * i, 100 * i + seed)
+            lens = table["condition"] == "lens"
+            table.loc[lens, "subject"] = [f"few-{j % 4}" for j in range(lens.sum())]
+            runs.append(make_run(method, seed, table=table))
+    found = compared(runs)
+    assert "lens has 4 subjects of one class, 10 are needed" in found.claim
+    lines = {line.what: line for line in found.lines}
+    assert math.isnan(lines["open-set"].comparison.p)
+    assert not math.isnan(lines["open-set"].comparison.low)
+
+
+def test_other_conditions_and_the_visible_effect_are_described(make_run: MakeRun) -> None:
+    found = compared(runs_of(make_run, {"cross-entropy": 1.0, "cyborg": 1.6}))
+    each = [line.comparison.difference for line in found.lines if line.what in ("b", "lens")]
+    assert found.without_one == pytest.approx((min(each), max(each)))
+    assert all(math.isnan(value) for value in found.over_conditions)
+    assert found.smallest_range[0] < found.smallest_effect < found.smallest_range[1]
+    text = as_text(found, "terminal")
+    assert f"left out the difference is {min(each):+.3f} to {max(each):+.3f} (descriptive)" in text
+    assert f"{found.smallest_effect:.3f}, an estimate with 95 % range" in text
+    assert "new test subjects; training data, conditions, protocol and backbone as they are" in text
+    assert f"c⁺/v: {found.subject_share:.2f}" in text
 
 
 def test_a_seed_that_is_not_there_is_named(make_run: MakeRun) -> None:
@@ -160,7 +239,13 @@ def test_two_folders_are_two_sets_of_runs(
         (("cyborg", "cyborg"), "have runs in common"),
         (("cyborg@0-0", "cyborg"), "have runs in common"),
         (("cyborg@7-9", "cross-entropy"), "no result for seeds 7, 8, 9"),
-        (("cyborg@x", "cross-entropy"), "--seeds takes a number or a range"),
+        (("cyborg@x", "cross-entropy"), "'cyborg@x' names no seeds"),
+        (("cyborg@", "cross-entropy"), "'cyborg@' names no seeds"),
+        (("cyborg@4-2", "cross-entropy"), "'cyborg@4-2' names no seeds"),
+        (("cyborg@0-99999", "cross-entropy"), "names no seeds or more than 1000"),
+        (("cyborg@³", "cross-entropy"), "names no seeds"),
+        (("cyborg@0", "cyborg"), "have runs in common"),
+        (("cyborg@9", "cross-entropy"), "cyborg has no result for seed 9; it has 0, 1"),
         (("cyborg", "cross-entropy", "--task", "iris-pad"), "holds no runs of task iris-pad"),
     ],
 )
@@ -172,6 +257,7 @@ def test_bad_input_is_one_line(
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+    assert "--seeds" not in err, "compare has no such option"
 
 
 def test_runs_of_different_protocols_are_never_compared(

@@ -201,12 +201,12 @@ def test_a_verification_stays_when_a_reproduction_comes(known: Accepted, honest:
     proof = proof_for(known.claim)
     verified = standing.with_verification(known.claim, proof)
     assert verified.state == "verified"
-    assert claim.proof_of(verified) == "verified by Cem (2026-01-05): largest |ΔAUROC| 2e-06 on cpu"
+    assert standing.proof_of(verified) == "verified by Cem (2026-01-05): largest |ΔAUROC| 2e-06 on cpu"
     files.write_all({known.path: files.as_json(verified)})
     new = reproduced(accepted.open_result(known.path), honest, public)
     assert new.verified == proof
-    assert claim.proof_of(new).startswith("verified by Cem")
-    assert "; reproduced by Bob" in claim.proof_of(new)
+    assert standing.proof_of(new).startswith("verified by Cem")
+    assert "; reproduced by Bob" in standing.proof_of(new)
     assert standing.with_verification(new, proof).state == "reproduced"
 
 
@@ -257,7 +257,7 @@ def test_a_new_submission_starts_at_reported(
     (same,) = submit(runs)
     assert same.change == "unchanged"
     assert accepted.open_result(known.path).claim.state == "reproduced"
-    submit(runs[:4], force=True)
+    submit([*runs, make_published("cyborg", 5)], force=True)
     assert accepted.open_result(known.path).claim.state == "reported"
     assert not list(known.path.parent.glob("*.reproduction.parquet"))
 

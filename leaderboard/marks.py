@@ -1,0 +1,77 @@
+"""Findings that set a method apart: what the intervals show against chance, and a loss in-domain.
+
+One rule for every number of seeds from 2 on, and none where there is no interval or too few test subjects: then
+nothing is known, and nothing is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import special, stats
+
+from divsal_bench.leaderboard import families
+from divsal_bench.leaderboard.placements import SubjectCounts
+from divsal_bench.leaderboard.reader_case import Comparison, Interval
+
+CHANCE = 0.5
+#: A method whose in-domain AUROC is shown to lose more than this against cross-entropy is marked.
+IN_DOMAIN_LOSS = 0.02
+BELOW_CHANCE = "shown below chance"
+NOT_ABOVE_CHANCE = "not shown above chance"
+IN_DOMAIN_WORSE = "in-domain worse"
+#: Every mark of a row, and what it means.
+MARKS = {
+    BELOW_CHANCE: "the 95 % interval of the primary AUROC lies below 0.5",
+    NOT_ABOVE_CHANCE: "the 95 % interval of the primary AUROC reaches 0.5",
+    IN_DOMAIN_WORSE: f"in-domain AUROC is shown to be more than {IN_DOMAIN_LOSS:g} below cross-entropy",
+}
+
+
+def against_chance(interval: Interval | None, counts: Sequence[SubjectCounts]) -> str:
+    """Say where the population interval of an AUROC lies: a mark, or "" where it is above chance or unknown.
+
+    Args:
+        interval: None without such an AUROC.
+        counts: Subjects of every condition that the AUROC is a mean over.
+    """
+    if not is_known(interval, counts):
+        return ""
+    assert interval is not None
+    if interval.high < CHANCE:
+        return BELOW_CHANCE
+    return NOT_ABOVE_CHANCE if interval.low <= CHANCE else ""
+
+
+def worst_against_chance(intervals: Sequence[tuple[Interval | None, SubjectCounts]]) -> str:
+    """Say the same of the lowest of several conditions, which has no interval of its own.
+
+    It is above chance only where every condition's interval is (an intersection-union test needs no adjustment),
+    and below where that of any condition is, at a level divided by their number (Bonferroni).
+
+    Args:
+        intervals: Of every unseen condition, with its subjects.
+    """
+    known = [interval for interval, counts in intervals if interval and is_known(interval, [counts])]
+    if any(one.estimate < CHANCE and chance_p(one) * len(intervals) <= families.ALPHA for one in known):
+        return BELOW_CHANCE
+    return NOT_ABOVE_CHANCE if any(one.low <= CHANCE for one in known) else ""
+
+
+def is_known(interval: Interval | None, counts: Sequence[SubjectCounts]) -> bool:
+    """Whether an interval may carry a verdict."""
+    return interval is not None and interval.status == "ok" and not families.withheld(counts, interval.subjects)
+
+
+def chance_p(interval: Interval) -> float:
+    """Two-sided p of chance: 1 − the level at which the interval, made on the logit scale, would touch 0.5."""
+    error = float(np.sqrt(interval.variance)) / (interval.estimate * (1 - interval.estimate))
+    return 2 * float(stats.t.sf(abs(float(special.logit(interval.estimate))) / error, interval.df))
+
+
+def is_worse_in_domain(difference: Comparison | None, counts: Sequence[SubjectCounts]) -> bool:
+    """Whether the interval of (method − cross-entropy) in-domain lies below the loss that is let pass."""
+    if difference is None or families.withheld(counts, difference.subjects):
+        return False
+    return difference.high < -IN_DOMAIN_LOSS

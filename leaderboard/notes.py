@@ -1,0 +1,306 @@
+"""What is said below a table: what its numbers can and cannot say, and why some are missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from divsal_bench.leaderboard import families, marks
+from divsal_bench.leaderboard.entries import Sheet
+
+if TYPE_CHECKING:
+    from divsal_bench.leaderboard.board import Row, Table, Test
+
+SCOPE = "new seeds and new test subjects; training data, conditions, protocol and backbone as they are"
+#: Agreement with people over fewer human maps is shown without emphasis.
+FEW_MAPS = 30
+#: A larger share of empty maps is said.
+MANY_EMPTY = 0.1
+#: What the tests of each family ask; other families carry their question as their name.
+QUESTIONS = {
+    "baseline": "Each method − cross-entropy",
+    "divergence": "Each two-cam method − cyborg",
+    "controls": "cyborg − each control",
+}
+
+
+def below(table: Table, sheet: Sheet) -> list[str]:
+    """Every note of a table, in order."""
+    return [
+        *about_seeds(table),
+        *about_conditions(table),
+        *about_subjects(table),
+        *about_maps(table),
+        *about_tests(table),
+        *about_what_is_missing(table),
+        *about_marks(table),
+        *about_machines(table, sheet),
+        *sorted(f"{name}: {reason}." for name, _, reason in table.conditions if reason),
+        *about_drawn_data(table),
+    ]
+
+
+def counted(n: int, word: str) -> str:
+    """``1 seed``, ``5 seeds``."""
+    return f"{n} {word}{'s' * (n != 1)}"
+
+
+def percent(share: float) -> str:
+    """``12 %``; ``<1 %`` for what would round to nothing."""
+    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
+def about_seeds(table: Table) -> Iterable[str]:
+    """How many runs the numbers rest on, and what they speak of."""
+    counts = sorted({len(one.seeds) for one in table.rows if not one.identical_to})
+    if not counts or counts[-1] == 0:
+        yield "No run has a result."
+        return
+    if counts[-1] == 1:
+        yield f"n = 1 seed: no sd, no interval, no test. With more seeds intervals would be for {SCOPE}."
+    else:
+        n = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+        yield f"n = {n} seeds. Mean ± sd over seeds on these test images; [95 % interval for {SCOPE}]."
+
+
+def about_conditions(table: Table) -> Iterable[str]:
+    """What the primary metric is."""
+    unseen = [name for name, kind, _ in table.conditions if kind == "scored" and name != "in-domain"]
+    if len(unseen) > 1:
+        yield f"{table.primary}: mean over {', '.join(unseen)}."
+    if table.primary == "in-domain":
+        yield "No unseen condition has both classes: open-set AUROC is n/a and in-domain AUROC is primary."
+
+
+def about_subjects(table: Table) -> Iterable[str]:
+    """The people behind the test rows, and whether they are enough."""
+    if table.subjects:
+        each = []
+        for one in table.subjects:
+            effective = "" if math.isnan(one.effective) else f"K {one.effective:.0f}, "
+            each.append(f"{one.name} {one.positives} + {one.negatives} ({effective}{percent(one.largest_share)})")
+        single = table.single_subjects or "none"
+        yield (
+            "Test subjects, positives + negatives (K: how many equal ones they count as, lowest of the methods; "
+            f"largest share of one subject in a class): {'; '.join(each)}. {table.test_subjects} in all, {single} with "
+            "a single row."
+        )
+    if table.withheld:
+        yield f"No p, no rank and no mark from an interval: {table.withheld}."
+        return
+    pairs = {
+        f"{one.first} − {one.second}": one.withheld for one in (*table.tests, *table.pairs) if one.withheld
+    }  # fmt: skip
+    if pairs:
+        each = [f"{name} ({reason})" for name, reason in pairs.items()]
+        yield f"Not tested, and counted as not separated: {'; '.join(each)}."
+
+
+def about_maps(table: Table) -> Iterable[str]:
+    """How many people's maps there are, in training and in the test."""
+    if table.train_maps is None:
+        yield "Training rows with a human map: unknown."
+    elif table.train:
+        share = percent(table.train_maps / table.train)
+        yield f"Training rows with a human map: {table.train_maps} of {table.train} ({share})."
+    count = maps(table)
+    if count == 0 and any(one.seeds for one in table.rows):
+        yield "No test image has a human map: no lift."
+    elif 0 < count < FEW_MAPS:
+        yield f"Lift rests on {counted(count, 'human map')}, fewer than {FEW_MAPS}: an impression, no more."
+    hollow = [
+        one.label for one in table.rows if one.true_cam and one.true_cam.empty > MANY_EMPTY * max(1, sum(one.maps))
+    ]
+    if hollow:
+        yield (
+            f"More than {percent(MANY_EMPTY)} of the true-class CAMs have no positive part, and count as lift 0: "
+            f"{', '.join(hollow)}."
+        )
+
+
+def maps(table: Table) -> int:
+    """Number of human maps in the test split."""
+    return sum(next((one.maps for one in table.rows if sum(one.maps)), (0, 0)))
+
+
+def about_tests(table: Table) -> Iterable[str]:
+    """What the p-values are, and how much they could have shown."""
+    family = [test for test in table.tests if test.family == "baseline"]
+    decided = [test for test in family if not test.withheld]
+    if decided:
+        effect = visible_effect(decided)
+        yield (
+            f"p: Obuchowski–Rockette against {families.BASELINE} on {table.primary} AUROC, {adjusted(len(family))} "
+            f"({dated(table)})."
+            + (f" {effect[0].upper()}{effect[1:]}." if effect else "")
+            + (" An interval is of one comparison: it can leave out 0 where the adjusted p is above .05."
+               if len(family) > 1 else "")
+        )  # fmt: skip
+    others = dict.fromkeys(test.family for test in table.tests if test.family != "baseline")
+    shown = [name for name in others if any(t.family == name and not t.withheld for t in table.tests)]
+    for name in shown:
+        yield every_test([test for test in table.tests if test.family == name])
+    number = len(shown) + bool(decided)
+    if number:
+        more = f"; in one of the {number} families of this table, more" if number > 1 else ""
+        yield (
+            f"Of boards on which there is nothing to find, at most {percent(families.ALPHA)} get a false * in a given "
+            f"family{more}."
+        )
+    if any(test.comparison.status == "undefined" and not test.withheld for test in table.tests):
+        yield (
+            "undefined: an unseen condition has all its positives or all its negatives from one subject, or no seed "
+            "differs; how far new test subjects would differ cannot be estimated."
+        )
+    yield from about_subject_share(table)
+
+
+def adjusted(size: int) -> str:
+    """How the p of a family of this size is adjusted."""
+    return f"Holm over the {size} tests of its family" if size > 1 else "one test, so not adjusted"
+
+
+def dated(table: Table) -> str:
+    """Up to when a family was counted."""
+    if table.edition:
+        return f"edition {table.edition}"
+    return f"results up to {table.date[:10]}" if table.date else "date unknown"
+
+
+def visible_effect(tests: Sequence[Test]) -> str:
+    """The smallest differences that these tests could be expected to show, and how well that is known."""
+    known = [test for test in tests if not math.isnan(test.smallest_effect)]
+    if not known:
+        return ""
+    low, high = (f"{pick(test.smallest_effect for test in known):.3f}" for pick in (min, max))
+    span = low if low == high else f"{low} to {high} (by method)"
+    ends = min(test.smallest_low for test in known), max(test.smallest_high for test in known)
+    return (
+        f"differences below about {span} cannot be expected to show (80 % power; an estimate, "
+        f"95 % range {ends[0]:.3f} to {ends[1]:.3f})"
+    )
+
+
+def every_test(tests: Sequence[Test]) -> str:
+    """One line with every test of a family."""
+    name = tests[0].family
+    each = []
+    for test in tests:
+        who = {"divergence": test.first, "controls": test.second}.get(name, f"{test.first} − {test.second}")
+        c = test.comparison
+        interval = "" if math.isnan(c.low) else f" [{signed(c.low)}, {signed(c.high)}]"
+        each.append(f"{who} {signed(c.difference)}{interval} {p_of(test)}")
+    return f"{QUESTIONS.get(name, name)}, {adjusted(len(tests))}: {'; '.join(each)}."
+
+
+def signed(value: float) -> str:
+    """A difference with its sign; what rounds to 0 has none of its own."""
+    text = f"{value:+.3f}"
+    return "+0.000" if text == "-0.000" else text
+
+
+def p_of(test: Test) -> str:
+    """``p 0.012*``, or why there is none."""
+    if test.withheld:
+        return "not tested"
+    if math.isnan(test.p_holm):
+        return "p undefined"
+    star = "*" if test.p_holm <= families.ALPHA else ""
+    return (f"p {test.p_holm:.3f}" if test.p_holm >= 0.001 else "p <.001") + star
+
+
+def about_subject_share(table: Table) -> Iterable[str]:
+    """Whether more seeds or more test subjects would narrow the intervals."""
+    if math.isnan(table.subject_share):
+        return
+    compared = any(one.difference is not None for one in table.rows)
+    of = f"the differences to {families.BASELINE}" if compared else "the methods' means"
+    yield subject_share(table.subject_share, f"c⁺/v, median over {of}")
+
+
+def subject_share(share: float, name: str) -> str:
+    """What follows from c⁺/v; at one half more of either would narrow an interval alike."""
+    more, less = ("test subjects", "seeds") if share > 0.5 else ("seeds", "test subjects")
+    return (
+        f"{name}: {share:.2f}, the share of the variance that is due to the test subjects, the rest to the seeds. "
+        f"More {more} would narrow the intervals sooner than more {less}."
+    )
+
+
+def about_what_is_missing(table: Table) -> Iterable[str]:
+    """Methods without rank and p, and families without a test."""
+    rows = [one for one in table.rows if not one.identical_to]
+    for one in table.rows:
+        if one.identical_to:
+            yield (
+                f"{one.label} is identical to {one.identical_to}: the same score for every image at every seed. It is "
+                "shown and counted once."
+            )
+    reasons: dict[str, list[str]] = {}
+    for one in rows:
+        if one.untested:
+            reasons.setdefault(one.untested, []).append(one.label)
+    each = [
+        f"{'all methods' if len(labels) == len(rows) > 1 else ', '.join(labels)} ({reason})"
+        for reason, labels in reasons.items()
+    ]
+    if each:
+        yield f"No rank and no p: {'; '.join(each)}."
+    tested = [one for one in rows if not one.untested]
+    against = [one for one in tested if one.label != families.BASELINE]
+    if against and len(rows) > 1 and not table.withheld and not any(t.family == "baseline" for t in table.tests):
+        yield no_test(rows)
+    if len({one.seeds for one in tested}) > 1:
+        yield "Methods differ in their seeds: each comparison uses the seeds that both have."
+
+
+def no_test(rows: Sequence[Row]) -> str:
+    """Why no method is tested against cross-entropy although some may be tested."""
+    baseline = next((one for one in rows if one.label == families.BASELINE), None)
+    if baseline is None:
+        return f"No p against {families.BASELINE}: it is not in the table."
+    if baseline.untested:
+        return f"No p against {families.BASELINE}: it may not be tested itself ({baseline.untested})."
+    return f"No p against {families.BASELINE}: controls are tested against {families.REFERENCE} alone."
+
+
+def about_marks(table: Table) -> Iterable[str]:
+    """Which methods and conditions carry which mark."""
+    for mark, meaning in marks.MARKS.items():
+        marked = [one.label for one in table.rows if mark in one.marks]
+        if marked:
+            yield f"{mark} ({meaning}): {', '.join(marked)}."
+    for mark in (marks.BELOW_CHANCE, marks.NOT_ABOVE_CHANCE):
+        where: dict[str, list[str]] = {}
+        for one in table.rows:
+            found = [cell.condition for cell in one.conditions if cell.mark == mark]
+            for name in [*found, *(["worst"] if one.worst_mark == mark else [])]:
+                where.setdefault(name, []).append(one.label)
+        order = [name for name in (*(name for name, *_ in table.conditions), "worst") if name in where]
+        if order:
+            each = [f"{name}: {', '.join(where[name])}" for name in order]
+            yield f"By condition, {mark}: {'; '.join(each)}."
+
+
+def about_machines(table: Table, sheet: Sheet) -> Iterable[str]:
+    """Memory, and what runs that are compared do not share."""
+    peak = max((one.peak_mb for one in table.rows), default=0.0)
+    if peak:
+        yield f"Largest peak memory of a worker process: {peak:.0f} MB."
+    differing = {
+        "device": {name for entry in sheet.entries for name in entry.devices},
+        "torch version": {name for entry in sheet.entries for name in entry.torch_versions},
+    }
+    for name, values in differing.items():
+        if len(values) > 1:
+            yield f"Runs differ in {name} ({', '.join(sorted(values))}): compare with care."
+
+
+def about_drawn_data(table: Table) -> Iterable[str]:
+    """What a stand-in cannot show."""
+    if table.standin:
+        yield (
+            "Stand-in data is drawn by code and built so that guidance can help: a win here tests the software, "
+            "not the hypothesis."
+        )
