@@ -11,6 +11,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from divsal_bench import escaping
 from divsal_bench.audit_record import Quantity
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import render
@@ -109,12 +110,15 @@ def as_text(found: AuditBlock, form: render.Format) -> str:
     """The columns as a table of their own, below the board's: beside it they would not fit a terminal."""
     markdown = form == "markdown"
     gap = " " if markdown else "\n"
-    body = [[label, *(gap.join(filter(None, pair)) for pair in pairs)] for label, pairs in found.rows]
+    rows = [[label, *(gap.join(filter(None, pair)) for pair in pairs)] for label, pairs in found.rows]
+    body = escaping.shown(rows, form)
     text: str = tabulate(
         body, ["audit", *found.headers], tablefmt="github" if markdown else "simple", disable_numparse=True,
         colalign=("left",) + ("right",) * len(found.headers),
     )  # fmt: skip
-    return text + "\n\n" + "\n".join(f"- {note}" if markdown else f"  {note}" for note in found.notes)
+    return (
+        text + "\n\n" + "\n".join(f"- {escaping.markdown(note)}" if markdown else f"  {note}" for note in found.notes)
+    )
 
 
 def numbers(audit: AuditTable | None, label: str) -> dict[str, float | int | None]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 import re
@@ -13,6 +11,7 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
+from divsal_bench import escaping
 from divsal_bench.leaderboard import families
 from divsal_bench.leaderboard.board import Agreement, Row, Table
 from divsal_bench.leaderboard.scored import Metric
@@ -58,7 +57,7 @@ def as_text(table: Table, form: Format) -> str:
     adjusted = against_baseline(table)
     body = [
         [
-            one.label + ("".join(f"{gap}({mark})" for mark in one.marks)),
+            plainly(one.label, form) + ("".join(f"{gap}({mark})" for mark in one.marks)),
             *([ranks(one)] if ranked else []),
             scored(one.in_domain, gap),
             scored(one.open_set, gap),
@@ -75,11 +74,16 @@ def as_text(table: Table, form: Format) -> str:
         body, headers, tablefmt="simple" if form == "terminal" else "github", disable_numparse=True,
         colalign=("left",) + ("right",) * (len(headers) - 1),
     )  # fmt: skip
-    title = heading(table)
-    notes = [*table.notes, *more_notes(table)]
+    title = plainly(heading(table), form)
+    notes = [plainly(note, form) for note in (*table.notes, *more_notes(table))]
     if form == "markdown":
         return f"**{title}**\n\n{text}\n\n" + "\n".join(f"- {note}" for note in notes)
     return f"{title}\n\n{text}\n\n" + "\n".join(f"  {note}" for note in notes)
+
+
+def plainly(text: str, form: Format) -> str:
+    """Text that may be from outside, as it is shown: Markdown must not read it as more than text."""
+    return escaping.markdown(text) if form == "markdown" else text
 
 
 def against_baseline(table: Table) -> dict[str, float]:
@@ -242,11 +246,7 @@ def write_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Rows with the same columns as CSV; nothing without rows."""
     if not rows:
         return ""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().rstrip("\n")
+    return escaping.csv_text([list(rows[0]), *([row[name] for name in rows[0]] for row in rows)])
 
 
 def csv_row(table: Table, one: Row) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from divsal_bench import escaping
 from divsal_bench.cli.run import seed_range
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.leaderboard import comparing, render
@@ -122,12 +123,7 @@ def written(found: Sequence[Comparing], form: str) -> str:
     if form == "json":
         return json.dumps([render.plain(dataclasses.asdict(one)) for one in found], indent=1)
     if form == "csv":
-        import csv
-        import io
-
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([CSV_HEAD, *(row for one in found for row in csv_rows(one))])
-        return text.getvalue().rstrip("\n")
+        return escaping.csv_text([CSV_HEAD, *(row for one in found for row in csv_rows(one))])
     return "\n\n".join(as_text(one, form) for one in found)
 
 
@@ -161,7 +157,8 @@ def as_text(one: Comparing, form: str) -> str:
     """Heading, a line a metric, the claim."""
     style = "simple" if form == "terminal" else "github"
     head = ["AUROC", one.first, one.second, "difference", "95 % interval", "p", "on these images"]
-    body = tabulate([row(line) for line in one.lines], head, tablefmt=style, disable_numparse=True)
+    head, *lines = escaping.shown([head, *(row(line) for line in one.lines)], form)
+    body = tabulate(lines, head, tablefmt=style, disable_numparse=True)
     notes = [
         one.paired + ".",
         "Interval and p: new seeds and new subjects (Obuchowski–Rockette). Conditions are exploratory: their p is "
@@ -172,7 +169,9 @@ def as_text(one: Comparing, form: str) -> str:
     ]
     title = f"{one.heading} · {one.first} − {one.second}"
     if form == "markdown":
-        return f"**{title}**\n\n{body}\n\n" + "\n".join(f"- {note}" for note in notes)
+        return f"**{escaping.markdown(title)}**\n\n{body}\n\n" + "\n".join(
+            f"- {escaping.markdown(note)}" for note in notes
+        )
     return f"{title}\n\n{body}\n\n" + "\n".join(f"  {note}" for note in notes)
 
 
