@@ -340,6 +340,7 @@ def of_run(run: Run, config: Config | None, origin: str) -> Pretrained:
         model, channels = load_model(run), task.channels
         model.net.eval()
     else:
+        run.check_file(WEIGHTS_FILE)
         model = network(run.path, architecture, arguments, spec.head, RUN_FILE, protocol.channels_last)
         grey = arguments["in_chans"] == 1 or (config is not None and config.preprocessing.image_mode == "L")
         channels = 1 if grey else 3

@@ -25,7 +25,8 @@ def load_model(run: Run) -> CamNet:
     A record may be a stranger's: the network is built from its specification, and nothing in it can name a file.
 
     Raises:
-        UserError: The run has no weights, they do not fit its specification, or that asks for what no protocol has.
+        UserError: The run has no weights, they are not its own or do not fit its specification, or that asks for what
+            no protocol has.
     """
     import timm
     import torch
@@ -35,6 +36,7 @@ def load_model(run: Run) -> CamNet:
     path = run.path / WEIGHTS_FILE
     if not path.is_file():
         raise UserError(f"{run.path} has no {WEIGHTS_FILE}; run it again")
+    run.check_file(WEIGHTS_FILE)
     spec, protocol = run.spec, protocol_of(run)
     in_chans = 3 if protocol.channels == 3 else plugins.tasks().get(spec.task).channels
     # Names like local-dir:… make timm open a folder; known names only look weights up, which are not asked for.

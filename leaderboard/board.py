@@ -10,7 +10,7 @@ import numpy as np
 
 from divsal_bench.leaderboard import cells, families, scored
 from divsal_bench.leaderboard.cells import Cell
-from divsal_bench.leaderboard.entries import Entry, Group, Sheet, Standing, from_runs
+from divsal_bench.leaderboard.entries import Entry, Group, Sheet, Standing, different_devices, from_runs
 from divsal_bench.leaderboard.families import Rank
 from divsal_bench.leaderboard.reader_case import Comparison, FixedImages
 from divsal_bench.leaderboard.scored import BySeed, Metric, Scored, compare, metric
@@ -530,7 +530,7 @@ def notes(sheet: Sheet, rows: Sequence[Row], tests: Sequence[Test], pairs: Seque
     if peak:
         said.append(f"Largest peak memory of a worker process: {peak:.0f} MB.")
     differing = {
-        "device": {name for entry in sheet.entries for name in entry.devices},
+        "device": different_devices(sheet.entries),
         "torch version": {name for entry in sheet.entries for name in entry.torch_versions},
     }
     hollow = [one.label for one in rows if one.true_cam and one.true_cam.empty > MANY_EMPTY * max(1, sum(one.maps))]

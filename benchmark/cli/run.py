@@ -99,10 +99,10 @@ def worker_count(arguments: argparse.Namespace, grid: runner.Grid) -> int:
 
 
 def uses_accelerator(device: str) -> bool:
-    """Whether runs go to a GPU; looks without importing torch, which takes seconds, where a name tells."""
+    """Whether runs go to a GPU; looks without importing torch where a name tells."""
     if device != "auto":
         return device != "cpu"
-    return Path("/proc/driver/nvidia").exists() or (
+    return devices.has_nvidia() or (
         sys.platform in ("darwin", "win32") and devices.choose(device).type != "cpu"
     )
 
