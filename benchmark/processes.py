@@ -58,7 +58,7 @@ def _host() -> str:
     parts = [platform.node()]
     try:
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
     except OSError:  # not Linux: the name must do
         pass
     return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()[:8]

@@ -35,8 +35,8 @@ ATTEMPTS = 2
 STILLBORN = 5
 #: Seconds between two looks at runs that another launcher is making.
 POLL = 0.5
-#: Bytes kept of what a run prints; shown where it ends without a word.
-KEPT_OUTPUT = 3000
+#: Bytes kept of what a run prints, and characters of them in the record of one that ends without a word.
+KEPT_OUTPUT, SHOWN_OUTPUT = 2**15, 3000
 #: Noted in runs that had no process of their own.
 SHARED = (
     "made in one process with other runs (--workers 0): their methods may have changed its numbers; take --workers 1 "
@@ -562,7 +562,9 @@ def death_of(worker: Worker, code: int) -> str:
 def output_of(worker: Worker) -> str:
     """The last lines that a process printed before it died."""
     time.sleep(0.1)  # they may still be on their way
-    return worker.output.decode("utf-8", errors="replace").strip()
+    lines = worker.output.decode("utf-8", errors="replace").splitlines()
+    # Hundreds of names, none of which says where it crashed.
+    return "\n".join(line for line in lines if not line.startswith("Extension modules:")).strip()[-SHOWN_OUTPUT:]
 
 
 def save_death(job: work.Job, error: str, output: str, begun: float, peak_mb: float) -> Run:

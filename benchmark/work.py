@@ -120,7 +120,7 @@ def execute(
     except BaseException as error:  # one broken method must not take the grid down, whatever it raises
         if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
             raise
-        facts["notices"].append("".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:])
+        facts["notices"].insert(0, "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:])
         return save_without_model(job, "failed", said(error), started, facts)
 
 

@@ -10,6 +10,7 @@ When standard input ends (the parent is gone), the run ends at once, wherever it
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import json
 import os
 import signal
@@ -21,6 +22,8 @@ from typing import Any, NoReturn
 from divsal_bench import devices, processes
 
 Send = Callable[..., None]
+#: What a run imports on its way; imported by each run for itself, it would cost a second.
+NEEDED = ("timm", "torch", "sklearn.metrics", "scipy.stats", "safetensors.torch", "divsal_bench.work")
 
 
 def main() -> None:
@@ -56,13 +59,8 @@ def main() -> None:
 
 def load() -> None:
     """Import what a run needs and do nothing with it: no thread of torch's may run before a fork."""
-    import pyarrow.parquet
-    import safetensors.torch
-    import scipy.stats
-    import sklearn.metrics
-    import timm
-
-    from divsal_bench import work  # noqa: F401
+    for name in NEEDED:
+        importlib.import_module(name)
 
 
 def may_fork(device: str) -> bool:

@@ -6,7 +6,6 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from divsal_bench import devices, method_choice, plugins, protocols, runner, store, work
 from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, say
@@ -102,9 +101,7 @@ def uses_accelerator(device: str) -> bool:
     """Whether runs go to a GPU; looks without importing torch where a name tells."""
     if device != "auto":
         return device != "cpu"
-    return devices.has_nvidia() or (
-        sys.platform in ("darwin", "win32") and devices.choose(device).type != "cpu"
-    )
+    return devices.has_nvidia() or (sys.platform in ("darwin", "win32") and devices.choose(device).type != "cpu")
 
 
 def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) -> None:
