@@ -91,12 +91,11 @@ def narrow(**places: str) -> None:
     """From here on, load only the plugin that was found there: importing another may change what this process does.
 
     Args:
-        places: Kind to one of the places of ``Plugins.origin``; "" looks everywhere.
+        places: Kind to one of the places of ``Plugins.origin``; "" looks everywhere again.
     """
-    ONLY.clear()
-    ONLY.update({kind: where for kind, where in places.items() if where})
-    for found in (tasks, methods, adapters):
-        found.cache_clear()
+    for kind, where in places.items():
+        ONLY[kind] = where
+        {"task": tasks, "method": methods, "adapter": adapters}[kind].cache_clear()
 
 
 def ranked_order(found: dict[str, type[Method]]) -> list[str]:
@@ -123,7 +122,7 @@ def discover(
     origin: dict[str, str] = {}
     broken: dict[str, str] = {}
     for where, load in candidates(package, pick, group or package):
-        if ONLY.get(kind, where) != where:
+        if ONLY.get(kind) not in (None, "", where):
             continue
         try:
             plugin = load()
