@@ -85,6 +85,11 @@ def test_two_plugins_of_one_name_are_an_error_that_names_both(outside: Callable[
     ("code", "reason"),
     [
         ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
+        ("raise SystemExit(0)", "it ends the program when it is imported (SystemExit: 0)"),
+        ("import sys; sys.exit('enough')", "it ends the program when it is imported (SystemExit: enough)"),
+        ("raise BaseException('no luck')", "BaseException: no luck"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("class Own(BaseException): pass\n    raise Own('mine')", "Own: mine"),
         ("import a_module_that_is_not_there", "ModuleNotFoundError"),
         ("Mine = 3", "is not a subclass"),
         (GOOD.replace("def loss", "def other"), "does not define loss"),
