@@ -123,7 +123,7 @@ def test_what_is_changed_while_a_file_is_imported_is_named(tmp_path: Path) -> No
     original = math.fsum
     try:
         candidate = file_of(tmp_path, top=guard)
-        with pytest.raises(BreachError, match="math.fsum is replaced"):
+        with pytest.raises(BreachError, match=r"math\.fsum is replaced"):
             look(candidate)
     finally:
         math.fsum = original
