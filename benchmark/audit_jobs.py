@@ -14,6 +14,7 @@ from pathlib import Path
 from divsal_bench import devices
 from divsal_bench.audit_record import Audit, AuditSettings, keep_audit
 from divsal_bench.errors import UserError
+from divsal_bench.processes import end_with_parent
 from divsal_bench.records import read_run
 
 #: Told the position of a job and its audit as soon as it is there.
@@ -90,8 +91,9 @@ def processes(count: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def prepare() -> None:
-    """Leave Ctrl-C to the parent."""
+    """Leave Ctrl-C to the parent, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def audit_one(job: AuditJob) -> Audit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divsal_bench.errors import UserError
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+#: What keeps a library from using all that a processor can; each moves the last digits of a sum.
+LIMITS = ("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS")
 
 
 def choose(name: str) -> torch.device:
@@ -23,6 +26,22 @@ def choose(name: str) -> torch.device:
     if not available.get(name.partition(":")[0], False):
         raise UserError(f"device {name!r} is not available here; use --device cpu, or auto to take what there is")
     return torch.device(name)
+
+
+def has_nvidia() -> bool:
+    """Whether there is an NVIDIA driver; looks without importing torch, which takes seconds."""
+    return Path("/proc/driver/nvidia").exists()
+
+
+def instruction_set() -> str:
+    """The processor's instructions that torch uses, such as ``AVX512``, and what limits its libraries further.
+
+    Runs that differ in it differ by up to .01 in a margin: sums are taken in another order.
+    """
+    import torch
+
+    limits = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
+    return ", ".join([str(torch.backends.cpu.get_cpu_capability()), *limits])
 
 
 def prepare_environment() -> None:

@@ -10,8 +10,10 @@ import importlib.metadata
 import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from divsal_bench.contracts.adapter import Adapter
@@ -33,11 +35,13 @@ class Plugins(Generic[T]):
         kind: "task", "method" or "adapter".
         found: Name to plugin, sorted by name.
         broken: Where a plugin could not be loaded, to the reason.
+        origin: Name to where it was found: what :func:`narrow` takes.
     """
 
     kind: str
     found: dict[str, T]
     broken: dict[str, str]
+    origin: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def get(self, name: str) -> T:
         """The plugin of this name; UserError with the closest name, or with why it could not be loaded."""
@@ -79,6 +83,21 @@ def adapters() -> Plugins[Adapter]:
     )  # fmt: skip
 
 
+#: Kind of plugin to the one place to look; all where a kind is missing.
+ONLY: dict[str, str] = {}
+
+
+def narrow(**places: str) -> None:
+    """From here on, load only the plugin that was found there: importing another may change what this process does.
+
+    Args:
+        places: Kind to one of the places of ``Plugins.origin``; "" looks everywhere again.
+    """
+    for kind, where in places.items():
+        ONLY[kind] = where
+        {"task": tasks, "method": methods, "adapter": adapters}[kind].cache_clear()
+
+
 def ranked_order(found: dict[str, type[Method]]) -> list[str]:
     """Method names as tables list them: by kind, cross-entropy first, then by name."""
     return sorted(found, key=lambda name: (KINDS.index(found[name].kind), name != "cross-entropy", name))
@@ -103,16 +122,28 @@ def discover(
     origin: dict[str, str] = {}
     broken: dict[str, str] = {}
     for where, load in candidates(package, pick, group or package):
+        if ONLY.get(kind) not in (None, "", where):
+            continue
         try:
             plugin = load()
             name = check(plugin)
-        except Exception as error:  # a plugin may raise anything; it must not take the others down
-            broken[where] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may raise anything; it must not take the others down
+            broken[where] = reason_of(error)
             continue
         if name in found:
             raise UserError(f"two {kind}s are named {name!r}: {origin[name]} and {where}; rename one of them")
         found[name], origin[name] = plugin, where
-    return Plugins(kind, dict(sorted(found.items())), broken)
+    return Plugins(kind, dict(sorted(found.items())), broken, origin)
+
+
+def reason_of(error: BaseException) -> str:
+    """What a plugin raised, as one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, SystemExit):
+        return f"it ends the program when it is imported (SystemExit: {text})"
+    return f"{type(error).__name__}: {text}"
 
 
 def candidates(package: str, pick: Callable[[Any], T], group: str) -> Iterator[tuple[str, Callable[[], T]]]:
@@ -144,7 +175,29 @@ def fields_of(method: type[Method]) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def source_hash(method: type[Method]) -> str:
-    """Eight digits for a method's code and that of the methods it builds on; "" where there is no source."""
+    """Twelve digits for a method's file and those of the methods it builds on; "" where there is no source."""
+    modules = dict.fromkeys(one.__module__ for one in method.__mro__ if issubclass(one, Method) and one is not Method)
+    digest = hashlib.sha256()
+    try:
+        for module in modules:
+            text = Path(str(sys.modules[module].__file__)).read_text(encoding="utf-8")
+            digest.update(hashlib.sha256(text.encode()).digest())
+    except (OSError, KeyError, AttributeError, ValueError):
+        return ""
+    return digest.hexdigest()[:12]
+
+
+def has_changed(method: type[Method], recorded: str) -> bool:
+    """Whether a method's code is another than a run recorded; records without a hash never say so.
+
+    Earlier runs hashed the class alone, in eight digits: an edited helper beside it goes unnoticed there.
+    """
+    now = source_hash(method) if len(recorded) != 8 else class_hash(method)
+    return recorded != "" and recorded != now
+
+
+def class_hash(method: type[Method]) -> str:
+    """Eight digits for a method's class and those it builds on; "" where there is no source."""
     classes = [one for one in method.__mro__ if issubclass(one, Method) and one is not Method]
     try:
         text = "".join(inspect.getsource(one) for one in classes)

@@ -348,6 +348,7 @@ def of_run(run: Run, config: Config | None, origin: str) -> Pretrained:
     if task is not None:
         model, channels = load_model(run), task.channels
     else:
+        run.check_file(WEIGHTS_FILE)
         model = build(run.path, architecture, arguments, spec.head, RUN_FILE, protocol.channels_last)
         grey = arguments["in_chans"] == 1 or (config is not None and config.preprocessing.image_mode == "L")
         channels = 1 if grey else 3

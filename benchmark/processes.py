@@ -1,12 +1,23 @@
-"""Names for work in progress that say which process owns it, so that what a dead one left can be swept."""
+"""Whose work is it: names that say which process owns something, and processes that end with their parent."""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import hashlib
+import multiprocessing
+import multiprocessing.connection
 import os
 import platform
+import re
 import secrets
+import signal
 import sys
+import threading
+from pathlib import Path
+
+#: Linux: the signal that a process gets when its parent is gone.
+PR_SET_PDEATHSIG = 1
 
 
 def mark() -> str:
@@ -28,11 +39,48 @@ def is_abandoned(name: str) -> bool:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
-    except OSError:
+    except (OSError, OverflowError):
         return False
     return False
 
 
+def is_mark(name: str) -> bool:
+    """Whether a name begins as a :func:`mark` does, whoever made it."""
+    return re.match(r"[0-9a-f]{8}-[0-9]+-", name) is not None
+
+
+@functools.cache
 def _host() -> str:
-    """Eight digits for the host: its name may hold anything."""
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+    """Eight digits for what a process id means something in: the host, since it was started, and the container.
+
+    Containers may share a host name, and each counts its processes from 1.
+    """
+    parts = [platform.node()]
+    try:
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    except OSError:  # not Linux: the name must do
+        pass
+    return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()[:8]
+
+
+def die_with(parent: int) -> None:
+    """Let the system kill this process when ``parent``, a process id, is gone, as far as the system can (Linux)."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it went before it was asked for
+        os._exit(1)
+
+
+def end_with_parent() -> None:
+    """End this process, started by multiprocessing, when the one that started it is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

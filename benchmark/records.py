@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -45,6 +46,8 @@ PREDICTIONS = (*PREDICTION_TEXTS[:2], "label", *PREDICTION_TEXTS[2:], *PREDICTIO
 MOST_ROWS, MOST_HEADER, MOST_BYTES_A_ROW, MOST_BYTES_A_BYTE = 2_000_000, 1_000_000, 600, 200
 #: What a cell takes in a DataFrame, beside a text's own bytes.
 BYTES_A_CELL = 8
+#: What the name of a run's folder ends in.
+RUN_ID = re.compile("[0-9a-f]{16}")
 #: What helps against a bad file, whether it was written here or pulled from the Hub.
 AGAIN = "and run again, or get it again from where it came"
 
@@ -234,9 +237,12 @@ class Record(Typed):
     Attributes:
         method_label: The method's name with the fields that differ from its defaults.
         method_kind: ``unguided``, ``one-cam``, ``two-cam`` or ``control``.
-        method_source: Eight digits for the method's code, so that an edited method is noticed; "" if unknown.
+        method_source: Digits for the method's code, so that an edited method is noticed; "" if unknown.
         attempts: 2 if a worker process died over it once.
-        peak_mb: Peak resident memory of the worker process, which may have done other runs before.
+        peak_mb: Peak resident memory of the run's process; in records without ``files``, other runs may have been
+            done in that process before.
+        processor: On the CPU, the instructions it was computed with; "" if unknown.
+        files: Name to sha256 of each file beside run.json, 64 digits; empty in records of older versions.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -254,11 +260,13 @@ class Record(Typed):
     seconds: float = 0.0
     peak_mb: float = 0.0
     device: str = ""
+    processor: str = ""
     versions: dict[str, str] = {}
     model_args: dict[str, Any] = {}
     method_source: str = ""
     attempts: int = 1
     created: str = ""
+    files: dict[str, str] = {}
 
     @field_validator("error", "notices")
     @classmethod
@@ -279,15 +287,38 @@ class Run:
         """What was run."""
         return self.record.spec
 
+    def check_file(self, name: str) -> None:
+        """Refuse a file beside run.json that is not the one this run wrote; one it says nothing of passes.
+
+        Raises:
+            UserError: Its sha256 is another, or it cannot be read.
+        """
+        if name not in self.record.files:
+            return
+        path = self.path / name
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror or error}); delete the folder {self.path} {AGAIN}"
+            ) from error
+        if found != self.record.files[name]:
+            raise UserError(
+                f"{path} is not what run {self.record.run_id} wrote: its sha256 begins with {found[:8]}, run.json says "
+                f"{self.record.files[name][:8]}; delete the folder {self.path} {AGAIN}"
+            )
+
     def predictions(self) -> pd.DataFrame:
         """Validation and test rows with both logits, conditions and map agreement.
 
         Raises:
-            UserError: The file is missing or unreadable.
+            UserError: The file is missing, unreadable or not the one that this run wrote.
         """
         import pyarrow as pa
 
         path = self.path / "predictions.parquet"
+        self.check_file(path.name)
         try:
             # What pandas noted in the file (index, types) is passed by: it may be anything.
             table: pd.DataFrame = read_predictions(path).to_pandas(ignore_metadata=True)
@@ -464,5 +495,27 @@ def plain(text: str) -> str:
 
 
 def read_runs(out: Path) -> list[Run]:
-    """Every finished run below an output folder, in a fixed order; work in progress is not counted."""
-    return [read_run(file.parent) for file in sorted(out.glob("*/*/*/run.json"))]
+    """Every finished run below an output folder, in a fixed order; work in progress is not counted.
+
+    Raises:
+        UserError: One is damaged, or lies where another run belongs.
+    """
+    found = [read_run(file.parent) for file in sorted(out.glob("*/*/*/run.json"))]
+    for run in found:
+        check_place(run)
+    return found
+
+
+def check_place(run: Run) -> None:
+    """Refuse a run that was copied into the folder of another one.
+
+    Raises:
+        UserError: The folder's name ends in another run id.
+    """
+    spec, run_id = run.spec, run.record.run_id
+    _, _, named = run.path.name.rpartition("-")
+    if RUN_ID.fullmatch(named) and named != run_id:
+        raise UserError(
+            f"{run.path} holds another run: {spec.method} seed {spec.seed} of {spec.task} ({run_id}); delete this "
+            "folder, or move it to where it belongs, and run again"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,12 +15,28 @@ from safetensors import SafetensorError
 
 from divsal_bench import processes
 from divsal_bench.errors import UserError
-from divsal_bench.records import NoRunError, Record, Run, Spec, read_run, read_runs
+from divsal_bench.records import NoRunError, Record, Run, Spec, check_place, read_run, read_runs
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 #: Work in progress; never counted, swept when a run command starts.
 ASIDE = ".partial"
 #: Tries to rename a run into place while others do the same.
 PUT_ATTEMPTS = 10
+#: What a run may hold beside run.json, which names their hashes.
+FILES = ("history.csv", "model.safetensors", "predictions.parquet")
+#: How the name of the file begins that a launcher holds locked while it makes a run.
+CLAIM = "claim-"
+#: Seconds after which a half-written run of a machine that cannot be asked is taken for left behind. One is written
+#: in seconds.
+FORGOTTEN = 24 * 3600
+
+
+class UnreadableError(UserError):
+    """A record that would be damaged as soon as it is written."""
 
 
 def run_path(out: Path, spec: Spec) -> Path:
@@ -28,11 +45,17 @@ def run_path(out: Path, spec: Spec) -> Path:
 
 
 def find(out: Path, spec: Spec) -> Run | None:
-    """The finished run of this specification, whatever its status; None if it has yet to be run."""
+    """The finished run of this specification, whatever its status; None if it has yet to be run.
+
+    Raises:
+        UserError: It is damaged, or another run lies in its place.
+    """
     try:
-        return read_run(run_path(out, spec))
+        run = read_run(run_path(out, spec))
     except NoRunError:
         return None
+    check_place(run)
+    return run
 
 
 def check_writable(out: Path) -> None:
@@ -69,8 +92,70 @@ def prepare(out: Path) -> None:
             f"output folder {out} cannot be written ({error.strerror or error}); choose another with --out"
         ) from error
     for left in (out / ASIDE).iterdir():
-        if processes.is_abandoned(left.name):
+        if left.name.startswith(CLAIM):
+            claimed = claim(out, left.name.removeprefix(CLAIM))
+            if claimed is not None:
+                claimed.release()
+        elif processes.is_abandoned(left.name) or (processes.is_mark(left.name) and is_forgotten(left)):
             remove(left)
+
+
+def is_forgotten(path: Path) -> bool:
+    """Whether nothing was written there for a day."""
+    try:
+        return time.time() - path.stat().st_mtime > FORGOTTEN
+    except OSError:
+        return False
+
+
+class Claim:
+    """The right to make one run; it ends with :meth:`release`, or with this process however that ends."""
+
+    def __init__(self, path: Path, descriptor: int | None) -> None:
+        self.path = path
+        self.descriptor = descriptor
+
+    def release(self) -> None:
+        """Let others have it."""
+        if self.descriptor is not None:
+            with suppress(OSError):
+                self.path.unlink()
+            os.close(self.descriptor)
+            self.descriptor = None
+
+
+def claim(out: Path, run_id: str) -> Claim | None:
+    """Claim a run, so that several launchers on one output folder divide the work; None while another holds it.
+
+    The claim is a lock that the system takes back from a process that dies. Where a folder knows no locks, everybody
+    gets every claim: work is then done twice, and the results are right.
+
+    Args:
+        out: The output folder, prepared.
+        run_id: The run's.
+    """
+    path = out / ASIDE / f"{CLAIM}{run_id}"
+    if fcntl is None:
+        return Claim(path, None)
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise UserError(
+                f"output folder {out} cannot be written ({error.strerror or error}); choose another with --out"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            os.close(descriptor)
+            return Claim(path, None)
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return Claim(path, descriptor)
+        os.close(descriptor)  # its owner released it, and took the file away, between opening and locking
 
 
 def remove(path: Path) -> None:
@@ -82,19 +167,23 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
-def save(out: Path, record: Record, write_files: Callable[[Path], None] = lambda folder: None) -> Path:
+def save(
+    out: Path, record: Record, write_files: Callable[[Path], None] = lambda folder: None, as_it_is: bool = False
+) -> Path:
     """Write one run and move it into place in a single step.
 
     Args:
         out: The output folder.
-        record: Becomes run.json, written last.
+        record: Becomes run.json, written last, with the hashes of the other files.
         write_files: Writes the run's other files into the folder it is given.
+        as_it_is: The record is somebody else's: it keeps the hashes that it came with.
 
     Returns:
         The run directory. A run of the same specification that finished meanwhile stays; a failed or diverged
         one is replaced.
 
     Raises:
+        UnreadableError: :func:`read_run` would refuse the record.
         UserError: The disk is full or the folder cannot be written; nothing half-written stays.
     """
     path = run_path(out, record.spec)
@@ -103,9 +192,12 @@ def save(out: Path, record: Record, write_files: Callable[[Path], None] = lambda
     try:
         aside.mkdir(parents=True)
         write_files(aside)
+        if not as_it_is:
+            record = record.model_copy(update={"files": hashes(aside)})
         with (aside / "run.json").open("w", encoding="utf-8") as file:
             json.dump(record.model_dump(mode="json"), file, indent=1, allow_nan=False)
             file.write("\n")
+        check_readable(aside, path)
         flush(aside)
         path.parent.mkdir(parents=True, exist_ok=True)
         put(aside, path, replaced)
@@ -119,6 +211,29 @@ def save(out: Path, record: Record, write_files: Callable[[Path], None] = lambda
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
     return path
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Name to sha256 of a run's files, 64 digits."""
+    found = {}
+    for name in FILES:
+        if (folder / name).is_file():
+            with (folder / name).open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def check_readable(aside: Path, path: Path) -> None:
+    """Read a record back before it is in place: what is written must never be damaged from then on.
+
+    Raises:
+        UnreadableError: It cannot be read.
+    """
+    try:
+        read_run(aside)
+    except UserError as error:
+        reason = str(error).replace(f"{aside}{os.sep}", "").partition("; delete its folder")[0]
+        raise UnreadableError(f"the record of {path} could not be read back: {reason}") from error
 
 
 def put(aside: Path, path: Path, replaced: Path) -> None:
@@ -159,4 +274,4 @@ def flush(folder: Path) -> None:
             os.fsync(file.fileno())
 
 
-__all__ = ["ASIDE", "find", "prepare", "read_runs", "run_path", "save"]
+__all__ = ["ASIDE", "Claim", "UnreadableError", "claim", "find", "prepare", "read_runs", "run_path", "save"]

@@ -35,10 +35,12 @@ def load_model(run: Run) -> CamNet:
     takes little more memory than its weights file (see :func:`misfit`).
 
     Raises:
-        UserError: The run has no weights, they do not fit its specification, or that asks for what no protocol has.
+        UserError: The run has no weights, they are not its own or do not fit its specification, or that asks for what
+            no protocol has.
     """
     if not (run.path / WEIGHTS_FILE).is_file():
         raise UserError(f"{run.path} has no {WEIGHTS_FILE}; run it again")
+    run.check_file(WEIGHTS_FILE)
     spec, protocol = run.spec, protocol_of(run)
     in_chans = 3 if protocol.channels == 3 else plugins.tasks().get(spec.task).channels
     # Names like local-dir:… make timm open a folder; known names only look weights up, which are not asked for.

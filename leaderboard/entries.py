@@ -210,10 +210,22 @@ def entry_of(label: str, members: Sequence[Run], done: Sequence[Run], values: Fl
         scores=tuple(run.record.scores for run in done if run.record.scores),
         seconds=tuple(run.record.seconds for run in done),
         peak_mb=max((run.record.peak_mb for run in done), default=0.0),
-        devices=tuple(sorted({run.record.device for run in done})),
+        devices=tuple(sorted({computed_on(run) for run in done})),
         torch_versions=tuple(sorted({run.record.versions.get("torch", "") for run in done})),
         origins=tuple(str(run.path) for run in done),
     )
+
+
+def computed_on(run: Run) -> str:
+    """The device of a run and, on a CPU that is known, its instructions: they move the last digits, too."""
+    record = run.record
+    return f"{record.device} ({record.processor})" if record.processor else record.device
+
+
+def different_devices(entries: Sequence[Entry]) -> set[str]:
+    """What entries were computed on; a CPU whose instructions are not known may be any of the others."""
+    found = {name for entry in entries for name in entry.devices}
+    return {name for name in found if not any(other.startswith(f"{name} (") for other in found)}
 
 
 def unique_labels(runs: Sequence[Run]) -> list[str]:

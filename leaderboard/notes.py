@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from divsal_bench.leaderboard import families, marks
-from divsal_bench.leaderboard.entries import Sheet
+from divsal_bench.leaderboard.entries import Sheet, different_devices
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.board import Row, Table, Test
@@ -289,7 +289,7 @@ def about_machines(table: Table, sheet: Sheet) -> Iterable[str]:
     if peak:
         yield f"Largest peak memory of a worker process: {peak:.0f} MB."
     differing = {
-        "device": {name for entry in sheet.entries for name in entry.devices},
+        "device": different_devices(sheet.entries),
         "torch version": {name for entry in sheet.entries for name in entry.torch_versions},
     }
     for name, values in differing.items():

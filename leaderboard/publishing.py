@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import keys
 from divsal_bench.leaderboard.claim import Missing, SeedResult, Weights, metric_names
-from divsal_bench.leaderboard.entries import rows_and_margins
+from divsal_bench.leaderboard.entries import computed_on, rows_and_margins
 from divsal_bench.leaderboard.gallery import ClassCams, Gallery
 from divsal_bench.leaderboard.rescoring import check_agreement, first_difference, scores_of
 from divsal_bench.records import Run, Scores
@@ -158,6 +158,7 @@ def rescored(run: Run, values: np.ndarray, rows: Layout) -> Scores:
 def seed_result(run: Run, scores: Scores, where: str) -> SeedResult:
     """What is published of one run."""
     file = run.path / WEIGHTS_FILE
+    run.check_file(file.name)
     try:
         with file.open("rb") as content:
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()
@@ -172,7 +173,7 @@ def seed_result(run: Run, scores: Scores, where: str) -> SeedResult:
             scores=scores,
             seconds=run.record.seconds,
             peak_mb=run.record.peak_mb,
-            device=run.record.device,
+            device=computed_on(run),
             torch=run.record.versions.get("torch", ""),
             weights=Weights(where=where, sha256=sha256),
         )

@@ -7,6 +7,10 @@ import dataclasses
 import io
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -452,3 +456,44 @@ def test_the_sample_does_not_depend_on_the_network(made: tuple[Path, Path], data
     first, second = (audit(run, load_model(run), data, SETTINGS) for run in runs)
     assert first.sampled == second.sampled == 12
     assert first.test == second.test
+
+
+AUDIT = """
+import sys
+from pathlib import Path
+from divsal_bench import audit_jobs
+
+def endless(job):
+    Path(sys.argv[1], f"pid-{__import__('os').getpid()}").touch()
+    __import__('time').sleep(600)
+
+audit_jobs.audit_one = endless
+if __name__ == "__main__":
+    audit_jobs.execute([None, None], 2)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_a_command_that_is_killed(tmp_path: Path, end: signal.Signals) -> None:
+    (tmp_path / "forever.py").write_text(AUDIT, encoding="utf-8")
+    (tmp_path / "marks").mkdir()
+    command = subprocess.Popen([sys.executable, str(tmp_path / "forever.py"), str(tmp_path / "marks")])
+    deadline = time.monotonic() + 120
+    while len(found := list((tmp_path / "marks").iterdir())) < 2:
+        assert time.monotonic() < deadline
+        assert command.poll() is None
+        time.sleep(0.05)
+    command.send_signal(end)
+    command.wait()
+    pids = [int(file.name.removeprefix("pid-")) for file in found]
+    while running := [pid for pid in pids if is_running(pid)]:
+        assert time.monotonic() < deadline, f"{running} go on"
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process goes on; one that nobody has collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from divsal_bench import method_choice, plugins, protocols, runner, store
+from divsal_bench import method_choice, plugins, protocols, runner, store, work
 from divsal_bench.cli import EXIT_INTERRUPTED
 from divsal_bench.errors import UserError
 from divsal_bench.processes import is_abandoned
@@ -25,14 +25,15 @@ from divsal_bench.processes import mark as own_mark
 from divsal_bench.records import Run, read_run, read_runs
 
 #: Somebody else's package: a tiny task, and methods that misbehave. Test and methods talk through files.
-PACKAGE = '''
-import os, subprocess, sys, time
+PACKAGE = r'''
+import os, signal, subprocess, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from divsal_bench.contracts.method import Kind, Method
 from divsal_bench.contracts.task import StandIn, Task
+from divsal_bench.errors import UserError
 
 
 def mark(name):
@@ -92,6 +93,93 @@ class Loud(Outside):
 
 
 @dataclass
+class Ending(Outside):
+    """Ends its process, in one of the ways there are."""
+
+    name: ClassVar[str] = "ending"
+    how: str = "exit"
+
+    def loss(self, batch, out):
+        if self.how == "exit":
+            sys.exit(3)
+        if self.how == "base":
+            raise BaseException("gone")
+        if self.how == "interrupt":
+            raise KeyboardInterrupt
+        if self.how == "user":
+            raise UserError("not the user's")
+        if self.how == "unsayable":
+            raise Unsayable
+        print("the last words", file=sys.stderr, flush=True)
+        if self.how == "leave":
+            os._exit(7)
+        if self.how == "leave-well":
+            os._exit(0)
+        os.kill(os.getpid(), getattr(signal, self.how))
+        time.sleep(60)
+
+
+class Unsayable(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+@dataclass
+class Meddling(Outside):
+    """Changes what the next run in its process would compute with."""
+
+    name: ClassVar[str] = "meddling"
+    how: str = "patch"
+
+    def loss(self, batch, out):
+        import torch
+        import divsal_bench.training
+
+        losses = super().loss(batch, out)
+        if self.how == "patch":
+            functional = torch.nn.functional
+            original = functional.cross_entropy
+            functional.cross_entropy = lambda *given, **named: 1.1 * original(*given, **named)
+        elif self.how == "engine":
+            divsal_bench.training.Streams.of = classmethod(lambda cls, *given: cls(1, 2, 3, 4))
+        elif self.how == "precision":
+            torch.set_default_dtype(torch.float64)
+        elif self.how == "hook":
+            torch.nn.modules.module.register_module_forward_hook(lambda module, given, out: out * 1.01)
+        elif self.how == "kept":
+            divsal_bench.training.as_input.__defaults__ = None
+            divsal_bench.training.batches.__code__ = (lambda count, size, generator: [
+                rows for rows in __import__("torch").arange(count).split(size) if len(rows) > 1
+            ]).__code__
+        return losses
+
+
+@dataclass
+class Talkative(Outside):
+    """Writes more, and other, into its record than a record may hold."""
+
+    name: ClassVar[str] = "talkative"
+
+    def setup(self, train):
+        train.notices += ["x" * 9000, "right to \u2067left", "two\nlines \x1b[31m", 7, None, Unsayable()]
+        train.notices += ["many"] * 200_000
+
+    def loss(self, batch, out):
+        losses = super().loss(batch, out)
+        return {**losses, "y" * 5000: losses["loss"], "a,b\n\x1b[31m\u202e": losses["loss"]}
+
+
+@dataclass
+class Counting(Outside):
+    """Leaves a note for each run that begins."""
+
+    name: ClassVar[str] = "counting"
+
+    def setup(self, train):
+        mark(f"began-{os.getpid()}").touch()
+
+
+@dataclass
 class Broken(Outside):
     """Raises, or diverges, until it is mended."""
 
@@ -131,8 +219,32 @@ TASK = Task(
     category_meaning="", field_metrics=(), draw_standin=draw, standin_version=1, citation="", licence="",
 )
 '''
+#: A module that changes torch when it is imported, in the processes of the test that asks for it.
+PATCH = """
+import os
+from dataclasses import dataclass
+from typing import ClassVar
+from divsal_bench.contracts.method import Method
+
+if "OUTSIDE_PATCH" in os.environ:
+    import torch
+    torch.nn.functional.batch_norm = torch.nn.functional.instance_norm
+
+@dataclass
+class Patching(Method):
+    name: ClassVar[str] = "patching"
+    kind: ClassVar[str] = "unguided"
+
+    def loss(self, batch, out):
+        return {"loss": out.cross_entropy}
+"""
 ENTRY_POINTS = """
 [divsal_bench.methods]
+ending = outside_package:Ending
+meddling = outside_package:Meddling
+talkative = outside_package:Talkative
+counting = outside_package:Counting
+patching = outside_patch:Patching
 waiting = outside_package:Waiting
 killed = outside_package:Killed
 loud = outside_package:Loud
@@ -149,6 +261,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Install the outside package for this module's tests and the processes they start."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "outside_package.py").write_text(PACKAGE, encoding="utf-8")
+    (folder / "outside_patch.py").write_text(PATCH, encoding="utf-8")
     (folder / "outside_package-1.0.dist-info").mkdir()
     (folder / "outside_package-1.0.dist-info/METADATA").write_text(
         "Metadata-Version: 2.1\nName: outside-package\nVersion: 1.0\n", encoding="utf-8"
@@ -234,7 +347,7 @@ def test_a_worker_killed_in_the_middle_of_a_run_costs_one_retry(tmp_path: Path, 
     assert [event.kind for event in events] == ["retry", *["epoch", "epoch", "finished"] * 2]
     assert [(event.done, event.total) for event in events if event.kind == "epoch"] == [(1, 2), (2, 2)] * 2
     assert {run.path for run in runs} == {run.path for run in read_runs(tmp_path)}
-    assert len(set(processes(marks))) == 2, "the second worker did the second run too"
+    assert len(set(processes(marks))) == 3, "each run and each try has a process of its own"
 
 
 def test_a_method_that_kills_its_process_fails_after_two_tries_and_the_others_finish(
@@ -247,12 +360,202 @@ def test_a_method_that_kills_its_process_fails_after_two_tries_and_the_others_fi
     assert [name_of(run) for run in runs] == [("killed", 0), ("cross-entropy", 0)]
     failed, done = (run.record for run in runs)
     assert (failed.status, failed.attempts, failed.scores) == ("failed", 2, None)
-    assert failed.error.startswith("its worker process died 2 times (signal 9)")
+    assert failed.error == "its process died 2 times (SIGKILL; too little memory is the usual cause)"
+    assert failed.method_source == plugins.source_hash(plugins.methods().get("killed"))
+    assert failed.seconds > 0
+    assert failed.peak_mb > 100
     assert failed.versions["torch"]
     assert (done.status, done.attempts) == ("done", 1)
     assert len(processes(marks, "tried")) == 2
     assert [event.kind for event in events] == ["retry", "finished", "epoch", "epoch", "finished"]
     assert [run.record for run in read_runs(tmp_path)] == [done, failed]
+
+
+ENDS = {
+    "exit": ("SystemExit: 3", "sys.exit(3)"),
+    "base": ("BaseException: gone", 'raise BaseException("gone")'),
+    "interrupt": ("KeyboardInterrupt: ", "raise KeyboardInterrupt"),
+    "user": ("UserError: not the user's", 'raise UserError("not'),
+    "unsayable": ("Unsayable", "raise Unsayable"),
+    "leave": ("its process died 2 times (exit code 7; the method, or", "the last words"),
+    "leave-well": ("its process died 2 times (exit code 0; the method, or", "the last words"),
+    "SIGSEGV": ("its process died 2 times (SIGSEGV)", "the last words\nFatal Python error: Segmentation fault"),
+    "SIGABRT": ("its process died 2 times (SIGABRT)", "the last words\nFatal Python error: Aborted"),
+    "SIGTERM": ("its process died 2 times (SIGTERM)", "the last words"),
+}
+
+
+def test_a_method_that_ends_its_process_is_recorded_with_the_true_reason_and_the_others_finish(tmp_path: Path) -> None:
+    methods = ",".join(["cross-entropy", *(f"ending:how={how}" for how in ENDS)])
+    runs = {run.record.method_label: run.record for run in runner.execute(missing(grid(tmp_path, methods)), 1)}
+    assert runs.pop("cross-entropy").status == "done"
+    assert len(runs) == len(ENDS)
+    for how, (error, last) in ENDS.items():
+        found = runs["ending" if how == "exit" else f"ending:how={how}"]
+        assert found.status == "failed"
+        assert found.error.startswith(error.strip()), how
+        assert last in found.notices[0], (how, found.notices)
+        assert "memory" not in found.error
+        assert found.method_source == plugins.source_hash(plugins.methods().get("ending"))
+        assert found.seconds > 0
+        assert found.peak_mb > 100
+        assert found.attempts == (2 if "its process died" in error else 1)
+
+
+# ---------------------------------------------------------------- runs that others cannot reach
+
+
+def test_no_method_changes_another_methods_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patched functions, global settings, global hooks, edited code, and a plugin that only needs to be imported."""
+    alone = runner.execute(missing(grid(tmp_path / "alone", "cross-entropy")), 1)
+    ways = ["patch", "engine", "precision", "hook", "kept"]
+    monkeypatch.setenv("OUTSIDE_PATCH", "1")
+    methods = ",".join(["cross-entropy", "patching", *(f"meddling:how={how}" for how in ways)])
+    jobs = missing(grid(tmp_path / "among", methods))
+    jobs.sort(key=lambda job: job.spec.method == "cross-entropy")
+    among = runner.execute(jobs, 1)
+    assert [name_of(run) for run in among][-1] == ("cross-entropy", 0)
+    assert_same_numbers(alone, among[-1:])
+    patched = next(run for run in among if run.spec.method == "patching")
+    assert patched.record.status == "done"
+    assert patched.predictions()["logit1"].tolist() != alone[0].predictions()["logit1"].tolist(), "nothing was changed"
+
+
+def test_runs_that_share_a_process_say_so(tmp_path: Path) -> None:
+    first, second = runner.execute(missing(grid(tmp_path, "cross-entropy", (0, 1))), 0)
+    assert first.record.notices == []
+    assert second.record.notices == [runner.SHARED]
+
+
+def test_a_run_that_writes_more_than_a_record_may_hold_is_cut_and_can_be_read(tmp_path: Path) -> None:
+    (run,) = runner.execute(missing(grid(tmp_path, "talkative")), 1)
+    assert run.record.status == "done"
+    notices = run.record.notices
+    assert len(notices[0]) == work.LONGEST_NOTICE
+    assert notices[1:6] == [
+        "right to ?left", "two lines ?[31m", "7", "None", "a Unsayable that cannot be shown",
+    ]  # fmt: skip
+    assert notices[-1] == "and 199,986 more"
+    assert [run.record for run in read_runs(tmp_path)] == [run.record]
+    names = list(pd.read_csv(run.path / "history.csv"))
+    assert names[-1] == "a,b ?[31m?"
+    assert max(map(len, names)) == work.LONGEST_NAME
+
+
+# ---------------------------------------------------------------- several launchers
+
+
+def test_launchers_on_one_folder_divide_the_work(tmp_path: Path, marks: Path) -> None:
+    asked = grid(tmp_path, "counting", (0, 1, 2, 3))
+    plans = [missing(asked) for _ in range(3)]
+    events: list[list[runner.Event]] = [[], [], []]
+    found: list[list[Run]] = [[], [], []]
+
+    def launch(number: int) -> None:
+        found[number] = runner.execute(plans[number], 1, events[number].append)
+
+    launchers = [threading.Thread(target=launch, args=(number,)) for number in range(3)]
+    for launcher in launchers:
+        launcher.start()
+    for launcher in launchers:
+        launcher.join()
+    assert len(processes(marks)) == 4, "each run is trained once"
+    for runs in found:
+        assert sorted(map(name_of, runs)) == [("counting", seed) for seed in range(4)]
+        assert {run.record.status for run in runs} == {"done"}
+    ends = [event for one in events for event in one if event.kind == "finished"]
+    assert sorted(event.elsewhere for event in ends) == [False] * 4 + [True] * 8
+    assert not list((tmp_path / store.ASIDE).iterdir())
+
+
+def test_a_launcher_waits_for_a_run_that_another_is_making_and_takes_over_when_that_dies(
+    tmp_path: Path, marks: Path
+) -> None:
+    asked = grid(tmp_path, "counting")
+    jobs = missing(asked)
+    store.prepare(tmp_path)
+    code = (
+        "import sys, time; from pathlib import Path; from divsal_bench import store; "
+        "claim = store.claim(Path(sys.argv[1]), sys.argv[2]); print(claim is not None, flush=True); time.sleep(600)"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path), jobs[0].spec.run_id], stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "True\n"
+    store.prepare(tmp_path)
+    assert len(list((tmp_path / store.ASIDE).iterdir())) == 1, "the claim of a living owner is swept"
+    events: list[runner.Event] = []
+
+    def take(event: runner.Event) -> None:
+        events.append(event)
+        if event.kind == "waiting":
+            assert not processes(marks)
+            owner.kill()
+
+    (run,) = runner.execute(jobs, 1, take)
+    owner.wait()
+    assert run.record.status == "done"
+    assert [(event.kind, event.total) for event in events] == [
+        ("waiting", 1), ("epoch", 2), ("epoch", 2), ("finished", 0),
+    ]  # fmt: skip
+
+
+def test_a_failed_run_that_another_launcher_has_tried_again_is_not_tried_once_more(tmp_path: Path, marks: Path) -> None:
+    runner.execute(missing(grid(tmp_path, "broken")), 0)
+    planned = missing(grid(tmp_path, "broken", retry_failed=True))
+    (marks / "mended").touch()
+    again = runner.execute(missing(grid(tmp_path, "broken", retry_failed=True)), 0)
+    events: list[runner.Event] = []
+    found = runner.execute(planned, 0, events.append)
+    assert [run.record for run in found] == [run.record for run in again]
+    assert [(event.kind, event.elsewhere) for event in events] == [("finished", True)]
+
+
+def test_names_that_a_record_may_not_hold_are_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"could not be read back .* 401 characters, 400 are allowed"):
+        missing(grid(tmp_path, f"ending:how={'x' * 401}"))
+
+
+# ---------------------------------------------------------------- workers
+
+
+def test_a_killed_worker_takes_its_run_along_and_the_run_is_made_again(tmp_path: Path, marks: Path) -> None:
+    pool: list[int] = []
+
+    def kill() -> None:
+        wait_for(lambda: processes(marks) or (marks / "over").exists(), "the run begins")
+        (run,) = processes(marks)
+        worker = int(Path(f"/proc/{run}/stat").read_text().rpartition(")")[2].split()[1])
+        pool.extend([run, worker])
+        os.kill(worker, signal.SIGKILL)
+        wait_for(lambda: gone(run), "the run ends with its worker")
+        (marks / "go").touch()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    (run,) = runner.execute(missing(grid(tmp_path, "waiting")), 1)
+    (marks / "over").touch()
+    killer.join()
+    assert (run.record.status, run.record.attempts) == ("done", 2)
+    assert os.getpid() not in pool
+    assert len(processes(marks)) == 2
+
+
+def test_where_a_fork_is_unsafe_each_run_gets_a_worker_of_its_own(
+    tmp_path: Path, marks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an accelerator, and on systems other than Linux; here a device makes the workers think so."""
+    monkeypatch.setattr(runner.work.Job, "to_json", lambda job, plain=runner.work.Job.to_json: {
+        **plain(job), "device": "cpu:0",
+    })  # fmt: skip
+    runs = runner.execute(missing(grid(tmp_path, "counting,ending:how=leave", (0, 1))), 1)
+    by_method = {name_of(run): run.record for run in runs}
+    assert [by_method["counting", seed].status for seed in (0, 1)] == ["done", "done"]
+    assert [by_method["ending", seed].error[:41] for seed in (0, 1)] == [
+        "its process died 2 times (exit code 7; th"
+    ] * 2
+    assert len(processes(marks)) == 2
 
 
 def test_workers_that_cannot_start_end_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import resource
@@ -18,6 +20,7 @@ import pytest
 from divsal_bench import processes, store
 from divsal_bench.errors import UserError
 from divsal_bench.records import DataFacts, Record, Run, Spec, Status, read_run, read_runs
+from divsal_bench.trained import load_model
 
 
 def record(seed: int = 0, status: Status = "failed", **content: Any) -> Record:
@@ -85,7 +88,9 @@ def test_a_saved_run_is_found_and_read_back(tmp_path: Path) -> None:
     assert path == store.run_path(tmp_path, saved.spec) == tmp_path / "cxr/cross-entropy" / path.name
     found = store.find(tmp_path, saved.spec)
     assert found is not None
-    assert found.record == saved
+    digits = hashlib.sha256(b"a").hexdigest()
+    files = {"history.csv": digits, "predictions.parquet": digits}
+    assert found.record == saved.model_copy(update={"files": files})
     assert read_runs(tmp_path) == [found]
     assert text_of(found) == "a"
     assert not leftovers(tmp_path)
@@ -319,6 +324,185 @@ def test_what_a_killed_process_left_is_not_counted_and_swept(tmp_path: Path) -> 
     store.prepare(tmp_path)
     assert sorted(path.name for path in leftovers(tmp_path)) == sorted(kept)
     assert [text_of(run) for run in read_runs(tmp_path)] == ["whole"]
+
+
+def test_marks_of_another_container_or_boot_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two containers with one host name count their processes from 1 each."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    own = f"{processes.mark().split('-')[0]}-{dead.pid}-0123"
+    assert processes.is_abandoned(own)
+    real = Path.readlink
+    for read, what in (("readlink", "/proc/self/ns/pid"), ("read_text", "/proc/sys/kernel/random/boot_id")):
+        original = getattr(Path, read)
+
+        def elsewhere(path: Path, *given: Any, what: str = what, original: Any = original, **named: Any) -> Any:
+            found = original(path, *given, **named)
+            return type(found)(f"{found}0") if str(path) == what else found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, read, elsewhere)
+            processes._host.cache_clear()
+            assert not processes.is_abandoned(own)
+        processes._host.cache_clear()
+    assert Path.readlink is real
+    assert processes.is_abandoned(own)
+
+
+def test_what_machines_that_cannot_be_asked_left_is_swept_after_a_day(tmp_path: Path) -> None:
+    store.prepare(tmp_path)
+    old, fresh, odd = (tmp_path / store.ASIDE / name for name in ("0badcafe-1-ab-new", "0badcafe-2-ab-new", "odd"))
+    for path in (old, fresh, odd):
+        path.mkdir()
+    for path in (old, odd):
+        os.utime(path, (0, 0))
+    store.prepare(tmp_path)
+    assert leftovers(tmp_path) == sorted([fresh, odd])
+
+
+# ---------------------------------------------------------------- claims
+
+CLAIM = """
+import os, sys, time
+from pathlib import Path
+from divsal_bench import store
+print(store.claim(Path(sys.argv[1]), "0123456789abcdef") is not None, flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def claims(out: Path, seconds: float) -> tuple[subprocess.Popen[str], bool]:
+    """Another process that claims a run, and whether it got it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLAIM, str(out), str(seconds)], stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+    assert process.stdout is not None
+    return process, process.stdout.readline() == "True\n"
+
+
+def test_one_process_at_a_time_has_a_claim_and_a_killed_one_leaves_it(tmp_path: Path) -> None:
+    store.prepare(tmp_path)
+    own = store.claim(tmp_path, "0123456789abcdef")
+    assert own is not None
+    assert store.claim(tmp_path, "0123456789abcdef") is None
+    assert store.claim(tmp_path, "fedcba9876543210") is not None
+    assert claims(tmp_path, 0)[1] is False
+    own.release()
+    owner, got = claims(tmp_path, 600)
+    assert got
+    assert store.claim(tmp_path, "0123456789abcdef") is None
+    owner.kill()
+    owner.wait()
+    again = store.claim(tmp_path, "0123456789abcdef")
+    assert again is not None
+    again.release()
+
+
+def test_the_claim_of_a_killed_process_is_swept(tmp_path: Path) -> None:
+    store.prepare(tmp_path)
+    owner, got = claims(tmp_path, 600)
+    assert got
+    store.prepare(tmp_path)
+    assert len(leftovers(tmp_path)) == 1
+    owner.kill()
+    owner.wait()
+    store.prepare(tmp_path)
+    assert not leftovers(tmp_path)
+
+
+def test_a_folder_without_locks_gives_everybody_every_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    store.prepare(tmp_path)
+    monkeypatch.setattr(store.fcntl, "flock", flock)
+    first, second = (store.claim(tmp_path, "0123456789abcdef") for _ in range(2))
+    assert first is not None
+    assert second is not None
+
+
+# ---------------------------------------------------------------- whose files, whose place
+
+
+def test_a_run_in_another_runs_place_is_named_and_never_counted(tmp_path: Path) -> None:
+    """A folder copied over another: of another seed, another method, another version of the data."""
+    wanted = record(0).spec
+    others = [
+        wanted.model_copy(update=change)
+        for change in ({"seed": 1}, {"method": "cyborg"}, {"data_fingerprint": "0" * 64}, {"fields": {"alpha": 1}})
+    ]
+    for spec in others:
+        out = tmp_path / spec.run_id
+        saved = store.save(out, record(0, "done").model_copy(update={"spec": spec, "run_id": spec.run_id}), write("a"))
+        place = store.run_path(out, wanted)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        saved.rename(place)
+        for reader in (lambda out=out: store.find(out, wanted), lambda out=out: read_runs(out)):
+            with pytest.raises(
+                UserError, match=f"holds another run: .* seed .* \\({spec.run_id}\\); delete this folder"
+            ):
+                reader()
+
+
+@pytest.mark.parametrize("name", store.FILES)
+@pytest.mark.parametrize("change", ["another run's", "a flipped bit", "empty", "gone"])
+def test_a_file_that_is_not_the_runs_own_is_named_by_who_reads_it(tmp_path: Path, name: str, change: str) -> None:
+    def writer(text: str) -> Callable[[Path], None]:
+        return lambda folder: [(folder / file).write_text(text, encoding="utf-8") for file in store.FILES]  # type: ignore[return-value]
+
+    path = store.save(tmp_path, record(0, "done"), writer("one"))
+    other = store.save(tmp_path, record(1, "done"), writer("two"))
+    run = read_run(path)
+    assert sorted(run.record.files) == sorted(store.FILES)
+    for file in store.FILES:
+        run.check_file(file)
+    content = {"another run's": (other / name).read_bytes(), "a flipped bit": b"ond", "empty": b"", "gone": None}[
+        change
+    ]
+    (path / name).unlink()
+    if content is not None:
+        (path / name).write_bytes(content)
+    message = "cannot be read" if content is None else f"{name} is not what run {run.record.run_id} wrote: its sha256"
+    with pytest.raises(UserError, match=message):
+        run.check_file(name)
+    if name == "predictions.parquet":
+        with pytest.raises(UserError, match=message):
+            run.predictions()
+    if name == "model.safetensors":
+        with pytest.raises(UserError, match=message if content is not None else "has no model"):
+            load_model(run)
+
+
+def test_records_without_hashes_claim_nothing(tmp_path: Path) -> None:
+    path = store.save(tmp_path, record(0, "done"), write("one"))
+    content = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    del content["files"], content["processor"]
+    (path / "run.json").write_text(json.dumps(content), encoding="utf-8")
+    (path / "history.csv").write_text("other", encoding="utf-8")
+    run = read_run(path)
+    assert run.record.files == {}
+    run.check_file("history.csv")
+    copied = store.save(tmp_path / "copy", run.record, write("x"), as_it_is=True)
+    assert read_run(copied).record == run.record
+
+
+UNREADABLE: dict[str, dict[str, Any]] = {
+    "a long text": {"device": "x" * 401},
+    "a direction mark": {"device": "a\u2067b"},
+    "a long notice": {"notices": ["x" * 9000]},
+    "many notices": {"notices": ["x"] * 200_000},
+    "deep": {"model_args": {"a": json.loads("[" * 60 + "]" * 60)}},
+    "a huge record": {"versions": {f"{number}": "x" * 390 for number in range(12_000)}},
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_what_could_not_be_read_back_is_refused_before_it_is_in_place(tmp_path: Path, case: str) -> None:
+    with pytest.raises(store.UnreadableError, match=r"could not be read back: run\.json"):
+        store.save(tmp_path, record(0, "done", **UNREADABLE[case]), write("a"))
+    assert read_runs(tmp_path) == []
+    assert not leftovers(tmp_path)
+    assert not store.run_path(tmp_path, record().spec).exists()
 
 
 # ---------------------------------------------------------------- damaged records

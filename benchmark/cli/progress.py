@@ -67,11 +67,15 @@ class Lines:
         """Print what ended."""
         if event.kind == "retry":
             spec = event.job.spec
-            self.line(f"the worker of {spec.task} {event.job.label} seed {spec.seed} died; trying that run once more")
+            self.line(f"the process of {spec.task} {event.job.label} seed {spec.seed} died; trying that run once more")
+        elif event.kind == "waiting":
+            runs = "1 run" if event.total == 1 else f"{event.total} runs"
+            self.line(f"another command is making {runs} in this folder; waiting for the end of that")
         elif event.kind == "finished" and event.run is not None:
             self.finished += 1
             left = (time.monotonic() - self.started) / self.finished * (self.total - self.finished)
-            self.line(f"[{self.finished}/{self.total}] {outcome(event.run)}; about {duration(left)} left")
+            made = " (made by another command)" if event.elsewhere else ""
+            self.line(f"[{self.finished}/{self.total}] {outcome(event.run)}{made}; about {duration(left)} left")
 
     def line(self, text: str) -> None:
         """Print one line to standard error."""
@@ -123,6 +127,8 @@ class LiveBar(Lines):
             self.epochs[run_id] = event.done
         elif event.kind == "retry":
             self.epochs[run_id] = 0
+            super().on_event(event)
+        elif event.kind == "waiting":
             super().on_event(event)
         elif event.run is not None:
             self.epochs[run_id] = int(event.job.spec.protocol_settings["epochs"])

@@ -46,7 +46,10 @@ def copy(found: Snapshot, out: Path) -> Path:
         for name in present:
             shutil.copyfile(found.folder / name, target / name)
         return target
-    record = read_run(found.folder).record
+    run = read_run(found.folder)
+    record = run.record
+    for name in present:
+        run.check_file(name)
     for name in (record.spec.task, record.spec.method):
         if not NAME.fullmatch(name):
             raise UserError(f"{found.origin}: run.json names {name[:60]!r}, which is no name of a task or method")
@@ -61,4 +64,4 @@ def copy(found: Snapshot, out: Path) -> Path:
                 shutil.copyfile(found.folder / name, folder / name)
         link.leave(folder, link.Link(found.repo, found.commit, weights_sha256(folder), endpoint() or link.PUBLIC))
 
-    return store.save(out, record, write_files)
+    return store.save(out, record, write_files, as_it_is=True)

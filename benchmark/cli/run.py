@@ -7,7 +7,6 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from divsal_bench import devices, method_choice, plugins, protocols, runner, store, work
 from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, say, terminal_width
@@ -103,12 +102,10 @@ def worker_count(arguments: argparse.Namespace, grid: runner.Grid) -> int:
 
 
 def uses_accelerator(device: str) -> bool:
-    """Whether runs go to a GPU; looks without importing torch, which takes seconds, where a name tells."""
+    """Whether runs go to a GPU; looks without importing torch where a name tells."""
     if device != "auto":
         return device != "cpu"
-    return Path("/proc/driver/nvidia").exists() or (
-        sys.platform in ("darwin", "win32") and devices.choose(device).type != "cpu"
-    )
+    return devices.has_nvidia() or (sys.platform in ("darwin", "win32") and devices.choose(device).type != "cpu")
 
 
 def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) -> None:

@@ -10,13 +10,13 @@ import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from divsal_bench.conformance import specimens
+from divsal_bench.conformance import smoke, specimens
 from divsal_bench.conformance.checks import BreachError
 from divsal_bench.conformance.losses import losses_of
 from divsal_bench.conformance.specimens import ORDINARY
-from divsal_bench.contracts.method import Method
+from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,7 +100,43 @@ def in_place(method: type[Method]) -> str:
     losses_of(built, changed, out)
     compare(kept_batch, changed, "loss", "the batch's")
     compare(kept_out, out, "loss", "the outputs'")
+    found: list[str] = []
+    spy = guarded(method, found)
+    with smoke.workplace() as folder, smoke.registered(specimens.TASK), smoke.registered(spy):
+        smoke.short_run(specimens.TASK.name, spy, specimens.PROTOCOL, folder / "runs")
+    if found:
+        raise BreachError(found[0])
     return ""
+
+
+def guarded(method: type[Method], found: list[str]) -> type[Method]:
+    """The method, with a look at each of its hooks in each step of a run: what they change in place is noted."""
+
+    def setup(self: Method, train: TrainingSplit) -> None:
+        kept = tensors(train)
+        method.setup(self, train)
+        note(kept, train, "setup", "the training split's")
+
+    def transform(self: Method, batch: Batch) -> Batch:
+        kept = tensors(batch)
+        changed = method.transform(self, batch)
+        note(kept, batch, "transform", "the batch's")
+        return changed
+
+    def loss(self: Method, batch: Batch, out: Outputs) -> dict[str, Tensor]:
+        kept_batch, kept_out = tensors(batch), tensors(out)
+        losses = method.loss(self, batch, out)
+        note(kept_batch, batch, "loss", "the batch's")
+        note(kept_out, out, "loss", "the outputs'")
+        return losses
+
+    def note(kept: dict[str, Tensor], thing: Any, hook: str, whose: str) -> None:
+        try:
+            compare(kept, thing, hook, whose)
+        except BreachError as breach:
+            found.append(str(breach))
+
+    return cast(type[Method], type(method.__name__, (method,), {"setup": setup, "transform": transform, "loss": loss}))
 
 
 def tensors(thing: Any) -> dict[str, Tensor]:

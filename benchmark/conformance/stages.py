@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from divsal_bench import plugins
-from divsal_bench.conformance import declarations, drawings, handover, kinds, losses, purity, smoke
+from divsal_bench.conformance import declarations, drawings, handover, isolation, kinds, losses, purity, smoke
 from divsal_bench.conformance.checks import Check
 from divsal_bench.conformance.drawings import DrawnTask
 from divsal_bench.contracts.method import Method
@@ -20,6 +20,7 @@ METHOD: MethodStages = (
         Check("signatures", declarations.signatures),
         Check("imports", declarations.method_file),
     ),
+    (Check("leaves other runs alone", isolation.leaves_others_alone),),
     (losses.ON_AN_ORDINARY_BATCH,),
     (
         *losses.ON_OTHERS,

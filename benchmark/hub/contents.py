@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Callable
@@ -44,11 +45,17 @@ def contents(
         key: An id and ``sample`` or ``subject`` to its published key.
         figure: A PNG, if the data's terms allow one.
     """
+    predictions = published_predictions(run.predictions(), key)
+    # What is published has other ids and no history: the record names the files that lie beside it there.
+    named = {name: digits for name, digits in facts.record.files.items() if name == WEIGHTS}
+    if facts.record.files:
+        named[PREDICTIONS] = hashlib.sha256(predictions).hexdigest()
+    record = facts.record.model_copy(update={"files": named})
     files: dict[str, bytes | Path] = {
         CONFIG: as_json(config(run, model, preprocessing, facts.task.class_names)),
         WEIGHTS: run.path / WEIGHTS,
-        RECORD: as_json(facts.record.model_dump(mode="json")),
-        PREDICTIONS: published_predictions(run.predictions(), key),
+        RECORD: as_json(record.model_dump(mode="json")),
+        PREDICTIONS: predictions,
         "README.md": card(facts).encode(),
     }
     entries = evaluation(facts)
