@@ -28,6 +28,8 @@ LARGEST_RECORD = 2**22
 MOST_VALUES, DEEPEST = 100_000, 50
 #: Characters of a text in a record: anywhere, and in the two fields that hold messages of exceptions.
 LONGEST_TEXT, LONGEST_MESSAGE = 400, {"error": 2000, "notices": 8000}
+#: Notices of one run; a method that says more says it over and over.
+MOST_NOTICES = 100
 #: Columns of predictions.parquet, as divsal_bench.evaluation.predictions describes them.
 PREDICTION_TEXTS = ("sample_id", "split", "source", "category", "subject", "condition", "condition_axis")
 PREDICTION_NUMBERS = (
@@ -259,8 +261,10 @@ class Record(Typed):
     @field_validator("error", "notices")
     @classmethod
     def _printable(cls, value: str | list[str]) -> str | list[str]:
-        """Exceptions quote anything; what is written must be a record that :func:`read_run` takes."""
-        return plain(value) if isinstance(value, str) else [plain(text) for text in value]
+        """Exceptions and methods say anything, at any length; what is written is what :func:`read_run` takes."""
+        if isinstance(value, str):
+            return shortened(plain(value), LONGEST_MESSAGE["error"])
+        return [shortened(plain(text), LONGEST_MESSAGE["notices"]) for text in value[:MOST_NOTICES]]
 
 
 @dataclass(frozen=True)
@@ -453,6 +457,15 @@ def check_text(text: str, field: str) -> None:
         raise ValueError(f"field {field!r} has a text of {len(text):,} characters, {longest:,} are allowed")
     if (plain(text) if field in LONGEST_MESSAGE else UNPRINTABLE.sub("?", text)) != text:
         raise ValueError(f"field {field!r} has control characters")
+
+
+def shortened(text: str, limit: int) -> str:
+    """A message of at most so many characters: beginning and end, which say what and where, stay."""
+    if len(text) <= limit:
+        return text
+    gap = "\n[…]\n"
+    head = (limit - len(gap)) // 2
+    return text[:head] + gap + text[len(text) - (limit - len(gap) - head) :]
 
 
 def plain(text: str) -> str:
