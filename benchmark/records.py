@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -28,8 +29,12 @@ LARGEST_RECORD = 2**22
 MOST_VALUES, DEEPEST = 100_000, 50
 #: Characters of a text in a record: anywhere, and in the two fields that hold messages of exceptions.
 LONGEST_TEXT, LONGEST_MESSAGE = 400, {"error": 2000, "notices": 8000}
-#: Notices of one run; a method that says more says it over and over.
-MOST_NOTICES = 100
+#: Notices of one run, and their characters in all; a method that says more says it over and over.
+MOST_NOTICES, MOST_NOTICED = 100, 40_000
+#: What a record keeps of each condition beside its AUROC: every field metric there is.
+FIELD_METRICS = 7
+#: Bytes and values in run.json, generously, of a score or the terms of a source without their names, and of the rest.
+PART_BYTES, PART_VALUES, OTHER_BYTES, OTHER_VALUES = 300, 9, 1_000_000, 10_000
 #: Columns of predictions.parquet, as divsal_bench.evaluation.predictions describes them.
 PREDICTION_TEXTS = ("sample_id", "split", "source", "category", "subject", "condition", "condition_axis")
 PREDICTION_NUMBERS = (
@@ -87,6 +92,16 @@ class Spec(Typed):
         """A folder may be called anything: said before the work, not when its record cannot be read."""
         if UNPRINTABLE.search(value):
             raise UserError(f"the name of the data {value!r} has control characters; rename its folder")
+        return value
+
+    @field_validator("fields")
+    @classmethod
+    def _kept(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Said before the work, too."""
+        try:
+            check_content(value)
+        except ValueError as error:
+            raise UserError(f"a setting of the method cannot be kept ({error}); shorten it") from None
         return value
 
     @property
@@ -264,7 +279,12 @@ class Record(Typed):
         """Exceptions and methods say anything, at any length; what is written is what :func:`read_run` takes."""
         if isinstance(value, str):
             return shortened(plain(value), LONGEST_MESSAGE["error"])
-        return [shortened(plain(text), LONGEST_MESSAGE["notices"]) for text in value[:MOST_NOTICES]]
+        kept: list[str] = []
+        for text in value[:MOST_NOTICES]:
+            room = MOST_NOTICED - sum(map(len, kept))
+            if room > 0:
+                kept.append(shortened(plain(text), min(room, LONGEST_MESSAGE["notices"])))
+        return kept
 
 
 @dataclass(frozen=True)
@@ -382,6 +402,58 @@ def require_text(table: pa.Table, most: int) -> None:
         raise ValueError(f"its texts take {size:,} bytes, {most:,} are allowed")
 
 
+def room_problem(conditions: Mapping[str, Collection[str]], sources: Collection[str]) -> str:
+    """Why run.json could not hold the results on some data; "" if it can. Counted generously, in round numbers.
+
+    Args:
+        conditions: Name of each condition of the test split to the categories of its positives.
+        sources: All sources.
+    """
+    try:
+        for name in (*conditions, *sources):
+            check_text(name, "condition")
+    except ValueError as error:
+        return f"the name of a condition or source cannot be kept ({error}); shorten it"
+    scores = 1 + FIELD_METRICS
+    species = [category for categories in conditions.values() for category in categories]
+    values = OTHER_VALUES + PART_VALUES * (scores * len(conditions) + len(sources)) + len(species)
+    size = OTHER_BYTES + sum(scores * (PART_BYTES + _size(name)) for name in conditions)
+    size += sum(PART_BYTES + _size(name) for name in sources) + sum(_size(name) for name in species)
+    if values <= MOST_VALUES and size <= LARGEST_RECORD:
+        return ""
+    return (
+        f"{len(conditions):,} conditions, {len(sources):,} sources and {len(set(species)):,} categories are more than "
+        "a run's record holds (about 1,000 short names); join some of them"
+    )
+
+
+def _size(name: str) -> int:
+    """Bytes of a name as JSON writes it."""
+    return len(json.dumps(name)) + 20
+
+
+def table_problem(rows: int, size: int) -> str:
+    """Why predictions.parquet could not hold some rows; "" if it can.
+
+    Args:
+        rows: Validation and test rows.
+        size: Bytes of all their ids, sources, categories, subjects and conditions.
+    """
+    if rows > MOST_ROWS:
+        return f"{rows:,} validation and test rows are more than a run holds ({MOST_ROWS:,})"
+    if size > text_room(rows):
+        return (
+            f"the names of validation and test rows take {size / max(1, rows):,.0f} bytes a row, about "
+            f"{text_room(rows) // max(1, rows):,} are allowed"
+        )
+    return ""
+
+
+def text_room(rows: int) -> int:
+    """Bytes that the texts of so many rows may take beside their numbers; the splits' own names are counted off."""
+    return MOST_HEADER // 2 + (MOST_BYTES_A_ROW - BYTES_A_CELL * len(PREDICTIONS) - 2 * len("validation")) * rows
+
+
 def read_run(path: Path) -> Run:
     """Read one run directory, which may be a stranger's: what it says can be printed.
 
@@ -464,6 +536,8 @@ def shortened(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     gap = "\n[…]\n"
+    if limit <= len(gap):
+        return text[:limit]
     head = (limit - len(gap)) // 2
     return text[:head] + gap + text[len(text) - (limit - len(gap) - head) :]
 

@@ -122,8 +122,8 @@ def test_the_test_split_may_have_one_class(task, delivered):
     [
         ({"label": 2}, "label 2 is neither 0"),
         ({"split": "dev"}, "unknown split"),
-        ({"saliency_kind": "mask"}, "no map is named"),
-        ({"saliency": Path("x.png")}, "a map is named"),
+        ({"saliency_kind": "mask"}, "it has no map"),
+        ({"saliency": Path("x.png")}, "it has a map"),
         ({"saliency": Path("x.png"), "saliency_kind": "heat"}, "unknown saliency_kind"),
         ({"subject": ""}, "subject is empty"),
         ({"source": ""}, "source is empty"),

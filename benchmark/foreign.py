@@ -1,0 +1,60 @@
+"""Files that may be anybody's: read whole, within bounds, or refused in one line; never waited for."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+#: Bytes of a JSON file that describes data; ours have some thousands, and some megabytes with many sources.
+LARGEST_JSON = 2**24
+#: Bytes of an image, a map or a list of them.
+LARGEST_FILE = 2**30
+
+
+def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
+    """Read a file whole.
+
+    A pipe, a socket, a device or a folder is not opened for reading: it might never end, or act on being read.
+    The opened file is looked at again, so that nothing can take its place between the look and the reading.
+
+    Args:
+        path: The file; a link is followed.
+        most: Bytes it may have.
+
+    Raises:
+        OSError: It is not there or cannot be read.
+        ValueError: It is no regular file, or larger than allowed.
+    """
+    _require_regular(path.stat().st_mode)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        _require_regular(os.fstat(file.fileno()).st_mode)
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"has more than {most:,} bytes")
+    return content
+
+
+def read_json(path: Path, most: int = LARGEST_JSON) -> object:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        most: Bytes it may have.
+
+    Raises:
+        OSError: It is not there or cannot be read.
+        ValueError: It is no regular file, too large, not JSON, or nested too deeply.
+    """
+    try:
+        content: object = json.loads(read_bytes(path, most).decode("utf-8"))
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    return content
+
+
+def _require_regular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise ValueError("is not a regular file")
