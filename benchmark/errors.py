@@ -72,7 +72,7 @@ def _told(alike: Sequence[Mistake]) -> str:
     text = f"{first.where}: {first.text}" if first.where else first.text
     if not others:
         return text
-    places = ", ".join(other.where for other in others[:PLACES])
+    places = ", ".join(other.where.partition(" (")[0] for other in others[:PLACES])
     return f"{text} ({len(others):,} more like this: {places}{', …' if len(others) > PLACES else ''})"
 
 

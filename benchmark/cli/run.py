@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
@@ -36,7 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     if interrupted:
         return EXIT_INTERRUPTED
     runs = [found for plan in plans for found in plan.done] + new
-    print(render.render(board.tables(runs), arguments.format))
+    unnamed = {plan.task.name for plan in plans if plan.source.unnamed}
+    tables = [dataclasses.replace(table, unnamed=table.task in unnamed) for table in board.tables(runs)]
+    print(render.render(tables, arguments.format))
     return say_failures(runs, grid)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from divsal_bench import foreign, spelling
 from divsal_bench.contracts.adapter import Adapter, Row, SourceTerms
 from divsal_bench.contracts.task import Task
-from divsal_bench.data import images, writer
+from divsal_bench.data import catalogue, images, writer
 from divsal_bench.data.canonical import SPLITS, Count, Entry, Progress
 from divsal_bench.data.fingerprint import digest
 from divsal_bench.data.rules import Rules
@@ -104,6 +104,8 @@ def prepare(
         notices=notices,
         force=force,
     )
+    if out.absolute() == catalogue.default_folder(task.name):
+        catalogue.remember(out)
     return Prepared(out, info.counts, info.notices, info.fingerprint, rules.rows())
 
 
