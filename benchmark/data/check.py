@@ -135,7 +135,8 @@ def _find(data: str) -> tuple[Path, str]:
 
 def _check_files(folder: Path, info: Info, rows: _Rows) -> list[str]:
     """Compare the files with the list in ``divsal.json``; return those that can be read."""
-    there = {f"data/{path.name}": path.stat().st_size for path in (folder / "data").glob("*.parquet")}
+    files = [path for path in (folder / "data").glob("*.parquet") if path.is_file()]
+    there = {f"data/{path.name}": path.stat().st_size for path in files}
     for name in sorted(set(info.files) - set(there)):
         rows.problem("file", f"{name} is missing")
     for name in sorted(set(there) - set(info.files)):
