@@ -94,16 +94,6 @@ class Spec(Typed):
             raise UserError(f"the name of the data {value!r} has control characters; rename its folder")
         return value
 
-    @field_validator("fields")
-    @classmethod
-    def _kept(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Said before the work, too."""
-        try:
-            check_content(value)
-        except ValueError as error:
-            raise UserError(f"a setting of the method cannot be kept ({error}); shorten it") from None
-        return value
-
     @property
     def run_id(self) -> str:
         """16 hexadecimal digits: a hash of the canonical specification, without the data set's name."""

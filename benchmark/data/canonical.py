@@ -28,7 +28,7 @@ MOST_OTHER_BYTES, MOST_BYTES_A_BYTE = 2**24, 64
 #: No image has fewer bytes than this, however well it is packed; and rows that a small file may have all the same.
 LEAST_BYTES_A_ROW, MOST_OTHER_ROWS = 8, 1_000
 #: Rows that are read at once, and bytes that they may take.
-MOST_AT_ONCE, BATCH_BYTES = 64, 2**29
+MOST_AT_ONCE, BATCH_BYTES = 16, 2**28
 #: The columns of texts.
 SHARED = ("sample_id", "saliency_kind", "source", "category", "subject")
 #: Columns of the tables that hold a data set's rows without its images.
