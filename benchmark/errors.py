@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 #: What a terminal would obey instead of showing it (control characters, changes of the direction of writing), and
 #: halves of characters, which cannot be written at all. File names and strangers' files may hold them.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+#: Places that are named beside the first mistake of a kind.
+PLACES = 2
 
 
 def printable(text: object) -> str:
@@ -22,10 +26,54 @@ class UserError(Exception):
     The command line prints the message as one line on standard error and exits with code 2; every other
     exception is a bug of ours and keeps its traceback. Whatever the message quotes can be printed: what matches
     :data:`UNPRINTABLE` becomes a question mark.
+
+    Args:
+        message: One line.
+        details: Lines below it, where several things are wrong at once.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(UNPRINTABLE.sub("?", " ".join(message.split())))
+    def __init__(self, message: str, details: Iterable[str] = ()) -> None:
+        lines = (UNPRINTABLE.sub("?", " ".join(text.split())) for text in (message, *details))
+        super().__init__("\n  ".join(lines))
+
+
+class Mistake(NamedTuple):
+    """One thing that is wrong with a data set.
+
+    Attributes:
+        kind: Mistakes of one kind are told once and counted.
+        where: The row, as its owner finds it; "" for the data set as a whole.
+        text: What is wrong, and what to do.
+    """
+
+    kind: str
+    where: str
+    text: str
+
+
+def refusal(mistakes: Sequence[Mistake]) -> UserError:
+    """All mistakes as one error: the first of each kind in words, the others by their place and number.
+
+    Args:
+        mistakes: At least one.
+    """
+    kinds: dict[str, list[Mistake]] = {}
+    for mistake in mistakes:
+        kinds.setdefault(mistake.kind, []).append(mistake)
+    lines = [_told(alike) for alike in kinds.values()]
+    if len(lines) == 1:
+        return UserError(lines[0])
+    return UserError(f"{len(mistakes):,} mistakes of {len(kinds)} kinds:", lines)
+
+
+def _told(alike: Sequence[Mistake]) -> str:
+    """Mistakes of one kind in one line."""
+    first, *others = alike
+    text = f"{first.where}: {first.text}" if first.where else first.text
+    if not others:
+        return text
+    places = ", ".join(other.where.partition(" (")[0] for other in others[:PLACES])
+    return f"{text} ({len(others):,} more like this: {places}{', …' if len(others) > PLACES else ''})"
 
 
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserError:

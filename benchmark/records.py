@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -33,6 +34,12 @@ MOST_VALUES, DEEPEST = 100_000, 50
 LONGEST_TEXT, LONGEST_MESSAGE = 400, {"error": 2000, "notices": 8000}
 #: A whole number beyond this is no count, no size and no seed.
 LARGEST_INTEGER = 2**63
+#: Notices of one run, and their characters in all; a method that says more says it over and over.
+MOST_NOTICES, MOST_NOTICED = 100, 40_000
+#: What a record keeps of each condition beside its AUROC: every field metric there is.
+FIELD_METRICS = 7
+#: Bytes and values in run.json, generously, of a score or the terms of a source without their names, and of the rest.
+PART_BYTES, PART_VALUES, OTHER_BYTES, OTHER_VALUES = 300, 9, 1_000_000, 10_000
 #: Columns of predictions.parquet, as divsal_bench.evaluation.predictions describes them.
 PREDICTION_TEXTS = ("sample_id", "split", "source", "category", "subject", "condition", "condition_axis")
 PREDICTION_NUMBERS = (
@@ -271,8 +278,15 @@ class Record(Typed):
     @field_validator("error", "notices")
     @classmethod
     def _printable(cls, value: str | list[str]) -> str | list[str]:
-        """Exceptions quote anything; what is written must be a record that :func:`read_run` takes."""
-        return plain(value) if isinstance(value, str) else [plain(text) for text in value]
+        """Exceptions and methods say anything, at any length; what is written is what :func:`read_run` takes."""
+        if isinstance(value, str):
+            return shortened(plain(value), LONGEST_MESSAGE["error"])
+        kept: list[str] = []
+        for text in value[:MOST_NOTICES]:
+            room = MOST_NOTICED - sum(map(len, kept))
+            if room > 0:
+                kept.append(shortened(plain(text), min(room, LONGEST_MESSAGE["notices"])))
+        return kept
 
 
 @dataclass(frozen=True)
@@ -415,6 +429,58 @@ def require_text(table: pa.Table, most: int) -> None:
         raise ValueError(f"its texts take {size:,} bytes, {most:,} are allowed")
 
 
+def room_problem(conditions: Mapping[str, Collection[str]], sources: Collection[str]) -> str:
+    """Why run.json could not hold the results on some data; "" if it can. Counted generously, in round numbers.
+
+    Args:
+        conditions: Name of each condition of the test split to the categories of its positives.
+        sources: All sources.
+    """
+    try:
+        for name in (*conditions, *sources):
+            check_text(name, "condition")
+    except ValueError as error:
+        return f"the name of a condition or source cannot be kept ({error}); shorten it"
+    scores = 1 + FIELD_METRICS
+    species = [category for categories in conditions.values() for category in categories]
+    values = OTHER_VALUES + PART_VALUES * (scores * len(conditions) + len(sources)) + len(species)
+    size = OTHER_BYTES + sum(scores * (PART_BYTES + _size(name)) for name in conditions)
+    size += sum(PART_BYTES + _size(name) for name in sources) + sum(_size(name) for name in species)
+    if values <= MOST_VALUES and size <= LARGEST_RECORD:
+        return ""
+    return (
+        f"{len(conditions):,} conditions, {len(sources):,} sources and {len(set(species)):,} categories are more than "
+        "a run's record holds (about 1,000 short names); join some of them"
+    )
+
+
+def _size(name: str) -> int:
+    """Bytes of a name as JSON writes it."""
+    return len(json.dumps(name)) + 20
+
+
+def table_problem(rows: int, size: int) -> str:
+    """Why predictions.parquet could not hold some rows; "" if it can.
+
+    Args:
+        rows: Validation and test rows.
+        size: Bytes of all their ids, sources, categories, subjects and conditions.
+    """
+    if rows > MOST_ROWS:
+        return f"{rows:,} validation and test rows are more than a run holds ({MOST_ROWS:,})"
+    if size > text_room(rows):
+        return (
+            f"the names of validation and test rows take {size / max(1, rows):,.0f} bytes a row, about "
+            f"{text_room(rows) // max(1, rows):,} are allowed"
+        )
+    return ""
+
+
+def text_room(rows: int) -> int:
+    """Bytes that the texts of so many rows may take beside their numbers; the splits' own names are counted off."""
+    return MOST_HEADER // 2 + (MOST_BYTES_A_ROW - BYTES_A_CELL * len(PREDICTIONS) - 2 * len("validation")) * rows
+
+
 def read_run(path: Path) -> Run:
     """Read one run directory, which may be a stranger's: what it says can be printed.
 
@@ -487,6 +553,17 @@ def check_text(text: str, field: str) -> None:
         raise ValueError(f"field {field!r} has a text of {len(text):,} characters, {longest:,} are allowed")
     if (plain(text) if field in LONGEST_MESSAGE else UNPRINTABLE.sub("?", text)) != text:
         raise ValueError(f"field {field!r} has control characters")
+
+
+def shortened(text: str, limit: int) -> str:
+    """A message of at most so many characters: beginning and end, which say what and where, stay."""
+    if len(text) <= limit:
+        return text
+    gap = "\n[…]\n"
+    if limit <= len(gap):
+        return text[:limit]
+    head = (limit - len(gap)) // 2
+    return text[:head] + gap + text[len(text) - (limit - len(gap) - head) :]
 
 
 def plain(text: str) -> str:

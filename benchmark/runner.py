@@ -130,11 +130,12 @@ def plan_task(
 ) -> TaskPlan:
     """Plan one task."""
     from divsal_bench.data import arrays as data_arrays
-    from divsal_bench.data import catalogue
+    from divsal_bench.data import catalogue, rules
 
     source = catalogue.resolve(task, grid.data)
     arrays = data_arrays.load(task, source, grid.protocol.input_size, progress)
     check_splits(arrays, source)
+    rules.require_sound(arrays.rows, task.class_names, source.name)
     facts = facts_of(arrays, source)
     settings = work.settings_of(grid.protocol)
     done: list[Run] = []

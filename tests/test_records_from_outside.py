@@ -224,6 +224,19 @@ def test_what_an_exception_quotes_never_makes_a_record_unreadable(made: Run, tmp
     assert found.error == found.notices[0] == "Error:\n\t?[2J??"
 
 
+def test_long_messages_are_cut_before_they_are_written_and_never_refused_later(made: Run, tmp_path: Path) -> None:
+    notices = ["first " + "n" * 9_000 + " last", *["again"] * 150]
+    content = made.record.model_dump() | {"error": "why " + "e" * 5_000 + " where", "notices": notices}
+    (tmp_path / "run.json").write_text(json.dumps(Record(**content).model_dump(mode="json")))
+    found = read_run(tmp_path).record
+    assert (len(found.error), len(found.notices), len(found.notices[0])) == (2_000, 100, 8_000)
+    assert found.error.startswith("why e")
+    assert found.error.endswith("e where")
+    assert found.notices[0].startswith("first n")
+    assert found.notices[0].endswith("n last")
+    assert records.shortened("short", 5) == "short"
+
+
 def test_a_name_of_data_that_no_record_can_hold_is_said_before_the_work(made: Run) -> None:
     with pytest.raises(UserError, match=r"the name of the data .* rename its folder"):
         Spec(**made.spec.model_dump() | {"data": f"a{ESCAPE}"})

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
 from divsal_bench import plugins
+from divsal_bench.cli import say
 from divsal_bench.cli.progress import counter
 from divsal_bench.data import catalogue
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def prepare(arguments: argparse.Namespace) -> int:
@@ -28,19 +34,28 @@ def prepare(arguments: argparse.Namespace) -> int:
     out = arguments.out or catalogue.default_folder(task.name)
     done = write(task, adapter, arguments.source, out, options, arguments.force, counter("prepared"))
     for notice in done.notices:
-        print(f"notice: {notice}", file=sys.stderr)
+        say(f"notice: {printable(notice)}")
     head = ["split", "source", *task.class_names, "maps"]
-    rows = [[c.split, c.source, c.negatives, c.positives, c.maps] for c in done.counts]
+    rows = [[c.split, printable(c.source), c.negatives, c.positives, c.maps] for c in done.counts]
     print(tabulate(rows, head, tablefmt="simple"))
-    print(f"\nwritten to {done.path} (fingerprint {done.fingerprint[:8]})")
-    data = "" if out == catalogue.default_folder(task.name) else f" --data {done.path}"
+    print_conditions(done.rows, task.class_names)
+    print(f"\nwritten to {printable(done.path)} (fingerprint {done.fingerprint[:8]})")
+    data = "" if out == catalogue.default_folder(task.name) else f" --data {shlex.quote(printable(done.path))}"
     print(f"next: divsal-bench run --task {task.name} --method all{data}")
     return 0
 
 
+def print_conditions(rows: pd.DataFrame, class_names: tuple[str, str]) -> None:
+    """What the test split is scored by: a misspelt name shows here as an unseen condition."""
+    from divsal_bench.data.rules import condition_lines
+
+    print("\nconditions of the test split:")
+    for line in condition_lines(rows, class_names):
+        print(f"  {printable(line)}")
+
+
 def check(arguments: argparse.Namespace) -> int:
     """Verify a prepared set; exit code 2 when something is wrong with it."""
-    from divsal_bench import conditions
     from divsal_bench.data.check import check as verify
 
     data = arguments.data
@@ -49,11 +64,7 @@ def check(arguments: argparse.Namespace) -> int:
     report = verify(data, counter("checked"))
     print("\n".join(report.lines()))
     if report.ok:
-        print("\nconditions of the test split:")
-        for found in conditions.conditions(report.rows):
-            negatives, positives = found.negatives.sum(), found.positives.sum()
-            text = f"  {found.name} ({found.kind}): {negatives:,} negatives, {positives:,} positives"
-            print(f"{text}; {found.reason}" if found.reason else text)
+        print_conditions(report.rows, report.class_names)
         return 0
     raise UserError(f"{report.location}: {len(report.problems)} problems, the first: {report.problems[0]}")
 
@@ -63,16 +74,16 @@ def show_list(arguments: argparse.Namespace) -> int:
     found = catalogue.prepared()
     if not found:
         print(
-            f"nothing is prepared in {catalogue.home() / 'data'}; see `divsal-bench data prepare --help`",
+            f"nothing is prepared in {printable(catalogue.home() / 'data')}; see `divsal-bench data prepare --help`",
             file=sys.stderr,
         )
     rows = [
         [
-            one.task,
+            printable(one.task),
             f"{one.rows:,}",
-            one.fingerprint[:8],
-            "valid" if not one.problem else one.problem,
-            str(one.folder),
+            printable(one.fingerprint[:8]),
+            printable(one.problem or "valid"),
+            printable(one.folder),
         ]
         for one in found
     ]

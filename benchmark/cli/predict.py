@@ -228,6 +228,8 @@ def print_table(table: pd.DataFrame, csv: Path | None) -> None:
 
 def say_outcome(table: pd.DataFrame, pretrained: Pretrained, arguments: argparse.Namespace) -> int:
     """Where the numbers come from and how many there are of each kind, on standard error."""
+    from divsal_bench.prediction import left_out
+
     names = pretrained.class_names
     if pretrained.threshold is None:
         limit = f"no threshold keeps its rule, so nothing is called {names[1]}"
@@ -238,7 +240,7 @@ def say_outcome(table: pd.DataFrame, pretrained: Pretrained, arguments: argparse
     say(f"threshold: {limit} ({pretrained.threshold_rule or 'its rule is not stated'})")
     wrong = table[table["error"] != ""]
     counts = [f"{int((table['decision'] == name).sum()):,} {name}" for name in names]
-    say(f"{len(table):,} images: {', '.join(counts)}, {len(wrong):,} not scored")
+    say(f"{len(table):,} images: {', '.join(counts)}, {len(wrong):,} not scored{left_out(arguments.images)}")
     for option, place in (("scores", arguments.csv), ("maps", arguments.overlay)):
         if place is not None:
             say(f"{option}: {place}")

@@ -36,9 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     if interrupted:
         return EXIT_INTERRUPTED
     runs = [found for plan in plans for found in plan.done] + new
-    tables = board.tables(runs)
-    if grid.data is None:
-        tables = [dataclasses.replace(table, unnamed=table.standin) for table in tables]
+    unnamed = {plan.task.name for plan in plans if plan.source.unnamed}
+    tables = [dataclasses.replace(table, unnamed=table.task in unnamed) for table in board.tables(runs)]
     print(render.render(tables, arguments.format, terminal_width()))
     return say_failures(runs, grid)
 

@@ -80,8 +80,8 @@ class RunData:
         if spec.data_fingerprint not in self.sources:
             task = plugins.tasks().get(spec.task)
             wanted = self.data
-            # Not by kind: drawn images may have been prepared like any others, in a folder or on the Hub.
-            if wanted is None and spec.data in VARIANTS:
+            # Drawn images may have been prepared like any others, in a folder called anything or on the Hub.
+            if wanted is None and spec.data in VARIANTS and run.record.data.kind == "standin":
                 wanted = spec.data
             elif wanted is None and run.record.data.revision:
                 wanted = f"{spec.data.partition('@')[0]}@{run.record.data.revision}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.task import Task
+    from divsal_bench.errors import Mistake
 
 Permission = Literal["yes", "no", "unknown"]
 Split = Literal["train", "validation", "test"]
@@ -56,11 +57,19 @@ class SourceTerms:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What an adapter found: rows, each source's terms, and plain-language notices (e.g. rows left out)."""
+    """What an adapter found.
+
+    Attributes:
+        rows: All rows that can be read.
+        terms: Of each source.
+        notices: In plain language, e.g. how many rows were left out.
+        mistakes: What is wrong with the other rows; with any, nothing is written and all are told at once.
+    """
 
     rows: Iterator[Row] | list[Row]
     terms: Mapping[str, SourceTerms]
     notices: list[str] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

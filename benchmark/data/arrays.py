@@ -6,12 +6,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
+from divsal_bench import foreign
 from divsal_bench.contracts.task import StandIn, Task
 from divsal_bench.data import canonical, drawn, images
 from divsal_bench.data.canonical import COLUMNS, Progress
@@ -25,9 +27,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Raised whenever the same files would give other arrays.
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 #: How much of the free room decoded data may take.
 SHARE_OF_FREE = 0.9
+#: Bytes that are hashed at a time.
+BLOCK = 2**20
+
+#: The files of a cache folder whose hashes are in its meta.json.
+HASHED = ("images.npy", "maps.npy", "rows.parquet")
+#: Cache folders that this process found whole, with the state of their files then.
+_CHECKED: dict[Path, tuple[tuple[tuple[str, int, int, int], ...], str]] = {}
 
 Pair = tuple[np.ndarray, np.ndarray | None]
 
@@ -43,7 +52,7 @@ class DataArrays:
         maps: uint8, (N, S, S); 0 where there is no map.
         fingerprint: Recomputed when the arrays were made.
         pixel_hash: For stand-ins of the pixels as drawn; for prepared data of the arrays, so that two
-            decoders that differ can be told apart.
+            decoders that differ can be told apart. The arrays are the ones it belongs to: opening checks their hashes.
         path: The cache folder; what :func:`open_cached` takes.
         notices: What the user should know, in plain language.
     """
@@ -86,7 +95,7 @@ def open_cached(path: Path) -> DataArrays:
     import pandas as pd
 
     try:
-        meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
+        meta = _whole(path)
         rows = pd.read_parquet(path / "rows.parquet")
         pixels = np.load(path / "images.npy", mmap_mode="r")
         maps = np.load(path / "maps.npy", mmap_mode="r")
@@ -95,6 +104,52 @@ def open_cached(path: Path) -> DataArrays:
         return DataArrays(rows, pixels, maps, meta["fingerprint"], meta["pixel_hash"], path)
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(f"the cached data in {path} cannot be read ({error}); delete that folder") from error
+
+
+def seal(folder: Path, meta: dict[str, str]) -> None:
+    """Write meta.json of a cache folder: what is given, and the hashes of the other files."""
+    meta = meta | {name: _file_hash(folder / name) for name in HASHED}
+    (folder / "meta.json").write_text(json.dumps(meta | {"sum": _sum(meta)}), encoding="utf-8")
+
+
+def _whole(path: Path) -> dict[str, str]:
+    """Read meta.json of a cache folder whose files are as they were written: a flipped bit would be trained on.
+
+    Raises:
+        OSError, ValueError: A file is missing or damaged.
+    """
+    meta = foreign.read_json(path / "meta.json")
+    if not isinstance(meta, dict) or meta.get("sum") != _sum(meta):
+        raise ValueError("meta.json is damaged")
+    states = tuple((name, *_state(path / name)) for name in HASHED)
+    if _CHECKED.get(path) != (states, meta["sum"]):
+        with ThreadPoolExecutor(len(HASHED)) as pool:
+            found = dict(zip(HASHED, pool.map(lambda name: _file_hash(path / name), HASHED), strict=True))
+        damaged = [name for name in HASHED if found[name] != meta[name]]
+        if damaged:
+            raise ValueError(f"{' and '.join(damaged)} changed after writing")
+        _CHECKED[path] = (states, meta["sum"])
+    return meta
+
+
+def _sum(meta: dict[str, str]) -> str:
+    """The hash of meta.json's other entries."""
+    return digest(json.dumps({name: meta[name] for name in sorted(meta) if name != "sum"}).encode())
+
+
+def _state(file: Path) -> tuple[int, int, int]:
+    """What changes when a file is written to or replaced."""
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _file_hash(file: Path) -> str:
+    """The sha256 of a file, read block by block."""
+    total = hashlib.sha256()
+    with file.open("rb", buffering=0) as handle:
+        while block := handle.read(BLOCK):
+            total.update(block)
+    return total.hexdigest()
 
 
 def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress | None) -> DataArrays:
@@ -270,7 +325,7 @@ def _store(
                         progress(done, total)
             table, meta = finish(digest((image_array.sha.hexdigest() + map_array.sha.hexdigest()).encode()))
             pd.DataFrame(table, columns=list(COLUMNS)).to_parquet(aside / "rows.parquet", index=False)
-            (aside / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+            seal(aside, meta)
     except FileExistsError:
         pass  # another process has made the same arrays meanwhile
     return open_cached(target)

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from divsal_bench import foreign
 from divsal_bench.contracts.adapter import SaliencyKind, SourceTerms, Split
 from divsal_bench.data.fingerprint import RowIdentity, digest
 from divsal_bench.errors import UserError
 
 if TYPE_CHECKING:
     import datasets
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 SCHEMA_VERSION = 1
 INFO_FILE = "divsal.json"
 SPLITS: tuple[Split, ...] = get_args(Split)
 SALIENCY_KINDS: tuple[SaliencyKind, ...] = get_args(SaliencyKind)
+#: More than any data set here: rows in all, and parts of a split from one source.
+MOST_ROWS, MOST_COUNTS = 5_000_000, 20_000
+#: What the rows of a file may unpack to, beside so many bytes for each of its own; uncompressed pictures shrink most.
+MOST_OTHER_BYTES, MOST_BYTES_A_BYTE = 2**24, 64
+#: No image has fewer bytes than this, however well it is packed; and rows that a small file may have all the same.
+LEAST_BYTES_A_ROW, MOST_OTHER_ROWS = 8, 1_000
+#: Rows that are read at once, and bytes that they may take.
+MOST_AT_ONCE, BATCH_BYTES = 16, 2**28
+#: The columns of texts.
+SHARED = ("sample_id", "saliency_kind", "source", "category", "subject")
 #: Columns of the tables that hold a data set's rows without its images.
 COLUMNS = ("sample_id", "split", "label", "source", "category", "subject", "saliency_kind", "has_map")
 
@@ -161,13 +173,16 @@ def parse_info(path: Path) -> Info:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw: Any = foreign.read_json(path)
         version = raw["schema_version"]
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise UserError(f"{path} was written by a newer divsal-bench (schema {version}); upgrade this one")
         info = TypeAdapter(Info).validate_python(raw)
+        if len(info.counts) > MOST_COUNTS or not 0 <= info.rows <= MOST_ROWS:
+            raise ValueError(f"it counts {info.rows:,} rows in {len(info.counts):,} parts")
     except (OSError, ValueError, TypeError, KeyError, ValidationError) as error:
-        raise UserError(f"{path} cannot be read ({error}); prepare the data again with --force") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} cannot be read ({reason}); prepare the data again with --force") from error
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name in info.files):
         raise UserError(f"{path} names files outside its folder; do not use this data set")
     return info
@@ -211,14 +226,55 @@ def read_file(path: Path, info: Info) -> Iterator[Entry]:
     if split is None:
         raise UserError(f"{path} belongs to no split; its name must begin with one of {', '.join(SPLITS)}")
     try:
+        if not path.is_file():
+            raise ValueError("it is not a regular file")
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(schema):
                 raise UserError(f"{path} has other columns or types than {', '.join(schema.names)}")
-            for batch in file.iter_batches(batch_size=64, columns=schema.names):
+            step = _batch_size(path, file.metadata)
+        left = _most_bytes(path)
+        # A text that many rows share is one in the file: it is measured before it is copied to them.
+        with pq.ParquetFile(path, read_dictionary=[*SHARED]) as file:
+            for batch in file.iter_batches(batch_size=step, columns=schema.names):
+                left -= _unpacked(batch)
+                if left < 0:
+                    raise ValueError(f"its rows unpack to more than {_most_bytes(path):,} bytes")
                 for row in batch.to_pylist():
                     yield _entry(row, split)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged ({error}); prepare the data again with --force") from error
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"{path} is damaged ({reason}); prepare the data again with --force") from error
+
+
+def _most_bytes(path: Path) -> int:
+    """Bytes that the rows of a file may take: images are compressed already, so that they hardly grow."""
+    return MOST_OTHER_BYTES + MOST_BYTES_A_BYTE * path.stat().st_size
+
+
+def _batch_size(path: Path, header: pq.FileMetaData) -> int:
+    """Rows to read at a time, by what the file says of itself.
+
+    Raises:
+        ValueError: By its header alone it holds more than images can.
+    """
+    rows, size = int(header.num_rows), path.stat().st_size
+    most = MOST_OTHER_ROWS + size // LEAST_BYTES_A_ROW
+    if not 0 <= rows <= min(most, MOST_ROWS):
+        raise ValueError(f"it has {rows:,} rows in {size:,} bytes")
+    # The groups' own sums are read, not the columns': pyarrow ends the process on a column with damaged statistics.
+    groups = [abs(int(header.row_group(number).total_byte_size)) for number in range(header.num_row_groups)]
+    if sum(groups) > _most_bytes(path):
+        raise ValueError(f"it unpacks to {sum(groups):,} bytes, {_most_bytes(path):,} are allowed")
+    return max(1, min(MOST_AT_ONCE, BATCH_BYTES // max(1, *groups, 1)))
+
+
+def _unpacked(batch: pa.RecordBatch) -> int:
+    """Bytes of the values of a batch once each row has its own; of the texts, as if each were the longest."""
+    import pyarrow.compute as pc
+
+    size = sum(batch.column(name).nbytes for name in batch.schema.names if name not in SHARED)
+    longest = (pc.max(pc.binary_length(batch.column(name).dictionary)).as_py() or 0 for name in SHARED)
+    return size + len(batch) * sum(longest)
 
 
 def value_problem(entry: Entry) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from divsal_bench.contracts.task import VARIANTS, Task
-from divsal_bench.data import remote
+from divsal_bench.data import folders, remote
 from divsal_bench.data.canonical import Info, is_prepared, read_info
 from divsal_bench.data.fingerprint import standin_fingerprint
 from divsal_bench.errors import UserError, unknown
@@ -32,6 +33,7 @@ class DataSource:
         revision: The Hub commit, else "".
         info: ``divsal.json``; None for stand-ins.
         notice: What was chosen and how to change it; "" where the user chose.
+        unnamed: Whether these are drawn images that nobody asked for: results on them must say so.
     """
 
     kind: Literal["standin", "folder", "hub"]
@@ -44,6 +46,7 @@ class DataSource:
     revision: str = ""
     info: Info | None = field(default=None, repr=False)
     notice: str = ""
+    unnamed: bool = False
 
     @property
     def is_drawn(self) -> bool:
@@ -136,12 +139,12 @@ def resolve(task: Task, data: str | None) -> DataSource:
         return _default(task)
     if data in VARIANTS:
         return _standin(task, data)
-    if data.startswith("standin"):
-        raise unknown("stand-in", data, VARIANTS)
     folder = as_path(data)
     # Path("") is the working directory.
     if data and folder.is_dir():
         return _folder(task, folder)
+    if data.startswith("standin:"):
+        raise unknown("stand-in", data, VARIANTS)
     hub = remote.parse_id(data)
     if folder.suffix == ".csv" and folder.is_file():
         raise UserError(
@@ -165,7 +168,10 @@ def as_path(text: str) -> Path:
 
 def _default(task: Task) -> DataSource:
     folder = default_folder(task.name)
+    # First those who write, then what is there: a replacement that ends in between is found.
+    working = folders.mend(folder)
     if folder.is_dir() and (is_prepared(folder) or any(folder.iterdir())):
+        remember(folder)
         # A damaged set is an error: falling back to drawn images would answer another question.
         found = _folder(task, folder)
         rows = found.info.rows if found.info else 0
@@ -174,6 +180,16 @@ def _default(task: Task) -> DataSource:
             f"{task.name}: using {what} in {folder} ({rows:,} rows), not the built-in stand-in; "
             "for that one use --data standin."
         )
+    elif working:
+        raise UserError(
+            f"{task.name}: another process is preparing {folder} ({working[0].name}); give the command again when "
+            "it is done, or name the data with --data (--data standin for drawn images)"
+        )
+    elif _note(folder).exists():
+        raise UserError(
+            f"{task.name}: the prepared data that was in {folder} is gone; prepare it again, name other data with "
+            f"--data (--data standin for drawn images), or delete {_note(folder)} to forget it"
+        )
     else:
         found = _standin(task, "standin")
         notice = (
@@ -181,7 +197,17 @@ def _default(task: Task) -> DataSource:
             f"there is none in {folder}. For real data run divsal-bench data prepare {task.name}, "
             "or use --data with a folder or a Hub id."
         )
-    return DataSource(**{**found.__dict__, "notice": notice})
+    return replace(found, notice=notice, unnamed=found.is_drawn)
+
+
+def remember(folder: Path) -> None:
+    """Note that data was prepared in a task's own folder: from then on nothing else takes its place unasked."""
+    with suppress(OSError):  # a home that cannot be written has been prepared by others
+        _note(folder).touch()
+
+
+def _note(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.prepared")
 
 
 def _standin(task: Task, variant: str) -> DataSource:
@@ -193,7 +219,9 @@ def _folder(task: Task, folder: Path) -> DataSource:
     folder = folder.resolve()
     info = read_info(folder)
     _same_task(task, info, str(folder))
-    return DataSource("folder", folder.name, task.name, info.fingerprint, location=folder, info=info)
+    # A folder may be called like a stand-in; a run on it is not one on that.
+    name = f"{folder.name}-folder" if folder.name in VARIANTS else folder.name
+    return DataSource("folder", name, task.name, info.fingerprint, location=folder, info=info)
 
 
 def _hub(task: Task, repo: str, revision: str | None) -> DataSource:

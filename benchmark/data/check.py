@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divsal_bench.data import canonical, images, remote
 from divsal_bench.data.canonical import (
-    COLUMNS,
     INFO_FILE,
-    SALIENCY_KINDS,
     SPLITS,
     Count,
     Entry,
@@ -20,8 +19,9 @@ from divsal_bench.data.canonical import (
 )
 from divsal_bench.data.catalogue import as_path
 from divsal_bench.data.fingerprint import RowIdentity, data_fingerprint
+from divsal_bench.data.rules import Rules
 from divsal_bench.data.threads import in_threads
-from divsal_bench.errors import UserError
+from divsal_bench.errors import Mistake, UserError, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ class CheckReport:
         return head, body
 
     def lines(self) -> list[str]:
-        """Return the report as plain text."""
+        """Return the report as plain text; the data may be a stranger's, so that nothing of it moves a terminal."""
         head, body = self.table()
         widths = [max(len(row[column]) for row in [head, *body]) for column in range(len(head))]
         lines = [f"{self.location} (task {self.task})", f"fingerprint {self.fingerprint}", ""]
@@ -88,7 +88,7 @@ class CheckReport:
         lines += [f"problem: {text}" for text in self.problems]
         lines += [f"warning: {text}" for text in self.warnings]
         lines.append(f"{len(self.problems)} problems, {len(self.warnings)} warnings")
-        return lines
+        return [printable(line) for line in lines]
 
 
 def check(data: str | Path, progress: Progress | None = None) -> CheckReport:
@@ -106,9 +106,8 @@ def check(data: str | Path, progress: Progress | None = None) -> CheckReport:
     if not canonical.is_prepared(folder):
         raise UserError(f"{folder} is not a prepared data set (it has no {INFO_FILE})")
     info = canonical.parse_info(folder / INFO_FILE)
-    found = _Findings()
-    names = _check_files(folder, info, found)
-    rows = _Rows(info, found)
+    rows = _Rows(info)
+    names = _check_files(folder, info, rows)
     done = 0
     for name in names:
         try:
@@ -118,7 +117,7 @@ def check(data: str | Path, progress: Progress | None = None) -> CheckReport:
                 if progress:
                     progress(done, info.rows)
         except UserError as error:
-            found.problem("file", str(error))
+            rows.problem("file", str(error))
     return rows.report(location)
 
 
@@ -134,17 +133,18 @@ def _find(data: str) -> tuple[Path, str]:
     return remote.download(hub[0], commit), f"{hub[0]}@{commit}"
 
 
-def _check_files(folder: Path, info: Info, found: _Findings) -> list[str]:
+def _check_files(folder: Path, info: Info, rows: _Rows) -> list[str]:
     """Compare the files with the list in ``divsal.json``; return those that can be read."""
-    there = {f"data/{path.name}": path.stat().st_size for path in (folder / "data").glob("*.parquet")}
+    files = [path for path in (folder / "data").glob("*.parquet") if path.is_file()]
+    there = {f"data/{path.name}": path.stat().st_size for path in files}
     for name in sorted(set(info.files) - set(there)):
-        found.problem("file", f"{name} is missing")
+        rows.problem("file", f"{name} is missing")
     for name in sorted(set(there) - set(info.files)):
         # load_dataset takes every file of the folder, this program those that are listed.
-        found.problem("file", f"{name} is not listed in {INFO_FILE}; remove it")
+        rows.problem("file", f"{name} is not listed in {INFO_FILE}; remove it")
     for name, size in info.files.items():
         if there.get(name, size) != size:
-            found.problem("file", f"{name} was changed after preparing ({there[name]:,} bytes, not {size:,})")
+            rows.problem("file", f"{name} was changed after preparing ({there[name]:,} bytes, not {size:,})")
     return [name for name in info.files if name in there]
 
 
@@ -171,112 +171,68 @@ def _unusual(entry: Entry) -> tuple[Entry, _Unusual]:
     return entry, _Unusual(identity, constant=low == high)
 
 
-class _Findings:
-    """Problems and warnings, the first few of each kind in words and the rest as a number."""
-
-    def __init__(self) -> None:
-        self._problems: defaultdict[str, list[str]] = defaultdict(list)
-        self.warnings: list[str] = []
-
-    def problem(self, kind: str, text: str) -> None:
-        self._problems[kind].append(text)
-
-    def problems(self) -> tuple[str, ...]:
-        lines = []
-        for texts in self._problems.values():
-            lines += texts[:SHOWN]
-            if len(texts) > SHOWN:
-                lines.append(f"… and {len(texts) - SHOWN} more like this")
-        return tuple(lines)
-
-
 class _Rows:
     """Everything that is known over the rows of a data set."""
 
-    def __init__(self, info: Info, found: _Findings) -> None:
+    def __init__(self, info: Info) -> None:
         self.info = info
-        self.found = found
-        self.table: list[tuple[str, str, int, str, str, str, str, bool]] = []
+        self.rules = Rules(info.class_names)
+        self.found: list[Mistake] = []
         self.identities: list[RowIdentity] = []
-        self.ids: set[str] = set()
-        self.subjects: dict[str, str] = {}
         self.images: dict[str, tuple[str, str]] = {}
-        self.copies = self.constant = self.unnamed = 0
+        self.copies = self.constant = 0
+
+    def problem(self, kind: str, text: str) -> None:
+        """Note what no rule about names and splits sees."""
+        self.found.append(Mistake(kind, "", text))
 
     def add(self, entry: Entry, unusual: _Unusual) -> None:
         """Check one row against itself and all before it."""
-        name, problem = repr(entry.sample_id), self.found.problem
+        name = repr(entry.sample_id)
         if canonical.value_problem(entry):
-            problem("value", f"{name}: {canonical.value_problem(entry)}")
+            self.problem("value", f"{name}: {canonical.value_problem(entry)}")
             return
-        for column in ("sample_id", "source", "subject"):
-            if not getattr(entry, column):
-                problem("value", f"{name}: {column} is empty")
-        if entry.saliency_kind not in SALIENCY_KINDS:
-            problem("kind", f"{name}: unknown saliency_kind {entry.saliency_kind!r}")
-        elif (entry.saliency is None) != (entry.saliency_kind == "none"):
-            there = "no map" if entry.saliency is None else "a map"
-            problem("kind", f"{name}: saliency_kind is {entry.saliency_kind!r}, but it has {there}")
-        if entry.label == 0 and entry.category:
-            problem("category", f"{name}: a {self.info.class_names[0]} row has category {entry.category!r}")
-        if entry.sample_id in self.ids:
-            problem("id", f"sample_id {name} occurs more than once")
-        self.ids.add(entry.sample_id)
-        split = self.subjects.setdefault(entry.subject, entry.split)
-        if split != entry.split:
-            problem("subject", f"subject {entry.subject!r} is in {split} and in {entry.split}")
+        row = unusual.identity
+        self.rules.add(name, *row[:6], entry.saliency_kind, entry.saliency is not None)
         if unusual.unreadable:
-            problem("image", unusual.unreadable)
-        first, where = self.images.setdefault(unusual.identity.image, (entry.sample_id, entry.split))
+            self.problem("image", unusual.unreadable)
+        first, where = self.images.setdefault(row.image, (entry.sample_id, entry.split))
         if where != entry.split:
-            problem("copy", f"{name} in {entry.split} is the same image as {first!r} in {where}")
+            self.problem("copy", f"{name} in {entry.split} is the same image as {first!r} in {where}")
         elif first != entry.sample_id:
             self.copies += 1
         self.constant += unusual.constant
-        self.unnamed += entry.label == 1 and not entry.category
-        self.identities.append(unusual.identity)
-        self.table.append((*unusual.identity[:6], entry.saliency_kind, entry.saliency is not None))
+        self.identities.append(row)
 
     def report(self, location: str) -> CheckReport:
         """Check what only all rows together show."""
-        import pandas as pd
-
         counts, categories = self._counts()
-        for split in SPLITS:
-            classes = [
-                sum(n) for n in zip(*((c.negatives, c.positives) for c in counts if c.split == split), strict=True)
-            ]
-            if not classes:
-                self.found.problem("split", f"the {split} split has no rows")
-            elif split != "test" and not all(classes):
-                lacking = self.info.class_names[classes.index(0)]
-                self.found.problem("split", f"the {split} split has no {lacking} rows")
+        found = [*self.found, *self.rules.finish()]
         fingerprint = data_fingerprint(self.identities)
         if fingerprint != self.info.fingerprint:
-            self.found.problem(
-                "fingerprint",
+            text = (
                 f"the rows give the fingerprint {fingerprint[:12]}…, {INFO_FILE} says "
-                f"{self.info.fingerprint[:12]}…: the data was changed after preparing",
+                f"{self.info.fingerprint[:12]}…: the data was changed after preparing"
             )
-        self._warn(counts)
+            found.append(Mistake("fingerprint", "", text))
         return CheckReport(
             location,
             self.info.task,
             self.info.class_names,
             fingerprint,
             self.info.fingerprint,
-            self.found.problems(),
-            tuple(self.found.warnings),
+            _told(found),
+            tuple(self._warnings(counts)),
             counts,
             categories,
-            pd.DataFrame(self.table, columns=list(COLUMNS)),
+            self.rules.rows(),
         )
 
     def _counts(self) -> tuple[tuple[Count, ...], dict[str, dict[str, int]]]:
         numbers: dict[tuple[int, str], list[int]] = {}
         categories: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for _, split, label, source, category, _, _, has_map in self.table:
-            count = numbers.setdefault((SPLITS.index(split), source), [0, 0, 0])  # type: ignore[arg-type]
+        for _, split, label, source, category, _, _, has_map in self.rules.table:
+            count = numbers.setdefault((SPLITS.index(split), source), [0, 0, 0])
             count[label] += 1
             count[2] += has_map
             if label == 1:
@@ -284,16 +240,14 @@ class _Rows:
         counts = tuple(Count(SPLITS[split], source, *numbers[split, source]) for split, source in sorted(numbers))
         return counts, {name: dict(categories[name]) for name in sorted(categories)}
 
-    def _warn(self, counts: tuple[Count, ...]) -> None:
-        warnings = self.found.warnings
+    def _warnings(self, counts: tuple[Count, ...]) -> Iterator[str]:
+        yield from self.rules.warnings()
         if not any(count.maps for count in counts if count.split == "train"):
-            warnings.append("no training image has a map: guided methods have nothing to be guided by")
+            yield "no training image has a map: guided methods have nothing to be guided by"
         if self.constant:
-            warnings.append(f"{self.constant} maps have the same value everywhere; methods treat them as no map")
+            yield f"{self.constant} maps have the same value everywhere; methods treat them as no map"
         if self.copies:
-            warnings.append(f"{self.copies} images are copies of another one in the same split")
-        if self.unnamed:
-            warnings.append(f"{self.unnamed} {self.info.class_names[1]} rows have no category")
+            yield f"{self.copies} images are copies of another one in the same split"
         for source in sorted({count.source for count in counts}):
             terms = self.info.sources.get(source)
             if terms is None or "unknown" in (
@@ -301,4 +255,17 @@ class _Rows:
                 terms.redistribute_weights,
                 terms.redistribute_predictions,
             ):
-                warnings.append(f"source {source}: it is not known what may be published")
+                yield f"source {source}: it is not known what may be published"
+
+
+def _told(found: list[Mistake]) -> tuple[str, ...]:
+    """Mistakes in words, of each kind the first few, the rest as a number."""
+    kinds: defaultdict[str, list[str]] = defaultdict(list)
+    for kind, where, text in found:
+        kinds[kind].append(f"{where}: {text}" if where else text)
+    lines = []
+    for texts in kinds.values():
+        lines += texts[:SHOWN]
+        if len(texts) > SHOWN:
+            lines.append(f"… and {len(texts) - SHOWN} more like this")
+    return tuple(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import glob
 import os
@@ -36,7 +37,7 @@ def new_folder(out: Path, *, replace: bool = False, fix: str = "choose another f
     out = out.resolve()
     missing = [parent for parent in out.parents if not parent.exists()]
     aside = out.with_name(f".{out.name}.partial-{processes.mark()}")
-    _mend(out)
+    mend(out)
     done = False
     try:
         # mkdir and not mkdtemp: the folder must keep the permissions that the user's umask gives.
@@ -57,17 +58,26 @@ def new_folder(out: Path, *, replace: bool = False, fix: str = "choose another f
                     parent.rmdir()
 
 
-def _mend(out: Path) -> None:
-    """Remove what killed processes left beside ``out``, and put back what one of them had moved away."""
-    for left in out.parent.glob(f".{glob.escape(out.name)}.*"):
+def mend(out: Path) -> list[Path]:
+    """Remove what killed processes left beside ``out``, and put back what one of them had moved away.
+
+    Returns:
+        What others are writing or replacing at this moment.
+    """
+    working = []
+    for left in sorted(out.parent.glob(f".{glob.escape(out.name)}.*")):
         kind, dash, owner = left.name.removeprefix(f".{out.name}.").partition("-")
-        if not dash or kind not in ("partial", "old") or not processes.is_abandoned(owner):
+        if not dash or kind not in ("partial", "old"):
+            continue
+        if not processes.is_abandoned(owner):
+            working.append(left)
             continue
         with suppress(OSError):
             if kind == "old" and not out.exists():
                 left.rename(out)
             else:
                 shutil.rmtree(left)
+    return working
 
 
 def _flush(folder: Path) -> None:
@@ -79,7 +89,13 @@ def _flush(folder: Path) -> None:
 
 
 def _move(aside: Path, out: Path, replace: bool) -> None:
-    """Rename ``aside`` to ``out``; a folder that is replaced goes away last."""
+    """Rename ``aside`` to ``out``; a folder that is replaced goes away last.
+
+    Where the system can exchange two folders in one step, whoever looks always finds one of them.
+    """
+    if replace and out.is_dir() and _exchange(aside, out):
+        shutil.rmtree(aside, ignore_errors=True)
+        return
     old = out.with_name(f".{out.name}.old-{processes.mark()}")
     if replace and out.exists():
         out.rename(old)
@@ -92,3 +108,15 @@ def _move(aside: Path, out: Path, replace: bool) -> None:
             raise FileExistsError(errno.EEXIST, "already exists", str(out)) from error
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step: Linux's renameat2 or macOS's renamex_np; False where neither is to be had."""
+    library = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    names = os.fsencode(one), os.fsencode(other)
+    if hasattr(library, "renameat2"):
+        here, flag = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+        return bool(library.renameat2(here, names[0], here, names[1], flag) == 0)
+    if hasattr(library, "renamex_np"):
+        return bool(library.renamex_np(*names, 2) == 0)  # RENAME_SWAP
+    return False

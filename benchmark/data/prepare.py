@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import re
+import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from divsal_bench.contracts.adapter import Adapter, Row
+from divsal_bench import foreign, spelling
+from divsal_bench.contracts.adapter import Adapter, Row, SourceTerms
 from divsal_bench.contracts.task import Task
-from divsal_bench.data import images, writer
-from divsal_bench.data.canonical import SALIENCY_KINDS, SPLITS, Count, Entry, Progress
+from divsal_bench.data import catalogue, images, writer
+from divsal_bench.data.canonical import SPLITS, Count, Entry, Progress
 from divsal_bench.data.fingerprint import digest
+from divsal_bench.data.rules import Rules
 from divsal_bench.data.threads import in_threads
-from divsal_bench.errors import UserError, unknown
+from divsal_bench.errors import Mistake, UserError, refusal, unknown
 
-#: Characters that break lines of a report or cannot be written as UTF-8.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,14 @@ class Prepared:
         counts: Rows per split and source.
         notices: What was left out or is unusual, in plain language.
         fingerprint: See :mod:`divsal_bench.data.fingerprint`.
+        rows: Columns :data:`divsal_bench.data.canonical.COLUMNS`.
     """
 
     path: Path
     counts: tuple[Count, ...]
     notices: tuple[str, ...]
     fingerprint: str
+    rows: pd.DataFrame = field(repr=False)
 
 
 def prepare(
@@ -57,7 +63,7 @@ def prepare(
         progress: Called with (rows done, all rows).
 
     Raises:
-        UserError: One line that says what is wrong, in which row and file, and what to do.
+        UserError: What is wrong, in which row and file, and what to do: all mistakes at once, one line for each kind.
     """
     options = options or {}
     for name in options:
@@ -74,76 +80,95 @@ def prepare(
 
     source = source or Path()
     delivery = adapter.read(source, task, options)
-    rows = list(delivery.rows)
-    _check_rows(rows, task)
+    rows = [_composed(row) for row in delivery.rows]
+    root = (source if source.is_dir() else source.parent).resolve()
+    rules = Rules(task.class_names, task.category_meaning)
+    for row in rows:
+        has_map = row.saliency is not None
+        names = (row.source, row.category, row.subject, row.saliency_kind)
+        rules.add(row.where, row.sample_id, row.split, row.label, *names, has_map)
+    # What a set lacks as a whole is known once every row can be read.
+    found = [*delivery.mistakes, *(rules.mistakes if delivery.mistakes else rules.finish()), *_misplaced(rows, root)]
+    if found:
+        raise refusal(found)
     rows.sort(key=lambda row: (SPLITS.index(row.split), row.sample_id))
 
-    notices = list(delivery.notices)
-    root = (source if source.is_dir() else source.parent).resolve()
+    notices = [*delivery.notices, *rules.warnings()]
     info = writer.write(
         out,
         _entries(rows, root, notices, progress),
         task=task.name,
         class_names=task.class_names,
         adapter=adapter.name,
-        sources=dict(delivery.terms),
+        sources=_terms(delivery.terms),
         notices=notices,
         force=force,
     )
-    return Prepared(out, info.counts, info.notices, info.fingerprint)
+    if out.absolute() == catalogue.default_folder(task.name):
+        catalogue.remember(out)
+    return Prepared(out, info.counts, info.notices, info.fingerprint, rules.rows())
 
 
-def _check_rows(rows: list[Row], task: Task) -> None:
-    """Check everything that needs no file."""
-    ids: dict[str, str] = {}
-    subjects: dict[str, Row] = {}
-    classes = {split: [0, 0] for split in SPLITS}
+def _composed(row: Row) -> Row:
+    """A row whose names are written with composed letters, whatever the system that wrote them."""
+    names = {name: spelling.composed(getattr(row, name)) for name in ("source", "category", "subject")}
+    return row if all(getattr(row, name) == text for name, text in names.items()) else replace(row, **names)
+
+
+def _terms(delivered: Mapping[str, SourceTerms]) -> dict[str, SourceTerms]:
+    """The terms of sources by composed names; two spellings of one that state different terms allow nothing."""
+    terms: dict[str, SourceTerms] = {}
+    for name, stated in delivered.items():
+        if terms.setdefault(spelling.composed(name), stated) != stated:
+            terms[spelling.composed(name)] = SourceTerms("", "no", "no", "no")
+    return terms
+
+
+def _misplaced(rows: list[Row], root: Path) -> Iterator[Mistake]:
+    """Files that are not there or cannot be read, before any of them is decoded."""
+    folders: dict[Path, Path] = {}
     for row in rows:
-        for name in ("sample_id", "source", "subject", "category"):
-            value = getattr(row, name)
-            if not value and name != "category":
-                raise UserError(f"{row.where}: {name} is empty; every row needs one")
-            if _CONTROL.search(value):
-                raise UserError(f"{row.where}: {name} {value!r} contains a line break or control character")
-        if row.split not in SPLITS:
-            raise unknown(f"split in {row.where}:", row.split, SPLITS)
-        if row.label not in (0, 1):
-            raise UserError(
-                f"{row.where}: label {row.label!r} is neither 0 ({task.class_names[0]}) nor 1 "
-                f"({task.class_names[1]}); mend the adapter"
-            )
-        if row.label == 0 and row.category:
-            raise UserError(
-                f"{row.where}: a {task.class_names[0]} row has category {row.category!r}; leave it empty, "
-                f"only {task.class_names[1]} rows have one ({task.category_meaning})"
-            )
-        if row.saliency_kind not in SALIENCY_KINDS:
-            raise unknown(f"saliency_kind in {row.where}:", row.saliency_kind, SALIENCY_KINDS)
-        if (row.saliency is None) != (row.saliency_kind == "none"):
-            named = "no map is named" if row.saliency is None else "a map is named"
-            raise UserError(f"{row.where}: saliency_kind is {row.saliency_kind!r}, but {named}; mend one of them")
-        if row.sample_id in ids:
-            raise UserError(
-                f"{row.where}: sample_id {row.sample_id!r} is also that of {ids[row.sample_id]}; "
-                "remove one row or give it an id of its own"
-            )
-        ids[row.sample_id] = row.where
-        first = subjects.setdefault(row.subject, row)
-        if first.split != row.split:
-            raise UserError(
-                f"{row.where}: subject {row.subject!r} is in {row.split}, but in {first.split} too "
-                f"({first.where}); put all images of a subject in one split"
-            )
-        classes[row.split][row.label] += 1
+        for part, file in (("image", row.image), ("map", row.saliency)):
+            if isinstance(file, Path) and (wrong := _problem(file, root, part, folders)):
+                yield Mistake(*wrong[:1], row.where, wrong[1])
 
-    for split, (negatives, positives) in classes.items():
-        if not negatives + positives:
-            raise UserError(f"there are no rows in the {split} split; train, validation and test all need some")
-        if split != "test" and not (negatives and positives):
-            lacking = task.class_names[1 if negatives else 0]
-            raise UserError(
-                f"the {split} split has no {lacking} rows (of {negatives + positives}); it needs both classes"
-            )
+
+def _problem(file: Path, root: Path, part: str, folders: dict[Path, Path]) -> tuple[str, str] | None:
+    """Why a file cannot be one of a data set: the kind of mistake and the words; None where nothing is wrong.
+
+    Args:
+        file: As the adapter names it.
+        root: The folder of the data set, resolved.
+        part: ``image`` or ``map``.
+        folders: Folders that are resolved already, to themselves; it is filled.
+    """
+    try:
+        if file.parent not in folders:
+            folders[file.parent] = file.parent.resolve()
+        real = folders[file.parent] / file.name
+        if file.is_symlink() or file.name in ("", ".."):
+            real = file.resolve()
+        if not real.is_relative_to(root):
+            link = f" (it is a link to {real})" if real != file.absolute() and ".." not in file.parts else ""
+            return f"{part} outside", f"the {part} {file} lies outside {root}{link}; keep all files inside that folder"
+        if not stat.S_ISREG(real.stat().st_mode):
+            return f"{part} is no file", f"the {part} {file} cannot be read (it is not a regular file)"
+    except FileNotFoundError:
+        return f"no {part}", f"there is no {part} {file}{_hint(file)}; mend the path or remove the row"
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        return f"{part} unreadable", f"the {part} {file} cannot be read ({reason})"
+    return None
+
+
+def _hint(file: Path) -> str:
+    """A file beside it whose name differs only in capitals or in how its letters are composed."""
+    wanted = spelling.seen(file.name).casefold()
+    with suppress(OSError):
+        for other in file.parent.iterdir():
+            if spelling.seen(other.name).casefold() == wanted:
+                return f" (there is {other.name!a})"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,18 +248,13 @@ def _bytes(row: Row, file: Path | bytes, root: Path, part: str) -> bytes:
     """Read a file, unless it lies outside the data set's folder."""
     if isinstance(file, bytes):
         return file
+    wrong = _problem(file, root, part, {})
+    if wrong:
+        raise UserError(f"{row.where}: {wrong[1]}")
     try:
-        real = file.resolve()
-        if not real.is_relative_to(root):
-            link = f" (it is a link to {real})" if real != file.absolute() and ".." not in file.parts else ""
-            raise UserError(
-                f"{row.where}: the {part}{_named(file)} lies outside {root}{link}; keep all files inside that folder"
-            )
-        return real.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{row.where}: there is no {part}{_named(file)}; mend the path or remove the row") from error
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        return foreign.read_bytes(file.resolve())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or f"it {error}"
         raise UserError(f"{row.where}: the {part}{_named(file)} cannot be read ({reason})") from error
 
 

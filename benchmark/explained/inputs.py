@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +72,7 @@ def collect(paths: Sequence[str], class_names: tuple[str, str], label: str | Non
         inputs = prediction.collect_images([path])
         labels: list[int | None] = [given] * len(inputs)
         if given is None and Path(path).suffix.lower() == ".csv" and Path(path).is_file():
-            labels = labels_listed(Path(path), len(inputs), class_names)
+            labels = labels_listed(Path(path), class_names)
         found += [Subject(one, own) for one, own in zip(inputs, labels, strict=True)]
     return found if human is None else with_maps(found, human)
 
@@ -89,16 +88,14 @@ def class_of(name: str, class_names: tuple[str, str], where: str) -> int:
     )
 
 
-def labels_listed(file: Path, count: int, class_names: tuple[str, str]) -> list[int | None]:
+def labels_listed(file: Path, class_names: tuple[str, str]) -> list[int | None]:
     """The column ``label`` of a CSV file whose images are listed already; all None without one."""
-    with file.open(newline="", encoding="utf-8-sig") as handle:
-        rows = [(number, row) for number, row in enumerate(csv.reader(handle), start=1) if any(row)]
-    head = [name.strip().lower() for name in rows[0][1]]
-    if len(rows) == count or LABEL_COLUMN not in head:  # without a heading every row is an image
-        return [None] * count
+    head, rows = prediction.listed(file)
+    if LABEL_COLUMN not in head:
+        return [None] * len(rows)
     column = head.index(LABEL_COLUMN)
     found: list[int | None] = []
-    for number, row in rows[1:]:
+    for number, row in rows:
         name = row[column].strip() if column < len(row) else ""
         found.append(class_of(name, class_names, f"{file}, row {number}, column {LABEL_COLUMN}") if name else None)
     return found

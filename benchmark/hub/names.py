@@ -58,7 +58,8 @@ def name_of(record: Record) -> str:
 def data_name(record: Record) -> str:
     """What the data is called in public: never by a folder's name, which may be anything on somebody's machine."""
     data = record.spec.data
-    return data.partition("@")[0] if data in VARIANTS or "/" in data else record.spec.data_fingerprint[:DIGITS]
+    drawn = data in VARIANTS and record.data.kind == "standin"  # a folder may be called so, too
+    return data.partition("@")[0] if drawn or "/" in data else record.spec.data_fingerprint[:DIGITS]
 
 
 def slug(text: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from divsal_bench import audit_jobs, method_choice, protocols, runner
 from divsal_bench.audit_record import AuditSettings
 from divsal_bench.cli.run_data import RunData
-from divsal_bench.data.arrays import DataArrays, open_cached
+from divsal_bench.data.arrays import DataArrays, open_cached, seal
 from divsal_bench.records import Run, read_runs
 
 TARGET, RUNS, IMAGES = 180, 10, 1000
@@ -45,7 +45,7 @@ def with_test_images(data: DataArrays, count: int, folder: Path) -> Path:
     rows.to_parquet(folder / "rows.parquet", index=False)
     np.save(folder / "images.npy", data.images[chosen])
     np.save(folder / "maps.npy", data.maps[chosen])
-    (folder / "meta.json").write_text((data.path / "meta.json").read_text(encoding="utf-8"), encoding="utf-8")
+    seal(folder, {"fingerprint": data.fingerprint, "pixel_hash": data.pixel_hash})
     open_cached(folder)
     return folder
 

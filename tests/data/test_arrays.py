@@ -195,6 +195,50 @@ def test_a_damaged_cache_is_made_again(task, ready):
         assert (load(task, source, 8).images == expected).all()
 
 
+@pytest.mark.parametrize("place", ["first value", "last value", "header"])
+@pytest.mark.parametrize("name", ["images.npy", "maps.npy", "rows.parquet", "meta.json"])
+def test_a_flipped_bit_in_the_cache_is_never_read(task, ready, name, place):
+    source = catalogue.resolve(task, None)
+    first = load(task, source, 8)
+    expected = (np.array(first.images), np.array(first.maps), first.rows, first.pixel_hash)
+    file = first.path / name
+    content, before = bytearray(file.read_bytes()), file.stat()
+    where = {"first value": len(content) // 2, "last value": -9, "header": 10}[place]
+    content[where] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot be read .*; delete that folder") as caught:
+        open_cached(first.path)
+    assert "\n" not in str(caught.value)
+    again = load(task, source, 8)
+    assert (again.images == expected[0]).all()
+    assert (again.maps == expected[1]).all()
+    assert again.rows.equals(expected[2])
+    assert again.pixel_hash == expected[3]
+    assert file.stat().st_ino != before.st_ino
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "{}", "[" * 100_000, '{"sum": 1}', '{"sum": "x", "fingerprint": "y"}']
+)
+def test_a_meta_file_that_says_nothing_is_one_line(task, ready, text):
+    first = load(task, catalogue.resolve(task, None), 8)
+    (first.path / "meta.json").write_text(text)
+    with pytest.raises(UserError, match="cannot be read"):
+        open_cached(first.path)
+    assert len(load(task, catalogue.resolve(task, None), 8).rows) == 16
+
+
+def test_a_cache_is_hashed_once_a_process_and_again_when_its_files_changed(task, ready, monkeypatch):
+    first = load(task, catalogue.resolve(task, None), 8)
+    hashed, hash_of = [], arrays._file_hash
+    monkeypatch.setattr(arrays, "_file_hash", lambda file: hashed.append(file.name) or hash_of(file))
+    open_cached(first.path)
+    assert hashed == []
+    os.utime(first.path / "maps.npy")
+    open_cached(first.path)
+    assert sorted(hashed) == ["images.npy", "maps.npy", "rows.parquet"]
+
+
 def test_two_processes_may_make_the_same_cache(task, ready, home):
     source = catalogue.resolve(task, None)
     other = []

@@ -1,12 +1,14 @@
 import dataclasses
 import json
 import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
 
 import pytest
 
+from divsal_bench import processes
 from divsal_bench.data import catalogue
 from divsal_bench.data.catalogue import prepared, resolve
 from divsal_bench.data.fingerprint import standin_fingerprint
@@ -78,6 +80,9 @@ def test_folder_of_another_task_is_refused(task, ready):
     ("data", "message"),
     [
         ("standin:orcale", "Did you mean 'standin:oracle'"),
+        ("standin:", "unknown stand-in 'standin:'"),
+        ("standing-cxr", "there is no data 'standing-cxr'"),
+        ("Standin", "there is no data 'Standin'"),
         ("./nowhere", "there is no data './nowhere'"),
         ("/no/where", "there is no data"),
         ("nowhere", "give a prepared folder, a Hub id"),
@@ -155,3 +160,67 @@ def test_prepared_lists_sets_and_not_what_is_being_written(ready, home):
 
 def test_nothing_prepared(home):
     assert prepared() == []
+
+
+@pytest.mark.parametrize("name", ["standing-cxr", "standin-copy", "standin_2"])
+def test_a_folder_that_is_there_is_that_folder(task, ready, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ready, tmp_path / name)
+    assert (resolve(task, name).kind, resolve(task, name).name) == ("folder", name)
+
+
+def test_a_folder_called_like_a_stand_in_is_named_by_its_path_and_keeps_apart(task, ready, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ready, tmp_path / "standin")
+    assert resolve(task, "standin").kind == "standin"
+    found = resolve(task, "./standin")
+    assert (found.kind, found.name) == ("folder", "standin-folder")
+    assert resolve(task, found.spec) == found
+
+
+def test_drawn_images_that_nobody_named_are_marked(task, home):
+    assert resolve(task, None).unnamed
+    assert not resolve(task, "standin").unnamed
+
+
+def test_data_that_was_prepared_and_is_gone_is_never_replaced_by_drawn_images(task, ready):
+    assert not resolve(task, None).unnamed
+    shutil.rmtree(ready)
+    with pytest.raises(UserError, match=r"the prepared data that was in .* is gone; .*--data standin") as caught:
+        resolve(task, None)
+    assert "\n" not in str(caught.value)
+    assert resolve(task, "standin").kind == "standin"
+    assert prepared() == []
+    (ready.parent / ".cxr.prepared").unlink()  # as the message says
+    assert resolve(task, None).unnamed
+
+
+def test_data_of_an_older_version_is_remembered_once_it_was_found(task, ready):
+    note = ready.parent / ".cxr.prepared"
+    note.unlink()
+    resolve(task, None)
+    assert note.exists()
+
+
+@pytest.mark.parametrize("kind", ["old", "partial"])
+def test_data_that_is_being_replaced_is_waited_for(task, ready, kind):
+    ready.rename(ready.parent / f".cxr.{kind}-{processes.mark()}")
+    with pytest.raises(UserError, match=r"another process is preparing .*; give the command again"):
+        resolve(task, None)
+
+
+def test_data_that_a_killed_process_moved_away_is_found_again(task, ready):
+    """A real process, killed between the two renames of a system that cannot exchange folders in one step."""
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom divsal_bench.data import folders\n"
+        "folders._exchange = lambda one, other: False\nrename = Path.rename\n"
+        "def once(path, target):\n    rename(path, target)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Path.rename = once\n"
+        "with folders.new_folder(Path(sys.argv[1]), replace=True) as aside:\n    (aside / 'x').touch()\n"
+    )
+    expected = resolve(task, None)
+    done = subprocess.run([sys.executable, "-c", code, str(ready)], check=False)
+    assert done.returncode == -9
+    assert not ready.exists()
+    assert resolve(task, None) == expected
+    assert sorted(path.name for path in ready.parent.iterdir()) == [".cxr.prepared", "cxr"]

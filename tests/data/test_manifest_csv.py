@@ -1,7 +1,7 @@
 import pytest
 
 from divsal_bench.contracts.adapter import SourceTerms
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, refusal
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
 HEADER = "image,label,split,source,subject"
@@ -10,6 +10,8 @@ HEADER = "image,label,split,source,subject"
 def read(task, tmp_path, text, options=None, encoding="utf-8"):
     (tmp_path / "manifest.csv").write_bytes(text.encode(encoding))
     delivery = ADAPTER.read(tmp_path, task, options or {})
+    if delivery.mistakes:
+        raise refusal(delivery.mistakes)
     return list(delivery.rows), delivery
 
 
@@ -88,13 +90,13 @@ def test_a_file_of_any_name(task, tmp_path):
     [
         ("", "has no column 'image'"),
         ("image,label,split,source\n", "has no column 'subject'"),
-        ("image;label;split;source;subject\n", "Separate the columns with commas"),
+        ("image|label|split|source|subject\n", "has no column 'image'"),
         (f"{HEADER},label\n", "two columns named 'label'"),
-        (f"{HEADER}\na.png,normal,train,s\n", "row 2 has 4 cells, the header has 5"),
-        (f"{HEADER}\na.png,normal,train,s,p,x\n", "row 2 has 6 cells"),
+        (f"{HEADER}\na.png,normal,train,s\n", "row 2: it has 4 cells, the header has 5"),
+        (f"{HEADER}\na.png,normal,train,s,p,x\n", "row 2: it has 6 cells"),
         (
             f"{HEADER}\na.png,normal,dev,s,p\n",
-            r"unknown split in manifest\.csv row 2 \(a\.png\): 'dev'.*Known: .*train",
+            r"manifest\.csv row 2 \(a\.png\): unknown split 'dev'.*Known: .*train",
         ),
         (
             f"{HEADER}\na.png,norml,train,s,p\n",
@@ -123,7 +125,7 @@ def test_other_encodings_and_places(task, tmp_path):
     with pytest.raises(UserError, match="save it as UTF-8"):
         read(task, tmp_path, f"{HEADER}\na.png,normal,train,Zürich,p\n", encoding="latin-1")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="there is no file"):
+    with pytest.raises(UserError, match="there is no such file"):
         ADAPTER.read(tmp_path / "empty", task, {})
 
 

@@ -1,4 +1,7 @@
 import dataclasses
+import os
+import re
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +51,31 @@ def copy_into_other_split(delivered, row):
     delivered.file(delivered.rows[4]["image"]).write_bytes(delivered.file(row["image"]).read_bytes())
 
 
+def two_spellings(delivered, row):
+    row["subject"] = "Jose\u0301"
+    for other in delivered.rows:
+        if other["image"] == "img/val-a-0.png":
+            other["subject"] = "Jos\u00e9"
+
+
+def irregular(make, which="image"):
+    def spoil(delivered, row):
+        delivered.file(row[which]).unlink()
+        make(delivered.file(row[which]))
+
+    return spoil
+
+
+def socket_at(path):
+    """Bound by a short name, as they must be."""
+    before = Path.cwd()
+    os.chdir(path.parent)
+    try:
+        socket.socket(socket.AF_UNIX).bind(path.name)
+    finally:
+        os.chdir(before)
+
+
 def float_tiff(delivered, row):
     Image.fromarray(np.ones((10, 12), np.float32)).save(delivered.file(row["image"]), format="TIFF")
 
@@ -75,6 +103,35 @@ BAD = {
         "normal row has category 'tumour'",
     ),
     "line break in a name": (change(source="two\nlines"), "line break"),
+    "invisible source": (
+        change(source="NIH\u200b"),
+        r"source 'NIH\\u200b' holds the invisible character U\+200B; retype it",
+    ),
+    "direction mark in a category": (
+        change(category="\u202eprint"),
+        r"category '\\u202eprint' holds the invisible .*U\+202E",
+    ),
+    "escape in a subject": (
+        change(subject="p\x1b[2J"),
+        r"subject 'p\\x1b\[2J' holds a line break or control character",
+    ),
+    "isolate in an id": (change(sample_id="a\u2066b"), r"sample_id 'a\\u2066b' holds the invisible character U\+2066"),
+    "category of a sentence": (
+        change(category="opacity, " * 50),
+        "category 'opacity.* has 449 characters, 380 are allowed",
+    ),
+    "subject of megabytes": (change(subject="p" * 120_000), "has 120,000 characters, 380 are allowed; shorten it"),
+    "subject in two splits, decomposed": (two_spellings, "subject 'José' is in validation, but in train too"),
+    "image is a pipe": (irregular(os.mkfifo), r"the image .* cannot be read \(it is not a regular file\)"),
+    "map is a pipe": (irregular(os.mkfifo, "saliency"), r"the map .* cannot be read \(it is not a regular file\)"),
+    "image is a device": (
+        irregular(lambda path: path.symlink_to("/dev/zero")),
+        "lies outside .*is a link to /dev/zero",
+    ),
+    "image is a socket": (irregular(socket_at), "is not a regular file"),
+    "image in capitals": (change(image="IMG/TRAIN-A-1.PNG"), "there is no image"),
+    "name in capitals": (change(image="img/TRAIN-A-1.PNG"), r"there is no image .* \(there is 'train-a-1\.png'\)"),
+    "a name of 300 bytes": (change(image="img/" + "x" * 300), "File name too long"),
 }
 
 
@@ -90,6 +147,8 @@ def test_bad_rows_are_refused_with_row_and_file(task, delivered, name):
     # Row 3 of the file: the header is row 1. A copy is noticed at the later row, and both are named.
     assert "manifest.csv row 3 " in text
     assert row["image"] in text
+    assert text.isprintable()
+    assert len(text) < 1000
     assert {path.name for path in delivered.folder.parent.iterdir()} <= {"delivered", "elsewhere.png"}
 
 
@@ -122,8 +181,8 @@ def test_the_test_split_may_have_one_class(task, delivered):
     [
         ({"label": 2}, "label 2 is neither 0"),
         ({"split": "dev"}, "unknown split"),
-        ({"saliency_kind": "mask"}, "no map is named"),
-        ({"saliency": Path("x.png")}, "a map is named"),
+        ({"saliency_kind": "mask"}, "it has no map"),
+        ({"saliency": Path("x.png")}, "it has a map"),
         ({"saliency": Path("x.png"), "saliency_kind": "heat"}, "unknown saliency_kind"),
         ({"subject": ""}, "subject is empty"),
         ({"source": ""}, "source is empty"),
@@ -145,3 +204,71 @@ def test_unknown_option_and_missing_source(task, delivered, tmp_path):
         prepare(task, ADAPTER, tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(UserError, match="needs --source"):
         prepare(task, ADAPTER, None, tmp_path / "out")
+
+
+def test_all_mistakes_are_told_at_once_by_kind(task, delivered):
+    rows = delivered.rows
+    rows[0].update(subject="")
+    rows[1].update(label="broken")
+    rows[2].update(split="dev")
+    rows[3].update(saliency="", saliency_kind="mask")
+    for row in rows[4:9]:
+        row.update(source="")
+    rows[9].update(category="tumour", label="normal")
+    rows[10].update(image="img/nobody.png")
+    rows[11].update(sample_id=rows[13]["image"])
+    rows[12].update(category="two\u200bwords", label="abnormal")
+    with pytest.raises(UserError) as caught:
+        run(task, delivered)
+    head, *lines = str(caught.value).splitlines()
+    assert head == "13 mistakes of 9 kinds:"
+    assert len(lines) == 9
+    for number, words in enumerate(
+        [
+            "row 2 .*: subject is empty", "row 3 .*: unknown label 'broken'", "row 4 .*unknown split 'dev'",
+            "row 5 .*it says saliency_kind 'mask' but names no map",
+            r"row 6 .*source is empty; every row .*\(4 more like this: manifest.csv row 7, manifest.csv row 8, …\)",
+            "row 11 .*a normal row has category 'tumour'", r"row 14 .*'two\\u200bwords' holds the invisible character",
+            "row 15 .*is also that of manifest.csv row 13", "row 12 .*there is no image",
+        ]
+    ):  # fmt: skip
+        assert any(re.search(words.replace("(img", r"\(img").replace("png)", r"png\)"), line) for line in lines), (
+            number,
+            lines,
+        )
+    assert not (delivered.folder.parent / "out").exists()
+
+
+def test_many_distinct_names_that_no_record_holds_are_refused_before_any_training(task, delivered, tmp_path):
+    def rows(sources, text, where="test"):
+        base = delivered.rows
+        delivered.save()
+        found = []
+        for number, row in enumerate(base):
+            split = {"val": "validation"}.get(row["split"], row["split"])
+            label = int(row["label"] == "abnormal")
+            names = ("a", "c" * label, f"p{number}")
+            found.append(Row(f"row {number}", f"s{number}", delivered.file(row["image"]), label, split, *names))
+        for number in range(sources):
+            sample, source = (
+                (text if where == "id" else "s") + f"x{number}",
+                (text if where != "id" else "") + f"{number}",
+            )
+            picture = delivered.picture(100 + number % 100)
+            found.append(
+                Row(f"more {number}", sample, picture, number % 2, "test", source, "c" * (number % 2), f"q{number}")
+            )
+        return found
+
+    cases = {
+        "7,000 test sources": (rows(7_000, "h"), r"7,001 conditions, 7,001 sources .* more than a run's record holds"),
+        "long names of 1,000 sources": (rows(1_000, "胸" * 370), "more than a run's record holds"),
+        "ids of 380 emoji": (
+            [dataclasses.replace(row, source="a") for row in rows(6_000, "🙂" * 370, "id")],
+            "names of validation and test rows take .* bytes a row, about .* are allowed; shorten the sample_ids",
+        ),
+    }
+    for name, (content, message) in cases.items():
+        adapter = Adapter("list", "", lambda *_, content=content: Delivery(content, {}))
+        with pytest.raises(UserError, match=message):
+            prepare(task, adapter, delivered.folder, tmp_path / name)
