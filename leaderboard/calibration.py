@@ -475,25 +475,20 @@ def against_chance(cell: Cell, design: Design, boards: Boards) -> dict[str, Floa
         members = np.isclose(cell.auroc, level)
         return share(hits[:, members], printed[:, members])
 
-    on_each = on_condition(cell, design)
-    at_chance = np.isclose(on_each.min(axis=0), 0.5)
-    ends = [single.mean_interval() for single in boards.condition_means]
-    known = np.array(
-        [~one.withheld([counts]) for one, counts in zip(boards.condition_means, design.counts, strict=True)]
-    )
-    above = np.all([np.where(seen, one[0] > 0.5, True) for one, seen in zip(ends, known, strict=True)], axis=0)
-    below = np.any(
-        [seen & (chance_p(one) * len(ends) <= ALPHA) & (one.mean < 0.5)
-         for one, seen in zip(boards.condition_means, known, strict=True)],
-        axis=0,
-    )  # fmt: skip
+    at_chance = np.isclose(on_condition(cell, design).min(axis=0), 0.5)
+    above, below, known = np.ones_like(printed), np.zeros_like(printed), np.zeros_like(printed)
+    for one, counts in zip(boards.condition_means, design.counts, strict=True):
+        seen = ~one.withheld([counts])
+        above &= ~seen | (one.mean_interval()[0] > 0.5)
+        below |= seen & (one.mean < 0.5) & (chance_p(one) * len(design.counts) <= ALPHA)
+        known |= seen
     return {
         "above_at_chance": of(0.5, low > 0.5),
         "below_at_chance": of(0.5, high < 0.5),
         **{f"unproven_{level:.2f}": of(level, low <= 0.5) for level in (0.56, 0.60, 0.65)},
         "below_0.44": of(0.44, high < 0.5),
-        "worst_above_at_chance": share(above[:, at_chance], known.any(axis=0)[:, at_chance]),
-        "worst_below_at_chance": share(below[:, at_chance], known.any(axis=0)[:, at_chance]),
+        "worst_above_at_chance": share(above[:, at_chance], known[:, at_chance]),
+        "worst_below_at_chance": share(below[:, at_chance], known[:, at_chance]),
     }
 
 
