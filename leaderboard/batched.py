@@ -140,7 +140,8 @@ def _number_below(order: Ints, mask: Bools, ends: tuple[Ints, Ints] | None) -> F
         ordered = (counts - member).astype(np.float64)
     else:
         counts = np.concatenate([np.zeros_like(counts[..., :1]), counts], axis=-1)
-        ordered = sum(np.take_along_axis(counts, end, axis=-1) for end in ends) / 2.0
+        lower, upper = (np.take_along_axis(counts, end, axis=-1) for end in ends)
+        ordered = (lower + upper) / 2.0
     found = np.empty(order.shape)
     np.put_along_axis(found, order, ordered, axis=-1)
     return found

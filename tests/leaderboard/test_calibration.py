@@ -10,6 +10,7 @@ import math
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +20,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from divsal_bench.cli import main
+from divsal_bench.cli.calibrate import written
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import batched, families, placements, reader_case, simulation
-from divsal_bench.leaderboard.calibration import MEASURES, CellRates, Measure, calibrate, errors, estimate, judge, rate
+from divsal_bench.leaderboard import batched, calibration, families, placements, reader_case, simulation
+from divsal_bench.leaderboard.calibration import MEASURES, TOPICS, CellRates, Measure, calibrate, rate
+from divsal_bench.leaderboard.judging import errors, estimate, join, judge, reproduction
 from divsal_bench.leaderboard.simulation import DESIGNS, draw, separations
 
 Floats = npt.NDArray[np.float64]
@@ -196,7 +199,7 @@ def test_the_estimand_is_the_population_auroc(name: str) -> None:
     over_runs = stats.norm.cdf(separations(cell, design, 20_000, rng()) / 2**0.5).mean(axis=(0, 2, 3))
     np.testing.assert_allclose(over_runs, cell.auroc, atol=5e-4)
     # And what the board computes is, on average over boards, that number.
-    scores = draw(cell, design, 600, rng())
+    scores = draw(cell, design, 300, rng())
     on_each, _ = batched.clustered_influence(scores, design.conditions, design.subjects)
     primary = on_each.mean(axis=0)
     difference = primary.mean(axis=2) - cell.auroc
@@ -228,6 +231,41 @@ def test_the_image_effect_has_its_size_in_score_sd(effect: float, design_name: s
     # What two methods' means over many seeds share is the difficulty; what they do not is the image effect.
     of_images = (by_method[:, 0] - by_method[:, 1]).var() / 2 - simulation.RUN_NOISE**2 / cell.seeds
     assert of_images == pytest.approx(effect**2, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["heavy-tails-n5", "saturated-n5"])
+def test_the_population_auroc_of_other_scores_is_that_of_many_subjects(name: str) -> None:
+    cell = replace(CELLS[name], kinds={"cross-entropy": "unguided"}, seeds=2, seed_sd=0.3)
+    design = DESIGNS["plain"](scale=300)
+    on_each, _ = batched.clustered_influence(draw(cell, design, 12, rng()), design.conditions, design.subjects)
+    sd = on_each.mean(axis=(2, 3)).std(axis=1, ddof=1) / 12**0.5
+    assert (np.abs(on_each.mean(axis=(1, 2, 3)) - [0.80, 0.90]) <= 4 * sd).all()
+    assert (sd < 0.02).all()
+
+
+def test_saturated_scores_tie_at_both_ends() -> None:
+    scores = draw(CELLS["saturated-n5"], DESIGNS["plain"](), 20, rng())
+    positive = DESIGNS["plain"]().positives >= 0
+    assert (scores[..., ~positive] == 0.0).mean() == pytest.approx(0.5, abs=0.05)
+    assert (scores[..., positive] == 1.5).mean() > 0.3
+
+
+def test_heavy_tails_are_heavy_and_have_the_same_variance() -> None:
+    drawn = simulation.image_level(rng(), (2000,), DESIGNS["plain"](), heavy_tails=True)
+    assert (np.abs(drawn) > 4.0).mean() > 20 * (1 - stats.norm.cdf(4.0)) * 2
+    quartiles = stats.t.ppf([0.25, 0.75], 3) / 3**0.5
+    np.testing.assert_allclose(np.quantile(drawn, [0.25, 0.75]), quartiles, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "share"),
+    [("5 mixed", 5, 0.2), ("10 mixed", 10, 0.1), ("dominant", 41, 0.3), ("large", 39, 0.2),
+     ("large, negative", 40, 0.15), ("small classes", 10, 0.1), ("rare positives", 12, 0.083)],
+)  # fmt: skip
+def test_designs_have_the_subjects_they_are_named_for(name: str, least: int, share: float) -> None:
+    counts = DESIGNS[name]().counts
+    assert min(min(one.positives, one.negatives) for one in counts) == least
+    assert max(one.largest_share for one in counts) == pytest.approx(share, abs=0.01)
 
 
 def test_rows_of_one_subject_are_alike() -> None:
@@ -357,6 +395,102 @@ def test_a_cell_depends_on_seed_name_and_boards_alone() -> None:
     assert not np.array_equal(numbers(alone), numbers(reseeded), equal_nan=True)
 
 
+# --- The floors -------------------------------------------------------------------------------------------------
+
+
+def of_cell(cell: simulation.Cell, boards: int = 400) -> dict[str, Floats]:
+    parts = [calibration.simulate(calibration.Batch(cell, 0, i, 100)) for i in range(boards // 100)]
+    return judge(cell, DESIGNS[cell.design](), join(parts))
+
+
+@pytest.mark.parametrize(
+    ("name", "floor", "opened"),
+    [("5-mixed-subjects-n10", "MIN_SUBJECTS", 0), ("dominant-subject-n5", "MAX_SHARE", 1.0)],
+)
+def test_floors_withhold_every_verdict(name: str, floor: str, opened: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = CELLS[name]
+    kept = of_cell(cell, 100)
+    for measure in ("errors_baseline", "errors_pairs", "ranks", "coverage_others", "coverage_mean_others"):
+        assert np.isnan(kept[measure]).all(), measure
+    assert (kept["withheld_pairs"] == 1.0).all()
+    monkeypatch.setattr(families, floor, opened)
+    assert (of_cell(cell, 100)["withheld_pairs"] < 0.9).any()
+
+
+def test_five_subjects_would_break_the_promises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(families, "MIN_SUBJECTS", 0)
+    found = of_cell(CELLS["5-mixed-subjects-n10"])
+    assert found["errors_pairs"].mean() > 0.08
+    assert found["ranks"].mean() < 0.92
+
+
+def test_without_the_number_of_subjects_ten_would_break_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    # K infinite is what the degrees of freedom were before.
+    known = batched._estimates
+
+    def blind(mean: Floats, between: Any, c: Floats, influence: Floats) -> batched.Estimates:
+        found = known(mean, between, c, influence)
+        ((s2_n, n),) = between
+        seeds = s2_n * (n - 1) / stats.chi2.ppf(0.10, n - 1)
+        return replace(found, df=(n - 1) * (1 + found.c_plus / seeds) ** 2)
+
+    cell = CELLS["10-mixed-subjects-n10"]
+    assert np.nanmean(of_cell(cell)["errors_pairs"]) < 0.07
+    monkeypatch.setattr(batched, "_estimates", blind)
+    monkeypatch.setattr(batched, "compare_unpaired", lambda a, b, x, y: batched.single(a[:, None], x[:, None]))
+    monkeypatch.setattr(batched, "paired_t", lambda primary, first, second: np.ones((len(primary), len(first))))
+    assert np.nanmean(of_cell(cell)["errors_pairs"]) > 0.09
+
+
+# --- Marks, conditions, false discoveries, reproduction ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["chance-n5", "losses-n5"])
+def test_marks_and_conditions_are_judged_by_what_the_board_would_print(name: str) -> None:
+    cell, boards = CELLS[name], 12
+    design = DESIGNS[cell.design]()
+    on_each, influence = batched.clustered_influence(
+        draw(cell, design, boards, rng()), design.conditions, design.subjects
+    )
+    counted = judge(cell, design, estimate(on_each, influence))
+    names, true = list(cell.kinds), dict(zip(cell.kinds, cell.auroc, strict=True))
+    for b in range(boards):
+        means = [
+            reader_case.single(on_each[:, b, i].mean(axis=0), influence[:, b, i].mean(axis=0))
+            for i in range(len(names))
+        ]
+        each = [
+            [reader_case.compare(on_each[c, b, i], on_each[c, b, 0], influence[c, b, i], influence[c, b, 0])
+             for i in range(1, len(names))]
+            for c in range(len(design.uses))
+        ]  # fmt: skip
+        truth = [true[method] - true[names[0]] for method in names[1:]]
+        q = families.benjamini_hochberg(np.array([one.p for row in each for one in row]))
+        false = [
+            p <= 0.05 and (abs(gain) < 1e-9 or gain * one.difference < 0)
+            for p, one, gain in zip(q, [one for row in each for one in row], truth * 2, strict=True)
+        ]
+        assert counted["false_discoveries"][b] == pytest.approx(sum(false) / max(1, sum(q <= 0.05)))
+        if name == "chance-n5":
+            at = [one for one, method in zip(means, names, strict=True) if true[method] == 0.5]
+            assert counted["above_at_chance"][b] == np.mean([one.low > 0.5 for one in at])
+            assert counted["below_at_chance"][b] == np.mean([one.high < 0.5 for one in at])
+            (better,) = [one for one, method in zip(means, names, strict=True) if abs(true[method] - 0.6) < 1e-9]
+            assert counted["unproven_0.60"][b] == float(better.low <= 0.5)
+        else:
+            for loss in (0.02, 0.06, 0.12):
+                (one,) = [one for one, gain in zip(each[-1], truth, strict=True) if abs(gain + loss) < 1e-9]
+                assert counted[f"worse_{loss:.2f}"][b] == float(one.high < -0.02)
+
+
+def test_a_true_reproduction_fails_in_5_percent_and_the_stated_miss_in_80() -> None:
+    values = 0.8 + 0.02 * np.random.default_rng(0).normal(size=(4000, 1, 10))
+    found = reproduction(values)
+    assert found["reproduction_rejected"].mean() == pytest.approx(0.05, abs=0.014)
+    assert found["reproduction_noticed"].mean() == pytest.approx(0.80, abs=0.025)
+    assert reproduction(values[..., :9]) == {}
+
+
 # --- The short version of docs/calibration.md -------------------------------------------------------------------
 
 
@@ -411,6 +545,19 @@ def test_every_format_says_the_same(form: str, capsys: pytest.CaptureFixture[str
     else:
         assert f"{100 * power.value:.1f}" in out
         assert "pass mark" in out
+        assert TOPICS["power"] in out
+        assert TOPICS["marks"] not in out  # nothing of this cell belongs there
+
+
+def test_what_is_withheld_is_said_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["calibrate", "--boards", "30", "--cells", "5-mixed-subjects-n5,equal-0-n5", "--format", "markdown"])
+    out = capsys.readouterr().out
+    assert "### Stars and ranks" in out
+    few = [line for line in out.splitlines() if line.startswith("| 5-mixed-subjects-n5")]
+    assert few[0].count("withheld") == 5
+    assert "100.0 ± 0.0" in few[0]
+    assert not any("withheld" in line for line in out.splitlines() if line.startswith("| equal-0-n5"))
+    assert code in (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -431,12 +578,23 @@ def test_bad_input_is_one_line(arguments: list[str], message: str, capsys: pytes
     assert err.count("\n") == 1
 
 
-def test_the_documented_table_is_of_the_cells_and_columns_that_there_are() -> None:
+def test_the_documented_tables_are_of_the_cells_and_columns_that_there_are() -> None:
     text = (Path(__file__).parents[2] / "docs" / "calibration.md").read_text(encoding="utf-8")
-    rows = [[entry.strip() for entry in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
-    start = next(i for i, row in enumerate(rows) if row[0].startswith("% of 5000 boards"))
-    assert rows[start][1:] == [measure.heading for measure in MEASURES]
-    assert [row[0] for row in rows[start + 2 :][: len(CELLS)]] == list(CELLS)
+    printed = written(list(calibrate(list(CELLS.values()), 2)), "markdown", 0)
+
+    def outline(lines: str) -> list[list[str]]:
+        """Headings and first columns of the tables that `calibrate` prints."""
+        found: list[list[str]] = []
+        for title in TOPICS.values():
+            _, _, rest = lines.partition(f"### {title}\n\n")
+            rows = rest.split("\n\n")[0].splitlines()
+            cells = [[entry.strip() for entry in row.strip("|").split("|")] for row in rows]
+            assert cells, f"no table {title}"
+            found.append([title, *cells[0][1:], *(row[0] for row in cells[2:])])
+        return found
+
+    assert outline(text) == outline(printed)
+    assert "% of 2000 boards" in text
 
 
 def test_choose_keeps_the_order_given() -> None:
