@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench import backbones, devices, evaluation, plugins, store
+from divsal_bench import backbones, devices, escaping, evaluation, plugins, store
 from divsal_bench.contracts.method import Kind
 from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.errors import UserError
@@ -117,7 +117,7 @@ def save(
             # A method may log a term from some epoch on.
             names = dict.fromkeys(name for epoch in history.epochs for name in epoch)
             writer = csv.DictWriter(file, fieldnames=list(names) or ["epoch"])
-            writer.writeheader()
+            writer.writerow({name: escaping.cell(name) for name in writer.fieldnames})
             writer.writerows(history.epochs)
 
     return store.save(Path(job.out), record, write_files)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from divsal_bench import escaping
 from divsal_bench.audit_record import Quantity
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import render
@@ -113,8 +114,8 @@ def as_text(found: AuditBlock, form: render.Format, width: int | None = None) ->
     body = [[label, *(gap.join(filter(None, pair)) for pair in pairs)] for label, pairs in found.rows]
     head = ["audit", *found.headers]
     if form == "markdown":
-        body = [[render.markdown(label, emphasis=True), *cells] for label, *cells in body]
-        notes = "\n".join(f"- {render.markdown(note)}" for note in found.notes)
+        body = [[escaping.markdown(label), *cells] for label, *cells in body]
+        notes = "\n".join(f"- {escaping.markdown(note)}" for note in found.notes)
         return f"{render.grid(head, body, 'github')}\n\n{notes}"
     return render.terminal("", head, body, found.notes, width).lstrip("\n")
 

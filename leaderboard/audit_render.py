@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from tabulate import tabulate
 
+from divsal_bench import escaping
 from divsal_bench.audit_record import Block, Images, Metric, Quantity
 from divsal_bench.leaderboard.audit import AuditRow, AuditTable, Reason, Value
 from divsal_bench.leaderboard.render import NONE, plain, write_csv
@@ -70,10 +71,10 @@ def heading(table: AuditTable) -> str:
 def as_text(table: AuditTable, form: Format) -> str:
     """Heading, blocks and notes."""
     markdown = form == "markdown"
-    parts = [f"**{heading(table)}**" if markdown else heading(table)]
+    parts = [f"**{escaping.markdown(heading(table))}**" if markdown else heading(table)]
     for block in blocks(table):
         if block.rows:
-            rows = [[cell.replace("\n", " ") for cell in row] for row in block.rows] if markdown else block.rows
+            rows = escaping.shown(block.rows, form)
             align = ["left" if head in ("method", "images", "order") else "right" for head in block.headers]
             text = tabulate(
                 rows, block.headers, tablefmt="github" if markdown else "simple", disable_numparse=True, colalign=align
@@ -81,8 +82,8 @@ def as_text(table: AuditTable, form: Format) -> str:
             parts.append(f"{f'**{block.title}**' + chr(10) if markdown else block.title}\n{text}")
         else:
             parts.append(f"**{block.title}**" if markdown else block.title)
-        parts.append("\n".join(f"- {note}" if markdown else f"  {note}" for note in block.notes))
-    parts.append("\n".join(f"- {note}" if markdown else f"  {note}" for note in notes(table)))
+        parts.append("\n".join(f"- {escaping.markdown(note)}" if markdown else f"  {note}" for note in block.notes))
+    parts.append("\n".join(f"- {escaping.markdown(note)}" if markdown else f"  {note}" for note in notes(table)))
     return "\n\n".join(part for part in parts if part)
 
 

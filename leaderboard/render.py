@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 import re
@@ -14,6 +12,7 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
+from divsal_bench import escaping
 from divsal_bench.errors import printable
 from divsal_bench.leaderboard import entrants, families
 from divsal_bench.leaderboard.board import Agreement, Row, Table
@@ -65,10 +64,10 @@ def as_text(table: Table, form: Format, width: int | None = None) -> str:
     title = heading(table)
     notes = [*table.notes, *more_notes(table)]
     if form == "markdown":
-        title, headers = markdown(title), [markdown(text) for text in headers]
-        body = [[markdown(label, emphasis=True), *cells] for label, *cells in body]
+        title, headers = escaping.markdown(title), [escaping.markdown(text) for text in headers]
+        body = [[escaping.markdown(label), *cells] for label, *cells in body]
         text = grid(headers, body, "github")
-        return f"**{title}**\n\n{text}\n\n" + "\n".join(f"- {markdown(note)}" for note in notes)
+        return f"**{title}**\n\n{text}\n\n" + "\n".join(f"- {escaping.markdown(note)}" for note in notes)
     return terminal(title, headers, body, notes, width)
 
 
@@ -198,17 +197,6 @@ def adjusted(pairs: int) -> str:
     return f"Holm over {pairs}" if pairs > 1 else "one, so not adjusted"
 
 
-def markdown(text: str, emphasis: bool = False) -> str:
-    """Text in which nothing becomes HTML, code, a link or another cell.
-
-    Args:
-        text: Perhaps from outside.
-        emphasis: Whether stars and underscores are taken literally too.
-    """
-    special = r"[\\`<|*_]" if emphasis else r"[\\`<|]"
-    return re.sub(special + r"|\](?=\()|!(?=\[)", lambda found: "\\" + found[0], printable(text))
-
-
 def shown_in(table: Table, condition: str) -> str:
     """``sensor-b: cyborg, difference better``, or nothing."""
     found = [(one.label, cell) for one in table.rows for cell in one.conditions if cell.condition == condition]
@@ -335,16 +323,7 @@ def write_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Rows with the same columns as CSV; nothing without rows."""
     if not rows:
         return ""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: cell_text(value) for name, value in row.items()} for row in rows)
-    return text.getvalue().rstrip("\n")
-
-
-def cell_text(value: Any) -> Any:
-    """A text that a spreadsheet would run as a formula gets an apostrophe; numbers stay."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return escaping.csv_text([list(rows[0]), *([row[name] for name in rows[0]] for row in rows)])
 
 
 def csv_row(table: Table, one: Row) -> dict[str, Any]:

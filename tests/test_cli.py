@@ -298,7 +298,7 @@ def test_every_method_runs_on_every_stand_in(cli: Cli, short: None, task: str) -
         twin = row["identical_to"]
         assert (twin == "") or (row["label"], twin) == ("balanced-cross-entropy", "cross-entropy")
         assert row["in_domain"]["seeds"]["n"] == (not twin)
-        assert row["true_cam"]["lift"]["mean"] is not None
+        assert twin or row["true_cam"]["lift"]["mean"] is not None
     # One epoch is enough for the methods to part: nobody's predictions are another's.
     assert len({row["in_domain"]["seeds"]["mean"] for row in table["rows"]}) > len(table["rows"]) / 2
 

@@ -16,7 +16,7 @@ import yaml
 
 from divsal_bench import cli
 from divsal_bench.cli.board import results_folder
-from divsal_bench.cli.submit import chosen, weights_place, without_pictures
+from divsal_bench.cli.submit import chosen, results_place, weights_place, without_pictures
 from divsal_bench.errors import UserError
 from divsal_bench.records import ConditionScore, DataFacts, Record, Run, Scores, Spec
 
@@ -52,6 +52,19 @@ def test_weights_are_named_by_place_path_or_commit() -> None:
 def test_weights_that_name_no_place(given: str) -> None:
     with pytest.raises(UserError, match="--weights"):
         weights_place([given])
+
+
+def test_results_are_written_into_a_checkout_or_where_one_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert results_place(Path("mine")) == Path("mine")
+    for content in (None, "", "[project]", "[project]\nname = 'other'", "project = 1", "\0", "[project"):
+        if content is not None:
+            Path("pyproject.toml").write_text(content)
+        with pytest.raises(UserError, match=r"no checkout of divsal-bench; .* --results DIR"):
+            results_place(None)
+    shutil.copy(Path(__file__).parents[1] / "pyproject.toml", tmp_path)
+    assert results_place(None) == Path("leaderboard/results")
+    assert not Path("leaderboard").exists()
 
 
 def test_pictures_can_be_left_out_of_what_is_published() -> None:
@@ -148,11 +161,24 @@ def test_an_installed_method_is_of_its_own_kind(monkeypatch: pytest.MonkeyPatch)
     from divsal_bench import plugins
     from divsal_bench.cli.board import check_kinds
 
-    known = SimpleNamespace(found={"cyborg": SimpleNamespace(kind="one-cam")})
+    found = plugins.methods().found
+    known = SimpleNamespace(found={**found, "mine": found["cyborg"]})
     monkeypatch.setattr(plugins, "methods", lambda: known)
 
-    def sheets(method: str, kind: str) -> Any:
-        return [SimpleNamespace(entries=[SimpleNamespace(method=method, kind=kind, origins=("x.json",))])]
+    def sheets(method: str, kind: str, label: str = "", version: int = 1, **fields: Any) -> Any:
+        entry = SimpleNamespace(
+            method=method, kind=kind, origins=("x.json",), label=label or method, version=version,
+            fields={"alpha": 0.5, "cam_class": "true", **fields},
+        )  # fmt: skip
+        return [SimpleNamespace(entries=[entry])]
+
+    check_kinds(sheets("mine", "one-cam", "mine:alpha=0.93", alpha=0.93))
+    check_kinds(sheets("mine", "one-cam", "mine:alpha=0.93 (mine.alpha-0.93.0123)", alpha=0.93))
+    check_kinds(sheets("mine", "one-cam", version=2, alpha=0.93))  # of which this installation knows nothing
+    wrong: list[tuple[str, dict[str, Any]]] = [("mine", {"alpha": 0.93}), ("mine:alpha=0.5", {}), ("mine", {"gain": 1})]
+    for label, fields in wrong:
+        with pytest.raises(UserError, match=r"x\.json is called 'mine.*'; its fields .* make it "):
+            check_kinds(sheets("mine", "one-cam", label, **fields))
 
     check_kinds(sheets("cyborg", "one-cam"))
     check_kinds(sheets("not-here", "control"))

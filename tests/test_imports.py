@@ -97,6 +97,7 @@ MAY_NAME = {
     "divsal_bench.errors": (),
     "divsal_bench.seeds": (),
     "divsal_bench.cams": (),
+    "divsal_bench.escaping": (),
     "divsal_bench.records": ours("errors"),
     "divsal_bench.audit_record": ours("errors", "records"),
     "divsal_bench.conditions": ours("errors"),
@@ -106,7 +107,7 @@ MAY_NAME = {
     "divsal_bench.contracts": ours("errors", "cams", "contracts"),
     "divsal_bench.explain": ours("errors", "seeds", "cams", "agreement", "backbones", "explain"),
     "divsal_bench.leaderboard": ours(
-        "errors", "metrics", "conditions", "records", "audit_record", "scoring", "leaderboard"
+        "errors", "escaping", "metrics", "conditions", "records", "audit_record", "scoring", "leaderboard"
     ),
     "divsal_bench.tasks": ours("errors", "contracts", "tasks"),
     "divsal_bench.baselines": ours("contracts", "cams", "baselines"),

@@ -172,19 +172,30 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def check_kinds(sheets: Sequence[Sheet]) -> None:
-    """Refuse a result that calls a method that is installed here another kind than it is.
+    """Refuse a result that calls a method that is installed here another kind than it is, or hides its fields.
 
     Raises:
-        UserError: It would be ranked or tested in the wrong place.
+        UserError: It would be ranked or tested in the wrong place, or under a name that is not its own.
     """
     entries = [entry for sheet in sheets for entry in sheet.entries]
     if not entries:
         return
     from divsal_bench import plugins
+    from divsal_bench.leaderboard.claim_check import label_of
 
     known = plugins.methods().found
     for entry in entries:
         method = known.get(entry.method)
+        if method is not None and method.version == entry.version:
+            defaults = {field.name: field.default for field in plugins.fields_of(method)}
+            same = defaults.keys() == entry.fields.keys()
+            label = label_of(entry.method, entry.fields, defaults) if same else "none of this version"
+            # Of two results of one label the older has its file's name after it.
+            if entry.label != label and not entry.label.startswith(f"{label} ("):
+                raise UserError(
+                    f"{entry.origins[0]} is called {entry.label!r}; its fields {entry.fields!s:.200} make it "
+                    f"{label!r}; submit it again"
+                )
         if method is not None and method.kind != entry.kind:
             raise UserError(
                 f"{entry.origins[0]} says {entry.method} is {entry.kind}, the method is {method.kind}; submit it again"

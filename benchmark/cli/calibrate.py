@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import math
 import time
@@ -12,6 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from divsal_bench import escaping
 from divsal_bench.cli import say
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import calibration, simulation
@@ -44,12 +43,8 @@ def written(found: list[CellRates], form: str, seed: int) -> str:
     if form == "json":
         return json.dumps([record(one, rate, seed) for one in found for rate in one.rates], indent=1)
     if form == "csv":
-        text = io.StringIO()
         records = [record(one, rate, seed) for one in found for rate in one.rates]
-        writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-        return text.getvalue().rstrip("\n")
+        return escaping.csv_text([list(records[0]), *(list(one.values()) for one in records)])
     gap = "\n" if form == "terminal" else " "
     head = [f"% of {found[0].boards} boards{gap}± MC error", *(m.heading.replace(": ", f":{gap}") for m in MEASURES)]
     rows = [[one.cell.name, *(percent(rate, gap) for rate in one.rates)] for one in found]

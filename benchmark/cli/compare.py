@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from divsal_bench import escaping
 from divsal_bench.cli import terminal_width
 from divsal_bench.cli.run import MAX_SEEDS
 from divsal_bench.errors import UserError, unknown
@@ -145,12 +146,7 @@ def written(found: Sequence[Comparing], form: str) -> str:
     if form == "json":
         return json.dumps([render.plain(dataclasses.asdict(one)) for one in found], indent=1)
     if form == "csv":
-        import csv
-        import io
-
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([CSV_HEAD, *(row for one in found for row in csv_rows(one))])
-        return text.getvalue().rstrip("\n")
+        return escaping.csv_text([CSV_HEAD, *(row for one in found for row in csv_rows(one))])
     return "\n\n".join(as_text(one, form, terminal_width()) for one in found)
 
 
@@ -186,10 +182,12 @@ def as_text(one: Comparing, form: str, width: int | None = None) -> str:
     body = [row(line) for line in one.lines]
     title, said = f"{one.heading} · {one.first} − {one.second}", [*remarks(one), one.claim]
     if form == "markdown":
-        head = [render.markdown(text, emphasis=True) for text in head]
-        body = [[render.markdown(first, emphasis=True), *cells] for first, *cells in body]
+        head = [escaping.markdown(text) for text in head]
+        body = [[escaping.markdown(first), *cells] for first, *cells in body]
         text = render.grid(head, body, "github")
-        return f"**{render.markdown(title)}**\n\n{text}\n\n" + "\n".join(f"- {render.markdown(note)}" for note in said)
+        return f"**{escaping.markdown(title)}**\n\n{text}\n\n" + "\n".join(
+            f"- {escaping.markdown(note)}" for note in said
+        )
     return render.terminal(title, head, body, said, width)
 
 

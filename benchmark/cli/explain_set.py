@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from divsal_bench import devices, plugins
+from divsal_bench import devices, escaping, plugins
 from divsal_bench.cli import say
 from divsal_bench.cli.predict import locate, use_threads
 from divsal_bench.errors import UserError, printable
@@ -46,7 +46,7 @@ def explain_set(arguments: argparse.Namespace) -> int:
     found = overview.overview(network, data, positions, arguments.set, counter("explained"))
     page = report.render(found, data, opened.terms(run), heading(run, network))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    text = found.table.to_csv(index=False, lineterminator="\n", float_format="%.9g")
+    text = escaping.table_csv(found.table, float_format="%.9g")
     write(arguments.out / SAMPLES, text.encode("utf-8", "backslashreplace"))
     write(arguments.out / REPORT, page.encode("utf-8"))
     print_tables(found, network)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from divsal_bench import escaping
 from divsal_bench.errors import printable
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def csv_files(lines: Sequence[Line]) -> dict[str, bytes]:
     found = {}
     for name, rows in (("images.csv", images), ("regions.csv", regions)):
         table = pd.DataFrame(rows, columns=None if rows else ["image"])
-        found[name] = table.to_csv(index=False, lineterminator="\n").encode("utf-8", "backslashreplace")
+        found[name] = escaping.table_csv(table).encode("utf-8", "backslashreplace")
     return found
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from divsal_bench import devices
+from divsal_bench import devices, escaping
 from divsal_bench.cli import EXIT_USER_ERROR, say
 from divsal_bench.errors import UserError, printable
 
@@ -203,7 +203,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Written aside and renamed: what is there is whole."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        table.to_csv(aside, index=False, lineterminator="\n", encoding="utf-8", errors="backslashreplace")
+        aside.write_bytes(escaping.table_csv(table).encode("utf-8", "backslashreplace"))
         aside.replace(path)
     except OSError as error:
         raise UserError(f"--csv {path} cannot be written ({error.strerror or error}); free some space") from error

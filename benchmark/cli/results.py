@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from divsal_bench import escaping
 from divsal_bench.errors import UserError
 from divsal_bench.records import Record, Run, read_run, read_runs
 
@@ -50,13 +51,10 @@ def status(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         print(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=1))
     elif arguments.format == "csv":
-        import csv
-        import sys
-
-        csv.writer(sys.stdout, lineterminator="\n").writerows([head, *rows])
+        print(escaping.csv_text([head, *rows]))
     else:
         style = "github" if arguments.format == "markdown" else "simple"
-        print(tabulate(rows, head, tablefmt=style, disable_numparse=True))
+        print(tabulate(escaping.shown(rows, arguments.format), head, tablefmt=style, disable_numparse=True))
     return 0
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import io
 import json
 from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from divsal_bench import method_choice, runner
+from divsal_bench import escaping, method_choice, runner
 from divsal_bench.cli import EXIT_INTERRUPTED, say
 from divsal_bench.cli.run import execute, grid_of, say_failures, worker_count
 from divsal_bench.contracts.task import VARIANTS
@@ -99,8 +97,6 @@ def written(checks: list[Check], form: str) -> str:
     if form == "json":
         return json.dumps([dataclasses.asdict(check) for check in checks], indent=1, ensure_ascii=False)
     if form == "csv":
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([[*head[:-1], "holds"], *rows])
-        return text.getvalue().rstrip("\n")
+        return escaping.csv_text([[*head[:-1], "holds"], *rows])
     style = "github" if form == "markdown" else "simple"
     return str(tabulate(rows, head, tablefmt=style, disable_numparse=True))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tabulate import tabulate
 
-from divsal_bench import method_choice, plugins, protocols, runner
+from divsal_bench import escaping, method_choice, plugins, protocols, runner
 from divsal_bench.cli import EXIT_INTERRUPTED, say
 from divsal_bench.cli.run import execute, grid_of, worker_count
 from divsal_bench.cli.run_data import RunData, collect
@@ -280,15 +278,13 @@ def rendered(tables: Sequence[Table], form: str) -> str:
     if form == "json":
         return json.dumps([as_json(table) for table in tables], indent=1)
     if form == "csv":
-        sink = io.StringIO()
-        writer = csv.writer(sink, lineterminator="\n")
-        writer.writerow(["table", "row", "metric", "mean", "low", "high", "n"])
-        for table in tables:
-            for key, row in table.rows.items():
-                for name, found in row.items():
-                    summary = summarised(found)
-                    writer.writerow([table.title, " / ".join(key), name, *(plain(value) for value in summary)])
-        return sink.getvalue().rstrip("\n")
+        lines = [
+            [table.title, " / ".join(key), name, *(plain(value) for value in summarised(found))]
+            for table in tables
+            for key, row in table.rows.items()
+            for name, found in row.items()
+        ]
+        return escaping.csv_text([["table", "row", "metric", "mean", "low", "high", "n"], *lines])
     return "\n\n".join(as_text(table, form) for table in tables)
 
 
@@ -298,7 +294,12 @@ def as_text(table: Table, form: str) -> str:
     count = max((len(found) for row in table.rows.values() for found in row.values()), default=0)
     lines = [[*key, *(shown(row.get(name, [])) for name in metrics)] for key, row in table.rows.items()]
     markdown = form == "markdown"
-    body = tabulate(lines, [*table.keys, *metrics], tablefmt="github" if markdown else "simple", disable_numparse=True)
+    body = tabulate(
+        escaping.shown(lines, form),
+        [*table.keys, *metrics],
+        tablefmt="github" if markdown else "simple",
+        disable_numparse=True,
+    )
     notes = [f"n = {count} seeds: mean [95 % t-interval over seeds].", *table.notes]
     heading = f"**{table.title}**" if markdown else table.title
     return "\n".join([heading, "", body, "", *(("- " if markdown else "  ") + note for note in notes)])

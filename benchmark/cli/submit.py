@@ -70,8 +70,8 @@ def results_place(given: Path | None) -> Path:
         project = ""
     if project != "divsal-bench":
         raise UserError(
-            f"{Path.cwd()} is no checkout of divsal-bench; go to the root of yours, or name the folder to write to with "
-            "--results DIR"
+            f"{Path.cwd()} is no checkout of divsal-bench; go to the root of yours, or name the folder to write to "
+            "with --results DIR"
         )
     return RESULTS
 

@@ -6,7 +6,10 @@ import base64
 import hashlib
 import io
 import json
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,7 +24,7 @@ from divsal_bench.leaderboard import accepted, board, files, keys, saved
 from divsal_bench.leaderboard.claim import Claim
 from divsal_bench.leaderboard.publishing import PublicData
 from divsal_bench.leaderboard.submission import Submitted
-from divsal_bench.records import Run
+from divsal_bench.records import DataFacts, Run
 
 MakeRun = Callable[..., Run]
 Five = Callable[..., list[Run]]
@@ -439,14 +442,67 @@ def test_claims_round_trip(results: Path) -> None:
 def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
     kept, blocked = tmp_path / "kept", tmp_path / "folder"
     kept.write_bytes(b"old")
+    number = kept.stat().st_ino
     (blocked / "inside").mkdir(parents=True)
     with pytest.raises(UserError, match="cannot be written"):
         files.write_all({kept: b"new", tmp_path / "a/b/c": b"1", blocked: b"2"})
     assert kept.read_bytes() == b"old"
+    assert kept.stat().st_ino == number, "put back by a rename: a full disk has no space for a copy"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "kept"]
     shutil.rmtree(blocked)
     files.write_all({kept: b"new", tmp_path / "a/b/c": b"1"})
     assert kept.read_bytes() == b"new"
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from divsal_bench.leaderboard import files
+replace, left = Path.replace, [int(sys.argv[2])]
+def counting(self, target):
+    if not left[0]:
+        os._exit(9)
+    left[0] -= 1
+    return replace(self, target)
+Path.replace = counting
+root = Path(sys.argv[1])
+files.write_all({root / "a": b"new", root / "b": b"new", root / "c": b"new"}, "mark")
+"""
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_what_a_kill_leaves_is_whole_and_named(results: Path, tmp_path: Path, renames: int) -> None:
+    folder = results / METHOD
+    before = {name: (folder / name) for name in "abc"}
+    for path in before.values():
+        path.write_bytes(b"old")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(renames)], check=False)
+    assert done.returncode == 9
+    assert [path.read_bytes() for path in before.values()] == [b"new"] * renames + [b"old"] * (3 - renames)
+    for path in before.values():
+        path.unlink()
+    with pytest.raises(UserError, match=r"\.partial-mark-\d is unfinished"):
+        accepted.read_accepted(results)
+
+
+def test_a_disk_that_fills_up_leaves_everything_as_it_was(results: Path) -> None:
+    """With a real limit on the size of files, which any of the three may be the first to reach."""
+    script = (
+        "import resource, signal, sys\nfrom pathlib import Path\nfrom divsal_bench.leaderboard import files\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "root, large = Path(sys.argv[1]), int(sys.argv[2])\n"
+        "files.write_all({root / f'{i}': b'x' * (100_000 if i == large else 10) for i in range(3)})"
+    )
+    folder = results / METHOD
+    for i in range(3):
+        (folder / f"{i}").write_bytes(b"old")
+    for large in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(folder), str(large)], capture_output=True, text=True, check=False
+        )
+        assert "cannot be written" in done.stderr
+        assert [(folder / f"{i}").read_bytes() for i in range(3)] == [b"old"] * 3
+        assert not list(folder.glob(".*"))
 
 
 # -- one label, one kind ---------------------------------------------------------------------------------------
@@ -491,6 +547,111 @@ def test_a_label_that_collides_is_refused(five: Five, submit: Submit, tmp_path: 
     submit(five("cyborg", method_version=3, **evil))
     with pytest.raises(UserError, match="have the same label"):
         accepted.read_accepted(tmp_path / "results")
+
+
+#: Labels that are not their fields: of a method that an edition lists, and of one that nobody here knows.
+WRONG_LABELS: list[tuple[str, dict[str, Any], str]] = [
+    ("cyborg", {"alpha": 0.93, "cam_class": "true"}, "its fields make it 'cyborg:alpha=0.93'"),
+    ("cyborg:alpha=0.93", {"alpha": 0.5, "cam_class": "true"}, "its fields make it 'cyborg'"),
+    ("cyborg:alpha=0.3", {"alpha": 0.93, "cam_class": "true"}, "its fields make it 'cyborg:alpha=0.93'"),
+    ("cyborg:alpha=0.3", {"alpha": 0.3, "cam_class": "predicted"}, "make it 'cyborg:alpha=0.3,cam_class=predicted'"),
+    ("cyborg", {}, "cyborg has the fields alpha, cam_class, the claim has none"),
+    ("cyborg", {"alpha": 0.5, "cam_class": "true", "gain": 3}, "the claim has alpha, cam_class, gain"),
+    ("unknown:a=2", {"a": 1}, "says 'a=2', which its fields do not"),
+    ("unknown:a=1,a=1", {"a": 1}, "says 'a=1', which its fields do not"),
+    ("unknown:b=1", {"a": 1}, "says 'b=1', which its fields do not"),
+    ("unknown:", {"a": 1}, "says '', which its fields do not"),
+    ("unknown:a=1 and more", {"a": 1}, "says 'a=1 and more', which its fields do not"),
+    ("better than all", {"a": 1}, "does not begin with the method's name"),
+]
+
+
+@pytest.mark.parametrize(("label", "fields", "message"), WRONG_LABELS)
+def test_a_label_is_what_the_fields_make_it(
+    five: Five, submit: Submit, tmp_path: Path, label: str, fields: dict[str, Any], message: str
+) -> None:
+    method = "cyborg" if label.startswith("cyborg") else "unknown"
+    with pytest.raises(UserError, match=re.escape(message)):
+        submit(five(method, fields=fields, record={"method_label": label}))
+    assert not (tmp_path / "results").exists()
+
+
+def test_labels_of_unknown_methods_are_read_in_any_order_and_with_commas(five: Five, submit: Submit) -> None:
+    fields = {"a": "1,b=2", "b": 2, "c": True}
+    labels = ["unknown:b=2,a=1,b=2", "unknown:c=True,a=1,b=2", "unknown:a=1,b=2", "unknown"]
+    for version, label in enumerate(labels, start=1):
+        (done,) = submit(five("unknown", method_version=version, fields=fields, record={"method_label": label}))
+        assert done.claim.label == label
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (("unknown", {"a": 1}), ("unknown:b=2", {"a": 3, "b": 2}), "with fields of other names"),
+        (("unknown", {"a": 1, "b": 1}), ("unknown:b=2", {"a": 3, "b": 2}), "is the default of unknown"),
+        (("unknown", {"a": 1, "b": 1}), ("unknown:a=1,b=2", {"a": 1, "b": 2}), "is the default of unknown"),
+        (("unknown:a=1,b=2", {"a": 1, "b": 2}), ("unknown", {"a": 1, "b": 1}), "is the default of unknown"),
+    ],
+)
+def test_labels_that_contradict_each_other_are_refused(
+    five: Five, submit: Submit, tmp_path: Path, first: Any, second: Any, message: str
+) -> None:
+    """What the defaults of a method are that is not installed here is told by the labels of all its claims."""
+    for label, fields in (first, second):
+        submit(five("unknown", fields=fields, record={"method_label": label}))
+    with pytest.raises(UserError, match=message) as caught:
+        accepted.read_accepted(tmp_path / "results")
+    assert len(re.findall(r"unknown[^ ]*\.json", str(caught.value))) == 2, "both files are named"
+
+
+def test_labels_that_agree_are_read(five: Five, submit: Submit, tmp_path: Path) -> None:
+    for label, fields in (
+        ("unknown:a=1,b=2", {"a": 1, "b": 2}), ("unknown", {"a": 0, "b": 0}), ("unknown:a=1", {"a": 1, "b": 0}),
+    ):  # fmt: skip
+        submit(five("unknown", fields=fields, record={"method_label": label}))
+    (sheet,) = accepted.read_accepted(tmp_path / "results")
+    assert len(sheet.entries) == 3
+
+
+@pytest.mark.parametrize(
+    ("seeds", "missing", "message"),
+    [
+        ((0, 1, 2, 3), (), "seed 4 is missing. Run with --seeds 5"),
+        ((0,), (), "seeds 1, 2, 3, 4 are missing. Run with --seeds 5"),
+        ((5, 6, 7, 8, 9), (), "seeds 0, 1, 2, 3, 4 are missing. Run with --seeds 5"),
+        ((0, 2, 3, 5, 7, 9), (), "seeds 1, 4 are missing. Run with --seeds 6"),
+        ((0, 1, 3, 4, 5), (), "seed 2 is missing"),
+        ((1, 2, 3), (4,), "seed 0 is missing"),
+        ((0, 1, 2), (4,), "seed 3 is missing"),
+    ],
+)
+def test_seeds_that_were_chosen_are_refused(
+    make_published: MakeRun, submit: Submit, tmp_path: Path,
+    seeds: tuple[int, ...], missing: tuple[int, ...], message: str,
+) -> None:  # fmt: skip
+    """The best 5 of 10 seeds of a method that is no better are "significantly" so in half of all cases."""
+    runs = [make_published("cyborg", seed) for seed in seeds]
+    runs += [make_published("cyborg", seed, status="failed") for seed in missing]
+    with pytest.raises(UserError, match=message) as caught:
+        submit(runs)
+    assert "cyborg on cxr" in str(caught.value)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_seed_taken_out_of_a_result_is_missed(results: Path) -> None:
+    edit(results / METHOD / "cyborg.json", lambda content: content["seeds"].pop(3))
+    with pytest.raises(UserError, match=r"cyborg\.json has seeds 0, 1, 2, 4; .* seed 3 is missing"):
+        accepted.read_accepted(results)
+
+
+def test_a_folder_may_be_called_as_its_owner_likes(five: Five, submit: Submit, tmp_path: Path) -> None:
+    """Prepared data is prepared data, also in a folder whose name begins like that of data drawn by code."""
+    facts = DataFacts(kind="prepared", revision="", pixel_hash="", train=4, validation=60, test=230, train_maps=2)
+    for method, data in (("cross-entropy", "hospital"), ("cyborg", "standing-cxr"), ("difference", "standin-copy")):
+        submit(five(method, data=data, record={"data": facts}))
+    (sheet,) = accepted.read_accepted(tmp_path / "results")
+    assert len(sheet.entries) == 3
+    assert not sheet.standin
 
 
 def test_one_claim_cannot_say_the_data_is_real(results: Path) -> None:

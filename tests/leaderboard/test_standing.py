@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,24 @@ def test_an_honest_result_misses_in_about_five_percent() -> None:
         assert missed == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / boards))
 
 
+@pytest.mark.parametrize(
+    ("n", "m", "sd"), [(5, 5, 0.02), (10, 5, 0.01), (5, 20, 0.03), (5, 5, 1e-4), (10, 10, 4e-4), (2, 5, 0.02)]
+)
+def test_a_miss_of_the_size_that_is_said_is_noticed_in_four_of_five_cases(n: int, m: int, sd: float) -> None:
+    """With the least tolerance in force, too (sd 1e-4 and 4e-4)."""
+    draw = np.random.default_rng(1)
+    typical = np.linspace(-1, 1, n)
+    size = standing.noticed_miss(list(0.8 + sd * typical / np.std(typical, ddof=1)), m)
+    boards = 3000
+    claimed, new = draw.normal(0.8, sd, (boards, n)), draw.normal(0.8 - size, sd, (boards, m))
+    noticed = np.mean([not standing.closeness(a, b).holds for a, b in zip(claimed, new, strict=True)])
+    assert noticed == pytest.approx(0.8, abs=4 * np.sqrt(0.8 * 0.2 / boards))
+
+
+def test_seeds_that_do_not_differ_leave_only_the_least_tolerance() -> None:
+    assert standing.noticed_miss([0.8] * 5, 5) == standing.LEAST_TOLERANCE
+
+
 def test_the_tolerance_is_the_formula_and_at_least_a_thousandth() -> None:
     claimed, new = [0.80, 0.82, 0.81, 0.84], [0.8] * 6
     found = standing.closeness(claimed, new)
@@ -89,6 +107,9 @@ def test_reproduced_and_its_proof_are_kept_and_read(known: Accepted, honest: lis
     assert found is not None
     assert found.state == "reproduced"
     assert "reproduced by Bob (2026-02-01): mean 0." in found.proof
+    size = standing.noticed_miss(new.primary, 5)
+    assert f"; no miss was found, one of {size:.4f} would have been with 80 % power, a smaller one" in found.proof
+    assert size > standing.closeness(new.primary, new.primary).tolerance
     assert sheet.entries[0].seeds == (0, 1, 2, 3, 4), "the new seeds are proof, not part of the claim"
 
 
@@ -102,6 +123,7 @@ def test_a_miss_is_kept_with_both_means(known: Accepted, weak: list[Run], public
     assert new.reproduction is not None
     for mean in (new.reproduction.claimed_mean, new.reproduction.new_mean, new.reproduction.tolerance):
         assert f"{mean:.4f}" in found.proof
+    assert "no miss was found" not in found.proof
 
 
 @pytest.mark.parametrize(
@@ -110,6 +132,8 @@ def test_a_miss_is_kept_with_both_means(known: Accepted, weak: list[Run], public
         (range(5, 9), "Bob", {}, "needs 5 new seeds with a result, there are 4"),
         (range(4, 10), "Bob", {}, "seed 4 is in the claim already; train others, e.g. --seeds 5-9"),
         (range(3, 10), "Bob", {}, "seeds 3, 4 are in the claim"),
+        (range(6, 11), "Bob", {}, "those that follow the claim's are seeds 5, 6, 7, 8, 9: train them with --seeds 5-9"),
+        ((5, 6, 8, 9, 11, 12), "Bob", {}, "those that follow the claim's are seeds 5, 6, 7, 8, 9, 10"),
         (range(5, 10), "Ann", {}, "cannot reproduce their own"),
         (range(5, 10), " ANN ", {}, "cannot reproduce their own"),
         (range(5, 10), "\uff21nn", {}, "cannot reproduce their own"),
@@ -125,7 +149,7 @@ def test_a_miss_is_kept_with_both_means(known: Accepted, weak: list[Run], public
 )  # fmt: skip
 def test_what_is_no_reproduction(
     known: Accepted, make_published: MakeRun, public: PublicData,
-    seeds: range, by: str, change: dict[str, Any], message: str,
+    seeds: Sequence[int], by: str, change: dict[str, Any], message: str,
 ) -> None:  # fmt: skip
     runs = [make_published("cyborg", seed, **change) for seed in seeds]
     with pytest.raises(UserError, match=message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from divsal_bench.leaderboard import accepted, files
 from divsal_bench.leaderboard.publishing import PublicData
 from divsal_bench.leaderboard.submission import Submitted
 from divsal_bench.records import Run, read_run
+from divsal_bench.scoring import score
 
 MakeRun = Callable[..., Run]
 Five = Callable[..., list[Run]]
@@ -147,6 +149,28 @@ def test_edited_metrics_of_a_run_are_refused(make_published: MakeRun, submit: Su
     (run.path / "run.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match=r"run.json says open_set"):
         submit([read_run(run.path)])
+
+
+def test_numbers_of_an_older_definition_keep_no_run_out(
+    make_published: MakeRun, submit: Submit, predictions: Predictions, tmp_path: Path
+) -> None:
+    """run.json of a run made when ties and species counted otherwise: what is published is computed anew."""
+    for metric, refused in (("ece", False), ("d-eer", False), ("ap", True)):
+        runs = []
+        for seed in range(5):
+            table = predictions(1.5, seed)
+            scores = score(table, (metric,))
+            old = scores.field_metrics[0].model_copy(update={"value": 0.123})
+            scores = scores.model_copy(update={"field_metrics": [old, *scores.field_metrics[1:]]})
+            runs.append(make_published("cyborg", seed, table=table, record={"scores": scores}, protocol=f"{metric}-v1"))
+        if refused:
+            with pytest.raises(UserError, match="run.json says field_metrics"):
+                submit(runs)
+            continue
+        (done,) = submit(runs)
+        assert all(one.scores.field_metrics[0].value != 0.123 for one in done.claim.seeds)
+        accepted.read_accepted(tmp_path / "results")
+        shutil.rmtree(tmp_path / "results")
 
 
 def test_margins_that_float32_cannot_tell_apart_are_refused(
