@@ -2,8 +2,7 @@
 
 One board at a time, the functions of `placements`, `reader_case` and `families` need minutes for what
 `divsal-bench calibrate` does in seconds. These give the same numbers to 1e-10, which a test asserts on the
-same boards: without it, a calibration would speak of a copy. They know nothing of edge cases (ties, a
-variance of 0, missing seeds), which simulated scores do not have.
+same boards: without it, a calibration would speak of a copy.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
+from divsal_bench.leaderboard import families
 from divsal_bench.leaderboard.families import ALPHA
-from divsal_bench.leaderboard.placements import Condition
-from divsal_bench.leaderboard.reader_case import LEVEL
+from divsal_bench.leaderboard.placements import Condition, SubjectCounts
+from divsal_bench.leaderboard.reader_case import LEVEL, ZERO
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -30,17 +30,32 @@ class Estimates:
 
     Attributes:
         mean: (B, m) mean over seeds.
-        variance: (B, m) s^2/n + c+.
-        df: (B, m) degrees of freedom.
+        c_plus: (B, m) covariance between seeds, at least 0.
+        variance: (B, m) what the seeds bring + c+; 0 where no run differs.
+        subjects: (B, m) effective number of test subjects; NaN where no subject has any influence.
+        df: (B, m) degrees of freedom; NaN where the variance is 0.
     """
 
     mean: Floats
+    c_plus: Floats
     variance: Floats
+    subjects: Floats
     df: Floats
 
+    def __getitem__(self, columns: Ints | slice) -> Estimates:
+        """The same of some of the m."""
+        return Estimates(*(getattr(self, name)[:, columns] for name in self.__dataclass_fields__))
+
+    def withheld(self, counts: Sequence[SubjectCounts]) -> Bools:
+        """(B, m) where the product prints neither p nor interval: too few subjects, or nothing differs."""
+        few = self.subjects <= families.MIN_EFFECTIVE_SUBJECTS
+        return np.asarray(np.isnan(self.df) | few | bool(families.withheld(counts, np.nan)))
+
     def p(self) -> Floats:
-        """(B, m) two-sided p of "the mean is 0", not adjusted."""
-        return np.asarray(2.0 * stats.t.sf(np.abs(self.mean) / np.sqrt(self.variance), self.df))
+        """(B, m) two-sided p of "the mean is 0", not adjusted; 1 where nothing differs at all, else NaN without df."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = 2.0 * stats.t.sf(np.abs(self.mean) / np.sqrt(self.variance), self.df)
+        return np.where((self.variance == 0.0) & (np.abs(self.mean) < ZERO), 1.0, found)
 
     def half_width(self) -> Floats:
         """(B, m) half the 95 % population interval of a difference."""
@@ -50,58 +65,86 @@ class Estimates:
         """(B, m) whether the interval of a difference contains `truth` (m,)."""
         return np.asarray(np.abs(self.mean - truth) <= self.half_width())
 
+    def mean_interval(self) -> tuple[Floats, Floats]:
+        """(B, m) ends of the interval of one method's mean, which is one of logits."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            half = self.half_width() / (self.mean * (1.0 - self.mean))
+            return special.expit(special.logit(self.mean) - half), special.expit(special.logit(self.mean) + half)
+
     def mean_covers(self, truth: Floats) -> Bools:
-        """(B, m) whether the interval of one method's mean, which is one of logits, contains `truth` (m,)."""
-        distance = np.abs(special.logit(self.mean) - special.logit(truth)) * self.mean * (1.0 - self.mean)
-        return np.asarray(distance <= self.half_width())
+        """(B, m) whether the interval of one method's mean contains `truth` (m,)."""
+        low, high = self.mean_interval()
+        return np.asarray((low <= truth) & (truth <= high))
+
+    def smallest_visible_effect(self, family_size: int) -> Floats:
+        """(B, m), as `families.smallest_visible_effect` gives it."""
+        quantiles = stats.t.ppf(1 - ALPHA / (2 * family_size), self.df) + stats.t.ppf(families.POWER, self.df)
+        return np.asarray(quantiles * np.sqrt(self.variance))
+
+    def visible_effect_range(self, family_size: int) -> tuple[Floats, Floats]:
+        """(B, m) twice, as `families.visible_effect_range` gives it."""
+        effect = self.smallest_visible_effect(family_size)
+        low, high = (effect * np.sqrt(self.df / stats.chi2.ppf(end, self.df)) for end in (0.975, 0.025))
+        return low, high
 
 
 def clustered_influence(scores: Floats, conditions: Sequence[Condition], subjects: Ints) -> tuple[Floats, Floats]:
-    """Compute primary metric (...) and influence (..., K) of scores (..., N), as `placements` does for (R, N).
+    """Compute AUROC (C, ...) and influence (C, ..., K) of scores (..., N) on each condition by itself.
 
-    Raises:
-        ValueError: Two scores of one run are equal.
+    Their means over the first axis are primary metric and influence as `placements` gives them for (R, N).
     """
     order = np.argsort(scores, axis=-1)
     ordered = np.take_along_axis(scores, order, axis=-1)
-    if (ordered[..., 1:] == ordered[..., :-1]).any():
-        raise ValueError("ties: simulated scores are continuous")
+    tied = ordered[..., 1:] == ordered[..., :-1]
+    ends = _ends_of_ties(tied) if tied.any() else None
     below = {}
     for mask in (mask for c in conditions for mask in (c.positives, c.negatives)):
         if mask.tobytes() not in below:
-            below[mask.tobytes()] = _number_below(order, mask)
-    primary = np.zeros(scores.shape[:-1])
-    influence = np.zeros(scores.shape)
-    for c in conditions:
+            below[mask.tobytes()] = _number_below(order, mask, ends)
+    auroc = np.empty((len(conditions), *scores.shape[:-1]))
+    influence = np.zeros((len(conditions), *scores.shape[:-1], int(subjects.max()) + 1))
+    for i, c in enumerate(conditions):
         n1, n0 = int(c.positives.sum()), int(c.negatives.sum())
         negatives_below = below[c.negatives.tobytes()][..., c.positives]
         positives_below = below[c.positives.tobytes()][..., c.negatives]
-        theta = negatives_below.sum(axis=-1) / (n1 * n0)
-        primary += theta / len(conditions)
+        auroc[i] = negatives_below.sum(axis=-1) / (n1 * n0)
         for rows, values, n in (
             (c.positives, negatives_below / n0, n1),
             (c.negatives, 1.0 - positives_below / n1, n0),
         ):
-            m = len(np.unique(subjects[rows]))
-            influence[..., rows] += (values - theta[..., None]) * (np.sqrt(m / (m - 1)) / (n * len(conditions)))
-    return primary, _sum_by_subject(influence, subjects)
+            codes = subjects[rows]
+            m = len(np.unique(codes))
+            weighted = (values - auroc[i][..., None]) * (np.sqrt(m / (m - 1)) / n)
+            if m == len(codes):
+                influence[i][..., codes] += weighted
+            else:
+                influence[i] += weighted @ np.equal.outer(codes, np.arange(influence.shape[-1])).astype(np.float64)
+    return auroc, influence
 
 
-def _number_below(order: Ints, mask: Bools) -> npt.NDArray[np.int32]:
-    """Count for each row, (..., N), the rows of `mask` (N,) that score below it."""
+def _ends_of_ties(tied: Bools) -> tuple[Ints, Ints]:
+    """For each place in the order, (..., N), where the scores that tie with it begin, and where they have ended."""
+    n = tied.shape[-1] + 1
+    first = np.zeros((*tied.shape[:-1], n), dtype=np.intp)
+    first[..., 1:] = np.where(tied, 0, np.arange(1, n))
+    last = np.full_like(first, n)
+    last[..., :-1] = np.where(tied, n, np.arange(1, n))
+    return np.maximum.accumulate(first, axis=-1), np.minimum.accumulate(last[..., ::-1], axis=-1)[..., ::-1]
+
+
+def _number_below(order: Ints, mask: Bools, ends: tuple[Ints, Ints] | None) -> Floats:
+    """Count for each row, (..., N), the rows of `mask` (N,) that score below it, ties one half."""
     member = mask[order]
-    counts = np.cumsum(member, axis=-1, dtype=np.int32) - member
-    found = np.empty_like(counts)
-    np.put_along_axis(found, order, counts, axis=-1)
+    counts = np.cumsum(member, axis=-1, dtype=np.int32)
+    if ends is None:
+        ordered = (counts - member).astype(np.float64)
+    else:
+        counts = np.concatenate([np.zeros_like(counts[..., :1]), counts], axis=-1)
+        lower, upper = (np.take_along_axis(counts, end, axis=-1) for end in ends)
+        ordered = (lower + upper) / 2.0
+    found = np.empty(order.shape)
+    np.put_along_axis(found, order, ordered, axis=-1)
     return found
-
-
-def _sum_by_subject(values: Floats, subjects: Ints) -> Floats:
-    """Sum (..., N) over each subject's rows, to (..., K); subjects are numbered from 0."""
-    indicator = subjects[:, None] == np.arange(subjects.max() + 1)
-    if len(indicator) == indicator.shape[1]:
-        return np.asarray(values[..., np.argsort(subjects)])
-    return np.asarray(values @ indicator.astype(np.float64))
 
 
 def compare(primary: Floats, influence: Floats, first: Ints, second: Ints) -> Estimates:
@@ -113,14 +156,32 @@ def compare(primary: Floats, influence: Floats, first: Ints, second: Ints) -> Es
         first: (m,) method a of each pair.
         second: (m,) method b.
     """
-    cross = _between_seeds(influence)
+    cross, of_method = _between_seeds(influence), influence.mean(axis=2)
     c = cross[:, first, first] + cross[:, second, second] - cross[:, first, second] - cross[:, second, first]
-    return _estimates(primary[:, first] - primary[:, second], c)
+    values = primary[:, first] - primary[:, second]
+    return _estimates(values.mean(axis=-1), [_of_seeds(values)], c, of_method[:, first] - of_method[:, second])
 
 
 def single(primary: Floats, influence: Floats) -> Estimates:
     """Give each method's mean, (B, k), as `reader_case.single` does."""
-    return _estimates(primary, np.diagonal(_between_seeds(influence), axis1=1, axis2=2))
+    c = np.diagonal(_between_seeds(influence), axis1=1, axis2=2)
+    return _estimates(primary.mean(axis=-1), [_of_seeds(primary)], c, influence.mean(axis=2))
+
+
+def compare_unpaired(a: Floats, b: Floats, influence_a: Floats, influence_b: Floats) -> Estimates:
+    """Compare one set of runs with another on every board, (B, 1), as `reader_case.compare_unpaired` does.
+
+    Args:
+        a: (B, n_a) primary metric.
+        b: (B, n_b) the same of the other set.
+        influence_a: (B, n_a, K) influence of each subject.
+        influence_b: (B, n_b, K) the same of the other set.
+    """
+    own = [_between_seeds(one[:, None])[:, :, 0] for one in (influence_a, influence_b)]
+    of_a, of_b = influence_a.mean(axis=1), influence_b.mean(axis=1)
+    c = own[0] + own[1] - 2.0 * (of_a * of_b).sum(axis=-1)[:, None]
+    mean = (a.mean(axis=-1) - b.mean(axis=-1))[:, None]
+    return _estimates(mean, [_of_seeds(a[:, None]), _of_seeds(b[:, None])], c, (of_a - of_b)[:, None])
 
 
 def _between_seeds(influence: Floats) -> Floats:
@@ -135,29 +196,48 @@ def _between_seeds(influence: Floats) -> Floats:
     return np.asarray((total @ total.transpose(0, 2, 1) - same_seed) / (n * (n - 1)))
 
 
-def _estimates(values: Floats, c: Floats) -> Estimates:
-    """Combine (B, m, n) values and (B, m) covariances c between seeds."""
+def _of_seeds(values: Floats) -> tuple[Floats, int]:
+    """s^2/n, (B, m), of (B, m, n) values, and n."""
     n = values.shape[-1]
     s2 = values.var(axis=-1, ddof=1)
-    c_plus = np.maximum(c, 0.0)
-    u = (n - 1) / float(stats.chi2.ppf(0.10, n - 1))
-    return Estimates(values.mean(axis=-1), s2 / n + c_plus, (n - 1) * (1.0 + n * c_plus / (u * s2)) ** 2)
+    return np.where(s2 < ZERO**2, 0.0, s2) / n, n
+
+
+def _estimates(mean: Floats, between_seeds: Sequence[tuple[Floats, int]], c: Floats, influence: Floats) -> Estimates:
+    """Combine the parts of the variance, (B, m) each, with the mean influence over seeds, (B, m, K)."""
+    c_plus = np.where(c >= ZERO**2, c, 0.0)
+    squares = influence**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        subjects = np.maximum(2.0, squares.sum(axis=-1) ** 2 / (squares**2).sum(axis=-1))
+        parts = [(part * ((n - 1) / float(stats.chi2.ppf(0.10, n - 1))), float(n - 1)) for part, n in between_seeds]
+        top = sum((part for part, _ in parts), c_plus)
+        bottom = sum((part**2 / df for part, df in parts), np.where(c_plus > 0.0, c_plus**2 / (subjects - 1.0), 0.0))
+        df = top**2 / bottom
+    return Estimates(mean, c_plus, sum((part for part, _ in between_seeds), c_plus), subjects, df)
 
 
 def paired_t(primary: Floats, first: Ints, second: Ints) -> Floats:
     """Two-sided p "on exactly these images", (B, m), as `reader_case.on_these_images` gives it."""
     values = primary[:, first] - primary[:, second]
-    n = values.shape[-1]
-    return Estimates(values.mean(axis=-1), values.var(axis=-1, ddof=1) / n, np.full(values.shape[:-1], n - 1.0)).p()
+    none = np.zeros((*values.shape[:-1], 1))
+    return _estimates(values.mean(axis=-1), [_of_seeds(values)], none[..., 0], none).p()
 
 
 def holm(p: Floats) -> Floats:
     """Adjust (B, m) p-values within each board, as `families.holm` does."""
+    known = ~np.isnan(p)
+    p = np.where(known, p, 1.0)
     order = np.argsort(p, axis=-1)
     stepped = np.maximum.accumulate(np.take_along_axis(p, order, axis=-1) * np.arange(p.shape[-1], 0, -1), axis=-1)
     adjusted = np.empty_like(p)
     np.put_along_axis(adjusted, order, np.minimum(stepped, 1.0), axis=-1)
-    return adjusted
+    return np.where(known, adjusted, np.nan)
+
+
+def benjamini_hochberg(p: Floats) -> Floats:
+    """Adjust (B, m) p-values within each board, as `families.benjamini_hochberg` does."""
+    known = ~np.isnan(p)
+    return np.where(known, stats.false_discovery_control(np.where(known, p, 1.0), axis=-1, method="bh"), np.nan)
 
 
 def rank_intervals(k: int, first: Ints, second: Ints, difference: Floats, p: Floats) -> tuple[Ints, Ints]:

@@ -296,7 +296,7 @@ def satterthwaite(between_seeds: Sequence[tuple[float, int]], c_plus: float, sub
         c_plus: Covariance between seeds, at least 0; not all parts may be 0.
         subjects: K, the effective number of test subjects, above 1; of no matter where c+ is 0.
     """
-    parts = [(part * (n - 1) / float(stats.chi2.ppf(0.10, n - 1)), n - 1) for part, n in between_seeds]
+    parts = [(part * (n - 1) / float(stats.chi2.ppf(0.10, n - 1)), float(n - 1)) for part, n in between_seeds]
     parts += [(c_plus, subjects - 1.0)] if c_plus > 0.0 else []
     return sum(part for part, _ in parts) ** 2 / sum(part**2 / df for part, df in parts)
 

@@ -14,13 +14,13 @@ from divsal_bench import escaping
 from divsal_bench.cli import say
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import calibration, simulation
-from divsal_bench.leaderboard.calibration import MEASURES, CellRates, Measure, Rate
+from divsal_bench.leaderboard.calibration import MEASURES, TOPICS, CellRates, Measure, Rate
 
 NONE = "–"
 
 
 def calibrate(arguments: argparse.Namespace) -> int:
-    """Simulate, print the table; exit code 1 when a pass mark is missed."""
+    """Simulate, print the tables; exit code 1 when a pass mark is missed."""
     for name, least in (("boards", 2), ("seed", 0), ("workers", 1)):
         if getattr(arguments, name) < least:
             raise UserError(f"--{name} is {getattr(arguments, name)}; give {least} or more")
@@ -39,25 +39,53 @@ def calibrate(arguments: argparse.Namespace) -> int:
 
 
 def written(found: list[CellRates], form: str, seed: int) -> str:
-    """The rates as a table in percent, or unrounded, one record a cell and measure."""
+    """The rates as tables in percent, or unrounded, one record a cell and measure."""
     if form == "json":
         return json.dumps([record(one, rate, seed) for one in found for rate in one.rates], indent=1)
     if form == "csv":
         records = [record(one, rate, seed) for one in found for rate in one.rates]
         return escaping.csv_text([list(records[0]), *(list(one.values()) for one in records)])
+    return "\n\n".join(table(found, topic, form) for topic in TOPICS if rows_of(found, topic))
+
+
+def rows_of(found: list[CellRates], topic: str) -> list[tuple[CellRates, list[Rate]]]:
+    """The cells that have something to say on a topic, with its rates."""
+    chosen = [(one, [rate for rate in one.rates if rate.measure.topic == topic]) for one in found]
+    return [(one, rates) for one, rates in chosen if any(says(rate) for rate in rates)]
+
+
+def says(rate: Rate) -> bool:
+    """Whether there is a number, or a reason why not."""
+    return rate.withheld or not math.isnan(rate.value)
+
+
+def table(found: list[CellRates], topic: str, form: str) -> str:
+    """One table under its title."""
     gap = "\n" if form == "terminal" else " "
-    head = [f"% of {found[0].boards} boards{gap}± MC error", *(m.heading.replace(": ", f":{gap}") for m in MEASURES)]
-    rows = [[one.cell.name, *(percent(rate, gap) for rate in one.rates)] for one in found]
-    rows.append(["pass mark, n = 5 and 10", *(mark(measure) for measure in MEASURES)])
+    rows = rows_of(found, topic)
+    measures = [
+        measure
+        for i, measure in enumerate(one for one in MEASURES if one.topic == topic)
+        if any(says(rates[i]) for _, rates in rows)
+    ]
+    head = [f"% of {found[0].boards} boards{gap}± MC error", *(m.heading.replace(": ", f":{gap}") for m in measures)]
+    lines = [
+        [one.cell.name, *(percent(rate, gap) for rate in rates if rate.measure in measures)] for one, rates in rows
+    ]
+    if any(mark(measure) != NONE for measure in measures):
+        lines.append(["pass mark, n = 5 and 10", *(mark(measure) for measure in measures)])
     style = "simple" if form == "terminal" else "github"
-    align = ("left",) + ("right",) * len(MEASURES)
-    return str(tabulate(rows, head, tablefmt=style, disable_numparse=True, colalign=align))
+    align = ("left",) + ("right",) * len(measures)
+    title = TOPICS[topic] if form == "terminal" else f"### {TOPICS[topic]}"
+    return f"{title}\n\n{tabulate(lines, head, tablefmt=style, disable_numparse=True, colalign=align)}"
 
 
 def percent(rate: Rate, gap: str) -> str:
-    """``4.9 ± 0.3``, with a cross where the pass mark is missed."""
+    """``4.9 ± 0.3``, with a cross where the pass mark is missed; an AUROC as it is."""
     if math.isnan(rate.value):
-        return NONE
+        return "withheld" if rate.withheld else NONE
+    if rate.measure.is_auroc:
+        return f"{rate.value:.3f}"
     cross = "✗ " if rate.holds is False else ""
     return f"{cross}{100 * rate.value:.1f}{gap}± {100 * rate.error:.1f}"
 
@@ -65,8 +93,8 @@ def percent(rate: Rate, gap: str) -> str:
 def mark(measure: Measure) -> str:
     """The pass mark in percent."""
     if not math.isnan(measure.at_most):
-        return f"≤ {100 * measure.at_most:.0f}"
-    return NONE if math.isnan(measure.at_least) else f"≥ {100 * measure.at_least:.0f}"
+        return f"≤ {100 * measure.at_most:g}"
+    return NONE if math.isnan(measure.at_least) else f"≥ {100 * measure.at_least:g}"
 
 
 def record(one: CellRates, rate: Rate, seed: int) -> dict[str, Any]:
@@ -87,5 +115,7 @@ def record(one: CellRates, rate: Rate, seed: int) -> dict[str, Any]:
         "measure": rate.measure.name,
         **{name: None if math.isnan(value) else value for name, value in numbers.items()},
         "allowance": rate.measure.allowance,
+        "unit": "AUROC" if rate.measure.is_auroc else "share",
+        "withheld": rate.withheld,
         "holds": rate.holds,
     }

@@ -238,7 +238,7 @@ def add_calibrate(commands: Commands[Parser]) -> None:
             "Standard output carries the table alone; exit code 1 when a pass mark is missed."
         ),
     )
-    calibrate.add_argument("--boards", type=int, default=5000, metavar="N", help="boards a cell (default: 5000)")
+    calibrate.add_argument("--boards", type=int, default=2000, metavar="N", help="boards a cell (default: 2000)")
     calibrate.add_argument("--cells", default="all", metavar="C", help="names joined by commas, or `all` (default)")
     calibrate.add_argument("--seed", type=int, default=0, metavar="S", help="of the random numbers (default: 0)")
     calibrate.add_argument("--workers", type=int, default=1, metavar="W", help="worker processes (default: 1)")

@@ -18,8 +18,11 @@ from divsal_bench.leaderboard.families import (
     holm,
     rank_intervals,
     smallest_visible_effect,
+    smallest_visible_miss,
     visible_effect_range,
+    withheld,
 )
+from divsal_bench.leaderboard.placements import SubjectCounts
 
 KINDS: dict[str, Kind] = {
     "cross-entropy": "unguided",
@@ -132,6 +135,36 @@ def test_the_range_contains_the_visible_effect_in_95_percent() -> None:
     true = smallest_visible_effect(1.0, 5, 2)
     hits = (ranges[:, 0] <= true) & (true <= ranges[:, 1])
     assert hits.mean() == pytest.approx(0.95, abs=4 * (0.95 * 0.05 / 4000) ** 0.5)
+
+
+def test_smallest_visible_miss_by_hand() -> None:
+    # t(.975, 4) = 2.776445, t(.80, 4) = .940965; five claimed and five new seeds.
+    error = 0.02 * (2 / 5) ** 0.5
+    assert smallest_visible_miss(0.02, 5, 5) == pytest.approx(3.717410 * error, rel=1e-6)
+    # Where the tolerance is the least there is, only the power comes on top.
+    assert smallest_visible_miss(0.0001, 5, 5, least=0.001) == pytest.approx(0.001 + 0.940965 * error / 200, rel=1e-6)
+    assert smallest_visible_miss(0.0, 5, 5, least=0.001) == 0.001
+    assert smallest_visible_miss(0.02, 10, 5) < smallest_visible_miss(0.02, 5, 5)
+
+
+@pytest.mark.parametrize(
+    ("counts", "effective", "said"),
+    [
+        ([(10, 12, 0.2)], 2.5, ""),
+        ([(100, 9, 0.2)], 50.0, "c0 has 9 subjects of one class, 10 are needed"),
+        ([(1, 100, 1.0)], 50.0, "c0 has 1 subject of one class, 10 are needed"),
+        ([(50, 60, 0.1), (30, 5, 0.1)], 50.0, "c1 has 5 subjects of one class, 10 are needed"),
+        ([(50, 60, 0.1), (30, 40, 0.31)], 50.0, "one subject has 31% of the rows of one class of c1, 20% are allowed"),
+        ([(50, 60, 0.1)], 2.0, "one test subject decides the result"),
+        ([(50, 60, 0.1)], np.nan, ""),  # nothing differs: that says nothing about subjects
+        ([], np.nan, ""),
+    ],
+)
+def test_too_few_or_unequal_subjects_withhold_with_the_reason(
+    counts: list[tuple[int, int, float]], effective: float, said: str
+) -> None:
+    conditions = [SubjectCounts(f"c{i}", *one) for i, one in enumerate(counts)]
+    assert withheld(conditions, effective) == said
 
 
 def test_smallest_visible_effect_is_found_four_times_in_five() -> None:
