@@ -87,7 +87,7 @@ def about_subjects(table: Table) -> Iterable[str]:
             "a single row."
         )
     if table.withheld:
-        yield f"No p, no rank and no mark from an interval: {table.withheld}."
+        yield f"No p, no rank, no mark and no interval of {table.primary} AUROC: {table.withheld}."
         return
     pairs = {
         f"{one.first} − {one.second}": one.withheld for one in (*table.tests, *table.pairs) if one.withheld
@@ -150,8 +150,8 @@ def about_tests(table: Table) -> Iterable[str]:
         )
     if any(test.comparison.status == "undefined" and not test.withheld for test in table.tests):
         yield (
-            "undefined: an unseen condition has all its positives or all its negatives from one subject, or no seed "
-            "differs; how far new test subjects would differ cannot be estimated."
+            "undefined: the difference is the same at every seed and owed to no test subject more than to another; how "
+            "far others would differ cannot be estimated."
         )
     yield from about_subject_share(table)
 

@@ -47,14 +47,14 @@ def population(interval: Interval | None) -> str:
     """The population interval of an AUROC, cut at 0 and 1."""
     if interval is None or interval.n < 2:
         return NONE
-    return "undefined" if math.isnan(interval.low) else f"[{unit(interval.low):.3f}, {unit(interval.high):.3f}]"
+    return "no interval" if math.isnan(interval.low) else f"[{unit(interval.low):.3f}, {unit(interval.high):.3f}]"
 
 
 def signed_interval(found: Signed | None) -> str:
     """The interval of a difference; one seed has none."""
     if found is None or found.n < 2:
         return NONE
-    return "undefined" if math.isnan(found.low) else f"[{signed(found.low)}, {signed(found.high)}]"
+    return "no interval" if math.isnan(found.low) else f"[{signed(found.low)}, {signed(found.high)}]"
 
 
 def probability(p: float | None) -> str:
