@@ -211,6 +211,7 @@ class ConditionSubjects:
         positives, negatives: Subjects with at least one row of the class.
         effective: K, the number of equal subjects they count as, the lowest of all methods; NaN if unknown.
         largest_share: Of the rows of either class, the largest share that one subject has.
+        withheld: Why nothing on this condition has a p or an interval; "" where they are enough.
     """
 
     name: str
@@ -218,6 +219,7 @@ class ConditionSubjects:
     negatives: int
     effective: float
     largest_share: float
+    withheld: str = ""
 
 
 @dataclass(frozen=True)
@@ -368,7 +370,7 @@ def unranked(one: Row, withheld: str, ranked: int, pairs: Sequence[Pair]) -> str
     if np.isnan(one.primary.seeds.mean):
         return "no AUROC"
     if withheld or any(pair.withheld for pair in pairs):
-        return "too few test subjects"
+        return entrants.TOO_FEW_SUBJECTS
     return "no other method to rank it against" if ranked < 2 else "not known"
 
 
@@ -389,7 +391,12 @@ def condition_subjects(found: Mapping[str, Scored], subjects: Subjects) -> tuple
         effective = [one.subjects for one in intervals if one is not None and not np.isnan(one.subjects)]
         made.append(
             ConditionSubjects(
-                name, counts.positives, counts.negatives, min(effective, default=NAN), counts.largest_share
+                name=name,
+                positives=counts.positives,
+                negatives=counts.negatives,
+                effective=min(effective, default=NAN),
+                largest_share=counts.largest_share,
+                withheld=families.withheld([counts], NAN),
             )
         )
     return tuple(made)

@@ -10,7 +10,7 @@ from divsal_bench.leaderboard import families, marks
 from divsal_bench.leaderboard.entries import Sheet
 
 if TYPE_CHECKING:
-    from divsal_bench.leaderboard.board import Row, Table, Test
+    from divsal_bench.leaderboard.board import Pair, Row, Table, Test
 
 SCOPE = "new seeds and new test subjects; training data, conditions, protocol and backbone as they are"
 #: Agreement with people over fewer human maps is shown without emphasis.
@@ -88,10 +88,13 @@ def about_subjects(table: Table) -> Iterable[str]:
         )
     if table.withheld:
         yield f"No p, no rank, no mark and no interval of {table.primary} AUROC: {table.withheld}."
+    alone = [one.withheld for one in table.subjects if one.withheld and one.withheld != table.withheld]
+    if alone:
+        yield f"No interval and no test on a condition{' either' if table.withheld else ''}: {'; '.join(alone)}."
+    if table.withheld:
         return
-    pairs = {
-        f"{one.first} − {one.second}": one.withheld for one in (*table.tests, *table.pairs) if one.withheld
-    }  # fmt: skip
+    decided: list[Test | Pair] = [*table.tests, *table.pairs]
+    pairs = {f"{one.first} − {one.second}": one.withheld for one in decided if one.withheld}
     if pairs:
         each = [f"{name} ({reason})" for name, reason in pairs.items()]
         yield f"Not tested, and counted as not separated: {'; '.join(each)}."

@@ -279,6 +279,7 @@ def test_a_condition_with_one_subject_in_a_class_has_no_interval_and_no_test(
     assert all(test.comparison.status == "undefined" and test.withheld for test in found.tests)
     text = render.render([found], "terminal")
     assert text.count(found.withheld) == 1
+    assert "No interval and no test on a condition" not in text
     assert "nan" not in text
     assert "undefined" not in text
 
@@ -310,6 +311,27 @@ def test_too_few_subjects_have_no_p_no_rank_and_no_mark(
     row = next(csv.DictReader(io.StringIO(render.render([found], "csv"))))
     assert row["withheld"] == found.withheld
     assert row["p"] == ""
+
+
+def test_a_condition_outside_the_primary_mean_has_a_floor_of_its_own(
+    make_run: MakeRun, predictions: Predictions
+) -> None:
+    runs = []
+    for i, method in enumerate(("cross-entropy", "cyborg")):
+        for seed in range(5):
+            table = predictions(0.3 + 2 * i, 100 * i + seed)
+            inside = (table["condition"] == "in-domain") & (table["label"] == 1)
+            table.loc[inside, "subject"] = [f"few-{j % 6}" for j in range(inside.sum())]
+            runs.append(make_run(method, seed, table=table))
+    (found,) = board.tables(runs)
+    assert not found.withheld
+    row = row_of(found, "cyborg")
+    assert row.rank is not None
+    assert row.in_domain.population is not None
+    assert math.isnan(row.in_domain.population.low)
+    assert [cell.q is None for cell in row.conditions] == [True, False, False]
+    note = "No interval and no test on a condition: in-domain has 6 subjects of one class, 10 are needed."
+    assert note in found.notes
 
 
 def test_ten_subjects_are_enough(make_run: MakeRun, predictions: Predictions) -> None:
