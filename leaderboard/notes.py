@@ -93,11 +93,27 @@ def about_subjects(table: Table) -> Iterable[str]:
         yield f"No interval and no test on a condition{' either' if table.withheld else ''}: {'; '.join(alone)}."
     if table.withheld:
         return
+    yield from about_missing_intervals(table)
     decided: list[Test | Pair] = [*table.tests, *table.pairs]
     pairs = {f"{one.first} − {one.second}": one.withheld for one in decided if one.withheld}
     if pairs:
         each = [f"{name} ({reason})" for name, reason in pairs.items()]
         yield f"Not tested, and counted as not separated: {'; '.join(each)}."
+
+
+def about_missing_intervals(table: Table) -> Iterable[str]:
+    """Methods whose AUROC has no interval although its condition has test subjects enough."""
+    few = {one.name for one in table.subjects if one.withheld}
+    where: dict[str, list[str]] = {}
+    for row in table.rows:
+        shown = [(cell.condition, cell.auroc) for cell in row.conditions if cell.condition not in few]
+        for name, metric in [*([(table.primary, row.open_set)] if table.primary == "open-set" else []), *shown]:
+            interval = metric.population
+            if interval is not None and interval.n > 1 and math.isnan(interval.low):
+                where.setdefault(name, []).append(row.label)
+    if where:
+        each = [f"{name}: {', '.join(labels)}" for name, labels in where.items()]
+        yield f"No interval, since one test subject at most makes a difference: {'; '.join(each)}."
 
 
 def about_maps(table: Table) -> Iterable[str]:
