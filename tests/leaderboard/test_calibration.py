@@ -23,17 +23,8 @@ from divsal_bench.cli import main
 from divsal_bench.cli.calibrate import written
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import batched, calibration, families, placements, reader_case, simulation
-from divsal_bench.leaderboard.calibration import (
-    MEASURES,
-    TOPICS,
-    CellRates,
-    Measure,
-    calibrate,
-    errors,
-    estimate,
-    judge,
-    rate,
-)
+from divsal_bench.leaderboard.calibration import MEASURES, TOPICS, CellRates, Measure, calibrate, rate
+from divsal_bench.leaderboard.judging import errors, estimate, join, judge, reproduction
 from divsal_bench.leaderboard.simulation import DESIGNS, draw, separations
 
 Floats = npt.NDArray[np.float64]
@@ -409,7 +400,7 @@ def test_a_cell_depends_on_seed_name_and_boards_alone() -> None:
 
 def of_cell(cell: simulation.Cell, boards: int = 400) -> dict[str, Floats]:
     parts = [calibration.simulate(calibration.Batch(cell, 0, i, 100)) for i in range(boards // 100)]
-    return judge(cell, DESIGNS[cell.design](), calibration.join(parts))
+    return judge(cell, DESIGNS[cell.design](), join(parts))
 
 
 @pytest.mark.parametrize(
@@ -494,10 +485,10 @@ def test_marks_and_conditions_are_judged_by_what_the_board_would_print(name: str
 
 def test_a_true_reproduction_fails_in_5_percent_and_the_stated_miss_in_80() -> None:
     values = 0.8 + 0.02 * np.random.default_rng(0).normal(size=(4000, 1, 10))
-    found = calibration.reproduction(values)
+    found = reproduction(values)
     assert found["reproduction_rejected"].mean() == pytest.approx(0.05, abs=0.014)
     assert found["reproduction_noticed"].mean() == pytest.approx(0.80, abs=0.025)
-    assert calibration.reproduction(values[..., :9]) == {}
+    assert reproduction(values[..., :9]) == {}
 
 
 # --- The short version of docs/calibration.md -------------------------------------------------------------------

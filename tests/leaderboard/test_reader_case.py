@@ -278,6 +278,16 @@ def test_compare_unpaired_equals_the_explicit_covariance_matrix(seed: int, n: in
     assert found.high - found.low == pytest.approx(2 * stats.t.isf(0.025, df) * v**0.5)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 8))
+def test_unpaired_is_welchs_test_where_subjects_bring_nothing(seed: int, n: int) -> None:
+    a, b, _, _ = random_runs(seed, n, 3)
+    none = np.zeros((n, 3))
+    found = reader_case.compare_unpaired(a, b, none, none)
+    welch = stats.ttest_ind(a, b, equal_var=False)
+    assert (found.t, found.df, found.p) == pytest.approx((welch.statistic, welch.df, welch.pvalue))
+
+
 def test_unpaired_does_not_depend_on_the_order_of_the_seeds() -> None:
     a, b, influence_a, influence_b = random_runs(4, 5, 20)
     order = [3, 0, 4, 2, 1]
