@@ -211,6 +211,7 @@ class ConditionSubjects:
         positives, negatives: Subjects with at least one row of the class.
         effective: K, the number of equal subjects they count as, the lowest of all methods; NaN if unknown.
         largest_share: Of the rows of either class, the largest share that one subject has.
+        withheld: Why nothing on this condition has a p or an interval; "" where they are enough.
     """
 
     name: str
@@ -218,6 +219,7 @@ class ConditionSubjects:
     negatives: int
     effective: float
     largest_share: float
+    withheld: str = ""
 
 
 @dataclass(frozen=True)
@@ -368,18 +370,16 @@ def unranked(one: Row, withheld: str, ranked: int, pairs: Sequence[Pair]) -> str
     if np.isnan(one.primary.seeds.mean):
         return "no AUROC"
     if withheld or any(pair.withheld for pair in pairs):
-        return "too few test subjects"
+        return entrants.TOO_FEW_SUBJECTS
     return "no other method to rank it against" if ranked < 2 else "not known"
 
 
 def worst_mark(one: Row, subjects: Subjects) -> str:
     """What the conditions' intervals show of the lowest of them."""
+    if not one.worst.seeds.n:
+        return ""
     return marks.worst_against_chance(
-        [
-            (cell.auroc.population, subjects.conditions[cell.condition])
-            for cell in one.conditions
-            if one.worst.seeds.n and cell.condition in subjects.primary
-        ]
+        [cell.auroc.population for cell in one.conditions if cell.condition in subjects.primary]
     )
 
 
@@ -391,7 +391,12 @@ def condition_subjects(found: Mapping[str, Scored], subjects: Subjects) -> tuple
         effective = [one.subjects for one in intervals if one is not None and not np.isnan(one.subjects)]
         made.append(
             ConditionSubjects(
-                name, counts.positives, counts.negatives, min(effective, default=NAN), counts.largest_share
+                name=name,
+                positives=counts.positives,
+                negatives=counts.negatives,
+                effective=min(effective, default=NAN),
+                largest_share=counts.largest_share,
+                withheld=families.withheld([counts], NAN),
             )
         )
     return tuple(made)
@@ -434,8 +439,8 @@ def row(
     entry = all_of_it.entry
     against = baseline if baseline is not None and baseline is not one else None
     maps = next((scores.true_cam for scores in entry.scores if scores.true_cam), None)
-    difference = compare(one.primary, against.primary) if against else None
-    if difference and (outside or not testable or families.withheld(subjects.behind_primary, difference.subjects)):
+    difference = compare(one.primary, against.primary, subjects.behind_primary) if against else None
+    if difference and (outside or not testable):
         difference = without_p(difference)
     return Row(
         label=entry.label,
@@ -444,8 +449,8 @@ def row(
         failed=entry.failed,
         diverged=entry.diverged,
         rank=rank,
-        in_domain=metric(one.in_domain),
-        open_set=metric(one.primary if one.worst else {}),
+        in_domain=metric(one.in_domain, subjects.behind(IN_DOMAIN)),
+        open_set=metric(one.primary if one.worst else {}, subjects.behind_primary),
         worst=scored.seeds_only(one.worst),
         difference=difference,
         marks=marked,
@@ -516,7 +521,9 @@ def condition_cells(
     differences: dict[tuple[str, str], Comparison] = {}
     for label, one in found.items():
         for name in one.conditions:
-            comparison = compare(one.conditions[name], baseline.conditions.get(name, {})) if baseline else None
+            if baseline is None:
+                continue
+            comparison = compare(one.conditions[name], baseline.conditions.get(name, {}), subjects.behind(name))
             if comparison is not None and one is not baseline:
                 differences[label, name] = comparison
     decided = {
@@ -534,7 +541,8 @@ def condition_cells(
         q |= dict(zip(grid, map(float, adjusted), strict=True))
 
     def cell(label: str, name: str, one: Scored) -> ConditionCell:
-        auroc, difference = metric(one.conditions.get(name, {})), differences.get((label, name))
+        auroc = metric(one.conditions.get(name, {}), subjects.behind(name))
+        difference = differences.get((label, name))
         return ConditionCell(
             condition=name,
             auroc=auroc,
@@ -543,7 +551,7 @@ def condition_cells(
             false_positive_rate=over_seeds(
                 c.false_positive_rate for scores in one.entry.scores for c in scores.conditions if c.name == name
             ),
-            mark=marks.against_chance(auroc.population, subjects.behind(name)),
+            mark=marks.against_chance(auroc.population),
         )
 
     return {
@@ -578,18 +586,18 @@ def field_cells(entry: Entry) -> list[FieldCell]:
 
 def marks_of(one: Scored, baseline: Scored | None, subjects: Subjects) -> tuple[str, ...]:
     """Findings that set a row apart."""
-    chance = marks.against_chance(metric(one.primary).population, subjects.behind_primary)
-    inside = compare(one.in_domain, baseline.in_domain) if baseline is not None and baseline is not one else None
-    worse = marks.is_worse_in_domain(inside, subjects.behind(IN_DOMAIN))
+    chance = marks.against_chance(metric(one.primary, subjects.behind_primary).population)
+    worse = baseline is not None and marks.is_worse_in_domain(
+        compare(one.in_domain, baseline.in_domain, subjects.behind(IN_DOMAIN))
+    )
     return (*([chance] if chance else []), *([marks.IN_DOMAIN_WORSE] if worse else []))
 
 
 def decide(one: Scored, other: Scored, counts: Sequence[SubjectCounts]) -> tuple[Comparison, str]:
     """The test of two methods, and why it has no p; "" where it has one."""
-    comparison = compare(one.primary, other.primary)
+    comparison = compare(one.primary, other.primary, counts)
     assert comparison is not None, "methods that are tested have the seeds from 0 on"
-    reason = families.withheld(counts, comparison.subjects)
-    return (without_p(comparison), reason) if reason else (comparison, "")
+    return comparison, families.withheld(counts, comparison.subjects)
 
 
 def all_pairs(ranked: Sequence[Scored], subjects: Subjects) -> list[Pair]:

@@ -84,7 +84,7 @@ def check_itself(claim: Claim, where: object) -> None:
 
 def seeds_of(done: Sequence[SeedResult], missing: Sequence[Missing]) -> list[int]:
     """All seeds that were run, with a result or without, ascending."""
-    return sorted(one.seed for one in (*done, *missing))
+    return sorted([one.seed for one in done] + [one.seed for one in missing])
 
 
 def check_all_seeds(seeds: Sequence[int], where: object) -> None:

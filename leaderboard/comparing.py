@@ -233,12 +233,12 @@ def line(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectCounts]) -> Li
         counts: Subjects of every condition that the metric is a mean over.
     """
     shared = set(a) & set(b)
-    comparison = scored.compare(a, b) if shared else scored.compare_unpaired(a, b)
+    comparison = scored.compare(a, b, counts) if shared else scored.compare_unpaired(a, b, counts)
     assert comparison is not None
     first, second = scored.values_of(a, b)
     if what == "worst":  # no test covers a minimum over conditions
         comparison = dataclasses.replace(comparison, t=NAN, df=NAN, p=NAN, low=NAN, high=NAN, status="undefined")
-    elif comparison.n < families.MIN_SEEDS or families.withheld(counts, comparison.subjects):
+    elif comparison.n < families.MIN_SEEDS:
         comparison = dataclasses.replace(comparison, p=NAN)
     here = scored.on_these_images(a, b) if shared else None
     return Line(what, float(first.mean()), float(second.mean()), comparison, None, here)

@@ -13,6 +13,7 @@ from divsal_bench.leaderboard import families
 from divsal_bench.leaderboard.entries import Entry, Sheet
 
 NO_TRAINING_MAPS = "no training maps"
+TOO_FEW_SUBJECTS = "test subjects too few or unequal"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Findings that set a method apart: what the intervals show against chance, and a loss in-domain.
 
-One rule for every number of seeds from 2 on, and none where there is no interval or too few test subjects: then
+One rule for every number of seeds from 2 on, and none where there is no interval, as with too few test subjects: then
 nothing is known, and nothing is said.
 """
 
@@ -12,7 +12,6 @@ import numpy as np
 from scipy import special, stats
 
 from divsal_bench.leaderboard import families
-from divsal_bench.leaderboard.placements import SubjectCounts
 from divsal_bench.leaderboard.reader_case import Comparison, Interval
 
 CHANCE = 0.5
@@ -29,39 +28,28 @@ MARKS = {
 }
 
 
-def against_chance(interval: Interval | None, counts: Sequence[SubjectCounts]) -> str:
-    """Say where the population interval of an AUROC lies: a mark, or "" where it is above chance or unknown.
-
-    Args:
-        interval: None without such an AUROC.
-        counts: Subjects of every condition that the AUROC is a mean over.
-    """
-    if not is_known(interval, counts):
+def against_chance(interval: Interval | None) -> str:
+    """Say where the population interval of an AUROC lies: a mark, or "" where it is above chance or unknown."""
+    if interval is None or interval.status != "ok":
         return ""
-    assert interval is not None
     if interval.high < CHANCE:
         return BELOW_CHANCE
     return NOT_ABOVE_CHANCE if interval.low <= CHANCE else ""
 
 
-def worst_against_chance(intervals: Sequence[tuple[Interval | None, SubjectCounts]]) -> str:
+def worst_against_chance(intervals: Sequence[Interval | None]) -> str:
     """Say the same of the lowest of several conditions, which has no interval of its own.
 
     It is above chance only where every condition's interval is (an intersection-union test needs no adjustment),
     and below where that of any condition is, at a level divided by their number (Bonferroni).
 
     Args:
-        intervals: Of every unseen condition, with its subjects.
+        intervals: Of every unseen condition.
     """
-    known = [interval for interval, counts in intervals if interval and is_known(interval, [counts])]
+    known = [one for one in intervals if one is not None and one.status == "ok"]
     if any(one.estimate < CHANCE and chance_p(one) * len(intervals) <= families.ALPHA for one in known):
         return BELOW_CHANCE
     return NOT_ABOVE_CHANCE if any(one.low <= CHANCE for one in known) else ""
-
-
-def is_known(interval: Interval | None, counts: Sequence[SubjectCounts]) -> bool:
-    """Whether an interval may carry a verdict."""
-    return interval is not None and interval.status == "ok" and not families.withheld(counts, interval.subjects)
 
 
 def chance_p(interval: Interval) -> float:
@@ -70,8 +58,6 @@ def chance_p(interval: Interval) -> float:
     return 2 * float(stats.t.sf(abs(float(special.logit(interval.estimate))) / error, interval.df))
 
 
-def is_worse_in_domain(difference: Comparison | None, counts: Sequence[SubjectCounts]) -> bool:
+def is_worse_in_domain(difference: Comparison | None) -> bool:
     """Whether the interval of (method − cross-entropy) in-domain lies below the loss that is let pass."""
-    if difference is None or families.withheld(counts, difference.subjects):
-        return False
-    return difference.high < -IN_DOMAIN_LOSS
+    return difference is not None and difference.high < -IN_DOMAIN_LOSS

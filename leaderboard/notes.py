@@ -10,7 +10,7 @@ from divsal_bench.leaderboard import families, marks
 from divsal_bench.leaderboard.entries import Sheet, different_devices
 
 if TYPE_CHECKING:
-    from divsal_bench.leaderboard.board import Row, Table, Test
+    from divsal_bench.leaderboard.board import Pair, Row, Table, Test
 
 SCOPE = "new seeds and new test subjects; training data, conditions, protocol and backbone as they are"
 #: Agreement with people over fewer human maps is shown without emphasis.
@@ -87,14 +87,33 @@ def about_subjects(table: Table) -> Iterable[str]:
             "a single row."
         )
     if table.withheld:
-        yield f"No p, no rank and no mark from an interval: {table.withheld}."
+        yield f"No p, no rank, no mark and no interval of {table.primary} AUROC: {table.withheld}."
+    alone = [one.withheld for one in table.subjects if one.withheld and one.withheld != table.withheld]
+    if alone:
+        yield f"No interval and no test on a condition{' either' if table.withheld else ''}: {'; '.join(alone)}."
+    if table.withheld:
         return
-    pairs = {
-        f"{one.first} − {one.second}": one.withheld for one in (*table.tests, *table.pairs) if one.withheld
-    }  # fmt: skip
+    yield from about_missing_intervals(table)
+    decided: list[Test | Pair] = [*table.tests, *table.pairs]
+    pairs = {f"{one.first} − {one.second}": one.withheld for one in decided if one.withheld}
     if pairs:
         each = [f"{name} ({reason})" for name, reason in pairs.items()]
         yield f"Not tested, and counted as not separated: {'; '.join(each)}."
+
+
+def about_missing_intervals(table: Table) -> Iterable[str]:
+    """Methods whose AUROC has no interval although its condition has test subjects enough."""
+    few = {one.name for one in table.subjects if one.withheld}
+    where: dict[str, list[str]] = {}
+    for row in table.rows:
+        shown = [(cell.condition, cell.auroc) for cell in row.conditions if cell.condition not in few]
+        for name, metric in [*([(table.primary, row.open_set)] if table.primary == "open-set" else []), *shown]:
+            interval = metric.population
+            if interval is not None and interval.n > 1 and math.isnan(interval.low):
+                where.setdefault(name, []).append(row.label)
+    if where:
+        each = [f"{name}: {', '.join(labels)}" for name, labels in where.items()]
+        yield f"No interval, since one test subject at most makes a difference: {'; '.join(each)}."
 
 
 def about_maps(table: Table) -> Iterable[str]:
@@ -150,8 +169,8 @@ def about_tests(table: Table) -> Iterable[str]:
         )
     if any(test.comparison.status == "undefined" and not test.withheld for test in table.tests):
         yield (
-            "undefined: an unseen condition has all its positives or all its negatives from one subject, or no seed "
-            "differs; how far new test subjects would differ cannot be estimated."
+            "undefined: the difference is the same at every seed and owed to no test subject more than to another; how "
+            "far others would differ cannot be estimated."
         )
     yield from about_subject_share(table)
 

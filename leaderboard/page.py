@@ -132,6 +132,7 @@ def environment() -> Environment:
         "probability": wording.probability,
         "p_of_test": wording.p_of_test,
         "visible_effect": wording.visible_effect,
+        "chance": wording.chance,
         "span": wording.span,
         "sampled": wording.sampled,
         "percent": notes.percent,

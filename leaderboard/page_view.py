@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from divsal_bench.leaderboard import axes, families, notes, render, wording
 from divsal_bench.leaderboard.axes import Axis, Drawn
 from divsal_bench.leaderboard.board import Pair, Row, Table, Test
+from divsal_bench.leaderboard.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.marks import MARKS
 from divsal_bench.leaderboard.notes import FEW_MAPS, QUESTIONS, counted
 from divsal_bench.leaderboard.scored import Metric
@@ -188,7 +189,7 @@ def groups_of(table: Table, columns: Sequence[Column]) -> list[RowGroup]:
     titles = {
         "top": (
             "Top group",
-            "No method is shown to be better than any of these; which is no proof that they are equal.",
+            "No method is shown to be better, which is no proof that two of these are equal.",
         ),
         "ranked": ("Behind the top group", "At least one method is shown to be better."),
         "marked": ("Set apart", f"Marked, so never in the top group. {mark_reasons(table.rows)}"),
@@ -332,7 +333,7 @@ def p_cell(table: Table, row: Row) -> Shown:
     """The adjusted p against cross-entropy, or why there is none."""
     test = next((test for test in table.tests if (test.first, test.second) == (row.label, families.BASELINE)), None)
     if test is not None and test.withheld:
-        return Shown(None, render.NONE, "too few test subjects")
+        return Shown(None, render.NONE, TOO_FEW_SUBJECTS)
     if test is not None:
         return Shown(finite(test.p_holm), wording.probability(test.p_holm), star=wording.is_significant(test.p_holm))
     return Shown(None, render.NONE, "own family" if row.kind == "control" and not row.untested else "")

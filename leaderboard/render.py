@@ -326,11 +326,6 @@ def write_csv(rows: Sequence[dict[str, Any]]) -> str:
     return escaping.csv_text([list(rows[0]), *([row[name] for name in rows[0]] for row in rows)])
 
 
-def cell_text(value: Any) -> Any:
-    """A text that a spreadsheet would run as a formula gets an apostrophe; numbers stay."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
-
-
 def csv_row(table: Table, one: Row) -> dict[str, Any]:
     """Unrounded numbers; empty where there is none."""
     content: dict[str, Any] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import numpy.typing as npt
 
 from divsal_bench import conditions
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import cells, reader_case
+from divsal_bench.leaderboard import cells, families, reader_case
 from divsal_bench.leaderboard.cells import Cell
 from divsal_bench.leaderboard.entries import Entry, Sheet
 from divsal_bench.leaderboard.placements import Condition, SubjectCounts, clustered_influence, count_subjects
@@ -24,6 +26,7 @@ Floats = npt.NDArray[np.float64]
 BySeed = dict[int, tuple[float, Floats]]
 #: A run's own numbers were computed in float64 from the same logits.
 AGREES = 1e-4
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Metric:
 
     Attributes:
         seeds: Mean ± sd and the t-interval over seeds, "on exactly these test images".
-        population: The interval for new seeds and new test subjects; None where there is no such metric.
+        population: The interval for new seeds and new test subjects; None where there is no such metric,
+            without ends where it has no interval.
     """
 
     seeds: Cell
@@ -177,12 +181,20 @@ def check_own_numbers(scored: Scored) -> None:
                 )
 
 
-def metric(found: BySeed) -> Metric:
-    """Summarise one metric over seeds and over the population."""
+def metric(found: BySeed, counts: Sequence[SubjectCounts] = ()) -> Metric:
+    """Summarise one metric over seeds and over the population.
+
+    Args:
+        found: By seed.
+        counts: Subjects of every condition that the metric is a mean over; too few give no population interval.
+    """
     values = np.array([found[seed][0] for seed in sorted(found)])
     if not len(values):
         return Metric(cells.cell(values), None)
-    return Metric(cells.cell(values), reader_case.single(values, np.array([found[seed][1] for seed in sorted(found)])))
+    interval = reader_case.single(values, np.array([found[seed][1] for seed in sorted(found)]))
+    if families.withheld(counts, interval.subjects):
+        interval = dataclasses.replace(interval, low=NAN, high=NAN, status="undefined")
+    return Metric(cells.cell(values), interval)
 
 
 def seeds_only(found: BySeed) -> Metric:
@@ -190,19 +202,31 @@ def seeds_only(found: BySeed) -> Metric:
     return Metric(metric(found).seeds, None)
 
 
-def compare(a: BySeed, b: BySeed) -> Comparison | None:
-    """Compare over the seeds both have; None without any."""
+def compare(a: BySeed, b: BySeed, counts: Sequence[SubjectCounts] = ()) -> Comparison | None:
+    """Compare over the seeds both have; None without any.
+
+    Args:
+        a, b: By seed.
+        counts: Subjects of every condition that the metric is a mean over; too few give neither p nor interval.
+    """
     shared = sorted(set(a) & set(b))
     if not shared:
         return None
     parts = [np.array([found[seed][1] for seed in shared]) for found in (a, b)]
-    return reader_case.compare(*shared_values(a, b), parts[0], parts[1])
+    return with_verdict(reader_case.compare(*shared_values(a, b), parts[0], parts[1]), counts)
 
 
-def compare_unpaired(a: BySeed, b: BySeed) -> Comparison:
+def compare_unpaired(a: BySeed, b: BySeed, counts: Sequence[SubjectCounts] = ()) -> Comparison:
     """Compare two sets of runs that share no seed, neither empty."""
     parts = [np.array([found[seed][1] for seed in sorted(found)]) for found in (a, b)]
-    return reader_case.compare_unpaired(*values_of(a, b), parts[0], parts[1])
+    return with_verdict(reader_case.compare_unpaired(*values_of(a, b), parts[0], parts[1]), counts)
+
+
+def with_verdict(found: Comparison, counts: Sequence[SubjectCounts]) -> Comparison:
+    """A comparison, without p and interval where there are too few test subjects for them."""
+    if not families.withheld(counts, found.subjects):
+        return found
+    return dataclasses.replace(found, t=NAN, p=NAN, low=NAN, high=NAN, status="undefined")
 
 
 def values_of(a: BySeed, b: BySeed) -> tuple[Floats, Floats]:

@@ -72,7 +72,7 @@ def critical(n: int) -> float:
 
 def standard_error(claimed: Sequence[float], m: int) -> float:
     """Of the difference between the mean of m new seeds and that of the claimed ones, by the claimed ones' spread."""
-    return float(np.std(claimed, ddof=1)) * (1 / len(claimed) + 1 / m) ** 0.5
+    return float(np.std(claimed, ddof=1) * np.sqrt(1 / len(claimed) + 1 / m))
 
 
 def noticed_miss(claimed: Sequence[float], m: int) -> float:
@@ -116,7 +116,7 @@ def proof_of(claim: Claim) -> str:
 
 def unnoticed(size: float) -> str:
     """What "reproduced" leaves open."""
-    return f"no miss was found, one of {size:.4f} would have been with 80 % power, a smaller one often not"
+    return f"no miss was found: one of {size:.4f} would have been in 80 % of cases, a smaller one less often"
 
 
 def check_reproduction(claim: Claim, where: Path) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from divsal_bench.leaderboard import notes
 from divsal_bench.leaderboard.axes import unit
-from divsal_bench.leaderboard.board import Agreement, Pair, Test
+from divsal_bench.leaderboard.board import Agreement, ConditionCell, Pair, Test
 from divsal_bench.leaderboard.cells import Cell
+from divsal_bench.leaderboard.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.families import ALPHA
 from divsal_bench.leaderboard.reader_case import Comparison, FixedImages, Interval
 from divsal_bench.leaderboard.render import NONE
@@ -47,14 +48,14 @@ def population(interval: Interval | None) -> str:
     """The population interval of an AUROC, cut at 0 and 1."""
     if interval is None or interval.n < 2:
         return NONE
-    return "undefined" if math.isnan(interval.low) else f"[{unit(interval.low):.3f}, {unit(interval.high):.3f}]"
+    return "no interval" if math.isnan(interval.low) else f"[{unit(interval.low):.3f}, {unit(interval.high):.3f}]"
 
 
 def signed_interval(found: Signed | None) -> str:
     """The interval of a difference; one seed has none."""
     if found is None or found.n < 2:
         return NONE
-    return "undefined" if math.isnan(found.low) else f"[{signed(found.low)}, {signed(found.high)}]"
+    return "no interval" if math.isnan(found.low) else f"[{signed(found.low)}, {signed(found.high)}]"
 
 
 def probability(p: float | None) -> str:
@@ -68,7 +69,7 @@ def probability(p: float | None) -> str:
 
 def p_of_test(test: Test | Pair) -> str:
     """The adjusted p of a test without its star, or that it is withheld."""
-    return "too few test subjects" if test.withheld else probability(test.p_holm)
+    return TOO_FEW_SUBJECTS if test.withheld else probability(test.p_holm)
 
 
 def visible_effect(test: Test) -> str:
@@ -76,6 +77,12 @@ def visible_effect(test: Test) -> str:
     if math.isnan(test.smallest_effect):
         return NONE
     return f"{test.smallest_effect:.3f} [{test.smallest_low:.3f}, {test.smallest_high:.3f}]"
+
+
+def chance(cell: ConditionCell) -> str:
+    """Where a condition's interval lies: one of the marks, above chance, or not known."""
+    interval = cell.auroc.population
+    return cell.mark or ("shown above" if interval is not None and interval.status == "ok" else NONE)
 
 
 def span(ends: tuple[float, float]) -> str:

@@ -218,14 +218,11 @@ def remarks(one: Comparing) -> list[str]:
             f"{low:.3f} to {high:.3f}."
         )
     if not math.isnan(one.without_one[0]):
-        low, high = map(notes.signed, one.without_one)
-        said.append(f"With one unseen condition left out the difference is {low} to {high} (descriptive).")
+        ends = " to ".join(map(notes.signed, one.without_one))
+        said.append(f"With one unseen condition left out the difference is {ends} (descriptive).")
     if not math.isnan(one.over_conditions[0]):
-        low, high = map(notes.signed, one.over_conditions)
-        said.append(
-            f"With the conditions taken as a sample of conditions: 95 % interval {low} to {high} (descriptive; nobody "
-            "drew them)."
-        )
+        ends = " to ".join(map(notes.signed, one.over_conditions))
+        said.append(f"With the conditions taken as a sample: 95 % interval {ends} (descriptive: nobody drew them).")
     return said
 
 

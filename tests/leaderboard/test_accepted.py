@@ -652,6 +652,9 @@ def test_a_folder_may_be_called_as_its_owner_likes(five: Five, submit: Submit, t
     (sheet,) = accepted.read_accepted(tmp_path / "results")
     assert len(sheet.entries) == 3
     assert not sheet.standin
+    assert sheet.data == "hospital"
+    submit(five("cyborg-shuffled", data="standin-copy", record={"data": facts}))
+    assert accepted.read_accepted(tmp_path / "results")[0].data == "standin-copy", "what most call it"
 
 
 def test_one_claim_cannot_say_the_data_is_real(results: Path) -> None:

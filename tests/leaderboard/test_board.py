@@ -16,8 +16,9 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import board, notes, render
+from divsal_bench.leaderboard import board, notes, render, scored
 from divsal_bench.leaderboard.entries import from_runs
+from divsal_bench.leaderboard.families import Rank
 from divsal_bench.records import DataFacts, Run
 
 MakeRun = Callable[..., Run]
@@ -278,6 +279,7 @@ def test_a_condition_with_one_subject_in_a_class_has_no_interval_and_no_test(
     assert all(test.comparison.status == "undefined" and test.withheld for test in found.tests)
     text = render.render([found], "terminal")
     assert text.count(found.withheld) == 1
+    assert "No interval and no test on a condition" not in text
     assert "nan" not in text
     assert "undefined" not in text
 
@@ -292,8 +294,10 @@ def test_too_few_subjects_have_no_p_no_rank_and_no_mark(
     for row in found.rows:
         assert row.rank is None
         assert row.marks == ()
-        assert row.worst_mark == "" or row.worst_mark == "not shown above chance"
-        assert row.difference is None or math.isnan(row.difference.p)
+        assert row.worst_mark in ("", "not shown above chance")
+        assert row.open_set.population is not None
+        assert math.isnan(row.open_set.population.low)
+        assert row.difference is None or (math.isnan(row.difference.p) and math.isnan(row.difference.low))
         by_name = {cell.condition: cell for cell in row.conditions}
         assert (by_name["lens"].q, by_name["lens"].mark) == (None, "")
         if row.label == "cyborg":
@@ -309,27 +313,63 @@ def test_too_few_subjects_have_no_p_no_rank_and_no_mark(
     assert row["p"] == ""
 
 
+def test_a_condition_outside_the_primary_mean_has_a_floor_of_its_own(
+    make_run: MakeRun, predictions: Predictions
+) -> None:
+    runs = []
+    for i, method in enumerate(("cross-entropy", "cyborg")):
+        for seed in range(5):
+            table = predictions(0.3 + 2 * i, 100 * i + seed)
+            inside = (table["condition"] == "in-domain") & (table["label"] == 1)
+            table.loc[inside, "subject"] = [f"few-{j % 6}" for j in range(inside.sum())]
+            runs.append(make_run(method, seed, table=table))
+    (found,) = board.tables(runs)
+    assert not found.withheld
+    row = row_of(found, "cyborg")
+    assert row.rank is not None
+    assert row.in_domain.population is not None
+    assert math.isnan(row.in_domain.population.low)
+    assert [cell.q is None for cell in row.conditions] == [True, False, False]
+    note = "No interval and no test on a condition: in-domain has 6 subjects of one class, 10 are needed."
+    assert note in found.notes
+
+
 def test_ten_subjects_are_enough(make_run: MakeRun, predictions: Predictions) -> None:
     found = with_subjects(make_run, predictions, lambda j: f"few-{j % 12}")
     assert not found.withheld
     assert row_of(found, "cyborg").rank is not None
 
 
-def test_a_pair_that_differs_on_one_subject_takes_no_ones_rank(make_run: MakeRun, predictions: Predictions) -> None:
+def test_a_pair_that_differs_by_one_subject_takes_no_ones_rank(make_run: MakeRun) -> None:
     runs = [make_run(method, seed, s) for method, s in (("cross-entropy", 0.3), ("cyborg", 3.0)) for seed in range(5)]
-    for seed in range(5):
-        table = predictions(0.3, 1000 * 1 + seed)  # the very scores of cross-entropy …
-        one = table["subject"] == table.loc[table["condition"] == "b", "subject"].iloc[0]
-        table.loc[one, "logit1"] += 3.0 + seed  # … but for one subject
-        runs.append(make_run("difference", seed, table=table))
-    found = board.tables(runs)[0]
-    (odd,) = [pair for pair in found.pairs if {pair.first, pair.second} == {"cross-entropy", "difference"}]
-    assert "count as" in odd.withheld
-    assert math.isnan(odd.p)
-    assert row_of(found, "cyborg").rank == board.Rank(1, 1, True)
-    assert row_of(found, "cross-entropy").rank == board.Rank(2, 3, False)
-    (note,) = [note for note in found.notes if note.startswith("Not tested, and counted as not separated")]
-    assert "difference" in note
+    (sheet,) = from_runs(runs)
+    found, subjects = scored.score(sheet), scored.subjects_of(sheet)
+    assert subjects is not None
+    # The scores of cross-entropy, but for one subject.
+    one = np.eye(1, subjects.total)[0]
+    odd = {seed: (value + 0.01 * (seed + 1), influence + 0.004 * one)
+           for seed, (value, influence) in found["cross-entropy"].primary.items()}  # fmt: skip
+    entry = dataclasses.replace(found["cross-entropy"].entry, label="odd")
+    methods = [*found.values(), dataclasses.replace(found["cross-entropy"], entry=entry, primary=odd)]
+    pairs = board.all_pairs(methods, subjects)
+    (withheld,) = [pair for pair in pairs if pair.withheld]
+    assert {withheld.first, withheld.second} == {"cross-entropy", "odd"}
+    assert withheld.withheld == "one test subject decides the result"
+    assert math.isnan(withheld.p)
+    ranks = board.ranks_of(pairs, [one.entry.label for one in methods], {})
+    assert ranks == {"cyborg": Rank(1, 1, True), "cross-entropy": Rank(2, 3, False), "odd": Rank(2, 3, False)}
+    table = dataclasses.replace(board.table(sheet), pairs=tuple(pairs))
+    (note,) = [note for note in notes.about_subjects(table) if note.startswith("Not tested, and counted as not sep")]
+    assert "cross-entropy − odd (one test subject decides the result)" in note
+    assert board.ranks_of([withheld], ["cross-entropy", "odd"], {}) == {}
+
+
+@pytest.mark.parametrize("share", [0.15, 0.5])
+def test_one_subject_with_many_rows_gives_no_verdict(make_run: MakeRun, predictions: Predictions, share: float) -> None:
+    found = with_subjects(make_run, predictions, lambda j: "one" if j < share * 40 else f"many-{j}")
+    assert ("one subject has" in found.withheld) == (share > 0.2)
+    assert {one.name: one.largest_share for one in found.subjects}["lens"] == share
+    assert (row_of(found, "cyborg").rank is None) == (share > 0.2)
 
 
 def test_every_board_counts_its_subjects(make_run: MakeRun) -> None:

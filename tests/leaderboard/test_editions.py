@@ -136,6 +136,6 @@ def test_an_own_family_is_shown_and_the_edition_named(boards: Boards, known: lis
     assert "junk" in render.against_baseline(table)
     text = render.render([table], "terminal")
     assert f"Edition {CURRENT.date}" in text
-    assert "own family of junk, Holm over 2: junk − cross-entropy +0." in text
+    assert "own family of junk, Holm over the 2 tests of its family: junk − cross-entropy +0." in text
     assert "Ranks compare all methods of this table and move with each new one" in text
     assert next(row.rank for row in table.rows if row.label == "junk") is not None, "ranks are open"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from dataclasses import replace
 
@@ -70,3 +72,16 @@ def test_latex_writes_minus_signs_and_keeps_hyphens_in_words() -> None:
     assert render.latex("−0.1") == "$-$0.1"
     assert render.latex("cross-entropy -0.012 [-0.3, +0.2]") == "cross-entropy $-$0.012 {[}$-$0.3, +0.2{]}"
     assert render.latex("0.5 ± 0.1, 1–4") == r"0.5 $\pm$ 0.1, 1\textendash{}4"
+
+
+@pytest.mark.parametrize("label", ["=HYPERLINK(1)|<b>x</b>", "@team|`x`", "-2+3|[x](https://e.vil)"])
+def test_a_label_from_outside_acts_neither_in_a_spreadsheet_nor_on_a_page(table: Table, label: str) -> None:
+    hostile = replace(table, data=label, rows=(replace(table.rows[0], label=label), *table.rows[1:]), notes=(label,))
+    (first, *_) = csv.DictReader(io.StringIO(render.render([hostile], "csv")))
+    assert first["method"] == first["data"] == f"'{label}"
+    text = render.render([hostile], "markdown")
+    assert label not in text
+    for part in ("|<", "|`", "|[", "<b>", "](h", "`x`"):
+        assert part not in text.replace("\\" + part[0], "")
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1, "every row has the same cells"

@@ -108,7 +108,7 @@ def test_reproduced_and_its_proof_are_kept_and_read(known: Accepted, honest: lis
     assert found.state == "reproduced"
     assert "reproduced by Bob (2026-02-01): mean 0." in found.proof
     size = standing.noticed_miss(new.primary, 5)
-    assert f"; no miss was found, one of {size:.4f} would have been with 80 % power, a smaller one" in found.proof
+    assert f"; no miss was found: one of {size:.4f} would have been in 80 % of cases, a smaller one" in found.proof
     assert size > standing.closeness(new.primary, new.primary).tolerance
     assert sheet.entries[0].seeds == (0, 1, 2, 3, 4), "the new seeds are proof, not part of the claim"
 

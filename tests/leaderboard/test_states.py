@@ -46,8 +46,8 @@ STATES: dict[str, tuple[dict[str, Any], str]] = {
                 "Lift rests on 1 human map, fewer than 30"),
     "few maps": ({"methods": n(5, CE, CYBORG), "maps": 12, "train": 100, "train_maps": 40},
                  "Training rows with a human map: 40 of 100 (40 %)."),
-    "few subjects": ({"methods": n(5, CE, CYBORG, DIFFERENCE), "per_subject": 30}, "artificial has 2 subjects of one"),
-    "one subject in a class": ({"methods": n(5, CE, CYBORG), "per_subject": 60}, "artificial has 1 subject of one"),
+    "few subjects": ({"methods": n(5, CE, CYBORG, DIFFERENCE), "per_subject": 30}, "of one class, 10 are needed"),
+    "one subject in a class": ({"methods": n(5, CE, CYBORG), "per_subject": 60}, "of one class, 10 are needed"),
     "every image a subject": ({"methods": n(5, CE, CYBORG), "per_subject": 1}, "410 in all, 410 with a single row."),
     "a twin": ({"methods": [*n(5, CE, CYBORG), replace(CE, label="other", seeds=5, twin_of=0)]},
                "other is identical to cross-entropy"),
@@ -184,7 +184,7 @@ def test_names_from_outside_stay_text() -> None:
     table = drawn_table(methods=[replace(CE, seeds=2, label=label)], data=data)
     markdown = render.render([table], "markdown")
     row = next(line for line in markdown.splitlines() if "img src" in line)
-    assert row.startswith(r"| a\|b\`c\`\<img src=x>[x\](http://e.org)\![i\](y)\*z\*\_u\_?[31m ")
+    assert row.startswith(r"| a\|b\`c\`\<img src=x\>[x\](http://e.org)![i\](y)\*z\*\_u\_ [31m ")
     assert "\x1b" not in markdown + render.render([table], "terminal") + render.render([table], "terminal", 40)
     assert ",'=1+1," in render.render([table], "csv")
 

@@ -164,7 +164,7 @@ def test_numbers_of_an_older_definition_keep_no_run_out(
             scores = scores.model_copy(update={"field_metrics": [old, *scores.field_metrics[1:]]})
             runs.append(make_published("cyborg", seed, table=table, record={"scores": scores}, protocol=f"{metric}-v1"))
         if refused:
-            with pytest.raises(UserError, match="run.json says field_metrics"):
+            with pytest.raises(UserError, match=r"run\.json says field_metrics"):
                 submit(runs)
             continue
         (done,) = submit(runs)
