@@ -21,6 +21,8 @@ from divsal_bench import audit_record, cli, method_choice, pretrained, protocols
 from divsal_bench.data import arrays
 from divsal_bench.errors import UserError
 from divsal_bench.hub import link
+from divsal_bench.leaderboard import saved
+from divsal_bench.leaderboard.files import read_bytes
 from divsal_bench.records import Run, Spec, read_run
 from divsal_bench.training import MOST_PIXELS, predict
 
@@ -168,6 +170,16 @@ def test_a_link_that_is_a_pipe(run: Path) -> None:
     os.mkfifo(run / link.FILE)
     with pytest.raises(UserError, match="not a regular file"):
         link.read(run)
+
+
+@pytest.mark.parametrize("name", ["results.json", "board.json"])
+def test_results_that_are_pipes(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match="not a regular file"):
+        if name == "board.json":
+            saved.load(tmp_path)
+        else:
+            read_bytes(tmp_path / name, 100)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "deep", "large", "nothing", "no UTF-8", "control"])

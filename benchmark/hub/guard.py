@@ -132,7 +132,8 @@ class Guard:
 
     def bounded(self, response: httpx2.Response) -> Any:
         """The body of an answer, counted and timed."""
-        guard, stream = self, response.stream
+        guard = self
+        stream: Any = response.stream
         # The client's HTTP library has had three names.
         library = importlib.import_module(type(response).__module__.partition(".")[0])
 
