@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +176,9 @@ def test_a_link_that_is_a_pipe(run: Path) -> None:
 @pytest.mark.parametrize("name", ["results.json", "board.json"])
 def test_results_that_are_pipes(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
+    read = partial(saved.load, tmp_path) if name == "board.json" else partial(read_bytes, tmp_path / name, 100)
     with pytest.raises(UserError, match="not a regular file"):
-        if name == "board.json":
-            saved.load(tmp_path)
-        else:
-            read_bytes(tmp_path / name, 100)
+        read()
 
 
 @pytest.mark.parametrize("kind", ["pipe", "deep", "large", "nothing", "no UTF-8", "control"])

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 #: Bytes of one answer, and of all answers to one question (which may have pages).
 LARGEST_ANSWER, LARGEST_ANSWERS = 2**23, 2**25
 #: Seconds that one question may take, with all its tries and pages; and that a busy Hub may keep a transfer waiting.
-LONGEST_QUESTION = 60.0
+LONGEST_QUESTION = 50.0
 #: A transfer that brings fewer bytes than this in so many seconds is given up.
 LEAST_BYTES, LEAST_SECONDS = 2**19, 60.0
 #: Requests in a row that no answer came to (nobody listens, or somebody who is silent) before a question ends.
 UNANSWERED = 3
-#: Seconds: to connect, and between two pieces of an answer; where the client sets none, or longer ones.
-CONNECT, READ = 10.0, 30.0
+#: Seconds: to connect, and between two pieces of an answer; where the client sets none, or longer ones, and the user
+#: allows no more (HF_HUB_DOWNLOAD_TIMEOUT, HF_HUB_ETAG_TIMEOUT).
+CONNECT, READ = 10.0, 15.0
 #: A server that takes a commit may think for longer.
 READ_AFTER_SENDING = 300.0
 BUSY = (408, 429, 500, 502, 503, 504)
@@ -95,7 +96,7 @@ class Guard:
             raise MisbehavedError(f"sends us on to {there[1][:60]}, which must not get your token")
         # An encoded answer can unpack to a thousand times its size.
         request.headers["Accept-Encoding"] = "identity"
-        read = READ_AFTER_SENDING if self.sending else READ
+        read = READ_AFTER_SENDING if self.sending else max(READ, allowed_by_user())
         limits = {"connect": CONNECT, "read": read, "write": read, "pool": read}
         given = request.extensions.get("timeout") or {}
         most = read if not self.question else max(1.0, min(read, self.left))
@@ -167,6 +168,15 @@ class Guard:
             if self.in_window < LEAST_BYTES and not (self.question or self.sending):
                 raise MisbehavedError(f"sends fewer than {LEAST_BYTES:,} bytes in {LEAST_SECONDS:.0f} seconds")
             self.window, self.in_window = now, 0
+
+
+def allowed_by_user() -> float:
+    """Seconds, where the user has set more than the client's own."""
+    from huggingface_hub import constants
+
+    own = max(constants.DEFAULT_DOWNLOAD_TIMEOUT, constants.DEFAULT_ETAG_TIMEOUT)
+    wished = max(constants.HF_HUB_DOWNLOAD_TIMEOUT, constants.HF_HUB_ETAG_TIMEOUT)
+    return float(wished) if wished > own else 0.0
 
 
 def origin(address: str) -> Origin:

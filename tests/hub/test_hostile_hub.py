@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_server import Hub, HubServer
+from hub_server import Fault, Hub, HubServer
 from peak import measured, size_of
 
 from divsal_bench import cli
@@ -385,6 +385,18 @@ def test_always_busy_has_an_end(hub: HubServer, pushed: Run, tmp_path: Path) -> 
     assert done.returncode == 2
     assert "is too busy to answer within 6 seconds" in done.stderr.splitlines()[-1]
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("variable", ["HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"])
+def test_a_user_may_wait_longer(
+    hub: HubServer, pushed: Run, short: None, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub.constants
+
+    hub.inject(Fault("delay", "HEAD", "/resolve/.*/config.json", 1, seconds=1.0))
+    monkeypatch.setattr(huggingface_hub.constants, variable, 20)
+    assert cli.main(["pull", f"{repo_of(pushed)}@seed-1"]) == 0
+    assert sum(one.path.endswith("config.json") and one.method == "HEAD" for one in hub.requests) == 1
 
 
 def test_offline_is_said_soon(hub: HubServer, pushed: Run, tmp_path: Path) -> None:
