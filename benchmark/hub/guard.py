@@ -22,6 +22,8 @@ LONGEST_QUESTION = 50.0
 LEAST_BYTES, LEAST_SECONDS = 2**19, 60.0
 #: Requests in a row that no answer came to (nobody listens, or somebody who is silent) before a question ends.
 UNANSWERED = 3
+#: Answers within that time that a transfer may need; one that is cut off and goes on again and again needs more.
+ANSWERS = 6
 #: Seconds: to connect, and between two pieces of an answer; where the client sets none, or longer ones, and the user
 #: allows no more (HF_HUB_DOWNLOAD_TIMEOUT, HF_HUB_ETAG_TIMEOUT).
 CONNECT, READ = 10.0, 15.0
@@ -69,6 +71,7 @@ class Guard:
     received: int = 0
     window: float = field(default_factory=time.monotonic)
     in_window: int = 0
+    answers: int = 0
 
     @property
     def left(self) -> float:
@@ -107,6 +110,7 @@ class Guard:
     def after(self, response: httpx2.Response) -> None:
         """Look at the head of an answer before the client does, and bound its body."""
         self.unanswered = 0
+        self.answers += 1
         headers, status = response.headers, response.status_code
         if status in BUSY:
             self.busy_since = self.busy_since or time.monotonic()
@@ -135,6 +139,7 @@ class Guard:
         """The body of an answer, counted and timed."""
         guard = self
         stream: Any = response.stream
+        started = time.monotonic()
         # The client's HTTP library has had three names.
         library = importlib.import_module(type(response).__module__.partition(".")[0])
 
@@ -143,7 +148,7 @@ class Guard:
                 size = 0
                 for piece in stream:
                     size += len(piece)
-                    guard.count(size, len(piece))
+                    guard.count(size, len(piece), started)
                     yield piece
 
             def close(self) -> None:
@@ -151,12 +156,13 @@ class Guard:
 
         return Bounded()
 
-    def count(self, size: int, piece: int) -> None:
+    def count(self, size: int, piece: int, started: float) -> None:
         """Count a piece of an answer.
 
         Args:
             size: Bytes of this answer so far.
             piece: Bytes that came now.
+            started: When this answer began.
         """
         self.received += piece
         if size > self.largest or self.received > self.all:
@@ -165,9 +171,10 @@ class Guard:
         now = time.monotonic()
         self.in_window += piece
         if now - self.window > LEAST_SECONDS:
-            if self.in_window < LEAST_BYTES and not (self.question or self.sending):
+            lasts = now - started > LEAST_SECONDS or self.answers > ANSWERS
+            if self.in_window < LEAST_BYTES and lasts and not (self.question or self.sending):
                 raise MisbehavedError(f"sends fewer than {LEAST_BYTES:,} bytes in {LEAST_SECONDS:.0f} seconds")
-            self.window, self.in_window = now, 0
+            self.window, self.in_window, self.answers = now, 0, 0
 
 
 def allowed_by_user() -> float:

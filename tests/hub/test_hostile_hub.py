@@ -349,6 +349,17 @@ def test_an_answer_without_end(hub: HubServer, pushed: Run, tmp_path: Path, path
     assert sum(request.bytes_out for request in hub.requests) < 2**26
 
 
+def test_a_byte_and_then_nothing_again_and_again(
+    hub: HubServer, pushed: Run, capsys: pytest.CaptureFixture[str], short: None
+) -> None:
+    """The client goes on where it was, for ever, as long as something comes."""
+    hub.cut("GET", "/resolve/.*/model.safetensors", after_bytes=1, times=10**6)
+    hub.inject(Fault("delay", "GET", "/resolve/.*/model.safetensors", 10**6, seconds=0.1))
+    started = time.monotonic()
+    assert "cannot get" in refusal("pull", f"{repo_of(pushed)}@seed-1", capsys=capsys)
+    assert time.monotonic() - started < 15
+
+
 def test_a_list_that_goes_round(hub: HubServer, runs: Path, capsys: pytest.CaptureFixture[str], short: None) -> None:
     hub.answer("GET", "/commits/", "[]", 200, {"Link": f'<{hub.url}/api/models/a/b/commits/x>; rel="next"'}, 10**9)
     assert "within 3 seconds" in refusal("push", runs, "--to", "ann", "--method", "cyborg", capsys=capsys)
