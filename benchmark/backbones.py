@@ -7,6 +7,8 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from divsal_bench.errors import UserError, unknown
+from divsal_bench.hub.client import address, patiently
+from divsal_bench.hub.guard import Guard, MisbehavedError, UnreachableError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,6 +32,8 @@ TESTED = {
     "regnety_002": "RegNet family",
     "xception41": "Xception family",
 }
+#: Bytes of published weights; timm's largest network has some five thousand million.
+LARGEST_WEIGHTS = 2**33
 WORKS = "Closed form works for ResNet, ResNeXt, DenseNet, Inception, EfficientNet, MobileNet V2, RegNet, Xception."
 
 
@@ -152,9 +156,10 @@ def weights_file(backbone: str) -> str:
     repository = str(published.hf_hub_id)
     if repository.endswith("/"):
         repository += backbone
+    guard = Guard(address(), largest=LARGEST_WEIGHTS, all=2 * LARGEST_WEIGHTS, question=False)
     try:
-        return str(hf_hub_download(repository, "model.safetensors"))
-    except LocalEntryNotFoundError as error:
+        return str(patiently(lambda: hf_hub_download(repository, "model.safetensors"), guard))
+    except (LocalEntryNotFoundError, UnreachableError) as error:
         raise UserError(
             f"the weights of {backbone} ({repository} on the Hugging Face Hub) are not in the local cache "
             "and the Hub cannot be reached; connect once, or choose a protocol that trains from scratch, "
@@ -162,7 +167,7 @@ def weights_file(backbone: str) -> str:
         ) from error
     except EntryNotFoundError as error:
         raise UserError(f"{repository} has no model.safetensors, and no other format is loaded") from error
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, MisbehavedError, OSError) as error:
         raise UserError(f"the weights of {backbone} could not be fetched: {first_line(error)}") from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -256,6 +257,14 @@ BAD_RECORDS: dict[str, tuple[Callable[[str], str], str]] = {
         "field 'notices' holds too much",
     ),
     "a number of many digits": (lambda text: text.replace('"seed": 0', '"seed": ' + "9" * 9999), "cannot be read"),
+    **{
+        f"{field} is {name}": (
+            lambda text, field=field, number=number: re.sub(f'"{field}": [0-9.]+', f'"{field}": {number}', text),
+            "has a number that none of ours can be",
+        )
+        for field in ("seed", "train", "epochs", "learning_rate", "seconds", "negatives")
+        for name, number in (("of 400 digits", "9" * 400), ("NaN", "NaN"), ("infinite", "-1e999"))
+    },
 }  # fmt: skip
 
 

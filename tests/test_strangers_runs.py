@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from divsal_bench import audit_record, cli, method_choice, pretrained, protocols
 from divsal_bench.data import arrays
 from divsal_bench.errors import UserError
 from divsal_bench.hub import link
+from divsal_bench.leaderboard import saved
+from divsal_bench.leaderboard.files import read_bytes
 from divsal_bench.records import Run, Spec, read_run
 from divsal_bench.training import MOST_PIXELS, predict
 
@@ -168,6 +171,14 @@ def test_a_link_that_is_a_pipe(run: Path) -> None:
     os.mkfifo(run / link.FILE)
     with pytest.raises(UserError, match="not a regular file"):
         link.read(run)
+
+
+@pytest.mark.parametrize("name", ["results.json", "board.json"])
+def test_results_that_are_pipes(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    read = partial(saved.load, tmp_path) if name == "board.json" else partial(read_bytes, tmp_path / name, 100)
+    with pytest.raises(UserError, match="not a regular file"):
+        read()
 
 
 @pytest.mark.parametrize("kind", ["pipe", "deep", "large", "nothing", "no UTF-8", "control"])

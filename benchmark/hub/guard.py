@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 #: Bytes of one answer, and of all answers to one question (which may have pages).
 LARGEST_ANSWER, LARGEST_ANSWERS = 2**23, 2**25
 #: Seconds that one question may take, with all its tries and pages; and that a busy Hub may keep a transfer waiting.
-LONGEST_QUESTION = 60.0
+LONGEST_QUESTION = 50.0
 #: A transfer that brings fewer bytes than this in so many seconds is given up.
 LEAST_BYTES, LEAST_SECONDS = 2**19, 60.0
 #: Requests in a row that no answer came to (nobody listens, or somebody who is silent) before a question ends.
 UNANSWERED = 3
-#: Seconds: to connect, and between two pieces of an answer; where the client sets none, or longer ones.
-CONNECT, READ = 10.0, 30.0
+#: Answers within that time that a transfer may need; one that is cut off and goes on again and again needs more.
+ANSWERS = 6
+#: Seconds: to connect, and between two pieces of an answer; where the client sets none, or longer ones, and the user
+#: allows no more (HF_HUB_DOWNLOAD_TIMEOUT, HF_HUB_ETAG_TIMEOUT).
+CONNECT, READ = 10.0, 15.0
 #: A server that takes a commit may think for longer.
 READ_AFTER_SENDING = 300.0
 BUSY = (408, 429, 500, 502, 503, 504)
@@ -68,6 +71,7 @@ class Guard:
     received: int = 0
     window: float = field(default_factory=time.monotonic)
     in_window: int = 0
+    answers: int = 0
 
     @property
     def left(self) -> float:
@@ -95,7 +99,7 @@ class Guard:
             raise MisbehavedError(f"sends us on to {there[1][:60]}, which must not get your token")
         # An encoded answer can unpack to a thousand times its size.
         request.headers["Accept-Encoding"] = "identity"
-        read = READ_AFTER_SENDING if self.sending else READ
+        read = READ_AFTER_SENDING if self.sending else max(READ, allowed_by_user())
         limits = {"connect": CONNECT, "read": read, "write": read, "pool": read}
         given = request.extensions.get("timeout") or {}
         most = read if not self.question else max(1.0, min(read, self.left))
@@ -106,6 +110,7 @@ class Guard:
     def after(self, response: httpx2.Response) -> None:
         """Look at the head of an answer before the client does, and bound its body."""
         self.unanswered = 0
+        self.answers += 1
         headers, status = response.headers, response.status_code
         if status in BUSY:
             self.busy_since = self.busy_since or time.monotonic()
@@ -132,7 +137,9 @@ class Guard:
 
     def bounded(self, response: httpx2.Response) -> Any:
         """The body of an answer, counted and timed."""
-        guard, stream = self, response.stream
+        guard = self
+        stream: Any = response.stream
+        started = time.monotonic()
         # The client's HTTP library has had three names.
         library = importlib.import_module(type(response).__module__.partition(".")[0])
 
@@ -141,7 +148,7 @@ class Guard:
                 size = 0
                 for piece in stream:
                     size += len(piece)
-                    guard.count(size, len(piece))
+                    guard.count(size, len(piece), started)
                     yield piece
 
             def close(self) -> None:
@@ -149,12 +156,13 @@ class Guard:
 
         return Bounded()
 
-    def count(self, size: int, piece: int) -> None:
+    def count(self, size: int, piece: int, started: float) -> None:
         """Count a piece of an answer.
 
         Args:
             size: Bytes of this answer so far.
             piece: Bytes that came now.
+            started: When this answer began.
         """
         self.received += piece
         if size > self.largest or self.received > self.all:
@@ -163,9 +171,19 @@ class Guard:
         now = time.monotonic()
         self.in_window += piece
         if now - self.window > LEAST_SECONDS:
-            if self.in_window < LEAST_BYTES and not (self.question or self.sending):
+            lasts = now - started > LEAST_SECONDS or self.answers > ANSWERS
+            if self.in_window < LEAST_BYTES and lasts and not (self.question or self.sending):
                 raise MisbehavedError(f"sends fewer than {LEAST_BYTES:,} bytes in {LEAST_SECONDS:.0f} seconds")
-            self.window, self.in_window = now, 0
+            self.window, self.in_window, self.answers = now, 0, 0
+
+
+def allowed_by_user() -> float:
+    """Seconds, where the user has set more than the client's own."""
+    from huggingface_hub import constants
+
+    own = max(constants.DEFAULT_DOWNLOAD_TIMEOUT, constants.DEFAULT_ETAG_TIMEOUT)
+    wished = max(constants.HF_HUB_DOWNLOAD_TIMEOUT, constants.HF_HUB_ETAG_TIMEOUT)
+    return float(wished) if wished > own else 0.0
 
 
 def origin(address: str) -> Origin:
