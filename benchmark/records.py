@@ -462,4 +462,10 @@ def plain(text: str) -> str:
 
 def read_runs(out: Path) -> list[Run]:
     """Every finished run below an output folder, in a fixed order; work in progress is not counted."""
-    return [read_run(file.parent) for file in sorted(out.glob("*/*/*/run.json"))]
+    return [read_run(folder) for folder in run_folders(out, 3)]
+
+
+def run_folders(out: Path, *depths: int) -> list[Path]:
+    """Folders with a run.json so many folders below ``out``, in a fixed order; hidden ones hold unfinished work."""
+    files = (file for depth in depths for file in out.glob("*/" * depth + "run.json"))
+    return sorted(file.parent for file in files if not any(p.startswith(".") for p in file.relative_to(out).parts))

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, field_problem
 from divsal_bench.leaderboard.claim import SCHEMA_VERSION
 
 #: Files of the results folder that are no results.
@@ -79,6 +79,8 @@ def check_strays(
 def read_bytes(path: Path, most: int) -> bytes:
     """A file's bytes; a missing or too large one is a UserError."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise UserError(f"{path} is no file; remove it")
         if path.stat().st_size > most:
             raise UserError(f"{path} has {path.stat().st_size:,} bytes, {most:,} are allowed; remove it")
         return path.read_bytes()
@@ -100,9 +102,8 @@ def read_model(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: field {field[:200]!r}: {first['msg'][:200]}; submit it again") from None
+        field, problem = field_problem(error.errors())
+        raise UserError(f"{path}: field {field!r} {problem}; submit it again") from None
 
 
 def no_number(text: str) -> float:
@@ -116,18 +117,19 @@ def as_json(model: BaseModel) -> bytes:
     return (SPREAD.sub(lambda found: f"[{', '.join(found[1].replace(',', ' ').split())}]", text) + "\n").encode()
 
 
-def write_all(files: Mapping[Path, bytes]) -> None:
+def write_all(files: Mapping[Path, bytes], mark: str = "") -> None:
     """Write files all or none; each appears whole, and one that is there with this content is not touched.
 
     Args:
         files: Path to content, in the order in which they are put in place.
+        mark: Says whose unfinished files these are, so that what a killed process leaves can be swept.
 
     Raises:
         UserError: One cannot be written; then all are as before.
     """
     files = {path: content for path, content in files.items() if not holds(path, content)}
-    mark = secrets.token_hex(4)
-    aside = {path: path.with_name(f".{path.name}.partial-{mark}") for path in files}
+    mark = mark or secrets.token_hex(4)
+    aside = {path: path.with_name(f".partial-{mark}-{number}") for number, path in enumerate(files)}
     before: dict[Path, bytes | None] = {}
     made: list[Path] = []
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ def pull(arguments: argparse.Namespace) -> int:
     folder = copy(found, arguments.out) if arguments.out is not None else found.folder
     print(f"{found.origin}\n{folder}")
     shown = found.origin if arguments.out is None else folder
-    print(f"next: divsal-bench predict {shown} IMAGES", file=sys.stderr)
+    print(f"score images with: divsal-bench predict {shlex.quote(str(shown))} IMAGES", file=sys.stderr)
     return 0
 
 

@@ -6,8 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from tabulate import tabulate
-
+from divsal_bench.cli.tables import table
 from divsal_bench.errors import UserError
 from divsal_bench.records import Record, Run, read_run, read_runs
 
@@ -56,7 +55,7 @@ def status(arguments: argparse.Namespace) -> int:
         csv.writer(sys.stdout, lineterminator="\n").writerows([head, *rows])
     else:
         style = "github" if arguments.format == "markdown" else "simple"
-        print(tabulate(rows, head, tablefmt=style, disable_numparse=True))
+        print(table(rows, head, style=style))
     return 0
 
 
@@ -82,7 +81,7 @@ def show(arguments: argparse.Namespace) -> int:
                  f"peak {record.peak_mb:.0f} MB, {record.device}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
     ]  # fmt: skip
-    print(tabulate(facts, tablefmt="plain", disable_numparse=True))
+    print(table(facts, style="plain"))
     for section in (auroc_table(record), field_table(record), agreement_table(record)):
         if section:
             print(f"\n{section}")
@@ -151,7 +150,7 @@ def auroc_table(record: Record) -> str:
     ]
     rows += [["worst", "", number(scores.worst), "", "", "", ""]]
     head = ["condition", "kind", "AUROC", "negatives", "positives", "FPR at val. threshold", ""]
-    return str(tabulate(rows, head, tablefmt="simple", disable_numparse=True))
+    return table(rows, head)
 
 
 def field_table(record: Record) -> str:
@@ -165,7 +164,7 @@ def field_table(record: Record) -> str:
         for m in record.scores.field_metrics
     ]  # fmt: skip
     head = ["metric", "condition", "value", "rate achieved", "oracle", "per species"]
-    text = str(tabulate(rows, head, tablefmt="simple", disable_numparse=True))
+    text = table(rows, head)
     for threshold in record.scores.thresholds:
         value = "infinity" if threshold.value is None else f"{threshold.value:.4f}"
         text += f"\nthreshold on the logit margin {value}: {threshold.rule} ({threshold.negatives} negatives)"
@@ -186,4 +185,4 @@ def agreement_table(record: Record) -> str:
     if not rows:
         return "no human maps in the test split: agreement is not available"
     head = ["map", "maps (neg.)", "maps (pos.)", "lift", "PE", "AUC (maps)", "CC (maps)", "empty", "lift non-empty"]
-    return str(tabulate(rows, head, tablefmt="simple", disable_numparse=True))
+    return table(rows, head)

@@ -15,7 +15,7 @@ from divsal_bench.data import arrays, catalogue
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.data.catalogue import DataSource
 from divsal_bench.errors import UserError
-from divsal_bench.records import Run, read_run, read_runs
+from divsal_bench.records import Run, read_run, read_runs, run_folders
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import Permission
@@ -42,7 +42,7 @@ def collect(paths: list[Path], out: Path) -> list[Run]:
 
 def below(folder: Path) -> list[Run]:
     """Runs of a task's or a method's folder inside an output folder."""
-    return [read_run(file.parent) for depth in ("*", "*/*") for file in sorted(folder.glob(f"{depth}/run.json"))]
+    return [read_run(one) for one in run_folders(folder, 1, 2)]
 
 
 def stricter(now: SourceTerms, then: Mapping[str, str]) -> SourceTerms:
