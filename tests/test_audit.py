@@ -444,7 +444,7 @@ def test_runs_without_a_result_are_said(out: Path, capsys: pytest.CaptureFixture
     assert "has nothing to audit: it failed (it broke)" in found.err
     assert "Runs without an audit: cyborg (1)." in found.out
     assert cli.main(["audit", str(run.path), *SMALL]) == 2
-    assert "none of the 1 runs has a result to audit" in capsys.readouterr().err
+    assert "there is no result to audit in 1 run;" in capsys.readouterr().err
 
 
 def test_the_sample_does_not_depend_on_the_network(made: tuple[Path, Path], data: DataArrays) -> None:

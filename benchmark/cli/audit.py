@@ -36,7 +36,7 @@ def audit(arguments: argparse.Namespace) -> int:
         if run.record.status != "done":
             say(f"notice: {run.path} has nothing to audit: it {run.record.status} ({run.record.error})")
     if not done:
-        raise UserError(f"none of {plural(len(kept), 'run')} has a result to audit; see `divsal-bench status`")
+        raise UserError(f"there is no result to audit in {plural(len(kept), 'run')}; see `divsal-bench status`")
     check_heads(done, arguments)
     found, lost = all_audits(done, origins, settings, arguments)
     audits = dict(zip((run.path for run in done), found, strict=True))

@@ -162,11 +162,15 @@ def check(arguments: argparse.Namespace) -> int:
     check_kinds(found.sheets)
     computed = saved.compute(found)
     count = sum(len(sheet.entries) for sheet in found.sheets)
+    if not count:
+        say(f"there is no accepted result in {arguments.results}")
     counted = f"{plural(count, 'result')} in {plural(len(found.sheets), 'table')}"
     say(f"checked: {counted}; every number follows from its margins")
     if arguments.diff is not None:
         from divsal_bench.leaderboard.changes import changes
 
+        if arguments.diff.exists() and not arguments.diff.is_dir():
+            raise UserError(f"--diff {arguments.diff} is no folder; give a results folder")
         base = read(arguments.diff, say_file) if arguments.diff.is_dir() else None
         before = saved.compute(base) if base is not None else saved.EMPTY
         print(changes(before, computed, base.sheets if base is not None else (), found.sheets))

@@ -104,7 +104,10 @@ def print_tables(found: Overview, network: Pretrained) -> None:
     """Errors by condition and class, and where decisions come from."""
     names = network.class_names
     rows = [
-        [one.condition, *(f"{wrong} of {count}" for wrong, count in zip(one.wrong, one.count, strict=True))]
+        [
+            one.condition,
+            *(f"{wrong} of {count}" if count else "–" for wrong, count in zip(one.wrong, one.count, strict=True)),
+        ]
         for one in found.errors
     ]
     heads = ["condition", *(f"{name} called wrong" for name in names)]

@@ -70,6 +70,8 @@ def require_csv(path: Path | None, inputs: Sequence[Input], force: bool) -> None
         return
     if path.is_dir():
         raise UserError(f"--csv {path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise UserError(f"--csv {path} is a device or a pipe; name a file")
     if not path.parent.is_dir():
         raise UserError(f"--csv {path} cannot be written: there is no folder {path.parent}; make it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from divsal_bench.cli import say
 from divsal_bench.cli.tables import table
 from divsal_bench.errors import UserError
 from divsal_bench.records import Record, Run, read_run, read_runs
@@ -15,6 +16,8 @@ NONE = "–"
 
 def status(arguments: argparse.Namespace) -> int:
     """Count runs by task, data, protocol, backbone and method."""
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise UserError(f"{arguments.out} is no folder; give the output folder as --out")
     if not arguments.out.is_dir():
         raise UserError(f"there is no output folder {arguments.out}; give the one you ran with as --out")
     groups: dict[tuple[str, str, str, str, str, str], list[Run]] = {}
@@ -46,6 +49,8 @@ def status(arguments: argparse.Namespace) -> int:
         counts = [sum(run.record.status == word for run in runs) for word in ("done", "failed", "diverged")]
         seeds = " ".join(str(seed) for seed in sorted({run.spec.seed for run in runs}))
         rows.append([*key, *counts, seeds])
+    if not rows:
+        say(f"there are no runs in {arguments.out}")
     if arguments.format == "json":
         print(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=1))
     elif arguments.format == "csv":
@@ -53,7 +58,7 @@ def status(arguments: argparse.Namespace) -> int:
         import sys
 
         csv.writer(sys.stdout, lineterminator="\n").writerows([head, *rows])
-    else:
+    elif rows:
         style = "github" if arguments.format == "markdown" else "simple"
         print(table(rows, head, style=style))
     return 0
@@ -98,15 +103,17 @@ def fields(record: Record) -> str:
 def find(text: str, out: Path) -> Run:
     """A run by its directory or by the first digits of its id."""
     path = Path(text)
-    if path.exists():
+    if path.is_dir():
         return read_run(path)
+    if path.exists():
+        raise UserError(f"{path} is no run directory; give the folder that holds run.json, or a run id")
     digits = text.lower()
     if len(digits) < 4 or any(character not in "0123456789abcdef" for character in digits):
         raise UserError(f"{text!r} is neither a run directory nor the first digits (4 or more) of a run id")
     found = [run for run in read_runs(out) if run.record.run_id.startswith(digits)]
     if len(found) != 1:
         many = (
-            f"{len(found)} runs begin so; give more digits"
+            f"{plural(len(found), 'run')} begin so; give more digits"
             if found
             else "no run there begins so; see `divsal-bench status`"
         )
@@ -116,7 +123,7 @@ def find(text: str, out: Path) -> Run:
 
 def number(value: float | None) -> str:
     """Three digits after the point."""
-    return NONE if value is None else f"{value:.3f}"
+    return NONE if value is None else f"{value:.3f}".replace("-0.000", "0.000")
 
 
 def auroc_table(record: Record) -> str:

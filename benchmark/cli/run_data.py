@@ -31,6 +31,8 @@ def collect(paths: list[Path], out: Path) -> list[Run]:
     """
     found: dict[Path, Run] = {}
     for path in paths or [out]:
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is no folder; give an output folder or run directories")
         if not path.is_dir():
             raise UserError(f"there is no folder {path}; give an output folder or run directories")
         runs = [read_run(path)] if (path / "run.json").exists() else read_runs(path) or below(path)

@@ -19,7 +19,7 @@ from divsal_bench import method_choice, plugins, protocols, runner
 from divsal_bench.cli import EXIT_INTERRUPTED, say, tables
 from divsal_bench.cli.run import execute, grid_of, worker_count
 from divsal_bench.cli.run_data import RunData, collect
-from divsal_bench.errors import plural
+from divsal_bench.errors import UserError, plural
 from divsal_bench.leaderboard.cells import cell
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ def difference(arguments: argparse.Namespace) -> list[Table] | None:
         runs = trained(arguments)
     if runs is None:
         return None
+    if not runs:
+        raise UserError("none of these runs has a result to measure; see `divsal-bench status`")
     wanted = {name.strip() for name in arguments.task.split(",")} - {"all"}
     rows: Rows = {}
     data = RunData(arguments.data)

@@ -36,7 +36,9 @@ def verify(arguments: argparse.Namespace) -> int:
     failed = False
     for run, origin in found_runs(arguments.runs):
         if run.record.status != "done" or run.record.scores is None:
-            raise UserError(f"{origin} has no result to verify: it {run.record.status} ({run.record.error})")
+            raise UserError(
+                f"{origin or run.path} has no result to verify: it {run.record.status} ({run.record.error})"
+            )
         if origin:
             require_data(run, origin, arguments.data)
         failed |= check(run, opened, run.record.scores, claimed_margins(run, opened), origin) is None

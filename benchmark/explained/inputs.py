@@ -119,7 +119,7 @@ def with_maps(subjects: Sequence[Subject], human: Path) -> list[Subject]:
         found = [dataclasses.replace(one, human=own_map(one.input, by_place, human)) for one in subjects]
         if not any(one.human for one in found):
             raise UserError(
-                f"--human {human} has no map for any of {plural(len(found), 'image')}; a map carries its image's name, "
+                f"--human {human} has no map for the {plural(len(found), 'image')}; a map carries its image's name, "
                 f"e.g. {PurePath(found[0].input.parts[-1]).stem}.png"
             )
         return found
@@ -163,7 +163,7 @@ def opened(pretrained: Pretrained, one: Subject) -> Opened | str:
     except NotAnImage as error:
         reason = str(error)
     except (OSError, MemoryError) as error:
-        reason = f"cannot be read ({error})"
+        reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
     except Exception as error:  # decoders meet damaged files with every kind of exception; the other images count
         reason = f"is damaged ({type(error).__name__}: {error})"
     return " ".join(f"is not explained: its human map {one.human} {reason}".split())[:400]
