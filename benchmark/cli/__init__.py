@@ -23,18 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         result; 130 after Ctrl-C.
     """
     from divsal_bench.cli import streams
-    from divsal_bench.cli.parser import parse
 
     streams.prepare()
     try:
-        arguments = parse(argv)
-        signal.signal(signal.SIGTERM, interrupt)
-        code = int(arguments.handler(arguments) or 0)
-        streams.close()
-        return code
-    except SystemExit:  # argparse leaves so after --help
-        streams.close()
-        raise
+        return carried_out(argv)
     except UserError as error:
         say(f"divsal-bench: {error}")
         return EXIT_USER_ERROR
@@ -51,6 +43,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{error.encoding}); rename it, or set LC_ALL=C.UTF-8"
         )
         return EXIT_USER_ERROR
+
+
+def carried_out(argv: Sequence[str] | None) -> int:
+    """Parse and run one command; its exit code once standard output is written."""
+    from divsal_bench.cli import streams
+    from divsal_bench.cli.parser import parse
+
+    try:
+        arguments = parse(argv)
+    except SystemExit:  # argparse leaves so after --help
+        streams.close()
+        raise
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        code = int(arguments.handler(arguments) or 0)
+    except SystemExit as error:
+        raise UserError(f"a plugin or a library called sys.exit({error.code!r}); nothing after it was done") from error
+    streams.close()
+    return code
 
 
 def say(text: str) -> None:

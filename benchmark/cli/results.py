@@ -8,7 +8,7 @@ from pathlib import Path
 
 from divsal_bench.cli import say
 from divsal_bench.cli.tables import table
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, plural
 from divsal_bench.records import Record, Run, read_run, read_runs
 
 NONE = "–"
@@ -103,7 +103,7 @@ def fields(record: Record) -> str:
 def find(text: str, out: Path) -> Run:
     """A run by its directory or by the first digits of its id."""
     path = Path(text)
-    if path.is_dir():
+    if path.is_dir() or path.is_file():
         return read_run(path)
     if path.exists():
         raise UserError(f"{path} is no run directory; give the folder that holds run.json, or a run id")
