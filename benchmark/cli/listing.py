@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from divsal_bench import backbones, plugins, protocols
 from divsal_bench.cli import EXIT_USER_ERROR
-from divsal_bench.cli.tables import table
+from divsal_bench.cli.tables import fold, table, terminal_width
 from divsal_bench.contracts.adapter import Adapter
 from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import VARIANTS, Task
@@ -89,8 +89,10 @@ def info(arguments: argparse.Namespace) -> int:
         raise unknown("task, method, backbone or protocol", arguments.name, sections)
     facts = list(sections[arguments.name]())
     width = max(len(name) for name, _ in facts)
+    room = terminal_width()
     for name, value in facts:
-        first, *rest = str(value).split("\n")
+        text = str(value) if room is None else fold(str(value), max(20, room - width - 2))
+        first, *rest = text.split("\n")
         print(f"{name:<{width}}  {first}")
         for line in rest:
             print(f"{'':<{width}}  {line}".rstrip())

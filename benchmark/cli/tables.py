@@ -11,7 +11,8 @@ from tabulate import tabulate
 
 #: Least characters of a column whose cells are broken into lines.
 NARROWEST = 12
-GAP = 2
+#: Characters between columns, and those that tabulate leaves free beside the name of a column.
+GAP, HEAD = 2, 2
 
 
 def terminal_width() -> int | None:
@@ -35,11 +36,11 @@ def table(rows: Sequence[Sequence[object]], head: Sequence[str] = (), align: str
     whole = drawn(cells, names, align, style)
     if width is None or longest(whole) <= width or not cells:
         return whole
-    room = column_widths([*cells, names] if names else cells, width)
+    room = column_widths(cells, names, width)
     if room is None:
         return stacked(cells, names, width)
     folded = [[fold(cell, most) for cell, most in zip(row, room, strict=True)] for row in cells]
-    return drawn(folded, [fold(name, most) for name, most in zip(names, room, strict=False)], align, style)
+    return drawn(folded, [fold(name, most - HEAD) for name, most in zip(names, room, strict=False)], align, style)
 
 
 def drawn(cells: Sequence[Sequence[str]], names: Sequence[str], align: str, style: str) -> str:
@@ -53,14 +54,16 @@ def longest(text: str) -> int:
     return max(map(len, text.split("\n")))
 
 
-def column_widths(lines: Sequence[Sequence[str]], width: int) -> list[int] | None:
+def column_widths(cells: Sequence[Sequence[str]], names: Sequence[str], width: int) -> list[int] | None:
     """How wide each column may be, the widest ones cut down first; None where words would have to be broken."""
-    columns = list(zip(*lines, strict=True))
-    room = [max(map(longest, column)) for column in columns]
-    least = [
-        min(full, max(NARROWEST, *(len(word) for cell in column for word in cell.split())))
-        for full, column in zip(room, columns, strict=True)
-    ]
+    columns = [list(column) for column in zip(*cells, strict=True)]
+    pad = HEAD if names else 0
+    heads = list(names) or [""] * len(columns)
+    room = [max(longest(name) + pad, *map(longest, column)) for name, column in zip(heads, columns, strict=True)]
+    least = []
+    for full, name, column in zip(room, heads, columns, strict=True):
+        words = [len(word) for cell in column for word in cell.split()] + [len(word) + pad for word in name.split()]
+        least.append(min(full, max(NARROWEST, *words)))
     spare = width - GAP * (len(columns) - 1)
     if sum(least) > spare:
         return None
@@ -71,9 +74,11 @@ def column_widths(lines: Sequence[Sequence[str]], width: int) -> list[int] | Non
 
 
 def fold(text: str, width: int) -> str:
-    """A cell in several lines, broken between words."""
-    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(lines) or text
+    """Text in lines of at most so many characters, broken between words; its own line breaks stay."""
+    return "\n".join(
+        "\n".join(textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)) or line
+        for line in text.split("\n")
+    )
 
 
 def stacked(rows: Sequence[Sequence[str]], names: Sequence[str], width: int) -> str:
