@@ -126,7 +126,6 @@ def keep_audit(run: Run, audit: Audit) -> str:
     Returns:
         Why it could not be written, "" if it was; the audit is as good, only not kept.
     """
-    whole.sweep([run.path])
     text = json.dumps(audit.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
     try:
         whole.write(audit_file(run, audit.settings), text.encode())

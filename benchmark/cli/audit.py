@@ -10,7 +10,7 @@ from pathlib import Path
 from divsal_bench import work
 from divsal_bench.audit_jobs import AuditJob, execute
 from divsal_bench.audit_record import Audit, AuditSettings, find_audit
-from divsal_bench.cli import EXIT_USER_ERROR, say
+from divsal_bench.cli import EXIT_USER_ERROR, say, tidy
 from divsal_bench.cli.progress import duration
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.cli.submit import chosen
@@ -38,6 +38,7 @@ def audit(arguments: argparse.Namespace) -> int:
     if not done:
         raise UserError(f"there is no result to audit in {plural(len(kept), 'run')}; see `divsal-bench status`")
     check_heads(done, arguments)
+    tidy(run.path for run in done if not origins[run.path])
     found, lost = all_audits(done, origins, settings, arguments)
     audits = dict(zip((run.path for run in done), found, strict=True))
     tables = statistics.tables((run, audits.get(run.path)) for run in kept)
