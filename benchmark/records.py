@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -466,6 +467,17 @@ def read_runs(out: Path) -> list[Run]:
 
 
 def run_folders(out: Path, *depths: int) -> list[Path]:
-    """Folders with a run.json so many folders below ``out``, in a fixed order; hidden ones hold unfinished work."""
-    files = (file for depth in depths for file in out.glob("*/" * depth + "run.json"))
-    return sorted(file.parent for file in files if not any(p.startswith(".") for p in file.relative_to(out).parts))
+    """Folders with a run.json so many folders below ``out`` (0: itself), in a fixed order; none that is hidden.
+
+    A hidden folder holds unfinished work.
+
+    Raises:
+        OSError: A folder cannot be read. (``Path.glob`` would leave it out without a word.)
+    """
+    level = [out]
+    found = [out] if 0 in depths and (out / "run.json").exists() else []
+    for depth in range(1, max(depths) + 1):
+        level = [Path(one.path) for folder in level for one in os.scandir(folder)
+                 if not one.name.startswith(".") and one.is_dir()]  # fmt: skip
+        found += [folder for folder in level if depth in depths and (folder / "run.json").exists()]
+    return sorted(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -67,6 +68,11 @@ def carried_out(argv: Sequence[str] | None) -> int:
 def say(text: str) -> None:
     """Print one line to standard error: standard output belongs to the result."""
     print(text, file=sys.stderr, flush=True)
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that shows standard output; None where it goes to a file or another program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def tidy(folders: Iterable[Path]) -> None:

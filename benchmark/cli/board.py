@@ -81,8 +81,8 @@ def recompute(root: Path) -> tuple[list[Table], list[Gallery | None]]:
     from divsal_bench.leaderboard.accepted import read
     from divsal_bench.leaderboard.files import write_all
 
-    found = saved.compute(read(root, say_file))
     tidy_below(root)
+    found = saved.compute(read(root, say_file))
     write_all({root / saved.FILE: saved.as_bytes(found)}, processes.mark())
     return [one.table for one in found.tables], [one.gallery for one in found.tables]
 

@@ -17,7 +17,7 @@ from divsal_bench.errors import UserError, unknown
 from divsal_bench.leaderboard import comparing, render
 from divsal_bench.leaderboard.comparing import Comparing, Line
 from divsal_bench.leaderboard.entries import Entry, Sheet, from_runs
-from divsal_bench.records import read_run
+from divsal_bench.records import read_run, run_folders
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,10 @@ def side(text: str, out: Path, task: str | None) -> Side:
         name, seeds = text, ""
     folder = Path(name)
     is_folder = folder.is_dir()
-    if folder.exists() and not is_folder:
-        raise UserError(f"{folder} is a file; give a method, or a folder with runs")
     if not is_folder and not out.is_dir():
         raise UserError(f"there is neither a folder {name} nor an output folder {out}; give --out")
     where = folder if is_folder else out
-    runs = [read_run(file.parent) for file in sorted(where.rglob("run.json")) if ".partial" not in file.parts]
+    runs = [read_run(one) for one in run_folders(where, *range(6))]
     if task is not None:
         runs = [run for run in runs if run.spec.task == task]
     if not runs:
@@ -64,17 +62,7 @@ def side(text: str, out: Path, task: str | None) -> Side:
     labels = sorted({entry.label for sheet in sheets for entry in sheet.entries})
     if not is_folder and name not in labels:
         raise unknown(f"method or folder in {out}:", name, labels)
-    return Side(text, sheets, "" if is_folder else name, seeds_of(text, seeds) if seeds else None)
-
-
-def seeds_of(text: str, seeds: str) -> tuple[int, ...]:
-    """The seeds after the @: a range, or one seed by its number."""
-    if seeds.isdecimal():
-        seeds = f"{seeds}-{seeds}"
-    try:
-        return seed_range(seeds)
-    except UserError:
-        raise UserError(f"{text}: @{seeds[:40]} names no seeds; give one by its number, or a range like @0-4") from None
+    return Side(text, sheets, "" if is_folder else name, seed_range(seeds) if seeds else None)
 
 
 def pairs(first: Side, second: Side) -> list[tuple[Sheet, Entry, Entry]]:

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Iterable
 
 from divsal_bench import backbones, plugins, protocols
-from divsal_bench.cli import EXIT_USER_ERROR
-from divsal_bench.cli.tables import fold, table, terminal_width
+from divsal_bench.cli import EXIT_USER_ERROR, terminal_width
+from divsal_bench.cli.tables import fold, table
 from divsal_bench.contracts.adapter import Adapter
 from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import VARIANTS, Task

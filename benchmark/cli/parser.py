@@ -252,9 +252,7 @@ def add_compare(commands: Commands[Parser]) -> None:
         help="two methods or two sets of runs: paired differences, intervals, and what may be claimed",
         description="Compare METHOD or FOLDER, each with @SEEDS if not all are meant: cyborg, cross-entropy@0-4.",
     )
-    compare.add_argument(
-        "first", metavar="A", help="a method of --out, or a folder with runs; @0-4 takes those seeds, @3 one"
-    )
+    compare.add_argument("first", metavar="A", help="a method of --out, or a folder with runs; @0-4 takes those seeds")
     compare.add_argument("second", metavar="B", help="the same; the differences are A − B")
     compare.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where methods are looked up")
     compare.add_argument("--task", metavar="T", help="one task only")

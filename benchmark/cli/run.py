@@ -11,7 +11,7 @@ from pathlib import Path
 from divsal_bench import devices, method_choice, plugins, protocols, runner, store, work
 from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, say
 from divsal_bench.cli.progress import counter, progress_of
-from divsal_bench.errors import UserError, plural
+from divsal_bench.errors import UserError
 from divsal_bench.records import Run
 
 #: More seeds than anyone means: a typo here would fill a disk.
@@ -116,13 +116,12 @@ def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) 
     specs = [job.spec for plan in plans for job in plan.jobs] + [found.spec for found in there]
     backbone = specs[0].backbone
     say(
-        f"plan: {plural(to_do + len(there), 'run')} = {plural(len(plans), 'task')} × "
-        f"{plural(len(grid.methods), 'method')} × {plural(len(grid.seeds), 'seed')}; {len(there)} already "
-        f"done{without}, {to_do} to do"
+        f"plan: {to_do + len(there)} runs = {len(plans)} task{'s' * (len(plans) != 1)} × "
+        f"{len(grid.methods)} methods × {len(grid.seeds)} seeds; {len(there)} already done{without}, {to_do} to do"
     )
     say(
         f"  protocol {grid.protocol.name}, backbone {backbone}, {grid.head}, device {grid.device}, "
-        f"{plural(workers, 'worker')}, results in {grid.out}"
+        f"{workers} workers, results in {grid.out}"
     )
     say(f"  methods: {', '.join(choice.label for choice in grid.methods)}")
     for plan in plans:
@@ -151,7 +150,7 @@ def execute(plans: Sequence[runner.TaskPlan], workers: int) -> tuple[list[Run], 
         except KeyboardInterrupt:
             progress.close()
             command = shlex.join(["divsal-bench", *sys.argv[1:]])
-            say(f"stopped: {progress.finished} of {plural(len(jobs), 'run')} finished and kept. To go on: {command}")
+            say(f"stopped: {progress.finished} of {len(jobs)} runs finished and kept. To go on: {command}")
             return [], True
 
 

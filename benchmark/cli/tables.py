@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import textwrap
 from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from divsal_bench.cli import terminal_width
+
 #: Least characters of a column whose cells are broken into lines.
 NARROWEST = 12
 #: Characters between columns, and those that tabulate leaves free beside the name of a column.
 GAP, HEAD = 2, 2
-
-
-def terminal_width() -> int | None:
-    """Characters of a line on the terminal that standard output is; None where it is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def table(rows: Sequence[Sequence[object]], head: Sequence[str] = (), align: str = "", style: str = "simple") -> str:
