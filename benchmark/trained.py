@@ -65,9 +65,9 @@ def protocol_of(run: Run) -> Protocol:
         raise UserError(f"{run.path} has protocol settings that this version does not know ({error})") from None
     except ValidationError as error:
         field, problem = field_problem(error.errors())
-        given = str(error.errors()[0]["input"])[:60]
+        text = str(error.errors()[0]["input"])[:60]
         raise UserError(
-            f"{run.path}: its protocol's {field} is {given!r}, which no protocol here has (it {problem})"
+            f"{run.path}: its protocol's {field} is {text!r}, which no protocol here has (it {problem})"
         ) from None
     for name, least, most in (("input_size", 8, 2048), ("threads", 1, 256), ("output_stride", 1, 64)):
         value = getattr(protocol, name)

@@ -67,7 +67,7 @@ def open_stream(old: TextIO | None, number: int) -> TextIO:
         old.flush()
     raw = io.BufferedWriter(Stream(number, "wb", closefd=False))
     encoding, lines = (old.encoding, old.line_buffering) if old else ("utf-8", False)
-    return io.TextIOWrapper(raw, encoding=encoding, errors=READABLE, line_buffering=lines or number == 2)
+    return io.TextIOWrapper(raw, encoding=encoding, errors=READABLE, line_buffering=bool(lines) or number == 2)
 
 
 def close() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
+from divsal_bench import whole
 from divsal_bench.contracts.task import StandIn, Task
 from divsal_bench.data import canonical, drawn, images
 from divsal_bench.data.canonical import COLUMNS, Progress
@@ -254,6 +255,7 @@ def _store(
 
     total, channels, size = shape
     none = np.zeros((size, size), np.uint8)
+    whole.sweep([target.parent])
     try:
         with new_folder(target, fix="set DIVSAL_BENCH_HOME to a folder with room") as aside:
             with (aside / "images.npy").open("wb") as image_file, (aside / "maps.npy").open("wb") as map_file:
