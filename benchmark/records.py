@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -577,7 +578,7 @@ def read_runs(out: Path) -> list[Run]:
     Raises:
         UserError: One is damaged, or lies where another run belongs.
     """
-    found = [read_run(file.parent) for file in sorted(out.glob("*/*/*/run.json"))]
+    found = [read_run(folder) for folder in run_folders(out, 3)]
     for run in found:
         check_place(run)
     return found
@@ -596,3 +597,34 @@ def check_place(run: Run) -> None:
             f"{run.path} holds another run: {spec.method} seed {spec.seed} of {spec.task} ({run_id}); delete this "
             "folder, or move it to where it belongs, and run again"
         )
+
+
+def require_utf8(path: Path) -> None:
+    """Refuse a folder whose name Parquet and safetensors cannot open, before any work in it.
+
+    Raises:
+        UserError: It is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"the name of {path} is not UTF-8, and a run cannot be read or written there; rename it"
+        ) from None
+
+
+def run_folders(out: Path, *depths: int) -> list[Path]:
+    """Folders with a run.json so many folders below ``out`` (0: itself), in a fixed order; none that is hidden.
+
+    A hidden folder holds unfinished work.
+
+    Raises:
+        OSError: A folder cannot be read. (``Path.glob`` would leave it out without a word.)
+    """
+    level = [out]
+    found = [out] if 0 in depths and (out / "run.json").exists() else []
+    for depth in range(1, max(depths) + 1):
+        level = [Path(one.path) for folder in level for one in os.scandir(folder)
+                 if not one.name.startswith(".") and one.is_dir()]  # fmt: skip
+        found += [folder for folder in level if depth in depths and (folder / "run.json").exists()]
+    return sorted(found)

@@ -20,7 +20,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from divsal_bench import foreign
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, field_problem
 from divsal_bench.leaderboard.claim import SCHEMA_VERSION
 
 #: Files of the results folder that are no results.
@@ -112,9 +112,8 @@ def read_model(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: field {field[:200]!r}: {first['msg'][:200]}; submit it again") from None
+        field, problem = field_problem(error.errors())
+        raise UserError(f"{path}: field {field!r} {problem}; submit it again") from None
 
 
 def no_number(text: str) -> float:

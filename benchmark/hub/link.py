@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from divsal_bench import foreign
+from divsal_bench import foreign, whole
 from divsal_bench.errors import UserError
 from divsal_bench.hub.client import PUBLIC as PUBLIC
 from divsal_bench.hub.client import is_commit, parse_id
@@ -48,9 +48,7 @@ EXAMPLE = Link("", "", "")
 
 def leave(run: Path, link: Link) -> None:
     """Write it into a run directory."""
-    aside = run / f"{FILE}.partial"
-    aside.write_text(json.dumps(asdict(link), indent=1) + "\n", encoding="utf-8")
-    aside.replace(run / FILE)
+    whole.write(run / FILE, (json.dumps(asdict(link), indent=1) + "\n").encode())
 
 
 def read(run: Path) -> Link | None:
