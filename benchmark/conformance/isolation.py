@@ -39,7 +39,7 @@ def leaves_others_alone(method: type[Method]) -> str:
     Raises:
         BreachError: Something that others use is changed afterwards, or cross-entropy gives other numbers.
     """
-    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
         context.set_forkserver_preload(PRELOADED)
     registered = plugins.methods().found.get(method.name) is method
