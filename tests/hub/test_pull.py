@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -144,8 +145,18 @@ def test_verify_names_the_first_difference(hub: HubServer, pushed: Run, capsys: 
     weights = load_file(pushed.path / "model.safetensors")
     weights["fc.weight"] = weights["fc.weight"] * 2 + 1
     hub.add(repo, {"model.safetensors": save(weights)}, branch="seed-0")
+    assert cli.main(["verify", f"{repo}@seed-0"]) == 2
+    assert "model.safetensors is not what run" in capsys.readouterr().err
+    hub.add(repo, {"run.json": renamed(hub, repo, "seed-0", save(weights))}, branch="seed-0")
     assert cli.main(["verify", f"{repo}@seed-0"]) == 1
     assert "not verified: cxr cyborg seed 0" in capsys.readouterr().out
+
+
+def renamed(hub: HubServer, repo: str, branch: str, weights: bytes) -> bytes:
+    """A branch's record, made to name other weights."""
+    record = json.loads(hub.files(repo, branch)["run.json"])
+    record["files"]["model.safetensors"] = hashlib.sha256(weights).hexdigest()
+    return json.dumps(record).encode()
 
 
 @pytest.mark.parametrize(
@@ -199,6 +210,8 @@ def test_a_copy_never_stands_for_other_weights(
     weights = load_file(pushed.path / "model.safetensors")
     weights["fc.weight"] = weights["fc.weight"] + 1
     hub.add(repo, {"model.safetensors": save(weights)}, branch="seed-1")
+    assert "model.safetensors is not what run" in refusal("pull", f"{repo}@seed-1", "--out", out, capsys=capsys)
+    hub.add(repo, {"run.json": renamed(hub, repo, "seed-1", save(weights))}, branch="seed-1")
     assert "holds other weights of the same run" in refusal("pull", f"{repo}@seed-1", "--out", out, capsys=capsys)
 
 
