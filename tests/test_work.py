@@ -210,7 +210,7 @@ def test_a_record_that_could_not_be_read_back_becomes_a_failed_run_with_the_reas
     monkeypatch.setattr(work, "score", scored)
     run = read_run(work.execute(job))
     assert run.record.status == "failed"
-    assert "could not be read back: run.json is damaged: field 'conditions' has a text of 401 char" in run.record.error
+    assert "could not be read back: run.json is damaged: field 'scores' has a text of 401 char" in run.record.error
     assert [path.name for path in run.path.iterdir()] == ["run.json"]
 
 
