@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from divsal_bench import backbones, method_choice, protocols, runner, work
+from divsal_bench import backbones, method_choice, plugins, protocols, runner, work
 from divsal_bench.errors import UserError
 from divsal_bench.protocols import Protocol
 from divsal_bench.records import Run, read_run
@@ -193,6 +193,48 @@ def test_a_term_that_is_logged_from_some_epoch_on_is_kept(tmp_path: Path, monkey
     monkeypatch.setattr(work, "fit", fit_with_late_term)
     run = read_run(work.execute(job))
     assert [row["late"] for row in csv.DictReader((run.path / "history.csv").open())] == ["", "1.0"]
+
+
+def test_a_record_that_could_not_be_read_back_becomes_a_failed_run_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores of more conditions than a record may hold, say: the grid goes on, and nothing is damaged."""
+    (job,) = jobs(tmp_path)
+    score = work.score
+
+    def scored(*arguments: Any) -> Any:
+        found = score(*arguments)
+        odd = found.conditions[0].model_copy(update={"name": "x" * 401})
+        return found.model_copy(update={"conditions": [*found.conditions, odd]})
+
+    monkeypatch.setattr(work, "score", scored)
+    run = read_run(work.execute(job))
+    assert run.record.status == "failed"
+    assert "could not be read back: run.json is damaged: field 'scores' has a text of 401 char" in run.record.error
+    assert [path.name for path in run.path.iterdir()] == ["run.json"]
+
+
+def test_a_run_says_with_which_instructions_its_processor_worked(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run.record.processor == torch.backends.cpu.get_cpu_capability()
+    (job,) = jobs(tmp_path)
+    monkeypatch.setenv("DNNL_MAX_CPU_ISA", "SSE41")
+    limited = read_run(work.execute(job)).record
+    assert limited.processor == f"{run.record.processor}, DNNL_MAX_CPU_ISA=SSE41"
+
+
+def test_the_method_is_hashed_before_it_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be edited while it runs."""
+    (job,) = jobs(tmp_path)
+    fit, source = work.fit, plugins.source_hash(plugins.methods().get("cyborg"))
+
+    def edited(*arguments: Any) -> Any:
+        monkeypatch.setattr(plugins, "source_hash", lambda method: "another")
+        return fit(*arguments)
+
+    monkeypatch.setattr(work, "fit", edited)
+    assert read_run(work.execute(job)).record.method_source == source
 
 
 def test_scores_keep_float32_under_autocast() -> None:

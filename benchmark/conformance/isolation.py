@@ -24,7 +24,7 @@ from divsal_bench.conformance.checks import BreachError, raised, shorten
 from divsal_bench.contracts.method import Method
 
 PROTOCOL = dataclasses.replace(specimens.PROTOCOL, epochs=2)
-BASELINE = "divsal_bench.baselines.cross_entropy"
+BASELINE = "cross-entropy"
 #: Packages whose functions a method may call and not replace.
 WATCHED = ("torch", "timm", "numpy", "math", "random", "builtins", "divsal_bench")
 #: What the process that all of these checks are forked from imports.
@@ -39,13 +39,16 @@ def leaves_others_alone(method: type[Method]) -> str:
     Raises:
         BreachError: Something that others use is changed afterwards, or cross-entropy gives other numbers.
     """
-    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
         context.set_forkserver_preload(PRELOADED)
     registered = plugins.methods().found.get(method.name) is method
-    origin = plugins.methods().origin.get(method.name, "") if registered else ""
+    origins = plugins.methods().origin
+    origin = origins.get(method.name, "") if registered else ""
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=answer, args=(origin, method.name, loading.file_of(method), sender))
+    process = context.Process(
+        target=answer, args=(origins[BASELINE], origin, method.name, loading.file_of(method), sender)
+    )
     process.start()
     sender.close()
     try:
@@ -62,12 +65,12 @@ def leaves_others_alone(method: type[Method]) -> str:
     return str(note)
 
 
-def answer(origin: str, name: str, file: Path, pipe: Connection) -> None:
+def answer(baseline_from: str, origin: str, name: str, file: Path, pipe: Connection) -> None:
     """Send (problem, note) of one method; the process is used up then."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)  # the report is printed by the process that asks
     try:
-        found = compare(origin, name, file)
+        found = compare(baseline_from, origin, name, file)
     except BreachError as breach:
         found = str(breach), ""
     except BaseException as error:  # a plugin may raise anything
@@ -77,16 +80,17 @@ def answer(origin: str, name: str, file: Path, pipe: Connection) -> None:
     os._exit(0)
 
 
-def compare(origin: str, name: str, file: Path) -> tuple[str, str]:
+def compare(baseline_from: str, origin: str, name: str, file: Path) -> tuple[str, str]:
     """What is wrong with a method, or a note on it; both may be "".
 
     Args:
+        baseline_from: Where cross-entropy is registered.
         origin: Where it is registered; "" for a file that is not.
         name: The method's.
         file: Its source.
     """
-    plugins.narrow(method=BASELINE)
-    baseline = plugins.methods().get("cross-entropy")
+    plugins.narrow(method=baseline_from)
+    baseline = plugins.methods().get(BASELINE)
     with smoke.workplace() as folder, smoke.registered(specimens.TASK):
         before = smoke.short_run(specimens.TASK.name, baseline, PROTOCOL, folder / "before")
         functions = dict(functions_of_others())
@@ -107,11 +111,10 @@ def compare(origin: str, name: str, file: Path) -> tuple[str, str]:
         ]
         if failure and not changes:
             return "", "its run fails; the checks below say why"
-        plugins.narrow(method=BASELINE)
+        plugins.narrow(method=baseline_from)
         try:
-            after = smoke.short_run(
-                specimens.TASK.name, plugins.methods().get("cross-entropy"), PROTOCOL, folder / "af"
-            )
+            baseline = plugins.methods().get(BASELINE)
+            after = smoke.short_run(specimens.TASK.name, baseline, PROTOCOL, folder / "after")
             other = "" if after.record.files == before.record.files else "gives other numbers after it"
         except Exception:  # whatever was changed may stop it anywhere
             other = "fails after it"
@@ -180,8 +183,6 @@ def functions_of_others() -> Iterator[tuple[str, tuple[object, ...]]]:
     """Every function, class and method of the watched packages, by its full name, with what it does."""
     for module_name, module in sorted(sys.modules.items()):
         if module_name.partition(".")[0] not in WATCHED or not isinstance(module, types.ModuleType):
-            continue
-        if module_name.startswith("divsal_bench.baselines") and module_name != BASELINE:
             continue
         for name, value in list(vars(module).items()):
             # Not isinstance: what torch has deprecated pretends to be a class, and warns.

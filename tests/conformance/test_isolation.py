@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from divsal_bench import plugins
 from divsal_bench.conformance import isolation, loading
 from divsal_bench.conformance.checks import BreachError
 
@@ -136,9 +135,3 @@ def test_a_method_that_puts_back_what_it_changes_passes(tmp_path: Path) -> None:
 
 def test_a_method_that_fails_and_changes_nothing_is_left_to_the_other_checks(tmp_path: Path) -> None:
     assert look(file_of(tmp_path, "raise ValueError('no')")) == "its run fails; the checks below say why"
-
-
-@pytest.mark.parametrize("name", sorted(plugins.methods().found))
-def test_every_registered_method_leaves_others_alone(name: str) -> None:
-    found = isolation.leaves_others_alone(plugins.methods().get(name))
-    assert found == "cross-entropy before and after it: equal to the last bit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -55,14 +56,39 @@ def test_a_branch_and_its_commit_are_the_same(hub: HubServer, pushed: Run, capsy
         assert origin == f"{repo}@{commit}"
         for name in ("model.safetensors",):
             assert (Path(folder) / name).read_bytes() == (pushed.path / name).read_bytes()
-        assert read_run(Path(folder)).record == pushed.record
+        assert_published(read_run(Path(folder)), pushed)
+
+
+def assert_published(found: Run, pushed: Run) -> None:
+    """The record is the run's own but for the files that lie beside it: other ids, no history, the same weights."""
+    files = found.record.files
+    assert sorted(files) == ["model.safetensors", "predictions.parquet"]
+    assert files["model.safetensors"] == pushed.record.files["model.safetensors"]
+    assert files["predictions.parquet"] != pushed.record.files["predictions.parquet"]
+    for name in files:
+        found.check_file(name)
+    assert found.record == pushed.record.model_copy(update={"files": files})
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "predictions.parquet"])
+def test_files_that_are_not_those_of_the_record_are_not_copied(
+    hub: HubServer, pushed: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    repo = repo_of(pushed)
+    other = hub.files(repo, "seed-0")[name]
+    assert other != hub.files(repo, "seed-1")[name]
+    hub.add(repo, {name: other}, branch="seed-1")
+    assert cli.main(["pull", f"{repo}@seed-1", "--out", str(tmp_path / "out")]) == 2
+    assert f"{name} is not what run {pushed.record.run_id} wrote" in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("run.json"))
 
 
 def test_a_copy_is_a_run_directory(pushed: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "pulled"
     for _ in range(2):
         assert cli.main(["pull", f"{repo_of(pushed)}@seed-1", "--out", str(out)]) == 0
-    assert [run.record for run in read_runs(out)] == [pushed.record]
+    (copy,) = read_runs(out)
+    assert_published(copy, pushed)
     for command in (["verify", out], ["board", out], ["show", read_runs(out)[0].path]):
         assert cli.main([*map(str, command)]) == 0
     assert "verified: cxr cyborg seed 1" in capsys.readouterr().out
@@ -120,8 +146,18 @@ def test_verify_names_the_first_difference(hub: HubServer, pushed: Run, capsys: 
     weights = load_file(pushed.path / "model.safetensors")
     weights["fc.weight"] = weights["fc.weight"] * 2 + 1
     hub.add(repo, {"model.safetensors": save(weights)}, branch="seed-0")
+    assert cli.main(["verify", f"{repo}@seed-0"]) == 2
+    assert "model.safetensors is not what run" in capsys.readouterr().err
+    hub.add(repo, {"run.json": renamed(hub, repo, "seed-0", save(weights))}, branch="seed-0")
     assert cli.main(["verify", f"{repo}@seed-0"]) == 1
     assert "not verified: cxr cyborg seed 0" in capsys.readouterr().out
+
+
+def renamed(hub: HubServer, repo: str, branch: str, weights: bytes) -> bytes:
+    """A branch's record, made to name other weights."""
+    record = json.loads(hub.files(repo, branch)["run.json"])
+    record["files"]["model.safetensors"] = hashlib.sha256(weights).hexdigest()
+    return json.dumps(record).encode()
 
 
 @pytest.mark.parametrize(
@@ -175,6 +211,8 @@ def test_a_copy_never_stands_for_other_weights(
     weights = load_file(pushed.path / "model.safetensors")
     weights["fc.weight"] = weights["fc.weight"] + 1
     hub.add(repo, {"model.safetensors": save(weights)}, branch="seed-1")
+    assert "model.safetensors is not what run" in refusal("pull", f"{repo}@seed-1", "--out", out, capsys=capsys)
+    hub.add(repo, {"run.json": renamed(hub, repo, "seed-1", save(weights))}, branch="seed-1")
     assert "holds other weights of the same run" in refusal("pull", f"{repo}@seed-1", "--out", out, capsys=capsys)
 
 

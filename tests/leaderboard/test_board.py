@@ -546,8 +546,11 @@ def test_numbers_that_are_not_those_of_the_predictions_are_refused(make_run: Mak
     run = make_run("cyborg", 0)
     other = predictions(0.1, 77)
     other.to_parquet(run.path / "predictions.parquet")
-    with pytest.raises(UserError, match="its predictions say"):
+    with pytest.raises(UserError, match=r"predictions\.parquet is not what run .* wrote"):
         board.tables([run])
+    older = Run(run.path, run.record.model_copy(update={"files": {}}))  # it names no hashes
+    with pytest.raises(UserError, match="its predictions say"):
+        board.tables([older])
 
 
 def test_conditions_carry_adjusted_p_and_false_positive_rates(make_run: MakeRun) -> None:
@@ -571,6 +574,16 @@ def test_devices_and_versions_that_differ_are_said(make_run: MakeRun) -> None:
     notes = " ".join(board.tables(runs)[0].notes)
     assert "differ in device (cpu, cuda (X))" in notes
     assert "differ in torch version (2.15, 2.16)" in notes
+
+
+def test_instruction_sets_that_differ_are_said_and_unknown_ones_are_no_difference(make_run: MakeRun) -> None:
+    runs = [
+        make_run("cross-entropy", 0, record={"processor": "AVX512"}),
+        make_run("cyborg", 0, record={"processor": "AVX2"}),
+        make_run("cyborg", 1),
+    ]
+    assert "differ in device (cpu (AVX2), cpu (AVX512))" in " ".join(board.tables(runs)[0].notes)
+    assert "differ in device" not in " ".join(board.tables([runs[0], runs[2]])[0].notes)
 
 
 def test_every_format_tells_the_same_numbers(make_run: MakeRun) -> None:

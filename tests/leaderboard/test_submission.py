@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -109,10 +110,26 @@ def test_a_method_without_a_result_is_refused(five: Five, submit: Submit) -> Non
 
 
 def changed(run: Run, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Run:
-    """Change a run's predictions after the fact."""
+    """Change a run's predictions after the fact, and take its hash of them away, as older records have none."""
     path = run.path / "predictions.parquet"
     change(pd.read_parquet(path)).to_parquet(path)
-    return run
+    record = json.loads((run.path / "run.json").read_text())
+    (run.path / "run.json").write_text(json.dumps({**record, "files": {}}))
+    return read_run(run.path)
+
+
+@pytest.mark.parametrize("name", ["predictions.parquet", "model.safetensors"])
+def test_files_of_another_seed_are_refused_even_where_their_scores_agree(
+    make_published: MakeRun, submit: Submit, name: str
+) -> None:
+    runs = [make_published("cyborg", seed) for seed in (0, 1)]
+    sealed = [read_run(run.path) for run in runs]
+    if name not in sealed[0].record.files:  # made without weights
+        named = {**sealed[0].record.files, name: hashlib.sha256((runs[0].path / name).read_bytes()).hexdigest()}
+        sealed[0] = Run(runs[0].path, sealed[0].record.model_copy(update={"files": named}))
+    (runs[0].path / name).write_bytes((runs[1].path / name).read_bytes())
+    with pytest.raises(UserError, match=f"{name} is not what run {runs[0].record.run_id} wrote"):
+        submit(sealed)
 
 
 @pytest.mark.parametrize(
