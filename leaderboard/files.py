@@ -158,8 +158,8 @@ def write_all(files: Mapping[Path, bytes], mark: str = "") -> None:
             if path.exists():
                 keep(path, before[path])
         for path in files:
+            put.append(path)  # before it is: an interruption may come right after
             aside[path].replace(path)
-            put.append(path)
     except BaseException as error:
         for done in put:
             with suppress(OSError):
