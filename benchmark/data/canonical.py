@@ -175,7 +175,9 @@ def parse_info(path: Path) -> Info:
     try:
         raw: Any = foreign.read_json(path)
         version = raw["schema_version"]
-        if isinstance(version, int) and version > SCHEMA_VERSION:
+        if not isinstance(version, int):
+            raise ValueError(f"its schema_version is {version!r}"[:100])
+        if version > SCHEMA_VERSION:
             raise UserError(f"{path} was written by a newer divsal-bench (schema {version}); upgrade this one")
         info = TypeAdapter(Info).validate_python(raw)
         if len(info.counts) > MOST_COUNTS or not 0 <= info.rows <= MOST_ROWS:
@@ -226,15 +228,14 @@ def read_file(path: Path, info: Info) -> Iterator[Entry]:
     if split is None:
         raise UserError(f"{path} belongs to no split; its name must begin with one of {', '.join(SPLITS)}")
     try:
-        if not path.is_file():
-            raise ValueError("it is not a regular file")
-        with pq.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(schema):
-                raise UserError(f"{path} has other columns or types than {', '.join(schema.names)}")
-            step = _batch_size(path, file.metadata)
-        left = _most_bytes(path)
-        # A text that many rows share is one in the file: it is measured before it is copied to them.
-        with pq.ParquetFile(path, read_dictionary=[*SHARED]) as file:
+        with foreign.opened(path) as handle:
+            with pq.ParquetFile(handle) as file:
+                if not file.schema_arrow.equals(schema):
+                    raise UserError(f"{path} has other columns or types than {', '.join(schema.names)}")
+                step = _batch_size(path, file.metadata)
+            left = _most_bytes(path)
+            # A text that many rows share is one in the file: it is measured before it is copied to them.
+            file = pq.ParquetFile(handle, read_dictionary=[*SHARED])
             for batch in file.iter_batches(batch_size=step, columns=schema.names):
                 left -= _unpacked(batch)
                 if left < 0:
