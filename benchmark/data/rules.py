@@ -48,6 +48,7 @@ class Rules:
         subject: str,
         saliency_kind: str,
         has_map: bool,
+        blank: bool = False,
     ) -> None:
         """Check one row by itself and against all before it.
 
@@ -61,6 +62,7 @@ class Rules:
             subject: Not empty.
             saliency_kind: ``none`` without a map.
             has_map: Whether there is a map.
+            blank: Whether it is the same everywhere, and so counts as none.
         """
 
         def wrong(kind: str, text: str) -> None:
@@ -107,7 +109,7 @@ class Rules:
                     f"subject {_cut(subject)} is in {split}, but in {first_split} too ({first}); put all images of a "
                     "subject in one split",
                 )
-        self.table.append((sample_id, split, label, source, category, subject, saliency_kind, has_map))
+        self.table.append((sample_id, split, label, source, category, subject, saliency_kind, has_map and not blank))
 
     def _same(self, where: str, column: str, value: str) -> None:
         """Names that read the same but are written otherwise would be two."""
