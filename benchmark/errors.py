@@ -77,8 +77,9 @@ def _told(alike: Sequence[Mistake]) -> str:
     text = f"{first.where}: {first.text}" if first.where else first.text
     if not others:
         return text
-    places = ", ".join(other.where.partition(" (")[0] for other in others[:PLACES])
-    return f"{text} ({len(others):,} more like this: {places}{', …' if len(others) > PLACES else ''})"
+    places = [other.where.partition(" (")[0] for other in others[:PLACES] if other.where]
+    named = f": {', '.join(places)}{', …' if len(others) > PLACES else ''}" if places else ""
+    return f"{text} ({len(others):,} more like this{named})"
 
 
 def field_problem(found: Sequence[Mapping[str, Any]]) -> tuple[str, str]:

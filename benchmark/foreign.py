@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 #: Bytes of a JSON file that describes data; ours have some thousands, and some megabytes with many sources.
 LARGEST_JSON = 2**24
@@ -13,11 +16,29 @@ LARGEST_JSON = 2**24
 LARGEST_FILE = 2**30
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to read it.
+
+    A pipe, a socket, a device or a folder is not opened: reading it might never end, or act on something. The opened
+    file is looked at again, so that nothing can take its place between the look and the reading.
+
+    Args:
+        path: The file; a link is followed.
+
+    Raises:
+        OSError: It is not there or cannot be read.
+        ValueError: It is no regular file.
+    """
+    _require_regular(path.stat().st_mode)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        _require_regular(os.fstat(file.fileno()).st_mode)
+        yield file
+
+
 def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
     """Read a file whole.
-
-    A pipe, a socket, a device or a folder is not opened for reading: it might never end, or act on being read.
-    The opened file is looked at again, so that nothing can take its place between the look and the reading.
 
     Args:
         path: The file; a link is followed.
@@ -27,10 +48,7 @@ def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
         OSError: It is not there or cannot be read.
         ValueError: It is no regular file, or larger than allowed.
     """
-    _require_regular(path.stat().st_mode)
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        _require_regular(os.fstat(file.fileno()).st_mode)
+    with opened(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"has more than {most:,} bytes")

@@ -62,10 +62,13 @@ def test_classes_belong_to_their_rows(hospital: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty"), (b"image\n", "lists no image below its heading"), (b"\xff\xfe", "cannot be read as a CSV file"),
-        (b"image\n" + b"x" * 200_000, "cannot be read as a CSV file"), (b"label,image\n1\n", "no image is named in col"),
+        (b"", "is empty"),
+        (b"image\n", "lists no image below its heading"),
+        (b"\xff\xfe", "cannot be read as a CSV file"),
+        (b"image\n" + b"x" * 200_000, "cannot be read as a CSV file"),
+        (b"label,image\n1\n", "no image is named in column 2"),
     ],
-)  # fmt: skip
+)
 def test_lists_that_cannot_be_read(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "list.csv").write_bytes(content)
     with pytest.raises(UserError, match=message):

@@ -175,7 +175,9 @@ def parse_info(path: Path) -> Info:
     try:
         raw: Any = foreign.read_json(path)
         version = raw["schema_version"]
-        if isinstance(version, int) and version > SCHEMA_VERSION:
+        if not isinstance(version, int):
+            raise ValueError(f"its schema_version is {version!r}"[:100])
+        if version > SCHEMA_VERSION:
             raise UserError(f"{path} was written by a newer divsal-bench (schema {version}); upgrade this one")
         info = TypeAdapter(Info).validate_python(raw)
         if len(info.counts) > MOST_COUNTS or not 0 <= info.rows <= MOST_ROWS:
@@ -226,15 +228,14 @@ def read_file(path: Path, info: Info) -> Iterator[Entry]:
     if split is None:
         raise UserError(f"{path} belongs to no split; its name must begin with one of {', '.join(SPLITS)}")
     try:
-        if not path.is_file():
-            raise ValueError("it is not a regular file")
-        with pq.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(schema):
-                raise UserError(f"{path} has other columns or types than {', '.join(schema.names)}")
-            step = _batch_size(path, file.metadata)
-        left = _most_bytes(path)
-        # A text that many rows share is one in the file: it is measured before it is copied to them.
-        with pq.ParquetFile(path, read_dictionary=[*SHARED]) as file:
+        with foreign.opened(path) as handle:
+            with pq.ParquetFile(handle) as file:
+                if not file.schema_arrow.equals(schema):
+                    raise UserError(f"{path} has other columns or types than {', '.join(schema.names)}")
+                step = _batch_size(path, file.metadata)
+            left = _most_bytes(path)
+            # A text that many rows share is one in the file: it is measured before it is copied to them.
+            file = pq.ParquetFile(handle, read_dictionary=[*SHARED])
             for batch in file.iter_batches(batch_size=step, columns=schema.names):
                 left -= _unpacked(batch)
                 if left < 0:
@@ -265,15 +266,15 @@ def _batch_size(path: Path, header: pq.FileMetaData) -> int:
     groups = [abs(int(header.row_group(number).total_byte_size)) for number in range(header.num_row_groups)]
     if sum(groups) > _most_bytes(path):
         raise ValueError(f"it unpacks to {sum(groups):,} bytes, {_most_bytes(path):,} are allowed")
-    return max(1, min(MOST_AT_ONCE, BATCH_BYTES // max(1, *groups, 1)))
+    return max(1, min(MOST_AT_ONCE, BATCH_BYTES // max([1, *groups])))
 
 
 def _unpacked(batch: pa.RecordBatch) -> int:
     """Bytes of the values of a batch once each row has its own; of the texts, as if each were the longest."""
     import pyarrow.compute as pc
 
-    size = sum(batch.column(name).nbytes for name in batch.schema.names if name not in SHARED)
-    longest = (pc.max(pc.binary_length(batch.column(name).dictionary)).as_py() or 0 for name in SHARED)
+    size = sum(int(batch.column(name).nbytes) for name in batch.schema.names if name not in SHARED)
+    longest = (int(pc.max(pc.binary_length(batch.column(name).dictionary)).as_py() or 0) for name in SHARED)
     return size + len(batch) * sum(longest)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -21,6 +22,9 @@ from divsal_bench.errors import Mistake, UserError, refusal, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: Files that hold gaze points or boxes as numbers, not as an image.
+TABLES = (".csv", ".tsv", ".txt", ".json", ".xml", ".xlsx")
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,8 @@ def prepare(
 
 def _composed(row: Row) -> Row:
     """A row whose names are written with composed letters, whatever the system that wrote them."""
-    names = {name: spelling.composed(getattr(row, name)) for name in ("source", "category", "subject")}
-    return row if all(getattr(row, name) == text for name, text in names.items()) else replace(row, **names)
+    source, category, subject = (spelling.composed(name) for name in (row.source, row.category, row.subject))
+    return replace(row, source=source, category=category, subject=subject)
 
 
 def _terms(delivered: Mapping[str, SourceTerms]) -> dict[str, SourceTerms]:
@@ -153,7 +157,11 @@ def _problem(file: Path, root: Path, part: str, folders: dict[Path, Path]) -> tu
             return f"{part} outside", f"the {part} {file} lies outside {root}{link}; keep all files inside that folder"
         if not stat.S_ISREG(real.stat().st_mode):
             return f"{part} is no file", f"the {part} {file} cannot be read (it is not a regular file)"
+        if part == "map" and file.suffix.lower() in TABLES:
+            return "map is a table", f"the map {file} is a table; draw its points as an image of the image's size"
     except FileNotFoundError:
+        if part == "map" and re.fullmatch(r"[\d.\s,;()\[\]-]+", file.name):
+            return "map is numbers", f"the map {file.name!r} is no file; draw boxes as images, 255 inside and 0 outside"
         return f"no {part}", f"there is no {part} {file}{_hint(file)}; mend the path or remove the row"
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 
@@ -209,3 +210,123 @@ def test_nothing_there(data):
 def test_not_prepared(delivered):
     with pytest.raises(UserError, match="not a prepared data set"):
         check(delivered.save())
+
+
+def source(name, *splits):
+    return lambda entry: dataclasses.replace(entry, source=name) if entry.split in splits else entry
+
+
+def one_subject(entry):
+    names = {"img/train-a-0.png": "Jos\u00e9", "img/test-a-0.png": "Jose\u0301"}
+    return dataclasses.replace(entry, subject=names.get(entry.sample_id, entry.subject))
+
+
+NO_RUN_CAN_KEEP = {
+    "empty source": (only("img/test-a-0.png", source=""), "source is empty"),
+    "empty subject": (only("img/train-a-0.png", subject=""), "subject is empty"),
+    "empty id": (only("img/train-a-0.png", sample_id=""), "sample_id is empty"),
+    "direction mark": (source("\u202bab\u202c", "test"), "holds the invisible character U+202B; retype it"),
+    "zero-width space": (source("NIH\u200b", "test"), "holds the invisible character U+200B"),
+    "escape in a category": (only("img/train-a-1.png", category="\x1b[2J"), "holds a line break or control character"),
+    "long category": (only("img/train-a-1.png", category="x" * 439), "has 439 characters, 380 are allowed"),
+    "subject of megabytes": (only("img/train-a-0.png", subject="p" * 10**6), "has 1,000,000 characters"),
+    "two spellings of a source": (
+        lambda entry: source("Zu\u0308rich" if "3" in entry.sample_id else "Z\u00fcrich", "test")(entry),
+        "source 'Zu\\u0308rich' reads the same as 'Z\\xfcrich'",
+    ),
+    "a subject in two spellings": (one_subject, "is in test, but in train too"),
+    "an id twice": (only("img/test-a-0.png", sample_id="img/train-a-0.png"), "is also that of"),
+    "a category of a negative": (only("img/train-a-0.png", category="x"), "a normal row has category 'x'"),
+    "unknown kind of map": (only("img/train-a-1.png", saliency_kind="blob"), "unknown saliency_kind 'blob'"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_RUN_CAN_KEEP)
+def test_what_check_refuses_no_run_starts_on(changed, kind):
+    from divsal_bench import method_choice, protocols, runner
+
+    change, message = NO_RUN_CAN_KEEP[kind]
+    out = changed(change)
+    report = check(out)
+    assert any(message in problem for problem in report.problems)
+    assert all(line.isprintable() for line in report.lines())
+    tiny = dataclasses.replace(protocols.get("quick-v1"), epochs=1, input_size=32)
+    methods = tuple(method_choice.choose("cross-entropy"))
+    with pytest.raises(UserError) as caught:
+        runner.plan(runner.Grid(("cxr",), methods, (0,), out.parent / "runs", tiny, data=str(out)))
+    said = str(caught.value)
+    # Reading the data looks for subjects and ids of two splits first.
+    assert message in said or "is in two splits" in said or "occurs twice" in said
+    assert "divsal-bench data check" in said
+    assert said.isprintable()
+
+
+def test_names_that_look_alike_are_warned_of(changed):
+    def change(entry):
+        names = {"train": "NIH", "validation": "NIH", "test": {"a": "nih", "b": "other"}[entry.source]}
+        category = {"train": "print", "validation": "print", "test": "Print"}[entry.split] if entry.label else ""
+        entry = dataclasses.replace(entry, source=names[entry.split], category=category)
+        number = {
+            "img/train-a-0.png": "100",
+            "img/test-a-0.png": "100.0",
+            "img/test-a-2.png": "7",
+            "img/val-a-0.png": "007",
+        }
+        return dataclasses.replace(entry, subject=number.get(entry.sample_id, entry.subject))
+
+    report = check(changed(change))
+    assert report.ok
+    sources, categories, subjects, *_ = report.warnings
+    assert sources == (
+        "the sources NIH (train 4, validation 4 rows) and nih (test 4 rows) differ only in capitals; is that an unseen "
+        "source? If not, write both alike"
+    )
+    assert categories.startswith(
+        "the categories print (train 2, validation 2 rows) and Print (test 4 rows) differ only"
+    )
+    assert subjects.startswith(
+        "2 subjects stand in several splits with names that differ only in capitals, punctuation"
+    )
+    assert "as '100' (train) and '100.0' (test)" in subjects
+
+
+def test_names_that_look_alike_in_training_alone_are_two_seen_ones(changed):
+    report = check(changed(lambda entry: dataclasses.replace(entry, source="NIH" if entry.label else "nih")))
+    assert not any("differ only" in warning for warning in report.warnings)
+
+
+def test_positives_without_a_category_among_others_are_counted(changed):
+    report = check(changed(only("img/test-a-1.png", category="")))
+    assert report.warnings[0].startswith(
+        "1 abnormal rows have no category (test 1 rows), 7 have one: those without count"
+    )
+
+
+def test_conditions_are_printed_with_their_subjects(changed, capsys):
+    from divsal_bench import cli
+
+    names = {"img/test-a-0.png": "one", "img/test-a-2.png": "one", "img/test-b-1.png": "two", "img/test-b-3.png": "two"}
+    out = changed(lambda entry: dataclasses.replace(entry, subject=names.get(entry.sample_id, entry.subject)))
+    assert cli.main(["data", "check", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    alone = "an image without a known person counts as a subject of its own"
+    assert lines[lines.index("conditions of the test split:") + 1 :] == [
+        "  in-domain (scored): 2 normal of 1 subject, 2 abnormal of 2 subjects",
+        "  b (unseen source, scored): 2 normal of 2 subjects, 2 abnormal of 1 subject",
+        f"  4 of 8 test rows are their subject's only one; {alone}",
+    ]
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J\x1b[H", "\x9b2J", "\u202e", "a\rb", "\x07"], ids=ascii)
+def test_nothing_of_strange_data_moves_the_terminal(changed, capsys, home, text):
+    from divsal_bench import cli
+
+    out = changed(lambda e: dataclasses.replace(e, source=text, category=text * e.label, subject=text + e.subject))
+    info = json.loads((out / "divsal.json").read_text())
+    (out / "divsal.json").write_text(json.dumps(info | {"notices": [text], "task": "cxr" + text}))
+    cli.main(["data", "check", str(out)])
+    out.rename(home / "data" / "cxr2")
+    cli.main(["data", "list"])
+    said = capsys.readouterr()
+    assert "problem: " in said.out
+    assert all(line.isprintable() for line in (said.out + said.err).split("\n"))

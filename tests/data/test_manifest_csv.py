@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from divsal_bench.contracts.adapter import SourceTerms
@@ -153,3 +155,52 @@ def test_terms_of_a_source_are_the_strictest_of_its_rows(task, tmp_path):
         "s": SourceTerms("CC BY 4.0; CC0", "no", "unknown", "unknown"),
         "t": SourceTerms("", "no", "yes", "yes"),
     }
+
+
+@pytest.mark.parametrize(("sign", "word"), [(",", ""), (";", "semicolons"), ("\t", "tabs")])
+@pytest.mark.parametrize("named", [False, True])
+def test_columns_as_spreadsheets_of_all_countries_separate_them(task, tmp_path, sign, word, named):
+    lines = [
+        HEADER.replace(",", sign) + f"{sign}category",
+        sign.join(["a.png", "abnormal", "train", "s, t; u\tv", "p", "x"]),
+    ]
+    lines[1] = lines[1].replace("s, t; u\tv", '"s, t; u v"')
+    text = (f"sep={sign}\n" if named else "") + "\r\n".join(lines) + "\r\n"
+    rows, delivery = read(task, tmp_path, text, encoding="utf-8-sig")
+    assert [(row.source, row.category) for row in rows] == [("s, t; u v", "x")]
+    assert rows[0].where == f"manifest.csv row {2 + named} (a.png)"
+    assert delivery.notices == ([f"manifest.csv has {word} between its columns, and is read so."] if word else [])
+
+
+def test_paths_of_windows_are_read_where_no_file_is_called_so(task, tmp_path):
+    (tmp_path / "b\\c.png").touch()
+    text = (
+        f"{HEADER},saliency,saliency_kind\nimg\\a\\1.png,normal,train,s,p,maps\\1.png,mask\nb\\c.png,normal,val,s,q,,\n"
+    )
+    rows, _ = read(task, tmp_path, text + "C:\\x\\2.png,normal,val,s,q,,\n")
+    assert [row.image for row in rows] == [tmp_path / "img/a/1.png", tmp_path / "b\\c.png", tmp_path / "C:\\x\\2.png"]
+    assert (rows[0].sample_id, rows[0].saliency) == ("img/a/1.png", tmp_path / "maps/1.png")
+
+
+def test_names_are_written_with_composed_letters_so_that_their_terms_are_found(task, tmp_path):
+    text = f"{HEADER},redistribute\na.png,normal,train,Zu\u0308rich,p,yes\nb.png,normal,test,Z\u00fcrich,q,no\n"
+    rows, delivery = read(task, tmp_path, text)
+    assert {row.source for row in rows} == {"Z\u00fcrich"}
+    assert delivery.terms == {"Z\u00fcrich": SourceTerms("", "no", "no", "no")}
+
+
+def test_a_manifest_that_is_no_regular_file(task, tmp_path):
+    os.mkfifo(tmp_path / "manifest.csv")
+    for source in (tmp_path, tmp_path / "manifest.csv"):
+        with pytest.raises(UserError, match="it is not a regular file"):
+            ADAPTER.read(source, task, {})
+
+
+def test_all_mistakes_are_collected(task, tmp_path):
+    text = f"{HEADER},label_conflict\n,normal,dev,,,\na.png,x,train,s,p,yes\nb.png\n"
+    (tmp_path / "manifest.csv").write_text(text)
+    delivery = ADAPTER.read(tmp_path, task, {})
+    assert [mistake.kind for mistake in delivery.mistakes] == [
+        "empty image", "empty source", "empty subject", "split", "label_conflict", "label", "cells",
+    ]  # fmt: skip
+    assert delivery.rows == []

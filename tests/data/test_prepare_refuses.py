@@ -66,6 +66,11 @@ def irregular(make, which="image"):
     return spoil
 
 
+def gaze(delivered, row):
+    delivered.file("gaze.csv").write_text("x,y\n")
+    row["saliency"] = "gaze.csv"
+
+
 def socket_at(path):
     """Bound by a short name, as they must be."""
     before = Path.cwd()
@@ -129,6 +134,8 @@ BAD = {
         "lies outside .*is a link to /dev/zero",
     ),
     "image is a socket": (irregular(socket_at), "is not a regular file"),
+    "map is a box": (change(saliency="30 20 44 34"), "the map '30 20 44 34' is no file; draw boxes as images"),
+    "map is a list of gaze points": (gaze, r"the map .*gaze\.csv is a table; draw its points as an image"),
     "image in capitals": (change(image="IMG/TRAIN-A-1.PNG"), "there is no image"),
     "name in capitals": (change(image="img/TRAIN-A-1.PNG"), r"there is no image .* \(there is 'train-a-1\.png'\)"),
     "a name of 300 bytes": (change(image="img/" + "x" * 300), "File name too long"),
