@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Raised whenever the same files would give other arrays.
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 
 Pair = tuple[np.ndarray, np.ndarray | None]
 

@@ -69,7 +69,7 @@ BAD = {
     "map out of the folder": (change(saliency="../x.png"), "the map .*lies outside"),
     "same id twice": (change(sample_id="img/train-a-0.png"), r"also that of manifest\.csv row 2"),
     "subject in two splits": (change(subject="person val-a-0"), r"subject 'person val-a-0' .*train.*put all"),
-    "same image in two splits": (copy_into_other_split, r"byte for byte the one of manifest\.csv row 3"),
+    "same image in two splits": (copy_into_other_split, r"the pixels of the one of manifest\.csv row 3"),
     "negative with a category": (
         change(label="normal", category="tumour"),
         "normal row has category 'tumour'",
