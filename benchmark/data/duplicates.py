@@ -55,11 +55,13 @@ def pixel_digest(picture: Picture) -> bytes:
     Args:
         picture: From :func:`divsal_bench.data.images.decode`.
     """
-    from divsal_bench.data.images import plain
+    from divsal_bench.data.images import plain, see_through
 
     with refused_if_damaged():
         if picture.deep:
             values = np.asarray(picture.image).astype(np.uint16)
+        elif picture.image.mode == "L" and not see_through(picture):
+            values = np.asarray(picture.image)
         else:
             colour = picture.image.mode not in ("1", "L", "LA", "La")
             values = np.asarray(plain(picture, 3 if colour else 1))

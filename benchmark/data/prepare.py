@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from divsal_bench.contracts.adapter import Adapter, Row
@@ -148,17 +148,27 @@ def _check_rows(rows: list[Row], task: Task) -> None:
             )
 
 
+#: Bytes of files that are kept between the two times they are needed; beyond it they are read again.
+KEPT_BYTES = 2**28
+
+
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """What the files of a row showed, or the mistake in them."""
+    """What the files of a row showed, or the mistake in them.
+
+    Attributes:
+        files: The bytes of image and map.
+        hashes: Of those bytes, where they are not kept.
+    """
 
     row: Row
-    file_hashes: tuple[str, str] = ("", "")
+    files: tuple[bytes, bytes | None] = (b"", None)
     pixels: bytes = b""
     image: reading.ImageFacts = reading.ImageFacts(False)  # noqa: RUF009 - frozen
     saliency: reading.MapFacts | None = None
     turned: bool = False
     dicom: bool = False
+    hashes: tuple[str, str] | None = None
     mistake: tuple[str, str] | None = None
 
 
@@ -176,8 +186,10 @@ def _entries(
     How a source is read depends on all its files. ``notices`` and ``readings`` are complete when the first row is out.
     """
     checked: list[_Checked] = []
+    kept = 0
     for one in in_threads(lambda row: _checked(row, root, told.map(row.source)), rows):
-        checked.append(one)
+        kept += sum(len(data or b"") for data in one.files)
+        checked.append(one if kept <= KEPT_BYTES else _without_files(one))
         if progress:
             progress(len(checked), len(rows))
     survey = reading.Survey()
@@ -191,7 +203,9 @@ def _entries(
         raise UserError(_all_at_once(mistakes))
     notices += [*_notices(checked), *told_notices]
     readings.update({source: one.stated() for source, one in sorted(found.items()) if one.stated()})
-    yield from in_threads(lambda one: _entry(one, root, found[one.row.source]), checked)
+    yield from (in_threads if readings or kept > KEPT_BYTES else map)(
+        lambda one: _entry(one, root, found[one.row.source]), checked
+    )
 
 
 def _checked(row: Row, root: Path, maps: str) -> _Checked:
@@ -218,8 +232,7 @@ def _checked(row: Row, root: Path, maps: str) -> _Checked:
         return _Checked(row, mistake=(f"unreadable {name}", text))
     except UserError as error:
         return _Checked(row, mistake=("file", str(error)))
-    hashes = digest(image_bytes), digest(saliency_bytes)
-    return _Checked(row, hashes, pixels, facts, map_facts, turned, images.is_dicom(image_bytes))
+    return _Checked(row, (image_bytes, saliency_bytes), pixels, facts, map_facts, turned, images.is_dicom(image_bytes))
 
 
 def _copies(checked: list[_Checked], task: Task) -> list[tuple[str, str]]:
@@ -279,13 +292,24 @@ def _notices(checked: list[_Checked]) -> list[str]:
     return notices
 
 
+def _without_files(one: _Checked) -> _Checked:
+    """Let the bytes of a row go, which would fill the memory."""
+    return replace(one, files=(b"", None), hashes=(digest(one.files[0]), digest(one.files[1])))
+
+
+def _again(row: Row, root: Path, hashes: tuple[str, str]) -> tuple[bytes, bytes | None]:
+    """Read the files of a row once more."""
+    image = _bytes(row, row.image, root, "image")
+    saliency = None if row.saliency is None else _bytes(row, row.saliency, root, "map")
+    if (digest(image), digest(saliency)) != hashes:
+        raise UserError(f"{row.where}: its files were changed while they were being prepared; run the command again")
+    return image, saliency
+
+
 def _entry(checked: _Checked, root: Path, how: reading.Reading) -> Entry:
     """Read the files of one row again, and write anew those that are not kept as delivered."""
     row = checked.row
-    image = _bytes(row, row.image, root, "image")
-    saliency = None if row.saliency is None else _bytes(row, row.saliency, root, "map")
-    if (digest(image), digest(saliency)) != checked.file_hashes:
-        raise UserError(f"{row.where}: its files were changed while they were being prepared; run the command again")
+    image, saliency = checked.files if checked.hashes is None else _again(row, root, checked.hashes)
     anew = checked.dicom or (checked.image.deep and how.window is not None)
     facts = checked.saliency
     rewritten = facts is not None and (how.maps != "" or (not facts.mask and facts.full in how.tops))
