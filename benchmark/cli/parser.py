@@ -418,6 +418,8 @@ def add_predict(commands: Commands[Parser]) -> None:
                          help="write a PNG for each image there: the image, and its difference map")  # fmt: skip
     predict.add_argument("--force", action="store_true", help="replace files that are there")
     predict.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
+    predict.add_argument("--window", metavar="12bit|LO:HI", help="values of 16-bit files that are black and white "
+                         "(default: as the network's data was prepared, else 0:65535)")  # fmt: skip
     predict.add_argument("--batch-size", type=int, default=32, metavar="N", help="images at a time (default: 32)")
     predict.set_defaults(handler=lazy("predict:predict"))
 

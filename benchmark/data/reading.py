@@ -98,6 +98,11 @@ class Told:
         return self.maps.get(source, self.maps.get("", ""))
 
 
+def window_of(text: str) -> Window | None:
+    """The window that a text such as ``12bit`` or ``0:4095`` means, whatever the images hold; None if it means none."""
+    return (0, 2 ** _bits(text) - 1) if _bits(text) else _limits(text)
+
+
 def is_option(name: str) -> bool:
     """Whether an option is one of these and not the adapter's."""
     return name.partition(":")[0] in OPTIONS
@@ -273,8 +278,7 @@ def _map_notices(name: str, maps: list[MapFacts], reading: Reading) -> list[str]
     masks = 0 if reading.maps else sum(one.mask and not one.plain for one in maps)
     if masks:
         notices.append(
-            f"source {name}: {masks:,} maps are masks of two values or colours other than 0 and 255; they are read "
-            "as 0 and 255."
+            f"source {name}: {masks:,} maps are masks in other values, bits or colours; they are read as 0 and 255."
         )
     return notices
 
