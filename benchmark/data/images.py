@@ -327,12 +327,14 @@ def _grey(image: Image) -> np.ndarray:
     colours = np.asarray(shown)
     if _see_through(image) and not colours.any() and np.asarray(_alpha(image)).any():
         raise Coloured("is black on transparent: over black nothing of it is left")
-    if int((colours.max(2) - colours.min(2)).max(initial=0)) <= _SAME_GREY:
+    apart = int((colours.max(2) - colours.min(2)).max(initial=0))
+    if apart:
+        marked = colours.any(2)
+        inside = colours[marked]
+        if (inside == inside[0]).all():
+            return marked.astype(np.uint8) * np.uint8(255)
+    if apart <= _SAME_GREY:
         return np.asarray(shown.convert("L"))
-    marked = colours.any(2)
-    inside = colours[marked]
-    if (inside == inside[0]).all():
-        return marked.astype(np.uint8) * np.uint8(255)
     raise Coloured("is a colour picture: its channels differ, and their brightness is not its values")
 
 

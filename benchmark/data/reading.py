@@ -46,14 +46,14 @@ class MapFacts:
         mask: Whether it has only two values.
         high: Its largest value.
         full: The largest value that its bits can hold.
-        plain: Whether it is stored as it is read: in 8 bits, a mask as 0 and 255.
+        ordinary: Whether it reaches from 0 to 255 in 8 bits as it is stored.
     """
 
     blank: bool
     mask: bool
     high: int
     full: int
-    plain: bool
+    ordinary: bool
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,9 @@ def map_facts(saliency: Picture, reading: str = "") -> MapFacts:
     values, full = levels(saliency, reading)
     low, high = int(values.min()), int(values.max())
     mask = low < high and is_mask(values)
-    plain = not reading and not saliency.deep and (not mask or (low, high) == (0, 255))
-    return MapFacts(low == high, mask, high, full, plain and saliency.image.mode in ("L", "1"))
+    # Masks of 0 and 255 are so ordinary that nobody need be told.
+    ordinary = not saliency.deep and (low, high) == (0, 255) and saliency.image.convert("L").getextrema() == (0, 255)
+    return MapFacts(low == high, mask, high, full, ordinary)
 
 
 class Survey:
@@ -275,7 +276,7 @@ def _map_notices(name: str, maps: list[MapFacts], reading: Reading) -> list[str]
         notices.append(
             f"source {name}: {count:,} grey maps reach no more than {top} of {full}; {top} is read as the largest."
         )
-    masks = 0 if reading.maps else sum(one.mask and not one.plain for one in maps)
+    masks = 0 if reading.maps else sum(one.mask and not one.ordinary for one in maps)
     if masks:
         notices.append(
             f"source {name}: {masks:,} maps are masks in other values, bits or colours; they are read as 0 and 255."
