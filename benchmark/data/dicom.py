@@ -44,7 +44,7 @@ def opened(data: bytes, most_pixels: int) -> tuple[Image, bool]:
     except ImportError:
         raise NotAnImage("is a DICOM file; to read it: pip install 'divsal-bench[dicom]'") from None
     with refused_if_damaged():
-        if _DEFLATED.encode() + b"\0" in data[132:2048]:
+        if _DEFLATED.encode() in data[132:2048]:
             raise NotAnImage("is a deflated DICOM file, whose size once unpacked is unknown; save it uncompressed")
         stated = pydicom.dcmread(io.BytesIO(data))
         _require_one_picture(stated, most_pixels)

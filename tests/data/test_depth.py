@@ -104,7 +104,7 @@ def test_a_source_of_two_depths_is_refused(task, delivered, window):
     fill(delivered, 0, 65535)
     for name in ("img/train-a-0.png", "img/val-a-1.png"):
         delivered.file(name).write_bytes(encoded(ramp(0, 4095, len(name))))
-    with pytest.raises(UserError, match="source a: 12 images have 16 bits, .*(2 reach no more than 4095|10 of them)"):
+    with pytest.raises(UserError, match=r"source a: 12 images have 16 bits, .*(2 reach no more than 4095|10 of them)"):
         run(task, delivered, **({"window": window} if window else {}))
     assert run(task, delivered, window="0:65535").notices  # where the dark ones are meant to be dark
 

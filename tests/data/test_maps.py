@@ -68,13 +68,18 @@ MASKS = {
 }  # fmt: skip
 
 
+ORDINARY = {
+    "0 and 255, 8 bits", "one bit", "a GIF", "grey as RGB", "white on transparent", "a palette with white first"
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", MASKS)
 def test_a_map_of_two_values_is_a_mask_whatever_they_are(task, delivered, home, name):
     given = give(delivered, MASKS[name])
     values, counts, notices = maps_of(task, delivered, home)
     assert all((found == MASK * 255).all() for found in values)
     assert counts == (given, given, given)
-    plain = name in ("0 and 255, 8 bits", "one bit", "a GIF")
+    plain = name in ORDINARY
     assert plain or f"source a: {given} maps are masks in other values, bits or colours" in notices[0]
     assert len(notices) == (0 if plain else 1)
 

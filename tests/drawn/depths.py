@@ -53,12 +53,14 @@ def dicom(values: np.ndarray, **elements: Any) -> bytes:
     """A DICOM file, written by pydicom; elements replace those of a plain 12-bit radiograph."""
     import pydicom
     from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.encaps import encapsulate
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = elements.pop("syntax", ExplicitVRLittleEndian)
     meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["divsal"])
+    squeezed = meta.TransferSyntaxUID.is_encapsulated
     made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     colour = values.ndim == 3 and values.shape[2] == 3
     bits = values.dtype.itemsize * 8
@@ -72,15 +74,15 @@ def dicom(values: np.ndarray, **elements: Any) -> bytes:
         "BitsStored": bits if bits == 8 else 12,
         "HighBit": (bits if bits == 8 else 12) - 1,
         "PixelRepresentation": int(np.issubdtype(values.dtype, np.signedinteger)),
-        "PixelData": values.tobytes(),
+        "PixelData": encapsulate([values.tobytes()]) if squeezed else values.tobytes(),
     }
     if colour:
         plain["PlanarConfiguration"] = 0
     for name, value in {**plain, **elements}.items():
         if value is not None:
             setattr(made, name, value)
-    if made.get("PixelData") is not None and bits == 16:
-        made["PixelData"].VR = "OW"
+    if made.get("PixelData") is not None:
+        made["PixelData"].VR = "OW" if bits == 16 and not squeezed else "OB"
     file = io.BytesIO()
     pydicom.dcmwrite(file, made, enforce_file_format=True)
     return file.getvalue()
