@@ -228,6 +228,8 @@ def file_of(image: Image) -> bytes:
 
     buffer = io.BytesIO()
     try:
+        if image.has_transparency_data and image.mode in ("L", "P", "RGB"):
+            image = image.convert("RGBA")  # TIFF would forget which colour is transparent
         ImageOps.exif_transpose(image).save(buffer, "TIFF")
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise NotAnImage(f"is no PIL image that can be read ({error}); convert it to L or RGB") from error

@@ -162,7 +162,9 @@ def add_data(commands: Commands[Parser]) -> None:
                          help="how the data is delivered (default: manifest-csv)")  # fmt: skip
     prepare.add_argument("--source", type=Path, metavar="PATH", help="what the adapter reads, e.g. a manifest.csv")
     prepare.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the task's own place)")
-    prepare.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an adapter's option")
+    prepare.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
+                         help="an option of the adapter, or window=… or map=…: how 16-bit images and colour maps are "
+                         "read; see divsal-bench info ADAPTER")  # fmt: skip
     prepare.add_argument("--force", action="store_true", help="replace what is there")
     prepare.set_defaults(handler=lazy("data:prepare"))
     check = verbs.add_parser("check", help="verify a prepared set and print what is in it")
