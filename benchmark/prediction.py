@@ -114,8 +114,9 @@ def stream(
                 continue
             score = float(margins[row])
             if math.isfinite(score):
-                shown = (None, None) if maps is None else (pixels, maps[row])
-                yield Prediction(image, score, probability(score), pretrained.decision(score), "", *shown, highest)
+                seen, cam = (None, None) if maps is None else (pixels, maps[row])
+                called = pretrained.decision(score)
+                yield Prediction(image, score, probability(score), called, "", seen, cam, highest)
             else:
                 yield failed(image, "gives a score that is not finite")
             row += 1

@@ -288,8 +288,8 @@ class _Rows:
                 f"{self.info.fingerprint[:12]}…: the data was changed after preparing",
             )
         readings, problems, _ = self.survey.readings(reading.told({}), {count.source for count in counts})
-        for text in problems:
-            self.found.problem("reading", text)
+        for kind, text in problems:
+            self.found.problem(kind, text)
         self._warn(counts, readings)
         return CheckReport(
             location,
@@ -337,10 +337,10 @@ class _Rows:
                 pairs.append((int(bits[row]), f"{one.name!r} in {one.split}", f"{other.name!r} in {other.split}"))
         if not pairs:
             return []
-        _, one, other = min(pairs)
+        _, first, second = min(pairs)
         return [
             f"{len(pairs)} images look like one of another split (saved again with loss, made smaller or brighter?): "
-            f"e.g. {one} and {other}"
+            f"e.g. {first} and {second}"
         ]
 
     def _warn(self, counts: tuple[Count, ...], readings: dict[str, reading.Reading]) -> None:

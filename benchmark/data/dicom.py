@@ -90,7 +90,7 @@ def _picture(stated: Any, values: np.ndarray) -> tuple[Image, bool]:
         return fromarray(values), False
     if values.ndim != 2:
         raise NotAnImage(f"has {values.ndim} axes of pixels; one grey frame is read")
-    from pydicom.pixels import apply_modality_lut
+    from pydicom.pixels.processing import apply_modality_lut
 
     shown = _shown(stated, np.asarray(apply_modality_lut(values, stated), np.float64))
     if shown is None:
@@ -105,10 +105,11 @@ def _picture(stated: Any, values: np.ndarray) -> tuple[Image, bool]:
 def _shown(stated: Any, values: np.ndarray) -> np.ndarray | None:
     """The values within the window that the file states, black 0 and white 1; None where it states none."""
     if stated.get("VOILUTSequence"):
-        from pydicom.pixels import apply_voi
+        from pydicom.pixels.processing import apply_voi
 
         bits = int(stated.VOILUTSequence[0].LUTDescriptor[2])
-        return np.asarray(apply_voi(np.rint(values).astype(np.int64), stated), np.float64) / (2**bits - 1)
+        found = apply_voi(np.rint(values).astype(np.int64), stated)
+        return np.asarray(found / (2**bits - 1), np.float64)
     centre, width = (_first(stated.get(name)) for name in ("WindowCenter", "WindowWidth"))
     if centre is None or width is None:
         return None
@@ -118,10 +119,10 @@ def _shown(stated: Any, values: np.ndarray) -> np.ndarray | None:
     if function == "SIGMOID":
         return np.asarray(1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700))))
     if function == "LINEAR_EXACT":
-        return (values - centre) / width + 0.5
+        return np.asarray((values - centre) / width + 0.5)
     if width == 1:
-        return (values > centre - 0.5).astype(np.float64)
-    return (values - (centre - 0.5)) / (width - 1) + 0.5
+        return np.asarray(values > centre - 0.5, np.float64)
+    return np.asarray((values - (centre - 0.5)) / (width - 1) + 0.5)
 
 
 def _first(value: Any) -> float | None:

@@ -267,7 +267,7 @@ def map_pixels(saliency: Picture, size: int) -> np.ndarray:
     if highest == int(values.min()) or int(small.max()) >= max(1, highest * _DOTS):
         return small
     exact = np.asarray(fromarray(values.astype(np.float32)).resize((size, size), Resampling.BOX))
-    return np.rint(exact * (highest / exact.max())).astype(np.uint8)
+    return np.asarray(np.rint(exact * (highest / exact.max())), np.uint8)
 
 
 def map_values(saliency: Picture, reading: str = "", top: int = 0) -> np.ndarray:
@@ -289,7 +289,7 @@ def map_values(saliency: Picture, reading: str = "", top: int = 0) -> np.ndarray
     if values.min() < values.max() and is_mask(values):
         return np.where(values == values.max(), np.uint8(255), np.uint8(0))
     top = top or full
-    return values if top == 255 and values.dtype == np.uint8 else _scaled(0, top)[values]
+    return values if top == 255 and values.dtype == np.uint8 else np.asarray(_scaled(0, top)[values])
 
 
 def is_mask(values: np.ndarray) -> bool:
@@ -315,7 +315,7 @@ def levels(saliency: Picture, reading: str = "") -> tuple[np.ndarray, int]:
             return _told(image, reading), 255
         if saliency.deep:
             values = np.asarray(image).astype(np.uint16)
-            return (65535 - values if saliency.negative else values), 65535
+            return np.asarray(65535 - values if saliency.negative else values, np.uint16), 65535
         if image.mode in ("L", "1") and not _see_through(image):
             return np.asarray(image if image.mode == "L" else image.convert("L")), 255
         return _grey(image), 255
@@ -332,7 +332,7 @@ def _grey(image: Image) -> np.ndarray:
         marked = colours.any(2)
         inside = colours[marked]
         if (inside == inside[0]).all():
-            return marked.astype(np.uint8) * np.uint8(255)
+            return np.where(marked, np.uint8(255), np.uint8(0))
     if apart <= _SAME_GREY:
         return np.asarray(shown.convert("L"))
     raise Coloured("is a colour picture: its channels differ, and their brightness is not its values")

@@ -198,7 +198,7 @@ def _entries(
     found, problems, told_notices = survey.readings(told, {row.source for row in rows})
     mistakes = [one.mistake for one in checked if one.mistake] + _copies(checked, task)
     if not mistakes:
-        mistakes = [(problem, problem) for problem in problems]
+        mistakes = problems
     if mistakes:
         raise UserError(_all_at_once(mistakes))
     notices += [*_notices(checked), *told_notices]

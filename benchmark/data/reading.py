@@ -170,7 +170,9 @@ class Survey:
         if saliency is not None:
             self._maps.setdefault(source, []).append(saliency)
 
-    def readings(self, options: Told, sources: Iterable[str]) -> tuple[dict[str, Reading], list[str], list[str]]:
+    def readings(
+        self, options: Told, sources: Iterable[str]
+    ) -> tuple[dict[str, Reading], list[tuple[str, str]], list[str]]:
         """Decide how each source is read.
 
         Args:
@@ -178,11 +180,12 @@ class Survey:
             sources: All that have rows.
 
         Returns:
-            Source to reading; what makes the data unusable; and what the user should know. Each in plain language.
+            Source to reading; what makes the data unusable, each as its kind and in plain language; and what the user
+            should know.
         """
         names = sorted(sources)
         found: dict[str, Reading] = {}
-        problems = _misplaced(options, names, self._images, self._maps)
+        problems = [("option", text) for text in _misplaced(options, names, self._images, self._maps)]
         notices: list[str] = []
         for name in names:
             deep, maps = self._images.get(name, []), self._maps.get(name, [])
@@ -191,7 +194,7 @@ class Survey:
                 try:
                     window = _window(name, deep, options.window(name))
                 except UserError as error:
-                    problems.append(str(error))
+                    problems.append(("depth", str(error)))
             if window:
                 notices.append(
                     f"source {name}: {len(deep):,} images of 16 bits are read with {window[0]} as black and "
@@ -231,7 +234,7 @@ def _window(name: str, deep: list[ImageFacts], value: str) -> Window | None:
         if above:
             raise UserError(
                 f"{images} have 16 bits, and {above:,} of them values above {top} (largest {high}): window={value} "
-                "does not fit; take minmax or LO:HI, or give the two kinds a source each"
+                "does not fit all; convert them, give the two kinds a source each, or take LO:HI"
             )
         return 0, top
     if high == low:
