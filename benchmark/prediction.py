@@ -186,6 +186,7 @@ def decode(pretrained: Pretrained, source: Source) -> np.ndarray | str:
     return looked_at(pretrained, source)[0]
 
 
+@images.one_large_at_a_time()
 def looked_at(pretrained: Pretrained, source: Source) -> tuple[np.ndarray | str, int]:
     """What :func:`decode` returns, and the largest value of a file of 16 bits (0 for any other)."""
     try:

@@ -161,6 +161,7 @@ class _Unusual:
     look: np.ndarray | None = None
 
 
+@images.one_large_at_a_time()
 def _unusual(entry: Entry) -> tuple[Entry, _Unusual]:
     identity = entry.identity()
     part = "image"

@@ -65,7 +65,7 @@ def pixel_digest(picture: Picture) -> bytes:
         else:
             colour = picture.image.mode not in ("1", "L", "LA", "La")
             values = np.asarray(plain(picture, 3 if colour else 1))
-            if colour and (values == values[..., :1]).all():
+            if colour and all((values[..., 0] == values[..., channel]).all() for channel in (1, 2)):
                 values = values[..., 0]
         total = hashlib.sha256(f"{values.shape} {values.dtype} {picture.deep and picture.negative}".encode())
         total.update(np.ascontiguousarray(values).data)

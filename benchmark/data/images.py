@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -26,8 +29,10 @@ _MODES = frozenset(
 )
 
 
-#: A larger picture is refused: eight threads each hold one, with copies.
+#: A larger picture is refused.
 MOST_PIXELS = 2**26
+#: Of pictures larger than this one is in memory at a time, where threads decode many.
+LARGE_PIXELS = 2**24
 #: Values of 16 bits that are read as black and white.
 Window = tuple[int, int]
 FULL: Window = (0, 65535)
@@ -40,6 +45,31 @@ CHANNELS = ("red", "green", "blue", "alpha")
 MAP_READINGS = (*CHANNELS, "index", *(f"colormap:{name}" for name in colormaps.NAMES))
 #: A map none of whose small cells keeps this share of its largest value is made of dots, and is scaled up again.
 _DOTS = 1 / 8
+
+
+_turn = threading.local()
+_large = threading.Lock()
+
+
+@contextmanager
+def one_large_at_a_time() -> Iterator[None]:
+    """Until the end of this, a thread that decodes a large picture is the only one that has one.
+
+    A picture of 64 megapixels with its copies takes about a gigabyte, and many threads decode.
+    """
+    _turn.mine = False
+    try:
+        yield
+    finally:
+        if _turn.mine:
+            _large.release()
+        _turn.mine = None
+
+
+def _wait_if_large(width: int, height: int) -> None:
+    if width * height > LARGE_PIXELS and getattr(_turn, "mine", None) is False:
+        _large.acquire()
+        _turn.mine = True
 
 
 class Coloured(NotAnImage):
@@ -85,6 +115,7 @@ def decode(data: bytes) -> Picture:
     if not data:
         raise NotAnImage("is empty")
     if dicom.is_dicom(data):
+        _wait_if_large(1, len(data))
         image, negative = dicom.opened(data, MOST_PIXELS)
         return Picture(image, None, negative)
     with refused_if_damaged():
@@ -136,6 +167,7 @@ def _require_one_picture(image: Image) -> None:
         raise NotAnImage(
             f"is too large ({width:,} x {height:,} pixels; up to {MOST_PIXELS:,} are read); make it smaller"
         )
+    _wait_if_large(width, height)
     if image.format != "MPO" and getattr(image, "is_animated", False):
         pages = image.n_frames  # type: ignore[attr-defined]
         raise NotAnImage(
@@ -398,7 +430,8 @@ def _over_black(image: Image) -> Image:
 
     if not _see_through(image):
         return image
-    return alpha_composite(new("RGBA", image.size, (0, 0, 0, 255)), image.convert("RGBA"))
+    colour = image if image.mode == "RGBA" else image.convert("RGBA")
+    return alpha_composite(new("RGBA", image.size, (0, 0, 0, 255)), colour)
 
 
 def _upright(image: Image, turn: int | None) -> Image:

@@ -208,6 +208,7 @@ def _entries(
     )
 
 
+@images.one_large_at_a_time()
 def _checked(row: Row, root: Path, maps: str) -> _Checked:
     """Read the files of one row and decode them completely."""
     part: tuple[str, Path | bytes | None] = ("image", row.image)
@@ -306,6 +307,7 @@ def _again(row: Row, root: Path, hashes: tuple[str, str]) -> tuple[bytes, bytes 
     return image, saliency
 
 
+@images.one_large_at_a_time()
 def _entry(checked: _Checked, root: Path, how: reading.Reading) -> Entry:
     """Read the files of one row again, and write anew those that are not kept as delivered."""
     row = checked.row

@@ -6,7 +6,9 @@ import random
 import struct
 import subprocess
 import sys
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -238,3 +240,30 @@ def test_nearest_is_that_of_a_slow_search(monkeypatch):
     index, bits = duplicates.nearest(some, others)
     assert bits.tolist() == [min(row) for row in slow]
     assert index.tolist() == [row.index(min(row)) for row in slow]
+
+
+def test_of_large_pictures_one_is_in_memory_at_a_time(monkeypatch):
+    monkeypatch.setattr(images, "LARGE_PIXELS", 100)
+    large, small = encoded(GREY), encoded(GREY.resize((5, 5)))
+    together, most, failures = 0, 0, 0
+
+    @images.one_large_at_a_time()
+    def work(number: int) -> bool:
+        nonlocal together, most, failures
+        images.decode(small)
+        images.decode(large)
+        together += 1
+        most = max(most, together)
+        time.sleep(0.002)
+        images.decode(large)  # its map: the same thread may have both
+        together -= 1
+        if number % 5 == 0:
+            failures += 1
+            raise images.NotAnImage("is refused")
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        futures = [pool.submit(work, number) for number in range(30)]
+    assert sum(future.exception() is None for future in futures) == 24
+    assert (most, failures) == (1, 6)
+    images.decode(large)  # and nothing waits for ever
