@@ -201,6 +201,7 @@ def facts_of(arrays: DataArrays, source: DataSource) -> DataFacts:
         test=int(counts.get("test", 0)),
         train_maps=int(arrays.rows.loc[in_train, "has_map"].sum()),
         terms=terms_of(arrays, source),
+        windows=windows_of(source),
     )
 
 
@@ -213,6 +214,12 @@ def terms_of(arrays: DataArrays, source: DataSource) -> dict[str, dict[str, str]
         str(name): {what: getattr(terms, f"redistribute_{what}") for what in ("images", "weights", "predictions")}
         for name, terms in stated.items()
     }
+
+
+def windows_of(source: DataSource) -> dict[str, str]:
+    """The window of each source whose 16-bit images were prepared with one."""
+    readings = {} if source.info is None else source.info.readings
+    return {name: said["window"] for name, said in sorted(readings.items()) if "window" in said}
 
 
 def execute(
