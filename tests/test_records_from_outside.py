@@ -18,6 +18,7 @@ import pytest
 
 from divsal_bench import method_choice, protocols, records, runner, work
 from divsal_bench.errors import UserError
+from divsal_bench.hub import names
 from divsal_bench.records import Record, Run, Spec, read_run
 
 TINY = dataclasses.replace(
@@ -275,3 +276,67 @@ def test_errors_can_be_printed_whatever_they_quote() -> None:
     quoted = str(UserError(f"a\n\tb {ESCAPE}{RIGHT_TO_LEFT}\x9b\0{HALF} Größe 胸"))
     assert quoted == "a b ?[2J???? Größe 胸"
     quoted.encode()
+
+
+def test_data_in_a_folder_called_like_a_stand_in_is_not_published_under_that_name(made: Run) -> None:
+    assert names.data_name(made.record) == "standin"
+    spec = made.spec.model_copy(update={"data": "standin"})
+    facts = made.record.data.model_copy(update={"kind": "folder"})
+    there = made.record.model_copy(update={"spec": spec, "data": facts})
+    assert names.data_name(there) == made.spec.data_fingerprint[:8]
+
+
+ROOM = {
+    "many conditions": ({f"c{number}": {"x"} for number in range(1_300)}, {"a"}),
+    "many sources": ({"c": {"x"}}, {f"s{number}" for number in range(12_000)}),
+    "many categories in each of many conditions": (
+        {f"c{number}": {f"x{k}" for k in range(300)} for number in range(300)}, {"a"},
+    ),
+    "long names": ({f"{number}" + "\U0001f642" * 300: {"x"} for number in range(200)}, {"a"}),
+    "a name that is too long": ({"x" * 401: {"x"}}, {"a"}),
+    "a name that acts": ({ESCAPE: {"x"}}, {"a"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ROOM)
+def test_what_a_record_has_no_room_for_is_known_before_the_work(kind: str) -> None:
+    conditions, sources = ROOM[kind]
+    assert records.room_problem(conditions, sources)
+
+
+@pytest.mark.parametrize("count", [1, 100, 1_000])
+def test_what_it_has_room_for_can_be_read_back(made: Run, tmp_path: Path, count: int) -> None:
+    """The largest record that the rule lets pass, with every field metric of every condition."""
+    found = {f"condition {number}": {f"category {number % 7}"} for number in range(count)}
+    sources = {f"source {number}" for number in range(count)}
+    assert not records.room_problem(found, sources)
+    scores = made.record.scores
+    assert scores is not None
+    one, field = scores.conditions[0], scores.field_metrics[0]
+    changed = scores.model_copy(update={
+        "conditions": [one.model_copy(update={"name": name}) for name in found],
+        "field_metrics": [
+            field.model_copy(update={"condition": name, "species": dict.fromkeys(species, 0.123456789)})
+            for name, species in found.items() for _ in range(records.FIELD_METRICS)
+        ],
+    })  # fmt: skip
+    terms = {name: dict.fromkeys(("images", "weights", "predictions"), "unknown") for name in sources}
+    facts = made.record.data.model_copy(update={"terms": terms})
+    noisy = ["\u80f8" * 9_000] * 200  # as long as notices can be
+    record = Record(**made.record.model_dump() | {"scores": changed, "data": facts, "notices": noisy})
+    (tmp_path / "run.json").write_text(json.dumps(record.model_dump(mode="json"), indent=1))
+    assert read_run(tmp_path).record == record
+
+
+def test_texts_of_predictions_that_pass_the_rule_can_be_read(run: Run) -> None:
+    file, table = run.path / "predictions.parquet", run.predictions()
+    rows = len(table)
+    fixed = sum(len(text) for name in records.PREDICTION_TEXTS[1:] for text in table[name])
+    room = records.text_room(rows) - fixed
+    ids = [f"{number:0{room // rows}d}" for number in range(rows)]
+    assert records.table_problem(rows, fixed + sum(map(len, ids))) == ""
+    table.assign(sample_id=ids).to_parquet(file, index=False)
+    assert list(run.predictions()["sample_id"]) == ids
+    more = [text + "x" * 400 for text in ids]
+    assert "bytes a row, about" in records.table_problem(rows, fixed + sum(map(len, more)))
+    assert "more than a run holds" in records.table_problem(2_000_001, 0)

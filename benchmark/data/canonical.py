@@ -276,15 +276,15 @@ def _batch_size(path: Path, header: pq.FileMetaData) -> int:
     groups = [abs(int(header.row_group(number).total_byte_size)) for number in range(header.num_row_groups)]
     if sum(groups) > _most_bytes(path):
         raise ValueError(f"it unpacks to {sum(groups):,} bytes, {_most_bytes(path):,} are allowed")
-    return max(1, min(MOST_AT_ONCE, BATCH_BYTES // max(1, *groups, 1)))
+    return max(1, min(MOST_AT_ONCE, BATCH_BYTES // max([1, *groups])))
 
 
 def _unpacked(batch: pa.RecordBatch) -> int:
     """Bytes of the values of a batch once each row has its own; of the texts, as if each were the longest."""
     import pyarrow.compute as pc
 
-    size = sum(batch.column(name).nbytes for name in batch.schema.names if name not in SHARED)
-    longest = (pc.max(pc.binary_length(batch.column(name).dictionary)).as_py() or 0 for name in SHARED)
+    size = sum(int(batch.column(name).nbytes) for name in batch.schema.names if name not in SHARED)
+    longest = (int(pc.max(pc.binary_length(batch.column(name).dictionary)).as_py() or 0) for name in SHARED)
     return size + len(batch) * sum(longest)
 
 

@@ -112,7 +112,9 @@ def _move(aside: Path, out: Path, replace: bool) -> None:
 
 def _exchange(one: Path, other: Path) -> bool:
     """Exchange two folders in one step: Linux's renameat2 or macOS's renamex_np; False where neither is to be had."""
-    library = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    if os.name != "posix":
+        return False
+    library = ctypes.CDLL(None, use_errno=True)
     names = os.fsencode(one), os.fsencode(other)
     if hasattr(library, "renameat2"):
         here, flag = -100, 2  # AT_FDCWD, RENAME_EXCHANGE

@@ -117,8 +117,8 @@ def prepare(
 
 def _composed(row: Row) -> Row:
     """A row whose names are written with composed letters, whatever the system that wrote them."""
-    names = {name: spelling.composed(getattr(row, name)) for name in ("source", "category", "subject")}
-    return row if all(getattr(row, name) == text for name, text in names.items()) else replace(row, **names)
+    source, category, subject = (spelling.composed(name) for name in (row.source, row.category, row.subject))
+    return replace(row, source=source, category=category, subject=subject)
 
 
 def _terms(delivered: Mapping[str, SourceTerms]) -> dict[str, SourceTerms]:

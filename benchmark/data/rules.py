@@ -152,7 +152,7 @@ class Rules:
         for one in found:
             size += int(one.members.sum()) * len(one.name.encode())
         if problem := records.table_problem(len(scored), size):
-            longest = max(NAMES, key=lambda name: sum(map(len, scored[name])))
+            longest = max(NAMES, key=lambda name: sum(len(str(text)) for text in scored[name]))
             yield f"{problem}; shorten the {NAMES[longest]}"
 
     def warnings(self) -> list[str]:
@@ -220,8 +220,9 @@ def require_sound(rows: pd.DataFrame, class_names: tuple[str, str], name: str) -
     """
     rules = Rules(class_names)
     for row in rows[list(COLUMNS[:-1])].itertuples(index=False, name=None):
+        sample_id, split, label, source, category, subject, kind = row
         # A map that is the same everywhere counts as none in training.
-        rules.add(f"sample {row[0]!r}", *row, has_map=row[-1] != "none")
+        rules.add(f"sample {sample_id!r}", sample_id, split, label, source, category, subject, kind, kind != "none")
     mistakes = rules.finish()
     if mistakes:
         raise UserError(f"{name}: {refusal(mistakes)}; see divsal-bench data check")
