@@ -23,6 +23,7 @@ from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.data.catalogue import DataSource
+from divsal_bench.data.reading import window_of
 from divsal_bench.errors import UserError
 from divsal_bench.method_choice import MethodChoice
 from divsal_bench.protocols import Protocol
@@ -219,7 +220,7 @@ def terms_of(arrays: DataArrays, source: DataSource) -> dict[str, dict[str, str]
 def windows_of(source: DataSource) -> dict[str, str]:
     """The window of each source whose 16-bit images were prepared with one."""
     readings = {} if source.info is None else source.info.readings
-    return {name: said["window"] for name, said in sorted(readings.items()) if "window" in said}
+    return {name: said["window"] for name, said in sorted(readings.items()) if window_of(said.get("window", ""))}
 
 
 def execute(

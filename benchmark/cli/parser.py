@@ -402,6 +402,12 @@ def add_permission(command: argparse.ArgumentParser, what: str) -> None:
                          help=f"publish {what} where the data's terms do not say whether one may")  # fmt: skip
 
 
+def add_window(command: Parser) -> None:
+    """``--window``."""
+    command.add_argument("--window", metavar="12bit|LO:HI", help="values of 16-bit files that are black and white "
+                         "(default: as the network's data was prepared, else 0:65535)")  # fmt: skip
+
+
 def add_predict(commands: Commands[Parser]) -> None:
     """``predict``."""
     predict = commands.add_parser(
@@ -420,8 +426,7 @@ def add_predict(commands: Commands[Parser]) -> None:
                          help="write a PNG for each image there: the image, and its difference map")  # fmt: skip
     predict.add_argument("--force", action="store_true", help="replace files that are there")
     predict.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
-    predict.add_argument("--window", metavar="12bit|LO:HI", help="values of 16-bit files that are black and white "
-                         "(default: as the network's data was prepared, else 0:65535)")  # fmt: skip
+    add_window(predict)
     predict.add_argument("--batch-size", type=int, default=32, metavar="N", help="images at a time (default: 32)")
     predict.set_defaults(handler=lazy("predict:predict"))
 
@@ -440,6 +445,7 @@ def add_explain(commands: Commands[Parser]) -> None:
     explain.add_argument("images", nargs="*", metavar="IMAGES",
                          help="image files, folders, or CSV files of images (column label: their class)")  # fmt: skip
     explain.add_argument("--out", type=Path, required=True, metavar="DIR", help="where figures and numbers are written")
+    add_window(explain)
     explain.add_argument("--label", metavar="NAME", help="the images' class (default: explain the predicted class)")
     explain.add_argument("--human", type=Path, metavar="MAP|DIR",
                          help="the human map of one image, or a folder of maps named like the images")  # fmt: skip

@@ -20,7 +20,6 @@ from divsal_bench.errors import UserError, printable
 if TYPE_CHECKING:
     import pandas as pd
 
-    from divsal_bench.data.images import Window
     from divsal_bench.prediction import Input, Prediction
     from divsal_bench.pretrained import Pretrained
 
@@ -44,9 +43,7 @@ def predict(arguments: argparse.Namespace) -> int:
     require_csv(arguments.csv, inputs, arguments.force)
     pictures = overlay_paths(arguments.overlay, inputs, arguments.force)
     device = devices.choose(arguments.device)
-    pretrained = open_model(arguments.model)
-    if arguments.window is not None:
-        pretrained = dataclasses.replace(pretrained, window=window_of(arguments.window))
+    pretrained = windowed(open_model(arguments.model), arguments.window)
     if pictures:
         pretrained.require_maps()
     pretrained.model.net.to(device)
@@ -196,14 +193,16 @@ def drawn(scored: Iterator[Prediction], pictures: Sequence[Path], pretrained: Pr
     return ahead(draw, zip(scored, pictures, strict=True), DRAWN)
 
 
-def window_of(text: str) -> Window:
-    """The window that ``--window`` names."""
+def windowed(pretrained: Pretrained, text: str | None) -> Pretrained:
+    """A network that reads 16-bit files with the window that ``--window`` names, if it names one."""
     from divsal_bench.data import reading
 
+    if text is None:
+        return pretrained
     found = reading.window_of(text)
     if found is None:
         raise UserError(f"--window {text!r}: write 12bit, or LO:HI with 0 ≤ LO < HI ≤ 65535, e.g. 0:4095")
-    return found
+    return dataclasses.replace(pretrained, window=found)
 
 
 def noted(scored: Iterator[Prediction], deep: list[int]) -> Iterator[Prediction]:
