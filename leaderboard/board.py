@@ -193,7 +193,6 @@ class Table:
     tests: tuple[Test, ...]
     pairs: tuple[Pair, ...]
     notes: tuple[str, ...] = field(default=())
-    unnamed: bool = False
 
 
 def tables(runs: Iterable[Run]) -> list[Table]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
@@ -37,9 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if interrupted:
         return EXIT_INTERRUPTED
     runs = [found for plan in plans for found in plan.done] + new
-    unnamed = {plan.task.name for plan in plans if plan.source.unnamed}
-    tables = [dataclasses.replace(table, unnamed=table.task in unnamed) for table in board.tables(runs)]
-    print(render.render(tables, arguments.format))
+    print(render.render(board.tables(runs), arguments.format))
     return say_failures(runs, grid)
 
 
