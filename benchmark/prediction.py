@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar, Union
 import numpy as np
 
 from divsal_bench import foreign, training
-from divsal_bench.data import images
+from divsal_bench.data import images, reading
 from divsal_bench.data.images import NotAnImage
 from divsal_bench.errors import UserError
 
@@ -75,6 +75,7 @@ class Prediction:
         pixels: What the network saw, uint8 (1 or 3, S, S); None unless maps were asked for.
         difference: CAM of class 1 minus that of class 0, (h, w) float32, in logits; its mean and the difference of
             the biases add up to the score. None unless asked for.
+        highest: The largest value of a file of 16 bits; 0 for one of 8.
     """
 
     image: str
@@ -84,6 +85,7 @@ class Prediction:
     error: str
     pixels: np.ndarray | None = None
     difference: np.ndarray | None = None
+    highest: int = 0
 
 
 def stream(
@@ -99,9 +101,9 @@ def stream(
     """
     protocol = pretrained.preprocessing.as_protocol(pretrained.precision, pretrained.channels_last)
     batch_size = fitting(pretrained, batch_size)
-    decoded = ahead(lambda one: (one.image, decode(pretrained, one.source)), inputs, AHEAD * batch_size)
+    decoded = ahead(lambda one: (one.image, *looked_at(pretrained, one.source)), inputs, AHEAD * batch_size)
     while batch := list(islice(decoded, batch_size)):
-        readable = [pixels for _, pixels in batch if not isinstance(pixels, str)]
+        readable = [pixels for _, pixels, _ in batch if not isinstance(pixels, str)]
         margins, maps = np.zeros(0), None
         if readable:
             logits, cams = training.predict(pretrained.model, stacked(readable), protocol, with_maps, batch_size)
@@ -109,14 +111,15 @@ def stream(
             margins = values[:, 1] - values[:, 0]
             maps = None if cams is None else (cams[:, 1] - cams[:, 0]).numpy()
         row = 0
-        for image, pixels in batch:
+        for image, pixels, highest in batch:
             if isinstance(pixels, str):
                 yield failed(image, pixels)
                 continue
             score = float(margins[row])
             if math.isfinite(score):
-                shown = (None, None) if maps is None else (pixels, maps[row])
-                yield Prediction(image, score, probability(score), pretrained.decision(score), "", *shown)
+                seen, cam = (None, None) if maps is None else (pixels, maps[row])
+                called = pretrained.decision(score)
+                yield Prediction(image, score, probability(score), called, "", seen, cam, highest)
             else:
                 yield failed(image, "gives a score that is not finite")
             row += 1
@@ -183,8 +186,16 @@ def usable_processors() -> int:
 
 def decode(pretrained: Pretrained, source: Source) -> np.ndarray | str:
     """Pixels at the network's size, uint8 (1 or 3, S, S), or why there are none."""
+    return looked_at(pretrained, source)[0]
+
+
+@images.one_large_at_a_time()
+def looked_at(pretrained: Pretrained, source: Source) -> tuple[np.ndarray | str, int]:
+    """What :func:`decode` returns, and the largest value of a file of 16 bits (0 for any other)."""
     try:
-        return pretrained.preprocessing.pixels(images.decode(content(source)))
+        picture = images.decode(content(source))
+        facts = reading.image_facts(picture)
+        return pretrained.preprocessing.pixels(picture, pretrained.window), facts.high
     except NotAnImage as error:
         reason = str(error)
     except OSError as error:
@@ -193,7 +204,7 @@ def decode(pretrained: Pretrained, source: Source) -> np.ndarray | str:
         reason = "needs more memory than there is"
     except Exception as error:  # decoders meet damaged files with every kind of exception; the other images count
         reason = f"is damaged ({type(error).__name__}: {error})"
-    return " ".join(reason.split())[:300]
+    return " ".join(reason.split())[:300], 0
 
 
 def content(source: Source) -> bytes:
@@ -222,6 +233,8 @@ def file_of(image: Image) -> bytes:
 
     buffer = io.BytesIO()
     try:
+        if image.has_transparency_data and image.mode in ("L", "P", "RGB"):
+            image = image.convert("RGBA")  # TIFF would forget which colour is transparent
         ImageOps.exif_transpose(image).save(buffer, "TIFF")
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise NotAnImage(f"is no PIL image that can be read ({error}); convert it to L or RGB") from error
@@ -306,7 +319,7 @@ def image_suffixes() -> set[str]:
     """Of the formats that are read: ``.jpg``, ``.png``, …"""
     from PIL.Image import registered_extensions
 
-    return {suffix for suffix, kind in registered_extensions().items() if kind in images.FORMATS}
+    return {suffix for suffix, kind in registered_extensions().items() if kind in images.FORMATS} | {".dcm"}
 
 
 def images_listed(file: Path) -> list[Input]:

@@ -163,8 +163,12 @@ class Preprocessing:
             channels_last=channels_last,
         )
 
-    def pixels(self, picture: images.Picture) -> np.ndarray:
+    def pixels(self, picture: images.Picture, window: images.Window = images.FULL) -> np.ndarray:
         """A decoded file at the network's size.
+
+        Args:
+            picture: From :func:`divsal_bench.data.images.decode`.
+            window: The values of 16-bit files that are black and white.
 
         Returns:
             uint8, (1, S, S) for ``L`` and (3, S, S) for ``RGB``: for what we trained, bit by bit what training saw.
@@ -173,10 +177,10 @@ class Preprocessing:
             NotAnImage: It is too long and narrow for a centred crop.
         """
         if (self.crop_mode, self.interpolation, self.crop_pct) == ("squash", "bilinear", 1.0):
-            return images.image_pixels(picture, 1 if self.image_mode == "L" else 3, self.size)
+            return images.image_pixels(picture, 1 if self.image_mode == "L" else 3, self.size, window)
         if self.crop_mode == "center":
             self._require_room(*picture.image.size)
-        return np.asarray(_geometry(self)(images.plain(picture, 1 if self.image_mode == "L" else 3)))
+        return np.asarray(_geometry(self)(images.plain(picture, 1 if self.image_mode == "L" else 3, window)))
 
     def _require_room(self, width: int, height: int) -> None:
         """Refuse a picture that fills the memory when its short side is resized and its long side follows.

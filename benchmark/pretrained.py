@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from divsal_bench import backbones, foreign, plugins, protocols
 from divsal_bench.backbones import CamNet, Head, first_line
+from divsal_bench.data.images import FULL, Window
+from divsal_bench.data.reading import window_of
 from divsal_bench.errors import UserError
 from divsal_bench.preprocessing import OWN_KEY, Precision, Preprocessing
 from divsal_bench.records import Record, Run, read_run
@@ -73,6 +75,8 @@ class Pretrained:
         origin: Where it came from, for people.
         record: Of the run that trained it; None where that is not known.
         channels_last: Its memory format.
+        window: The values of 16-bit files that are black and white; of a run whose data was prepared with one window,
+            that one.
     """
 
     model: CamNet
@@ -84,6 +88,7 @@ class Pretrained:
     origin: str
     record: Record | None
     channels_last: bool = True
+    window: Window = FULL
 
     def predict(self, images: Iterable[Source], batch_size: int = 32) -> pd.DataFrame:
         """Score images, on the device where the model is.
@@ -368,10 +373,17 @@ def of_run(run: Run, config: Config | None, origin: str) -> Pretrained:
         origin=origin,
         record=run.record,
         channels_last=bool(protocol.channels_last),
+        window=stated_window(run.record),
     )
     if config is not None:
         require_agreement(run, config, architecture, arguments, result)
     return result
+
+
+def stated_window(record: Record) -> Window:
+    """The one window that a run's data was prepared with; all values of 16 bits where there is none, or several."""
+    told = set(record.data.windows.values())
+    return (window_of(told.pop()) if len(told) == 1 else None) or FULL
 
 
 def point_of(run: Run) -> OperatingPoint:

@@ -227,6 +227,8 @@ class DataFacts(Typed):
         kind: ``standin`` for drawn images however they are delivered, else ``folder`` or ``hub``.
         terms: Source to what its owner allowed when the run was made: yes, no or unknown, by what would be published.
             Empty for stand-ins, and in records of older versions.
+        windows: Source to the values of its 16-bit images that were read as black and white, ``LO:HI``, where that was
+            told; empty in records of older versions.
     """
 
     kind: str
@@ -237,6 +239,7 @@ class DataFacts(Typed):
     test: int
     train_maps: int
     terms: dict[str, dict[str, str]] = {}
+    windows: dict[str, str] = {}
 
 
 class Record(Typed):

@@ -24,6 +24,7 @@ from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.data.catalogue import DataSource
+from divsal_bench.data.reading import window_of
 from divsal_bench.errors import UserError
 from divsal_bench.method_choice import MethodChoice
 from divsal_bench.protocols import Protocol
@@ -239,6 +240,7 @@ def facts_of(arrays: DataArrays, source: DataSource) -> DataFacts:
         test=int(counts.get("test", 0)),
         train_maps=int(arrays.rows.loc[in_train, "has_map"].sum()),
         terms=terms_of(arrays, source),
+        windows=windows_of(source),
     )
 
 
@@ -251,6 +253,12 @@ def terms_of(arrays: DataArrays, source: DataSource) -> dict[str, dict[str, str]
         str(name): {what: getattr(terms, f"redistribute_{what}") for what in ("images", "weights", "predictions")}
         for name, terms in stated.items()
     }
+
+
+def windows_of(source: DataSource) -> dict[str, str]:
+    """The window of each source whose 16-bit images were prepared with one."""
+    readings = {} if source.info is None else source.info.readings
+    return {name: said["window"] for name, said in sorted(readings.items()) if window_of(said.get("window", ""))}
 
 
 def execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors.torch import save_file
 
 from divsal_bench import cli, figure, method_choice, prediction, pretrained, protocols, runner, work
 from divsal_bench.agreement import COLUMNS
-from divsal_bench.data import catalogue
+from divsal_bench.data import catalogue, colormaps
 from divsal_bench.explained import inputs, picture, single
 from divsal_bench.plugins import tasks
 from divsal_bench.prediction import Input
@@ -390,6 +391,9 @@ def test_bad_input_is_named_in_one_line(
     with Image.open(image) as one:
         Image.new("L", one.size, 0).save(tmp_path / "nothing.png")
         Image.new("L", one.size, 200).save(tmp_path / "all.png")
+        jet = colormaps.table("jet")[np.tile(np.arange(one.width) * 255 // one.width, (one.height, 1))]
+        Image.fromarray(jet).save(tmp_path / "jet.png")
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "classes.csv").write_text(f"image,label\n{image},healthy\n")
     shutil.copytree(files / "maps", tmp_path / "twice")
@@ -428,6 +432,10 @@ def test_bad_input_is_named_in_one_line(
         ([model, image, "--human", tmp_path / "nothing.png", "--out", out], "is empty: all its pixels are alike"),
         ([model, image, "--human", tmp_path / "all.png", "--out", out], "is empty: all its pixels are alike"),
         ([model, image, "--human", tmp_path / "text.png", "--out", out], "is not an image"),
+        ([model, image, "--human", tmp_path / "pipe", "--out", out], "is not a file"),
+        ([model, image, "--human", tmp_path / "jet.png", "--out", out], "is a colour picture: its channels differ"),
+        ([model, image, "--window", "12", "--out", out], "--window '12': write 12bit"),
+        ([model, "--set", "test", "--window", "12bit", "--out", out], "--window goes with images only"),
         ([model, tmp_path / "text.png", "--out", out], "is not an image"),
         ([model, image, "--out", image.parent, "--force"], "--out"),
     ):

@@ -17,15 +17,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from delivered import Delivered
+from depths import encoded, ramp
 from PIL import Image
 
 from divsal_bench import cli, method_choice, overlay, prediction, pretrained, protocols, runner, scoring, work
 from divsal_bench.data import catalogue
+from divsal_bench.data.prepare import prepare
 from divsal_bench.plugins import tasks
 from divsal_bench.prediction import Input, Prediction
 from divsal_bench.preprocessing import Preprocessing
 from divsal_bench.records import Run, read_run
+from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
@@ -207,7 +212,7 @@ def test_what_cannot_be_read_is_a_row_and_the_rest_is_scored(
         assert "\n" not in row["error"]
     for name, message in (
         ("empty.png", "is empty"), ("text.png", "is not an image"), ("cut.png", "is truncated"), ("a", "is not a file"),
-        ("float.tif", "floating point"), ("bomb.png", "decompression bomb"), ("nobody.png", "is not there"),
+        ("float.tif", "floating point"), ("bomb.png", "is too large"), ("nobody.png", "is not there"),
         ("pipe", "is not a file"), ("notes.txt", "is not an image"),
     ):  # fmt: skip
         assert message in found[name]["error"]
@@ -243,6 +248,69 @@ def test_other_modes_and_sizes(run: Run, tmp_path: Path) -> None:
     for name in ("P", "CMYK", "wide"):
         assert scores[name] == pytest.approx(scores["grey"], abs=0.1), name
     assert scores["dot"] != scores["grey"]
+
+
+def test_files_of_few_bits_in_many_are_told_of_once_and_read_by_a_window(
+    run: Run, everything: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in sorted(everything.iterdir())[:5]:
+        grey = np.asarray(Image.open(file).convert("L"))
+        Image.fromarray(grey).save(tmp_path / file.name)
+        Image.fromarray(grey.astype(np.uint16) * 16).save(tmp_path / f"twelve-{file.name}")
+    asked = ["predict", str(run.path), str(tmp_path), "--force", "--csv", str(tmp_path.parent / "s.csv")]
+
+    def scores() -> tuple[dict[str, float], list[str]]:
+        capsys.readouterr()
+        assert cli.main(asked) == 0
+        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("notice: ")]
+        return {Path(row["image"]).name: float(row["score"]) for row in rows_of(tmp_path.parent / "s.csv")}, said
+
+    found, (said,) = scores()
+    assert said.startswith("notice: 5 of 5 16-bit files use only their lowest 12 bits (largest value ")
+    assert "--window 12bit or LO:HI" in said
+    plain = {name: score for name, score in found.items() if not name.startswith("twelve")}
+    assert max(abs(found[f"twelve-{name}"] - score) for name, score in plain.items()) > 0.05
+    asked += ["--window", "0:4080"]
+    found, (said,) = scores()
+    assert said == "notice: 5 16-bit files were read with 0 as black and 4080 as white"
+    assert [found[f"twelve-{name}"] for name in plain] == pytest.approx([found[name] for name in plain], abs=1e-5)
+    asked[-1] = "0:400"
+    _, said_of_window = scores()
+    assert "5 of 5 16-bit files have values above 400; they are cut off there" in said_of_window[1]
+    for wrong in ("12", "4095:0", "minmax", "0:99999"):
+        assert cli.main([*asked[:-1], wrong]) == 2
+        assert f"--window {wrong!r}: write 12bit, or LO:HI" in capsys.readouterr().err
+
+
+def test_the_window_of_the_training_data_is_that_of_the_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = tasks().get("cxr")
+    delivered = Delivered(tmp_path / "delivered")
+    for number, row in enumerate(delivered.rows):
+        delivered.file(row["image"]).write_bytes(encoded(ramp(0, 4095, number)))
+    folder = prepare(task, ADAPTER, delivered.save(), tmp_path / "p", {"window": "12bit"}).path
+    methods = tuple(method_choice.choose("cross-entropy"))
+    (job,) = runner.plan(runner.Grid(("cxr",), methods, (0,), tmp_path / "runs", TINY, data=str(folder)))[0].jobs
+    work.execute(job)
+    run = read_run(next((tmp_path / "runs").glob("cxr/cross-entropy/*")))
+    assert run.record.data.windows == {"a": "0:4095", "b": "0:4095"}
+    network = pretrained.load(run.path, "")
+    assert network.window == (0, 4095)
+    file = delivered.file("img/test-a-0.png")
+    stored = pd.read_parquet(run.path / "predictions.parquet").set_index("sample_id").loc["img/test-a-0.png"]
+    found = network.predict([file])["score"][0]
+    assert found == pytest.approx(stored["logit1"] - stored["logit0"], abs=1e-5)
+    assert cli.main(["predict", str(run.path), str(file)]) == 0
+    assert "1 16-bit files were read with 0 as black and 4095 as white" in capsys.readouterr().err
+
+
+def test_a_pil_image_with_a_transparent_colour_is_its_file(run: Run, tmp_path: Path) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 4, (40, 40), np.uint8), "P")
+    image.putpalette([250, 250, 250, 90, 90, 90, 160, 160, 160, 30, 30, 30])
+    image.save(tmp_path / "clear.png", transparency=0)
+    found = pretrained.load(run.path, "").predict([tmp_path / "clear.png", Image.open(tmp_path / "clear.png")])
+    assert found["score"][0] == pytest.approx(found["score"][1], abs=1e-6)
 
 
 def test_pictures(run: Run, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

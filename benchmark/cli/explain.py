@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from divsal_bench import devices, whole
 from divsal_bench.cli import EXIT_USER_ERROR, say, tidy
 from divsal_bench.cli.explain_tables import Line, csv_files, line, print_tables
-from divsal_bench.cli.predict import locate, refuse_inputs, use_threads
+from divsal_bench.cli.predict import locate, refuse_inputs, say_depth, use_threads, windowed
 from divsal_bench.errors import UserError, plural, printable
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise UserError("give images or --set, not both; --set takes the images of the run's own data")
     if arguments.set is None and not arguments.images:
         raise UserError("give images to explain (files, folders or CSV files), or --set test for the run's own data")
-    for name in ("data", "limit") if arguments.set is None else ("label", "human", "maps"):
+    for name in ("data", "limit") if arguments.set is None else ("label", "human", "maps", "window"):
         if getattr(arguments, name) is not None:
             where = "with --set only" if arguments.set is None else "with images only"
             raise UserError(f"--{name} goes {where}; leave it out")
@@ -60,7 +60,7 @@ def explain_images(arguments: argparse.Namespace) -> int:
 
     names = single.chosen(arguments.maps)
     device = devices.choose(arguments.device)
-    network = pretrained.load(*locate(arguments.model))
+    network = windowed(pretrained.load(*locate(arguments.model)), arguments.window)
     subjects = inputs.collect(arguments.images, network.class_names, arguments.label, arguments.human)
     paths = require_out(arguments.out, subjects, arguments.csv, arguments.force)
     closed = single.closed_form(network, names, asked=arguments.maps is not None)
@@ -69,12 +69,14 @@ def explain_images(arguments: argparse.Namespace) -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     tidy([arguments.out])
     lines: list[Line] = []
+    deep: list[int] = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # damage that matters becomes an error
         for one, path, content in counted(decoded(network, subjects, paths), len(subjects)):
             try:
                 if isinstance(content, str):
                     raise UserError(f"{printable(one.input.image)} {printable(content)}")
+                deep += [content.highest] if content.highest else []
                 found = single.explain(network, one.input.image, content, one.label, names, closed)
             except UserError as error:
                 if len(subjects) == 1:
@@ -86,6 +88,7 @@ def explain_images(arguments: argparse.Namespace) -> int:
     for name, table in csv_files(lines).items() if arguments.csv else ():
         whole.write(arguments.out / name, table)
     print_tables(lines)
+    say_depth(deep, network)
     return say_outcome(network, lines, arguments.out)
 
 

@@ -138,5 +138,7 @@ def protocol_facts(protocol: Protocol) -> list[tuple[str, object]]:
 
 def adapter_facts(adapter: Adapter) -> list[tuple[str, object]]:
     """What an adapter reads."""
-    options = [(f"option {name}", meaning) for name, meaning in adapter.options.items()]
+    from divsal_bench.data.reading import OPTIONS
+
+    options = [(f"option {name}", meaning) for name, meaning in {**adapter.options, **OPTIONS}.items()]
     return [("adapter", adapter.name), ("reads", adapter.description), *options]

@@ -164,7 +164,9 @@ def add_data(commands: Commands[Parser]) -> None:
                          help="how the data is delivered (default: manifest-csv)")  # fmt: skip
     prepare.add_argument("--source", type=Path, metavar="PATH", help="what the adapter reads, e.g. a manifest.csv")
     prepare.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the task's own place)")
-    prepare.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an adapter's option")
+    prepare.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
+                         help="an option of the adapter, or window=… or map=…: how 16-bit images and colour maps are "
+                         "read; see divsal-bench info ADAPTER")  # fmt: skip
     prepare.add_argument("--force", action="store_true", help="replace what is there")
     prepare.set_defaults(handler=lazy("data:prepare"))
     check = verbs.add_parser("check", help="verify a prepared set and print what is in it")
@@ -404,6 +406,12 @@ def add_permission(command: argparse.ArgumentParser, what: str) -> None:
                          help=f"publish {what} where the data's terms do not say whether one may")  # fmt: skip
 
 
+def add_window(command: Parser) -> None:
+    """``--window``."""
+    command.add_argument("--window", metavar="12bit|LO:HI", help="values of 16-bit files that are black and white "
+                         "(default: as the network's data was prepared, else 0:65535)")  # fmt: skip
+
+
 def add_predict(commands: Commands[Parser]) -> None:
     """``predict``."""
     predict = commands.add_parser(
@@ -422,6 +430,7 @@ def add_predict(commands: Commands[Parser]) -> None:
                          help="write a PNG for each image there: the image, and its difference map")  # fmt: skip
     predict.add_argument("--force", action="store_true", help="replace files that are there")
     predict.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
+    add_window(predict)
     predict.add_argument("--batch-size", type=int, default=32, metavar="N", help="images at a time (default: 32)")
     predict.set_defaults(handler=lazy("predict:predict"))
 
@@ -440,6 +449,7 @@ def add_explain(commands: Commands[Parser]) -> None:
     explain.add_argument("images", nargs="*", metavar="IMAGES",
                          help="image files, folders, or CSV files of images (column label: their class)")  # fmt: skip
     explain.add_argument("--out", type=Path, required=True, metavar="DIR", help="where figures and numbers are written")
+    add_window(explain)
     explain.add_argument("--label", metavar="NAME", help="the images' class (default: explain the predicted class)")
     explain.add_argument("--human", type=Path, metavar="MAP|DIR",
                          help="the human map of one image, or a folder of maps named like the images")  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import os
 import warnings
@@ -41,7 +42,7 @@ def predict(arguments: argparse.Namespace) -> int:
     require_csv(arguments.csv, inputs, arguments.force)
     pictures = overlay_paths(arguments.overlay, inputs, arguments.force)
     device = devices.choose(arguments.device)
-    pretrained = open_model(arguments.model)
+    pretrained = windowed(open_model(arguments.model), arguments.window)
     if pictures:
         pretrained.require_maps()
     pretrained.model.net.to(device)
@@ -49,10 +50,13 @@ def predict(arguments: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # damage that matters becomes an error row
         scored = prediction.stream(pretrained, inputs, arguments.batch_size, with_maps=bool(pictures))
-        table = prediction.table(counted(drawn(scored, pictures, pretrained), len(inputs)))
+        deep: list[int] = []
+        seen = noted(drawn(scored, pictures, pretrained), deep)
+        table = prediction.table(counted(seen, len(inputs)))
     if arguments.csv is not None:
         write_csv(table, arguments.csv)
     print_table(table, arguments.csv)
+    say_depth(deep, pretrained)
     return say_outcome(table, pretrained, arguments)
 
 
@@ -189,6 +193,44 @@ def drawn(scored: Iterator[Prediction], pictures: Sequence[Path], pretrained: Pr
         return one[0]
 
     return ahead(draw, zip(scored, pictures, strict=True), DRAWN)
+
+
+def windowed(pretrained: Pretrained, text: str | None) -> Pretrained:
+    """A network that reads 16-bit files with the window that ``--window`` names, if it names one."""
+    from divsal_bench.data import reading
+
+    if text is None:
+        return pretrained
+    found = reading.window_of(text)
+    if found is None:
+        raise UserError(f"--window {text!r}: write 12bit, or LO:HI with 0 ≤ LO < HI ≤ 65535, e.g. 0:4095")
+    return dataclasses.replace(pretrained, window=found)
+
+
+def noted(scored: Iterator[Prediction], deep: list[int]) -> Iterator[Prediction]:
+    """Note the largest value of every file of 16 bits."""
+    for one in scored:
+        if one.highest:
+            deep.append(one.highest)
+        yield one
+
+
+def say_depth(deep: Sequence[int], pretrained: Pretrained) -> None:
+    """How files of 16 bits were read, and whether that fits them: once for all of them."""
+    low, high = pretrained.window
+    dark = [highest for highest in deep if highest - low < (high - low) / 2]
+    bright = [highest for highest in deep if highest > high]
+    if deep and (low, high) != (0, 65535):
+        say(f"notice: {len(deep):,} 16-bit files were read with {low} as black and {high} as white")
+    if dark:
+        bits = max(dark).bit_length()
+        say(
+            f"notice: {len(dark):,} of {len(deep):,} 16-bit files use only their lowest {bits} bits (largest value "
+            f"{max(dark)}), so they are dark to the network; --window {max(9, bits)}bit or LO:HI says which values are "
+            "black and white"
+        )
+    if bright:
+        say(f"notice: {len(bright):,} of {len(deep):,} 16-bit files have values above {high}; they are cut off there")
 
 
 def counted(scored: Iterator[Prediction], total: int) -> Iterator[Prediction]:

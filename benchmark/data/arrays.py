@@ -247,6 +247,7 @@ def _draw(task: Task, source: DataSource, size: int, progress: Progress | None) 
     return _store(target, pairs, (len(rows), task.channels, size), lambda _: (table, meta), progress)
 
 
+@images.one_large_at_a_time()
 def _decode(entry: canonical.Entry, folder: Path, channels: Literal[1, 3], size: int) -> Pair:
     """Decode one row of prepared data."""
     part = "image"

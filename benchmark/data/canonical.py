@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -39,7 +39,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of a canonical data set, with the bytes of its files as delivered."""
+    """One row of a canonical data set, with the bytes of its files.
+
+    They are those delivered, or 8-bit PNGs where a source's reading was told or found (see
+    :mod:`divsal_bench.data.reading`).
+
+    Attributes:
+        blank: Whether its map has the same value everywhere, and so counts as none; not stored.
+    """
 
     sample_id: str
     split: Split
@@ -50,6 +57,7 @@ class Entry:
     image: bytes
     saliency: bytes | None
     saliency_kind: SaliencyKind
+    blank: bool = False
 
     def identity(self) -> RowIdentity:
         """Return what of the row counts for the fingerprint."""
@@ -67,7 +75,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Count:
-    """How many rows a split has from one source, and how many of them carry a map."""
+    """How many rows a split has from one source, and how many of them carry a map that is not blank."""
 
     split: Split
     source: str
@@ -90,6 +98,7 @@ class Info:
         counts: Rows per split and source.
         files: Parquet file, relative to the folder, to its size in bytes.
         notices: What was left out or is unusual.
+        readings: Source to how its files were read; sources whose files are kept as delivered are left out.
     """
 
     schema_version: int
@@ -101,6 +110,7 @@ class Info:
     counts: tuple[Count, ...]
     files: dict[str, int]
     notices: tuple[str, ...]
+    readings: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench.data import canonical, images, remote
+from divsal_bench.data import canonical, duplicates, images, reading, remote
 from divsal_bench.data.canonical import (
     INFO_FILE,
     SPLITS,
@@ -24,6 +24,7 @@ from divsal_bench.data.threads import in_threads
 from divsal_bench.errors import Mistake, UserError, printable
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 #: Findings of one kind beyond these are only counted.
@@ -154,21 +155,30 @@ class _Unusual:
 
     identity: RowIdentity
     unreadable: str = ""
-    constant: bool = False
+    image: reading.ImageFacts = reading.ImageFacts(False)  # noqa: RUF009 - frozen
+    saliency: reading.MapFacts | None = None
+    pixels: bytes = b""
+    look: np.ndarray | None = None
 
 
+@images.one_large_at_a_time()
 def _unusual(entry: Entry) -> tuple[Entry, _Unusual]:
     identity = entry.identity()
     part = "image"
     try:
         picture = images.decode(entry.image)
-        if entry.saliency is None:
-            return entry, _Unusual(identity)
-        part = "map"
-        low, high = images.value_range(images.align(images.decode(entry.saliency), picture))
+        facts, pixels, look = (
+            reading.image_facts(picture),
+            duplicates.pixel_digest(picture),
+            duplicates.print_of(picture),
+        )
+        saliency = None
+        if entry.saliency is not None:
+            part = "map"
+            saliency = reading.map_facts(images.align(images.decode(entry.saliency), picture))
     except images.NotAnImage as error:
         return entry, _Unusual(identity, f"the {part} of {entry.sample_id!r} {error}")
-    return entry, _Unusual(identity, constant=low == high)
+    return entry, _Unusual(identity, "", facts, saliency, pixels, look)
 
 
 class _Rows:
@@ -179,8 +189,10 @@ class _Rows:
         self.rules = Rules(info.class_names)
         self.found: list[Mistake] = []
         self.identities: list[RowIdentity] = []
-        self.images: dict[str, tuple[str, str]] = {}
-        self.copies = self.constant = 0
+        self.pictures = duplicates.Pictures()
+        self.survey = reading.Survey()
+        self.looks: list[tuple[duplicates.Seen, np.ndarray]] = []
+        self.copies = self.blank = self.see_through = 0
 
     def problem(self, kind: str, text: str) -> None:
         """Note what no rule about names and splits sees."""
@@ -193,16 +205,34 @@ class _Rows:
             self.problem("value", f"{name}: {canonical.value_problem(entry)}")
             return
         row = unusual.identity
-        self.rules.add(name, *row[:6], entry.saliency_kind, entry.saliency is not None)
+        blank = unusual.saliency is not None and unusual.saliency.blank
+        self.rules.add(name, *row[:6], entry.saliency_kind, entry.saliency is not None, blank)
         if unusual.unreadable:
             self.problem("image", unusual.unreadable)
-        first, where = self.images.setdefault(row.image, (entry.sample_id, entry.split))
-        if where != entry.split:
-            self.problem("copy", f"{name} in {entry.split} is the same image as {first!r} in {where}")
-        elif first != entry.sample_id:
-            self.copies += 1
-        self.constant += unusual.constant
+        self._add_picture(entry, unusual)
+        self.blank += blank
         self.identities.append(row)
+
+    def _add_picture(self, entry: Entry, unusual: _Unusual) -> None:
+        """Look for the same picture among those before it, and keep what is looked at over all of them."""
+        if unusual.look is None:
+            return
+        self.survey.add(entry.source, unusual.image, unusual.saliency)
+        self.see_through += unusual.image.see_through
+        name, names = repr(entry.sample_id), self.info.class_names
+        here = duplicates.Seen(entry.sample_id, entry.split, entry.label)
+        first = self.pictures.add(unusual.pixels, here)
+        if first is None:
+            self.looks.append((here, unusual.look))
+        elif first.split != entry.split:
+            self.problem("copy", f"{name} in {entry.split} is the same image as {first.name!r} in {first.split}")
+        elif first.label != entry.label:
+            self.problem(
+                "both labels",
+                f"{name} in {entry.split} is {names[entry.label]}, its copy {first.name!r} {names[first.label]}",
+            )
+        else:
+            self.copies += 1
 
     def report(self, location: str) -> CheckReport:
         """Check what only all rows together show."""
@@ -215,6 +245,8 @@ class _Rows:
                 f"{self.info.fingerprint[:12]}…: the data was changed after preparing"
             )
             found.append(Mistake("fingerprint", "", text))
+        readings, problems, _ = self.survey.readings(reading.told({}), {count.source for count in counts})
+        found += [Mistake(kind, "", text) for kind, text in problems]
         return CheckReport(
             location,
             self.info.task,
@@ -222,7 +254,7 @@ class _Rows:
             fingerprint,
             self.info.fingerprint,
             _told(found),
-            tuple(self._warnings(counts)),
+            tuple(self._warnings(counts, readings)),
             counts,
             categories,
             self.rules.rows(),
@@ -240,14 +272,50 @@ class _Rows:
         counts = tuple(Count(SPLITS[split], source, *numbers[split, source]) for split, source in sorted(numbers))
         return counts, {name: dict(categories[name]) for name in sorted(categories)}
 
-    def _warnings(self, counts: tuple[Count, ...]) -> Iterator[str]:
+    def _near_copies(self) -> list[str]:
+        """Images that look like one of another split, though their pixels differ."""
+        import numpy as np
+
+        by_split = {split: [one for one in self.looks if one[0].split == split] for split in SPLITS}
+        pairs: list[tuple[int, str, str]] = []
+        for number, split in enumerate(SPLITS):
+            here = by_split[split]
+            before = [one for other in SPLITS[:number] for one in by_split[other]]
+            if not here or not before:
+                continue
+            if len(here) * len(before) > duplicates.MOST_PAIRS:
+                return ["there are too many images to look for nearly equal ones in two splits"]
+            index, bits = duplicates.nearest(
+                np.stack([look for _, look in here]), np.stack([look for _, look in before])
+            )
+            for row in np.flatnonzero(bits <= duplicates.NEAR):
+                one, other = here[row][0], before[index[row]][0]
+                pairs.append((int(bits[row]), f"{one.name!r} in {one.split}", f"{other.name!r} in {other.split}"))
+        if not pairs:
+            return []
+        _, first, second = min(pairs)
+        return [
+            f"{len(pairs)} images look like one of another split (saved again with loss, made smaller or brighter?): "
+            f"e.g. {first} and {second}"
+        ]
+
+    def _warnings(self, counts: tuple[Count, ...], readings: dict[str, reading.Reading]) -> Iterator[str]:
         yield from self.rules.warnings()
         if not any(count.maps for count in counts if count.split == "train"):
             yield "no training image has a map: guided methods have nothing to be guided by"
-        if self.constant:
-            yield f"{self.constant} maps have the same value everywhere; methods treat them as no map"
+        if self.blank:
+            yield f"{self.blank} maps have the same value everywhere; methods treat them as no map"
+        for source, how in sorted(readings.items()):
+            for full, top in sorted(how.tops.items()):
+                yield (
+                    f"source {source}: its grey maps reach no more than {top} of {full}, so they are nearly empty in "
+                    "training; prepare the data again"
+                )
+        if self.see_through:
+            yield f"{self.see_through} images have transparent parts; they are read over black"
         if self.copies:
             yield f"{self.copies} images are copies of another one in the same split"
+        yield from self._near_copies()
         for source in sorted({count.source for count in counts}):
             terms = self.info.sources.get(source)
             if terms is None or "unknown" in (

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from divsal_bench.data import colormaps, dicom
+from divsal_bench.data.damage import NotAnImage, refused_if_damaged
+
+__all__ = ["NotAnImage", "Picture", "decode"]
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,8 +29,51 @@ _MODES = frozenset(
 )
 
 
-class NotAnImage(ValueError):  # noqa: N818 - named for what it says of the file
-    """The bytes cannot be used as an image; the message says why, to be put after the file's name."""
+#: A larger picture is refused.
+MOST_PIXELS = 2**26
+#: Of pictures larger than this one is in memory at a time, where threads decode many.
+LARGE_PIXELS = 2**24
+#: Values of 16 bits that are read as black and white.
+Window = tuple[int, int]
+FULL: Window = (0, 65535)
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PHOTOMETRIC = 262
+#: Channels that differ by no more, of 255, are one grey: lossy formats round each by itself.
+_SAME_GREY = 8
+#: How a map can be read where its channels differ.
+CHANNELS = ("red", "green", "blue", "alpha")
+MAP_READINGS = (*CHANNELS, "index", *(f"colormap:{name}" for name in colormaps.NAMES))
+#: A map none of whose small cells keeps this share of its largest value is made of dots, and is scaled up again.
+_DOTS = 1 / 8
+
+
+_turn = threading.local()
+_large = threading.Lock()
+
+
+@contextmanager
+def one_large_at_a_time() -> Iterator[None]:
+    """Until the end of this, a thread that decodes a large picture is the only one that has one.
+
+    A picture of 64 megapixels with its copies takes about a gigabyte, and many threads decode.
+    """
+    _turn.mine = False
+    try:
+        yield
+    finally:
+        if _turn.mine:
+            _large.release()
+        _turn.mine = None
+
+
+def _wait_if_large(width: int, height: int) -> None:
+    if width * height > LARGE_PIXELS and getattr(_turn, "mine", None) is False:
+        _large.acquire()
+        _turn.mine = True
+
+
+class Coloured(NotAnImage):
+    """A map whose values depend on how its colours are meant."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +83,21 @@ class Picture:
     Attributes:
         image: Upright, in the file's own mode.
         turn: The EXIF orientation (1 to 8) that was undone; None where the file states none.
+        negative: Whether larger values of 16 bits are darker (white is zero); :func:`plain` undoes it.
     """
 
     image: Image
     turn: int | None
+    negative: bool = False
+
+    @property
+    def deep(self) -> bool:
+        """Whether it is grey of more than 8 bits."""
+        return self.image.mode.startswith("I")
 
     def turned(self, turn: int | None) -> Picture:
         """Return the picture with one more orientation undone."""
-        return Picture(_upright(self.image, turn), turn)
+        return Picture(_upright(self.image, turn), turn, self.negative)
 
 
 def decode(data: bytes) -> Picture:
@@ -48,59 +107,143 @@ def decode(data: bytes) -> Picture:
         data: The file's bytes.
 
     Raises:
-        NotAnImage: Empty, truncated, not an image, or of a kind without a fixed brightness range.
+        NotAnImage: Empty, truncated, damaged as far as its format can tell, too large, of several pages, not an
+            image, or of a kind without a fixed brightness range.
     """
     from PIL import Image, UnidentifiedImageError
 
     if not data:
         raise NotAnImage("is empty")
-    try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if dicom.is_dicom(data):
+        _wait_if_large(1, len(data))
+        image, negative = dicom.opened(data, MOST_PIXELS)
+        return Picture(image, None, negative)
+    with refused_if_damaged():
+        try:
+            if data.startswith(_PNG):
+                _check_sums(data)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        except UnidentifiedImageError:
+            raise NotAnImage(f"is not an image ({', '.join(FORMATS)} and DICOM are read)") from None
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise NotAnImage(f"is too large (up to {MOST_PIXELS:,} pixels are read); make it smaller") from error
+        _require_one_picture(image)
         stated = _orientation(image)
+        negative = image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0  # type: ignore[attr-defined]
         image.load()
         # Pillow turns TIFF files itself while loading and forgets the tag; others still have it.
         left = _orientation(image)
-    except UnidentifiedImageError:
-        raise NotAnImage(f"is not an image ({', '.join(FORMATS)} are read)") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise NotAnImage(f"is truncated or damaged ({error})") from error
-    if image.mode not in _MODES:
-        raise NotAnImage(f"has colours of a kind that is not read ({image.mode}); save it as grey or RGB")
-    if image.mode == "F":
-        raise NotAnImage("holds floating point numbers, which have no fixed range; save it with 8 or 16 bits")
-    if image.mode == "I":
-        low, high = image.getextrema()
-        if float(low) < 0 or float(high) > 65535:  # type: ignore[arg-type]
-            raise NotAnImage("holds 32-bit numbers beyond 0 to 65535; save it with 8 or 16 bits")
-    return Picture(_upright(image, left), stated or left)
+        if image.mode not in _MODES:
+            raise NotAnImage(f"has colours of a kind that is not read ({image.mode}); save it as grey or RGB")
+        if image.mode == "F":
+            raise NotAnImage("holds floating point numbers, which have no fixed range; save it with 8 or 16 bits")
+        if image.mode == "I":
+            low, high = image.getextrema()
+            if float(low) < 0 or float(high) > 65535:  # type: ignore[arg-type]
+                raise NotAnImage("holds 32-bit numbers beyond 0 to 65535; save it with 8 or 16 bits")
+        picture = Picture(_upright(image, left), stated or left)
+        # Pillow inverts 8 bits itself.
+        return Picture(picture.image, picture.turn, negative and picture.deep)
 
 
-def image_pixels(picture: Picture, channels: Literal[1, 3], size: int) -> np.ndarray:
+def _check_sums(data: bytes) -> None:
+    """Compare the checksums of a PNG, which Pillow passes by when it decodes."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(data), formats=("PNG",))
+    try:
+        image.verify()
+    except Exception as error:
+        raise NotAnImage(f"is truncated or damaged (its checksum is wrong: {error})") from error
+
+
+def _require_one_picture(image: Image) -> None:
+    """Refuse what is too large and what holds several pictures.
+
+    A photograph of a telephone may carry a second one beside it (MPO); the first is the photograph.
+    """
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise NotAnImage(
+            f"is too large ({width:,} x {height:,} pixels; up to {MOST_PIXELS:,} are read); make it smaller"
+        )
+    _wait_if_large(width, height)
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        pages = image.n_frames  # type: ignore[attr-defined]
+        raise NotAnImage(
+            f"has pages or frames 1 to {pages:,}, of which one would be read; save the one that is meant by itself"
+        )
+
+
+def image_pixels(picture: Picture, channels: Literal[1, 3], size: int, window: Window = FULL) -> np.ndarray:
     """Convert and resize an image.
 
     Args:
         picture: From :func:`decode`.
         channels: 1 (grey) or 3 (RGB).
         size: Side of the square result; the aspect ratio is not kept.
+        window: As :func:`plain` takes it.
 
     Returns:
         uint8, (channels, size, size).
+
+    Raises:
+        NotAnImage: The file was damaged in a way that shows only here.
     """
     from PIL.Image import Resampling
 
-    image = plain(picture, channels)
+    image = plain(picture, channels, window)
     if image.size != (size, size):
         image = image.resize((size, size), Resampling.BILINEAR)
     pixels = np.asarray(image)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def plain(picture: Picture, channels: Literal[1, 3]) -> Image:
-    """Convert an image to 8-bit grey (1) or RGB (3), at its own size."""
-    image = _eight_bits(picture.image)
-    if image.mode == "PA":  # Pillow converts it to L only by way of RGB
-        image = image.convert("RGB")
-    return image.convert("L" if channels == 1 else "RGB")
+def plain(picture: Picture, channels: Literal[1, 3], window: Window = FULL) -> Image:
+    """Convert an image to 8-bit grey (1) or RGB (3), at its own size.
+
+    Transparent parts are laid over black: what an editor left below them is not to be seen.
+
+    Args:
+        picture: From :func:`decode`.
+        channels: 1 (grey) or 3 (RGB).
+        window: The values of 16 bits that become black and white; 8-bit images have none.
+
+    Raises:
+        NotAnImage: The file was damaged in a way that shows only here.
+    """
+    from PIL.Image import fromarray
+
+    with refused_if_damaged():
+        image = fromarray(_eight_bits(picture, window)) if picture.deep else _over_black(picture.image)
+        if image.mode == "PA":  # Pillow converts it to L only by way of RGB
+            image = image.convert("RGB")
+        return image.convert("L" if channels == 1 else "RGB")
+
+
+def eight_bits(picture: Picture, window: Window | None = None) -> np.ndarray:
+    """An upright image in 8 bits: uint8, (height, width), or (height, width, 3) where it has colours.
+
+    Args:
+        picture: From :func:`decode`.
+        window: As :func:`plain` takes it; None for all values.
+
+    Raises:
+        NotAnImage: As :func:`plain`.
+    """
+    grey = picture.deep or picture.image.mode in ("1", "L", "LA", "La")
+    return np.asarray(plain(picture, 1 if grey else 3, window or FULL))
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether the bytes are a DICOM file."""
+    return dicom.is_dicom(data)
+
+
+def see_through(picture: Picture) -> bool:
+    """Whether an image has transparent parts."""
+    with refused_if_damaged():
+        return _see_through(picture.image)
 
 
 def align(saliency: Picture, picture: Picture) -> Picture:
@@ -132,46 +275,120 @@ def align(saliency: Picture, picture: Picture) -> Picture:
 def map_pixels(saliency: Picture, size: int) -> np.ndarray:
     """Convert and resize a map.
 
+    Dots that are small beside a cell of the result stay: where no cell keeps an eighth of the map's largest value, the
+    result is scaled up to it.
+
     Args:
         saliency: From :func:`align`.
         size: Side of the square result.
 
     Returns:
-        uint8, (size, size).
+        uint8, (size, size); not the same value everywhere unless the map has it.
+
+    Raises:
+        Coloured: As :func:`map_values`.
+        NotAnImage: The file was damaged in a way that shows only here.
     """
     from PIL.Image import Resampling, fromarray
 
-    image = fromarray(map_values(saliency))
-    if image.size != (size, size):
-        image = image.resize((size, size), Resampling.BOX)
-    return np.asarray(image)
+    values = map_values(saliency)
+    if values.shape == (size, size):
+        return values
+    small = np.asarray(fromarray(values).resize((size, size), Resampling.BOX))
+    highest = int(values.max())
+    if highest == int(values.min()) or int(small.max()) >= max(1, highest * _DOTS):
+        return small
+    exact = np.asarray(fromarray(values.astype(np.float32)).resize((size, size), Resampling.BOX))
+    return np.asarray(np.rint(exact * (highest / exact.max())), np.uint8)
 
 
-def map_values(saliency: Picture) -> np.ndarray:
+def map_values(saliency: Picture, reading: str = "", top: int = 0) -> np.ndarray:
     """Return a map's values: uint8, (height, width).
 
-    Transparent parts hold no evidence. A map of only 0 and 1 is read as 0 and 255.
+    A map of two values is a mask, whatever they are: 0 and 255. So is one of black and one other colour. Transparent
+    parts hold no evidence.
+
+    Args:
+        saliency: From :func:`align`.
+        reading: One of :data:`MAP_READINGS`; "" for a grey map.
+        top: The value that becomes 255; 0 takes the largest that the file's bits can hold.
+
+    Raises:
+        Coloured: Its channels differ, or it is black on transparent, and it is not said how to read it.
+        NotAnImage: It cannot be read as said, or was damaged in a way that shows only here.
     """
-    from PIL import Image
+    values, full = levels(saliency, reading)
+    if values.min() < values.max() and is_mask(values):
+        return np.where(values == values.max(), np.uint8(255), np.uint8(0))
+    top = top or full
+    return values if top == 255 and values.dtype == np.uint8 else np.asarray(_scaled(0, top)[values])
 
-    image = saliency.image
+
+def is_mask(values: np.ndarray) -> bool:
+    """Whether there are at most two different values."""
+    low, high = values.min(), values.max()
+    few = values[::8, ::8]  # enough to tell most maps that are none
+    return all(bool(((some == low) | (some == high)).all()) for some in (few, values))
+
+
+def levels(saliency: Picture, reading: str = "") -> tuple[np.ndarray, int]:
+    """A map's values as the file holds them, uint8 or uint16, and the largest that its bits can hold.
+
+    Args:
+        saliency: From :func:`align`.
+        reading: As :func:`map_values` takes it.
+
+    Raises:
+        Coloured, NotAnImage: As in :func:`map_values`.
+    """
+    with refused_if_damaged():
+        image = saliency.image
+        if reading:
+            return _told(image, reading), 255
+        if saliency.deep:
+            values = np.asarray(image).astype(np.uint16)
+            return np.asarray(65535 - values if saliency.negative else values, np.uint16), 65535
+        if image.mode in ("L", "1") and not _see_through(image):
+            return np.asarray(image if image.mode == "L" else image.convert("L")), 255
+        return _grey(image), 255
+
+
+def _grey(image: Image) -> np.ndarray:
+    """The values of a map in colours that are all grey, or of a mask in one colour on black."""
+    shown = _over_black(image).convert("RGB")
+    colours = np.asarray(shown)
+    if _see_through(image) and not colours.any() and np.asarray(_alpha(image)).any():
+        raise Coloured("is black on transparent: over black nothing of it is left")
+    apart = int((colours.max(2) - colours.min(2)).max(initial=0))
+    if apart:
+        marked = colours.any(2)
+        inside = colours[marked]
+        if (inside == inside[0]).all():
+            return np.where(marked, np.uint8(255), np.uint8(0))
+    if apart <= _SAME_GREY:
+        return np.asarray(shown.convert("L"))
+    raise Coloured("is a colour picture: its channels differ, and their brightness is not its values")
+
+
+def _told(image: Image, reading: str) -> np.ndarray:
+    """The values of a map whose reading is said."""
+    if reading == "index":
+        if image.mode not in ("P", "PA"):
+            raise NotAnImage("has no palette, whose index could be read")
+        return (np.asarray(image.getchannel(0)) > 0).astype(np.uint8) * np.uint8(255)
+    if reading == "alpha":
+        if not image.has_transparency_data:
+            raise NotAnImage("has no transparency, which is to be read")
+        return np.asarray(_alpha(image))
     if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.max(initial=0) == 1:
-            return (values * 255).astype(np.uint8)
-        return np.asarray(_eight_bits(image))
-    if image.has_transparency_data:
-        colour = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", colour.size, (0, 0, 0, 255)), colour)
-    values = np.asarray(image.convert("L"))
-    return values * np.uint8(255) if values.max(initial=0) == 1 else values
-
-
-def value_range(saliency: Picture) -> tuple[int, int]:
-    """Return the smallest and the largest value of a map: as stored for grey maps, else as it is read."""
-    image = saliency.image
-    values = np.asarray(image) if image.mode == "L" or image.mode.startswith("I") else map_values(saliency)
-    return int(values.min()), int(values.max())
+        raise NotAnImage("is grey of 16 bits and has no colours, which are to be read")
+    shown = _over_black(image).convert("RGB")
+    if reading in CHANNELS:
+        return np.asarray(shown.getchannel(CHANNELS.index(reading)))
+    values = colormaps.undone(np.asarray(image.convert("RGB")), reading.removeprefix("colormap:"))
+    if _see_through(image):  # the colour map's black is a value; what is not there is none
+        values = (values.astype(np.uint16) * np.asarray(_alpha(image)) // 255).astype(np.uint8)
+    return values
 
 
 def _orientation(image: Image) -> int | None:
@@ -183,14 +400,38 @@ def _orientation(image: Image) -> int | None:
     return value if value in range(1, 9) else None
 
 
-def _eight_bits(image: Image) -> Image:
+def _eight_bits(picture: Picture, window: Window = FULL) -> np.ndarray:
     """Scale 16-bit grey to 8 bits; Pillow's own conversion cuts everything above 255 off."""
-    from PIL.Image import fromarray
+    values = _scaled(*window)[np.asarray(picture.image).astype(np.uint16, copy=False)]
+    return 255 - values if picture.negative else values
 
-    if not image.mode.startswith("I"):
+
+@functools.lru_cache(maxsize=16)
+def _scaled(low: int, high: int) -> np.ndarray:
+    """The 8 bits of every value of 16: what lies below ``low`` is 0, and above ``high`` 255."""
+    reach = high - low
+    values = np.clip(np.arange(65536, dtype=np.int64) - low, 0, reach)
+    return ((values * 255 + (reach - 1) // 2) // reach).astype(np.uint8)
+
+
+def _alpha(image: Image) -> Image:
+    return (image if image.mode in ("LA", "PA", "RGBA") else image.convert("RGBA")).getchannel("A")
+
+
+def _see_through(image: Image) -> bool:
+    if image.mode.startswith("I") or not image.has_transparency_data:
+        return False
+    return bool(_alpha(image).getextrema()[0] < 255)  # type: ignore[operator]
+
+
+def _over_black(image: Image) -> Image:
+    """Lay an image with transparent parts over black; any other stays as it is."""
+    from PIL.Image import alpha_composite, new
+
+    if not _see_through(image):
         return image
-    values = np.asarray(image).astype(np.uint32)
-    return fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+    colour = image if image.mode == "RGBA" else image.convert("RGBA")
+    return alpha_composite(new("RGBA", image.size, (0, 0, 0, 255)), colour)
 
 
 def _upright(image: Image, turn: int | None) -> Image:

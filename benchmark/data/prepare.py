@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from divsal_bench import foreign, spelling
 from divsal_bench.contracts.adapter import Adapter, Row, SourceTerms
 from divsal_bench.contracts.task import Task
-from divsal_bench.data import catalogue, images, writer
+from divsal_bench.data import catalogue, duplicates, images, png, reading, writer
 from divsal_bench.data.canonical import SPLITS, Count, Entry, Progress
 from divsal_bench.data.fingerprint import digest
 from divsal_bench.data.rules import Rules
@@ -62,7 +62,7 @@ def prepare(
         adapter: How the data is delivered.
         source: The file or folder the adapter reads; None only for an adapter that needs none.
         out: The folder to write; it appears whole or not at all.
-        options: The adapter's options.
+        options: The adapter's options, and those of :data:`divsal_bench.data.reading.OPTIONS`.
         force: Whether a data set already in ``out`` is replaced.
         progress: Called with (rows done, all rows).
 
@@ -71,9 +71,9 @@ def prepare(
     """
     options = options or {}
     for name in options:
-        if name not in adapter.options:
-            hint = "" if adapter.options else f"The adapter {adapter.name} takes no options."
-            raise unknown(f"option of the adapter {adapter.name}", name, adapter.options, hint)
+        if name not in adapter.options and not reading.is_option(name):
+            raise unknown(f"option of the adapter {adapter.name}", name, (*adapter.options, *reading.OPTIONS))
+    told = reading.told({name: value for name, value in options.items() if name not in adapter.options})
     writer.check_target(out, force)
     if source is None and adapter.needs_source:
         raise UserError(f"the adapter {adapter.name} needs --source: {adapter.description}")
@@ -83,7 +83,7 @@ def prepare(
         raise UserError(f"{source} lies in {out}, which --force would replace; move it, or choose another --out")
 
     source = source or Path()
-    delivery = adapter.read(source, task, options)
+    delivery = adapter.read(source, task, {name: options[name] for name in options if name in adapter.options})
     rows = [_composed(row) for row in delivery.rows]
     root = (source if source.is_dir() else source.parent).resolve()
     rules = Rules(task.class_names, task.category_meaning)
@@ -98,14 +98,16 @@ def prepare(
     rows.sort(key=lambda row: (SPLITS.index(row.split), row.sample_id))
 
     notices = [*delivery.notices, *rules.warnings()]
+    readings: dict[str, dict[str, str]] = {}
     info = writer.write(
         out,
-        _entries(rows, root, notices, progress),
+        _entries(rows, root, task, told, notices, readings, progress),
         task=task.name,
         class_names=task.class_names,
         adapter=adapter.name,
         sources=_terms(delivery.terms),
         notices=notices,
+        readings=readings,
         force=force,
     )
     if out.absolute() == catalogue.default_folder(task.name):
@@ -179,77 +181,184 @@ def _hint(file: Path) -> str:
     return ""
 
 
+#: Bytes of files that are kept between the two times they are needed; beyond it they are read again.
+KEPT_BYTES = 2**28
+
+
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """A row with its files read, and what is unusual about them."""
+    """What the files of a row showed, or the mistake in them.
+
+    Attributes:
+        files: The bytes of image and map.
+        hashes: Of those bytes, where they are not kept.
+    """
 
     row: Row
-    entry: Entry
-    image_hash: str
-    constant: bool
-    binary: bool
-    turned: bool
+    files: tuple[bytes, bytes | None] = (b"", None)
+    pixels: bytes = b""
+    image: reading.ImageFacts = reading.ImageFacts(False)  # noqa: RUF009 - frozen
+    saliency: reading.MapFacts | None = None
+    turned: bool = False
+    dicom: bool = False
+    hashes: tuple[str, str] | None = None
+    mistake: Mistake | None = None
 
 
-def _entries(rows: list[Row], root: Path, notices: list[str], progress: Progress | None) -> Iterator[Entry]:
-    """Read and check the files of all rows; notices are complete when the last row is out."""
-    hashes: dict[str, Row] = {}
-    constant = binary = turned = 0
-    for done, checked in enumerate(in_threads(lambda row: _checked(row, root), rows), start=1):
-        row = checked.row
-        first = hashes.setdefault(checked.image_hash, row)
-        if first.split != row.split:
-            raise UserError(
-                f"{row.where}: this image of {row.split} is byte for byte the one of {first.where} in "
-                f"{first.split}; remove one row, or put both in one split"
-            )
-        constant += checked.constant
-        binary += checked.binary
-        turned += checked.turned
-        yield checked.entry
+def _entries(
+    rows: list[Row],
+    root: Path,
+    task: Task,
+    told: reading.Told,
+    notices: list[str],
+    readings: dict[str, dict[str, str]],
+    progress: Progress | None,
+) -> Iterator[Entry]:
+    """Read and check the files of all rows, then read them once more and yield them as they are kept.
+
+    How a source is read depends on all its files. ``notices`` and ``readings`` are complete when the first row is out.
+    """
+    checked: list[_Checked] = []
+    kept = 0
+    for one in in_threads(lambda row: _checked(row, root, told.map(row.source)), rows):
+        kept += sum(len(data or b"") for data in one.files)
+        checked.append(one if kept <= KEPT_BYTES else _without_files(one))
         if progress:
-            progress(done, len(rows))
-    if constant:
-        notices.append(f"{constant} maps have the same value everywhere; methods treat them as no map.")
-    if binary:
-        notices.append(f"{binary} maps hold only the values 0 and 1; they are read as 0 and 255.")
-    if turned:
-        notices.append(
-            f"{turned} images with a map carry an EXIF orientation and their maps do not: training turns "
-            "both alike, `datasets` turns only the image."
-        )
+            progress(len(checked), len(rows))
+    survey = reading.Survey()
+    for one in checked:
+        survey.add(one.row.source, one.image, one.saliency)
+    found, problems, told_notices = survey.readings(told, {row.source for row in rows})
+    mistakes = [one.mistake for one in checked if one.mistake] + _copies(checked, task)
+    if not mistakes:
+        mistakes = [Mistake(kind, "", text) for kind, text in problems]
+    if mistakes:
+        raise refusal(mistakes)
+    notices += [*_notices(checked), *told_notices]
+    readings.update({source: one.stated() for source, one in sorted(found.items()) if one.stated()})
+    yield from (in_threads if readings or kept > KEPT_BYTES else map)(
+        lambda one: _entry(one, root, found[one.row.source]), checked
+    )
 
 
-def _checked(row: Row, root: Path) -> _Checked:
+@images.one_large_at_a_time()
+def _checked(row: Row, root: Path, maps: str) -> _Checked:
     """Read the files of one row and decode them completely."""
-    image_bytes = _bytes(row, row.image, root, "image")
-    saliency_bytes = None if row.saliency is None else _bytes(row, row.saliency, root, "map")
     part: tuple[str, Path | bytes | None] = ("image", row.image)
-    constant = binary = turned = False
     try:
+        image_bytes = _bytes(row, row.image, root, "image")
+        saliency_bytes = None if row.saliency is None else _bytes(row, row.saliency, root, "map")
         picture = images.decode(image_bytes)
+        facts, pixels = reading.image_facts(picture), duplicates.pixel_digest(picture)
+        map_facts, turned = None, False
         if saliency_bytes is not None:
             part = ("map", row.saliency)
             saliency = images.decode(saliency_bytes)
-            images.align(saliency, picture)
-            low, high = images.value_range(saliency)
-            constant, binary = low == high, (low, high) == (0, 1)
+            map_facts = reading.map_facts(images.align(saliency, picture), maps)
             turned = (picture.turn or 1) > 1 and saliency.turn is None
+    except images.Coloured as error:
+        name, file = part
+        cure = f"say how such maps are read with --option map=WAY, one of {', '.join(images.MAP_READINGS)}"
+        return _Checked(row, mistake=Mistake("coloured", row.where, f"the {name}{_named(file)} {error}; {cure}"))
     except images.NotAnImage as error:
         name, file = part
-        raise UserError(f"{row.where}: the {name}{_named(file)} {error}; replace the file or remove the row") from error
-    entry = Entry(
+        text = f"the {name}{_named(file)} {error}; replace the file or remove the row"
+        return _Checked(row, mistake=Mistake(f"unreadable {name}", row.where, text))
+    except UserError as error:
+        return _Checked(row, mistake=Mistake("file", "", str(error)))
+    return _Checked(row, (image_bytes, saliency_bytes), pixels, facts, map_facts, turned, images.is_dicom(image_bytes))
+
+
+def _copies(checked: list[_Checked], task: Task) -> list[Mistake]:
+    """Pictures that stand in two splits, or in both classes, whatever file they are saved in."""
+    found: list[Mistake] = []
+    seen = duplicates.Pictures()
+    for one in checked:
+        row = one.row
+        first = None if one.mistake else seen.add(one.pixels, duplicates.Seen(row.where, row.split, int(row.label)))
+        if first is None:
+            continue
+        if first.split != row.split:
+            text = (
+                f"this image of {row.split} has the pixels of the one of {first.name} in {first.split}; "
+                "remove one row, or put both in one split"
+            )
+            found.append(Mistake("copy", row.where, text))
+        elif first.label != row.label:
+            names = task.class_names
+            text = (
+                f"it is {names[row.label]}, but its copy {first.name} {names[first.label]}; "
+                "remove the row that is wrong"
+            )
+            found.append(Mistake("both labels", row.where, text))
+    return found
+
+
+def _notices(checked: list[_Checked]) -> list[str]:
+    """What is unusual and no mistake."""
+    notices = []
+    blank = sum(one.saliency is not None and one.saliency.blank for one in checked)
+    if blank:
+        notices.append(f"{blank:,} maps have the same value everywhere; methods treat them as no map.")
+    see_through = sum(one.image.see_through for one in checked)
+    if see_through:
+        notices.append(f"{see_through:,} images have transparent parts; they are read over black.")
+    dicom = sum(one.dicom for one in checked)
+    if dicom:
+        notices.append(f"{dicom:,} images are DICOM files; they are kept as 8-bit PNGs, with the window they state.")
+    turned = sum(one.turned for one in checked)
+    if turned:
+        notices.append(
+            f"{turned:,} images with a map carry an EXIF orientation and their maps do not: training turns "
+            "both alike, `datasets` turns only the image."
+        )
+    return notices
+
+
+def _without_files(one: _Checked) -> _Checked:
+    """Let the bytes of a row go, which would fill the memory."""
+    return replace(one, files=(b"", None), hashes=(digest(one.files[0]), digest(one.files[1])))
+
+
+def _again(row: Row, root: Path, hashes: tuple[str, str]) -> tuple[bytes, bytes | None]:
+    """Read the files of a row once more."""
+    image = _bytes(row, row.image, root, "image")
+    saliency = None if row.saliency is None else _bytes(row, row.saliency, root, "map")
+    if (digest(image), digest(saliency)) != hashes:
+        raise UserError(f"{row.where}: its files were changed while they were being prepared; run the command again")
+    return image, saliency
+
+
+@images.one_large_at_a_time()
+def _entry(checked: _Checked, root: Path, how: reading.Reading) -> Entry:
+    """Read the files of one row again, and write anew those that are not kept as delivered."""
+    row = checked.row
+    image, saliency = checked.files if checked.hashes is None else _again(row, root, checked.hashes)
+    anew = checked.dicom or (checked.image.deep and how.window is not None)
+    facts = checked.saliency
+    rewritten = facts is not None and (how.maps != "" or (not facts.mask and facts.full in how.tops))
+    if anew or rewritten:
+        picture = images.decode(image)
+        turned = picture.turn not in (None, 1)
+        if saliency is not None and (rewritten or turned):
+            upright = images.align(images.decode(saliency), picture)
+            values = images.map_values(upright, how.maps, how.tops.get(facts.full, 0) if facts else 0)
+            # Beside a turned image a map that states nothing would be turned like it.
+            saliency = png.encode(values, upright=turned and not anew)
+        if anew:
+            image = png.encode(images.eight_bits(picture, how.window))
+    return Entry(
         row.sample_id,
         row.split,
         int(row.label),
         row.source,
         row.category,
         row.subject,
-        image_bytes,
-        saliency_bytes,
+        image,
+        saliency,
         row.saliency_kind,
+        facts is not None and facts.blank,
     )
-    return _Checked(row, entry, digest(image_bytes), constant, binary, turned)
 
 
 def _bytes(row: Row, file: Path | bytes, root: Path, part: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ def write(
     adapter: str,
     sources: dict[str, SourceTerms],
     notices: Iterable[str] = (),
+    readings: Mapping[str, dict[str, str]] | None = None,
     force: bool = False,
     shard_bytes: int = SHARD_BYTES,
 ) -> Info:
@@ -42,6 +43,7 @@ def write(
         adapter: Which adapter read the data.
         sources: What each source allows.
         notices: Written to ``divsal.json``; read when all entries are consumed.
+        readings: Source to how its files were read, written likewise.
         force: Whether a data set that is there already is replaced.
         shard_bytes: A Parquet file is closed when its images and maps reach this size.
 
@@ -68,6 +70,7 @@ def write(
                 sources={name: sources.get(name, SourceTerms()) for name in sorted(shards.source_names)},
                 counts=shards.counts(),
                 notices=tuple(notices),
+                readings=dict(readings or {}),
             )
             (aside / "README.md").write_text(card(info), encoding="utf-8")
             text = json.dumps(asdict(info), indent=2, ensure_ascii=False) + "\n"
@@ -132,7 +135,7 @@ class _Shards:
         self.source_names.add(entry.source)
         count = self._counts.setdefault((entry.split, entry.source), [0, 0, 0])
         count[entry.label] += 1
-        count[2] += entry.saliency is not None
+        count[2] += entry.saliency is not None and not entry.blank
 
     def counts(self) -> tuple[Count, ...]:
         """Return the rows per split and source, in the order of :data:`SPLITS`, then by name."""

@@ -46,10 +46,12 @@ class Opened:
     Attributes:
         pixels: uint8, (1 or 3, S, S).
         human: Its human map in the same geometry, uint8, (S, S); None without one.
+        highest: The largest value of a file of 16 bits; 0 for one of 8.
     """
 
     pixels: np.ndarray
     human: np.ndarray | None
+    highest: int = 0
 
 
 def collect(paths: Sequence[str], class_names: tuple[str, str], label: str | None, human: Path | None) -> list[Subject]:
@@ -146,9 +148,9 @@ def own_map(image: Input, by_place: dict[tuple[str, ...], list[Path]], folder: P
 
 def opened(pretrained: Pretrained, one: Subject) -> Opened | str:
     """Decode an image and its human map, or say why one of them cannot be used."""
-    pixels = prediction.decode(pretrained, one.input.source)
+    pixels, highest = prediction.looked_at(pretrained, one.input.source)
     if isinstance(pixels, str) or one.human is None:
-        return pixels if isinstance(pixels, str) else Opened(pixels, None)
+        return pixels if isinstance(pixels, str) else Opened(pixels, None, highest)
     try:
         picture = images.decode(prediction.content(one.input.source))
         human = map_pixels(
@@ -156,7 +158,7 @@ def opened(pretrained: Pretrained, one: Subject) -> Opened | str:
         )
         if not np.ptp(human):
             raise NotAnImage("is empty: all its pixels are alike, so it marks no place")
-        return Opened(pixels, human)
+        return Opened(pixels, human, highest)
     except NotAnImage as error:
         reason = str(error)
     except (OSError, MemoryError) as error:

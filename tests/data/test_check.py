@@ -1,7 +1,11 @@
 import dataclasses
+import io
 import json
 
+import numpy as np
 import pytest
+from depths import encoded
+from PIL import Image
 
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.data import writer
@@ -107,6 +111,56 @@ def test_images_in_two_splits_are_problems_and_in_one_a_warning(changed, deliver
     report = check(changed(only("img/train-a-2.png", image=copy), "second"))
     assert report.ok
     assert report.warnings == ("1 images are copies of another one in the same split",)
+
+
+def again(data: bytes, kind: str = "TIFF", **save) -> bytes:
+    sink = io.BytesIO()
+    with Image.open(io.BytesIO(data)) as image:
+        image.save(sink, kind, **save)
+    return sink.getvalue()
+
+
+def test_a_picture_saved_again_is_a_copy(changed, delivered):
+    copy = again(delivered.file("img/train-a-0.png").read_bytes())
+    (problem,) = check(changed(only("img/test-a-0.png", image=copy))).problems
+    assert problem == "'img/test-a-0.png' in test is the same image as 'img/train-a-0.png' in train"
+
+
+def test_a_picture_with_both_labels_is_a_problem(changed, delivered):
+    copy = delivered.file("img/train-a-0.png").read_bytes()
+    (problem,) = check(changed(only("img/train-a-1.png", image=copy))).problems
+    assert problem == "'img/train-a-1.png' in train is abnormal, its copy 'img/train-a-0.png' normal"
+
+
+def test_a_picture_saved_with_loss_in_another_split_is_a_warning(changed, delivered):
+    noise = np.random.default_rng(5).integers(0, 256, (12, 14), np.uint8)
+    large = again(encoded(Image.fromarray(noise).resize((280, 240), Image.Resampling.BICUBIC)), "PNG")
+    lossy = again(large, "JPEG", quality=60)
+
+    def change(entry):
+        entry = only("img/train-a-0.png", image=large)(entry)
+        return only("img/test-a-0.png", image=lossy)(entry)
+
+    report = check(changed(change))
+    assert report.ok
+    (warning,) = report.warnings
+    assert warning.startswith("1 images look like one of another split")
+    assert warning.endswith("e.g. 'img/test-a-0.png' in test and 'img/train-a-0.png' in train")
+
+
+def test_transparent_parts_are_a_warning(changed, delivered):
+    pixels = np.dstack([np.full((10, 12), 80, np.uint8), np.tile(np.array([0, 255], np.uint8), (10, 6))])
+    report = check(changed(only("img/train-a-0.png", image=encoded(pixels))))
+    assert report.warnings == ("1 images have transparent parts; they are read over black",)
+
+
+def test_grey_maps_that_a_run_would_read_as_nearly_empty(changed, delivered):
+    faint = encoded(np.arange(120, dtype=np.uint16).reshape(10, 12) * 8)
+    report = check(changed(lambda entry: dataclasses.replace(entry, saliency=entry.saliency and faint)))
+    assert report.warnings == (
+        "source a: its grey maps reach no more than 952 of 65535, so they are nearly empty in training; "
+        "prepare the data again",
+    )
 
 
 def test_an_id_in_two_splits(changed):

@@ -99,7 +99,6 @@ def test_maps_of_zeros_and_ones_are_masks():
     ones = (RAMP > 100).astype(np.uint8)
     for image in (Image.fromarray(ones), Image.fromarray(ones.astype(np.uint16))):
         assert (images.map_values(reopened(image)) == ones * 255).all()
-        assert images.value_range(reopened(image)) == (0, 1)
     # Scaled before resizing: afterwards, fractions of 1 would all be 0.
     half = plain(Image.fromarray(np.array([[0, 1]], np.uint8)))
     assert images.map_pixels(half, 1).tolist() == [[128]]
@@ -141,7 +140,7 @@ def test_refusals(data, message):
 
 def test_a_picture_bomb_is_refused(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
-    with pytest.raises(images.NotAnImage, match="exceeds limit"):
+    with pytest.raises(images.NotAnImage, match="is too large"):
         images.decode(encode(GREY))
 
 

@@ -144,10 +144,11 @@ def test_unusual_maps_are_noticed(task, delivered):
     exif[0x0112] = 6
     delivered.file(rows[5]["image"]).write_bytes(delivered.picture(60, kind="JPEG", exif=exif))
     notices = run(task, delivered).notices
-    assert [notice.split()[:2] for notice in notices] == [["1", "maps"], ["1", "maps"], ["1", "images"]]
+    assert [notice.split()[:2] for notice in notices] == [["1", "maps"], ["1", "images"], ["source", "a:"]]
     assert "same value" in notices[0]
-    assert "0 and 255" in notices[1]
-    assert "EXIF" in notices[2]
+    assert "EXIF" in notices[1]
+    assert "1 maps are masks" in notices[2]
+    assert "0 and 255" in notices[2]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

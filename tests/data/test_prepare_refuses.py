@@ -66,6 +66,14 @@ def irregular(make, which="image"):
     return spoil
 
 
+def saved_again(kind, **save):
+    def spoil(delivered, row):
+        with Image.open(delivered.file(row["image"])) as image:
+            image.save(delivered.file(delivered.rows[4]["image"]), format=kind, **save)
+
+    return spoil
+
+
 def gaze(delivered, row):
     delivered.file("gaze.csv").write_text("x,y\n")
     row["saliency"] = "gaze.csv"
@@ -79,6 +87,28 @@ def socket_at(path):
         socket.socket(socket.AF_UNIX).bind(path.name)
     finally:
         os.chdir(before)
+
+
+def copy_with_the_other_label(delivered, row):
+    delivered.file(delivered.rows[2]["image"]).write_bytes(delivered.file(row["image"]).read_bytes())
+
+
+def flipped_bit(which):
+    def spoil(delivered, row):
+        data = bytearray(delivered.file(row[which]).read_bytes())
+        data[-30] ^= 4
+        delivered.file(row[which]).write_bytes(data)
+
+    return spoil
+
+
+def pages(kind):
+    def spoil(delivered, row):
+        page = Image.fromarray(np.ones((10, 12), np.uint8))
+        other = Image.fromarray(np.zeros((10, 12), np.uint8))
+        page.save(delivered.file(row["image"]), format=kind, save_all=True, append_images=[other])
+
+    return spoil
 
 
 def float_tiff(delivered, row):
@@ -102,7 +132,17 @@ BAD = {
     "map out of the folder": (change(saliency="../x.png"), "the map .*lies outside"),
     "same id twice": (change(sample_id="img/train-a-0.png"), r"also that of manifest\.csv row 2"),
     "subject in two splits": (change(subject="person val-a-0"), r"subject 'person val-a-0' .*train.*put all"),
-    "same image in two splits": (copy_into_other_split, r"byte for byte the one of manifest\.csv row 3"),
+    "same image in two splits": (copy_into_other_split, r"the pixels of the one of manifest\.csv row 3"),
+    "same picture as TIFF in another split": (saved_again("TIFF"), r"the pixels of the one of manifest\.csv row 3"),
+    "same picture, compressed otherwise": (saved_again("PNG", compress_level=1), r"the pixels of the one of manifest"),
+    "same picture with both labels": (
+        copy_with_the_other_label,
+        r"row 4 .* is normal, but its copy manifest\.csv row 3 .* abnormal; remove the row that is wrong",
+    ),
+    "image with a wrong checksum": (flipped_bit("image"), "its checksum is wrong"),
+    "map with a wrong checksum": (flipped_bit("saliency"), "the map .*its checksum is wrong"),
+    "TIFF of two pages": (pages("TIFF"), "has pages or frames 1 to 2"),
+    "animation": (pages("GIF"), "has pages or frames 1 to 2"),
     "negative with a category": (
         change(label="normal", category="tumour"),
         "normal row has category 'tumour'",
@@ -279,3 +319,34 @@ def test_many_distinct_names_that_no_record_holds_are_refused_before_any_trainin
         adapter = Adapter("list", "", lambda *_, content=content: Delivery(content, {}))
         with pytest.raises(UserError, match=message):
             prepare(task, adapter, delivered.folder, tmp_path / name)
+
+
+def test_mistakes_in_files_are_said_all_at_once(task, delivered):
+    for number in (0, 3, 5, 9):
+        delivered.file(delivered.rows[number]["image"]).write_bytes(b"no image")
+    delivered.file(delivered.rows[1]["saliency"]).write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        run(task, delivered)
+    head, image, saliency = str(caught.value).splitlines()
+    assert head == "5 mistakes of 2 kinds:"
+    assert "is not an image" in image
+    assert "(3 more like this: manifest.csv row " in image
+    assert "the map" in saliency
+    assert "is empty" in saliency
+
+
+def test_files_that_change_while_they_are_read(task, delivered, monkeypatch):
+    from divsal_bench.data import prepare as module
+
+    monkeypatch.setattr(module, "KEPT_BYTES", 0)
+    whole = run(task, delivered).fingerprint
+
+    def change(done, total):
+        if done == total:
+            delivered.file(delivered.rows[3]["image"]).write_bytes(delivered.picture(99))
+
+    with pytest.raises(UserError, match="were changed while they were being prepared"):
+        run(task, delivered, force=True, progress=change)
+    delivered.file(delivered.rows[3]["image"]).write_bytes(delivered.picture(3))
+    monkeypatch.undo()
+    assert run(task, delivered, force=True).fingerprint == whole
