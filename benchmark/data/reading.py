@@ -152,7 +152,9 @@ def map_facts(saliency: Picture, reading: str = "") -> MapFacts:
     low, high = int(values.min()), int(values.max())
     mask = low < high and is_mask(values)
     # Masks of 0 and 255 are so ordinary that nobody need be told.
-    ordinary = not saliency.deep and (low, high) == (0, 255) and saliency.image.convert("L").getextrema() == (0, 255)
+    ordinary = not saliency.deep and (low, high) == (0, 255)
+    if ordinary and saliency.image.mode != "L":
+        ordinary = saliency.image.convert("L").getextrema() == (0, 255)
     return MapFacts(low == high, mask, high, full, ordinary)
 
 
