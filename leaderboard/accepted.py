@@ -224,9 +224,20 @@ def check_one_data_set(found: list[Accepted]) -> None:
                 f"{one.path} and {first.path} are of different data sets whose fingerprints begin alike; "
                 "one folder cannot hold both"
             )
+        counts, others = train_counts(one), train_counts(first)
+        if None not in (*counts, *others) and counts != others:
+            raise UserError(
+                f"{one.path} says {counts[1]} of {counts[0]} training rows have a map, {first.path} says {others[1]} of "
+                f"{others[0]}; submit the wrong one again"
+            )
         same = one.claim.table.task_version == first.claim.table.task_version
         if same and one.claim.field_metrics != first.claim.field_metrics:
             raise UserError(f"{one.path} has other field metrics than {first.path}; submit it again")
+
+
+def train_counts(found: Accepted) -> tuple[int | None, int | None]:
+    """Rows of the training split and those with a map, as a result states them."""
+    return found.claim.table.train, found.claim.table.train_maps
 
 
 def sheet_of(found: list[Accepted], data: DataSet) -> Sheet:
@@ -235,6 +246,7 @@ def sheet_of(found: list[Accepted], data: DataSet) -> Sheet:
     # People may call one data set differently: as most do.
     names = Counter(one.claim.table.data for one in found)
     entries = [entry_of(one, label) for label, one in labelled(found).items()]
+    train, train_maps = next((train_counts(one) for one in found if None not in train_counts(one)), (None, None))
     return Sheet(
         group=found[0].claim.group,
         data=min(names, key=lambda name: (-names[name], name)),
@@ -242,6 +254,8 @@ def sheet_of(found: list[Accepted], data: DataSet) -> Sheet:
         entries=tuple(sorted(entries, key=lambda entry: entry.label)),
         standin=facts.kind == "standin",
         date=max(one.claim.date for one in found),
+        train=train,
+        train_maps=train_maps,
     )
 
 

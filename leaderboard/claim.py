@@ -122,6 +122,7 @@ class TableFacts(Typed):
         kind: ``standin`` (drawn by code) or ``prepared``.
         weights: ``scratch``, or sha256 of the initial weights.
         digest: Of protocol settings, initial weights and versions; see :attr:`divsal_bench.records.Spec.group`.
+        train, train_maps: Rows of the training split, and those with a human map; None in results of older versions.
     """
 
     task: Name
@@ -136,6 +137,8 @@ class TableFacts(Typed):
     head: Literal["two-logit", "one-logit"]
     engine_version: int
     digest: Digits8
+    train: Annotated[int, Field(ge=1)] | None = None
+    train_maps: Annotated[int, Field(ge=0)] | None = None
 
 
 class Verified(Typed):

@@ -168,6 +168,8 @@ def claim_of(found: Publication, maps: dict[str, ClassCams], terms: Terms, key_s
                 head=spec.head,
                 engine_version=spec.engine_version,
                 digest=group_of(first).digest,
+                train=first.record.data.train,
+                train_maps=first.record.data.train_maps,
             ),
             method=spec.method,
             version=spec.method_version,
