@@ -227,8 +227,8 @@ def check_one_data_set(found: list[Accepted]) -> None:
         counts, others = train_counts(one), train_counts(first)
         if None not in (*counts, *others) and counts != others:
             raise UserError(
-                f"{one.path} says {counts[1]} of {counts[0]} training rows have a map, {first.path} says {others[1]} of "
-                f"{others[0]}; submit the wrong one again"
+                f"{one.path} says that {counts[1]} of {counts[0]} training rows have a map, {first.path} says "
+                f"{others[1]} of {others[0]}; submit the wrong one again"
             )
         same = one.claim.table.task_version == first.claim.table.task_version
         if same and one.claim.field_metrics != first.claim.field_metrics:
