@@ -466,6 +466,20 @@ def read_runs(out: Path) -> list[Run]:
     return [read_run(folder) for folder in run_folders(out, 3)]
 
 
+def require_utf8(path: Path) -> None:
+    """Refuse a folder whose name Parquet and safetensors cannot open, before any work in it.
+
+    Raises:
+        UserError: It is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"the name of {path} is not UTF-8, and a run cannot be read or written there; rename it"
+        ) from None
+
+
 def run_folders(out: Path, *depths: int) -> list[Path]:
     """Folders with a run.json so many folders below ``out`` (0: itself), in a fixed order; none that is hidden.
 

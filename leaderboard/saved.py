@@ -109,7 +109,8 @@ def load(root: Path) -> SavedBoard:
         raise UserError(f"there is no {path}; make it with `divsal-bench board --recompute`") from None
     except ValidationError as error:
         field, problem = field_problem(error.errors(include_url=False))
-        raise UserError(f"{path}: field {field!r} {problem}; mend it with `divsal-bench board --recompute`") from None
+        line = f"field {field!r} {problem}"
+        raise UserError(f"{path} cannot be read ({line}); mend it with `divsal-bench board --recompute`") from None
     except (OSError, ValueError, LookupError, TypeError) as error:
         line = str(getattr(error, "strerror", None) or error).splitlines()[0]
         raise UserError(f"{path} cannot be read ({line}); mend it with `divsal-bench board --recompute`") from None

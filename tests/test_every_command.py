@@ -236,6 +236,7 @@ def test_a_folder_that_cannot_be_read_is_said_and_never_empty(
         if place.is_relative_to(tempfile.gettempdir()) and place != Path(tempfile.gettempdir()):
             place.chmod(place.stat().st_mode | 0o055)
     (out / inside).chmod(0)
+    command(shlex.split(line.format(out=world / "one")))  # what it imports may be out of the other user's reach
     try:
         with somebody_else():
             code, shown, err = command(shlex.split(line.format(out=out)))
@@ -298,6 +299,33 @@ def test_class_names_are_taken_in_any_capitals(command: Run, tmp_path: Path, lab
     code, out, err = command(["explain", "one", str(tmp_path / "list.csv"), "--out", str(tmp_path / "out")])
     assert code == 0, err
     assert ("abnormal (" if label in ("1", "AbNormal") else ": normal (") in out
+
+
+def test_names_that_are_not_utf_8(command: Run, world: Path, tmp_path: Path) -> None:
+    """Of an image: scored and explained. Of a folder of runs: refused before any work, since Parquet cannot open it."""
+    odd = tmp_path / os.fsdecode(b"n\xff\xe9")
+    odd.mkdir()
+    shutil.copy(world / "my pictures/1.png", odd / os.fsdecode(b"a\xff.png"))
+    code, out, err = command(["predict", "one", str(odd), "--csv", str(odd / "s.csv"), "--overlay", str(odd / "o")])
+    assert (code, "a?.png" in out) == (0, True), err
+    code, out, err = command(
+        ["explain", "one", str(odd / os.fsdecode(b"a\xff.png")), "--out", str(tmp_path / "e"), "--csv"]
+    )
+    assert (code, "a?.png" in out) == (0, True), err
+    (file,) = (tmp_path / "e").glob("*.json")
+    assert json.loads(file.read_text(encoding="utf-8"))
+    shutil.copytree(world / "one", odd / "runs")
+    runs = str(odd / "runs")
+    for line in (
+        ["board", runs], ["verify", runs], ["audit", runs], ["submit", runs, "--by", "me", "--results", "r"],
+        ["push", runs, "--to", "me"], ["predict", runs, "afile"], ["compare", runs, "one"],
+        ["explain", runs, "--set", "test", "--out", "x"], ["run", "--task", "cxr", "--out", runs],
+        ["study", "difference", runs],
+    ):  # fmt: skip
+        code, out, err = command(line)
+        assert (code, out, err.count("\n")) == (2, "", 1), line
+        assert "is not UTF-8" in err
+        assert "rename it" in err
 
 
 def in_terminal(arguments: list[str], columns: int, cwd: Path) -> list[str]:

@@ -67,7 +67,7 @@ def carried_out(argv: Sequence[str] | None) -> int:
 
 def say(text: str) -> None:
     """Print one line to standard error: standard output belongs to the result."""
-    print(text, file=sys.stderr, flush=True)
+    print(text.encode("utf-8", "replace").decode(), file=sys.stderr, flush=True)  # a file name may be no text
 
 
 def terminal_width() -> int | None:

@@ -18,7 +18,7 @@ from divsal_bench.errors import UserError, unknown
 from divsal_bench.leaderboard import comparing, render
 from divsal_bench.leaderboard.comparing import Comparing, Line
 from divsal_bench.leaderboard.entries import Entry, Sheet, from_runs
-from divsal_bench.records import read_run, run_folders
+from divsal_bench.records import read_run, require_utf8, run_folders
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def side(text: str, out: Path, task: str | None) -> Side:
     if not is_folder and not out.is_dir():
         raise UserError(f"there is neither a folder {name} nor an output folder {out}; give --out")
     where = folder if is_folder else out
+    require_utf8(where)
     runs = [read_run(one) for one in run_folders(where, *range(6))]
     if task is not None:
         runs = [run for run in runs if run.spec.task == task]

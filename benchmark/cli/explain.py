@@ -139,7 +139,9 @@ def write_files(found: Explanation, path: Path, network: Pretrained) -> None:
 
     whole.write(path, picture(found))
     content = as_json(found, network.origin, network.threshold)
-    whole.write(path.with_suffix(".json"), (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
+    text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+    # A file name may be no text: its bytes become escapes, which JSON has too.
+    whole.write(path.with_suffix(".json"), text.encode("utf-8", "backslashreplace"))
 
 
 def say_outcome(network: Pretrained, lines: Sequence[Line], out: Path) -> int:

@@ -121,7 +121,8 @@ def csv_files(lines: Sequence[Line]) -> dict[str, bytes]:
     regions = [{"image": one.image, **row} for one in lines for row in one.regions]
     found = {}
     for name, rows in (("images.csv", images), ("regions.csv", regions)):
-        frame = pd.DataFrame(rows, columns=None if rows else ["image"])
+        # Not pandas' own strings: a file name may be no text.
+        frame = pd.DataFrame(rows, columns=None if rows else ["image"], dtype=object)
         found[name] = escaping.table_csv(frame).encode("utf-8", "backslashreplace")
     return found
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from divsal_bench import devices, escaping, whole
 from divsal_bench.cli import EXIT_USER_ERROR, say, tables, tidy
 from divsal_bench.errors import UserError, plural, printable
-from divsal_bench.records import run_folders
+from divsal_bench.records import require_utf8, run_folders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,6 +124,7 @@ def locate(name: str) -> tuple[Path, str]:
         UserError: There is neither a folder nor a repository of that name.
     """
     path = Path(name)
+    require_utf8(path)
     if path.is_dir():
         folder = single_run(path)
         return folder, str(folder)

@@ -15,7 +15,7 @@ from divsal_bench.data import arrays, catalogue
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.data.catalogue import DataSource
 from divsal_bench.errors import UserError
-from divsal_bench.records import Run, read_run, read_runs, run_folders
+from divsal_bench.records import Run, read_run, read_runs, require_utf8, run_folders
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import Permission
@@ -31,6 +31,7 @@ def collect(paths: list[Path], out: Path) -> list[Run]:
     """
     found: dict[Path, Run] = {}
     for path in paths or [out]:
+        require_utf8(path)
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is no folder; give an output folder or run directories")
         if not path.is_dir():
