@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -11,13 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from divsal_bench import devices
-from divsal_bench.audit_record import Audit, AuditSettings, keep_audit
+from divsal_bench import devices, whole
+from divsal_bench.audit_record import Audit, AuditSettings, audit_file
 from divsal_bench.errors import UserError
-from divsal_bench.records import read_run
+from divsal_bench.records import Run, read_run
 
-#: Told the position of a job and its audit as soon as it is there.
-OnDone = Callable[[int, Audit], None]
+#: Told the position of a job, its audit as soon as it is there, and why it could not be kept ("" if it was).
+OnDone = Callable[[int, Audit, str], None]
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class AuditJob:
     keep: bool
 
 
-def execute(jobs: Sequence[AuditJob], workers: int, on_done: OnDone = lambda position, audit: None) -> list[Audit]:
+def execute(jobs: Sequence[AuditJob], workers: int, on_done: OnDone = lambda *_: None) -> list[Audit]:
     """Audit runs.
 
     Args:
@@ -53,19 +56,19 @@ def execute(jobs: Sequence[AuditJob], workers: int, on_done: OnDone = lambda pos
     """
     found: dict[int, Audit] = {}
 
-    def take(position: int, audit: Audit) -> None:
+    def take(position: int, audit: Audit, lost: str) -> None:
         found[position] = audit
-        on_done(position, audit)
+        on_done(position, audit, lost)
 
     if min(workers, len(jobs)) <= 1:
         for position, job in enumerate(jobs):
-            take(position, audit_one(job))
+            take(position, *audit_one(job))
     else:
         with processes(min(workers, len(jobs))) as pool:
             positions = {pool.submit(audit_one, job): position for position, job in enumerate(jobs)}
             try:
                 for done in as_completed(positions):
-                    take(positions[done], done.result())
+                    take(positions[done], *done.result())
             except BrokenProcessPool:
                 raise UserError(
                     "a worker process died in the middle of an audit; too little memory is the usual cause, give fewer "
@@ -90,12 +93,21 @@ def processes(count: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def prepare() -> None:
-    """Leave Ctrl-C to the parent."""
+    """Leave Ctrl-C to the parent, and end with it, even where it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
-def audit_one(job: AuditJob) -> Audit:
-    """Audit one run and keep the result if its directory can be written."""
+def leave_with_parent() -> None:
+    """Wait for the end of the parent and end this process: nobody is there to take its audit."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def audit_one(job: AuditJob) -> tuple[Audit, str]:
+    """Audit one run and keep the result beside it; also say why it could not be kept, "" where it was."""
     devices.prepare_environment()
 
     from divsal_bench.audit import audit
@@ -105,6 +117,18 @@ def audit_one(job: AuditJob) -> Audit:
     devices.make_deterministic(threads=1)
     run = read_run(job.path)
     found = audit(run, load_model(run), open_cached(job.cache), job.settings)
-    if job.keep:
-        keep_audit(run, found)
-    return found
+    return found, keep_audit(run, found) if job.keep else ""
+
+
+def keep_audit(run: Run, audit: Audit) -> str:
+    """Write an audit beside its run, whole or not at all.
+
+    Returns:
+        Why it could not be written, "" if it was; the audit is as good, only not kept.
+    """
+    text = json.dumps(audit.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+    try:
+        whole.write(audit_file(run, audit.settings), text.encode())
+    except UserError as error:
+        return str(error)
+    return ""

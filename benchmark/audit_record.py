@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -166,21 +164,3 @@ def read_audit(path: Path) -> Audit | None:
         return Audit.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-
-
-def keep_audit(run: Run, audit: Audit) -> bool:
-    """Write an audit beside its run, whole or not at all.
-
-    Returns:
-        False if the directory cannot be written; the audit is as good, only not kept.
-    """
-    path = audit_file(run, audit.settings)
-    aside = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
-    try:
-        aside.write_text(json.dumps(audit.model_dump(mode="json"), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        aside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        return False
-    return True

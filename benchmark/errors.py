@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 #: What a terminal would obey instead of showing it (control characters, changes of the direction of writing), and
 #: halves of characters, which cannot be written at all. File names and strangers' files may hold them.
@@ -14,6 +15,11 @@ UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\u
 def printable(text: object) -> str:
     """Text from outside as one line that shows what it is; whatever would not show becomes a question mark."""
     return "".join(character if character.isprintable() else "?" for character in str(text))
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 run``, ``2 runs``, ``1,000 runs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 class UserError(Exception):
@@ -26,6 +32,24 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(UNPRINTABLE.sub("?", " ".join(message.split())))
+
+
+def field_problem(found: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """The first of pydantic's errors (``ValidationError.errors()``): the field, and what is wrong as ``it …`` goes on.
+
+    A pattern is our own business: what does not match it is said to have another form.
+    """
+    first = found[0]
+    context = first.get("ctx") or {}
+    words = {
+        "string_pattern_mismatch": "does not have the form that belongs there",
+        "string_too_long": f"has more than {context.get('max_length')} characters",
+        "missing": "is missing",
+        "extra_forbidden": "is not known",
+        "value_error": str(first["msg"]).removeprefix("Value error, "),
+    }
+    field = ".".join(str(part) for part in first["loc"])[:200]
+    return field, words.get(first["type"], f"is wrong: {str(first['msg'])[:200]}")
 
 
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserError:

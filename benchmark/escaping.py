@@ -48,7 +48,16 @@ def table_csv(table: pd.DataFrame, **options: Any) -> str:
         table: Of numbers and texts.
         options: As :meth:`pandas.DataFrame.to_csv` takes them.
     """
-    return str(table.rename(columns=cell).map(cell).to_csv(index=False, lineterminator="\n", **options))
+    import pandas as pd
+
+    # Objects, not pandas' own strings: a file name may be no text.
+    safe = {
+        cell(name): column
+        if pd.api.types.is_numeric_dtype(column)
+        else pd.Series([cell(value) for value in column], index=column.index, dtype=object)
+        for name, column in table.items()
+    }
+    return str(pd.DataFrame(safe, index=table.index).to_csv(index=False, lineterminator="\n", **options))
 
 
 def markdown(text: str) -> str:

@@ -6,12 +6,13 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from divsal_bench import whole
 from divsal_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -74,27 +75,8 @@ def require_writable(folder: Path, option: str = "--overlay") -> None:
 
 def save(picture: Image, path: Path) -> None:
     """Write a PNG; what is there whole stays until the new one is."""
-    put(path, lambda aside: picture.save(aside, "PNG", compress_level=4))  # half the time of 6, 7 % larger
-
-
-def put(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file aside and rename it: what is there is whole.
-
-    Args:
-        path: The file.
-        write: Writes it where it is told to.
-
-    Raises:
-        UserError: It cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(aside)
-        aside.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error}); free some space, or mend it") from error
-    finally:
-        aside.unlink(missing_ok=True)
+    with whole.new_file(path) as aside:
+        picture.save(aside, "PNG", compress_level=4)  # half the time of 6, 7 % larger
 
 
 def draw(prediction: Prediction, class_names: tuple[str, str], threshold: float | None) -> Image:

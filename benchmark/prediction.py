@@ -296,7 +296,9 @@ def images_listed(file: Path) -> list[Input]:
         with file.open(newline="", encoding="utf-8-sig") as handle:
             rows = [(number, row) for number, row in enumerate(csv.reader(handle), start=1) if any(row)]
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{file} cannot be read as a CSV file ({error}); save it as UTF-8 text") from error
+        raise UserError(
+            f"{file} cannot be read as a CSV file ({getattr(error, 'strerror', None) or error}); save it as UTF-8 text"
+        ) from error
     if not rows:
         raise UserError(f"{file} is empty; list one image a line, with a heading such as image")
     head = [name.strip().lower() for name in rows[0][1]]

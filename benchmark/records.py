@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -462,4 +463,35 @@ def plain(text: str) -> str:
 
 def read_runs(out: Path) -> list[Run]:
     """Every finished run below an output folder, in a fixed order; work in progress is not counted."""
-    return [read_run(file.parent) for file in sorted(out.glob("*/*/*/run.json"))]
+    return [read_run(folder) for folder in run_folders(out, 3)]
+
+
+def require_utf8(path: Path) -> None:
+    """Refuse a folder whose name Parquet and safetensors cannot open, before any work in it.
+
+    Raises:
+        UserError: It is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"the name of {path} is not UTF-8, and a run cannot be read or written there; rename it"
+        ) from None
+
+
+def run_folders(out: Path, *depths: int) -> list[Path]:
+    """Folders with a run.json so many folders below ``out`` (0: itself), in a fixed order; none that is hidden.
+
+    A hidden folder holds unfinished work.
+
+    Raises:
+        OSError: A folder cannot be read. (``Path.glob`` would leave it out without a word.)
+    """
+    level = [out]
+    found = [out] if 0 in depths and (out / "run.json").exists() else []
+    for depth in range(1, max(depths) + 1):
+        level = [Path(one.path) for folder in level for one in os.scandir(folder)
+                 if not one.name.startswith(".") and one.is_dir()]  # fmt: skip
+        found += [folder for folder in level if depth in depths and (folder / "run.json").exists()]
+    return sorted(found)

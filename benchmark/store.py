@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from divsal_bench import processes
 from divsal_bench.errors import UserError
-from divsal_bench.records import NoRunError, Record, Run, Spec, read_run, read_runs
+from divsal_bench.records import NoRunError, Record, Run, Spec, read_run, read_runs, require_utf8
 
 #: Work in progress; never counted, swept when a run command starts.
 ASIDE = ".partial"
@@ -41,6 +41,7 @@ def check_writable(out: Path) -> None:
     Raises:
         UserError: It, or the nearest parent that exists, is no folder or not writable.
     """
+    require_utf8(out)
     try:
         place = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.lexists(path))
         is_folder, writable = place.is_dir(), os.access(place, os.W_OK | os.X_OK)

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from divsal_bench import backbones, plugins, protocols
 from divsal_bench.backbones import CamNet, first_line
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, field_problem
 from divsal_bench.protocols import Protocol
 from divsal_bench.records import Run
 
@@ -64,10 +64,10 @@ def protocol_of(run: Run) -> Protocol:
     except TypeError as error:
         raise UserError(f"{run.path} has protocol settings that this version does not know ({error})") from None
     except ValidationError as error:
-        first = error.errors()[0]
+        field, problem = field_problem(error.errors())
+        text = str(error.errors()[0]["input"])[:60]
         raise UserError(
-            f"{run.path}: its protocol's {'.'.join(map(str, first['loc']))} is {str(first['input'])[:60]!r}, which no "
-            f"protocol here has ({first['msg']})"
+            f"{run.path}: its protocol's {field} is {text!r}, which no protocol here has (it {problem})"
         ) from None
     for name, least, most in (("input_size", 8, 2048), ("threads", 1, 256), ("output_stride", 1, 64)):
         value = getattr(protocol, name)

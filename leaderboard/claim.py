@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, field_problem
 from divsal_bench.leaderboard.entries import Group
 from divsal_bench.leaderboard.gallery import ClassCams
 from divsal_bench.records import Scores, Spec, Typed
@@ -28,12 +28,35 @@ NEW_SEEDS = 5
 def not_blank(name: str) -> str:
     """Refuse a name of nothing but spaces."""
     if not name.strip():
-        raise ValueError("a name is needed")
+        raise ValueError("is empty; give a name")
     return name
 
 
-#: One line of text from outside: no control character (Cc), and none that nobody sees or that turns writing (Cf).
-Text = Annotated[str, StringConstraints(max_length=400, pattern=r"^[^\p{Cc}\p{Cf}\u2028\u2029]*$")]
+def visible(text: str) -> str:
+    """Refuse control characters (Cc), and those that nobody sees or that turn writing (Cf).
+
+    The joiner and the non-joiner between letters that are written joined, as in Persian and Hindi, are spelling.
+    """
+    for place, character in enumerate(text):
+        if unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") and not joins(text, place):
+            raise ValueError(f"has the character U+{ord(character):04X}, which nobody sees or which turns writing")
+    return text
+
+
+def joins(text: str, place: int) -> bool:
+    """Whether a character is a joiner or a non-joiner between letters, or their marks, of a script that needs it."""
+    sides = text[place - 1 : place] + text[place + 1 : place + 2]
+    return (
+        text[place] in "\u200c\u200d"
+        and len(sides) == 2
+        and all(unicodedata.category(side)[0] in "LM" and ord(side) >= FIRST_JOINED for side in sides)
+    )
+
+
+#: Arabic, Indic and all later scripts; before them stand Latin, Greek, Cyrillic, Armenian and Hebrew.
+FIRST_JOINED = 0x0600
+#: One line of text from outside.
+Text = Annotated[str, StringConstraints(max_length=400), AfterValidator(visible)]
 #: Somebody's name.
 Person = Annotated[Text, AfterValidator(not_blank)]
 #: A path is built of these: no separator, no leading dot.
@@ -259,10 +282,8 @@ def person(name: str) -> str:
     """
     try:
         return TypeAdapter[str](Person).validate_python(name)
-    except ValidationError:
-        raise UserError(
-            f"--by {name[:80]!r} is no name: give 1 to 400 characters, none of them a control character or invisible"
-        ) from None
+    except ValidationError as error:
+        raise UserError(f"--by {name[:80]!r} is no name: it {field_problem(error.errors())[1]}") from None
 
 
 def day(text: str) -> str:

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, field_problem
 from divsal_bench.leaderboard.claim import SCHEMA_VERSION
 
 #: Files of the results folder that are no results.
@@ -88,6 +88,8 @@ def check_strays(
 def read_bytes(path: Path, most: int) -> bytes:
     """A file's bytes; a missing or too large one is a UserError."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise UserError(f"{path} is no file; remove it")
         if path.stat().st_size > most:
             raise UserError(f"{path} has {path.stat().st_size:,} bytes, {most:,} are allowed; remove it")
         return path.read_bytes()
@@ -109,9 +111,8 @@ def read_model(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: field {field[:200]!r}: {first['msg'][:200]}; submit it again") from None
+        field, problem = field_problem(error.errors())
+        raise UserError(f"{path}: field {field!r} {problem}; submit it again") from None
 
 
 def no_number(text: str) -> float:
@@ -156,8 +157,8 @@ def write_all(files: Mapping[Path, bytes], mark: str = "") -> None:
             if path.exists():
                 keep(path, before[path])
         for path in files:
+            put.append(path)  # before it is: an interruption may come right after
             aside[path].replace(path)
-            put.append(path)
     except BaseException as error:
         for done in put:
             with suppress(OSError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from divsal_bench.records import Typed
@@ -23,7 +25,7 @@ class Picture(Typed):
     """
 
     key: str
-    label: int
+    label: Annotated[int, Field(ge=0, le=1)]
     condition: str
     image: str
     human: list[list[float]] | None

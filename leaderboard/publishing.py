@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, field_problem
 from divsal_bench.leaderboard import keys
 from divsal_bench.leaderboard.claim import Missing, SeedResult, Weights, metric_names
 from divsal_bench.leaderboard.entries import rows_and_margins
@@ -177,6 +177,6 @@ def seed_result(run: Run, scores: Scores, where: str) -> SeedResult:
             weights=Weights(where=where, sha256=sha256),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{run.path}: {field} {str(first['input'])!r} cannot be published: {first['msg']}") from None
+        field, problem = field_problem(error.errors())
+        given = str(error.errors()[0]["input"])[:80]
+        raise UserError(f"{run.path}: {field} {given!r} cannot be published: it {problem}") from None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, field_problem
 from divsal_bench.leaderboard import families
 from divsal_bench.leaderboard.board import Table, table
 from divsal_bench.leaderboard.editions import CURRENT, Edition, references
@@ -91,6 +91,8 @@ def load(root: Path) -> SavedBoard:
 
     path = root / FILE
     try:
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise UserError(f"{path} is no file; remove it, and make it with `divsal-bench board --recompute`")
         if path.stat().st_size > MOST_BYTES:
             raise UserError(
                 f"{path} has {path.stat().st_size:,} bytes, {MOST_BYTES:,} are allowed; make it again with "
@@ -103,10 +105,14 @@ def load(root: Path) -> SavedBoard:
                 f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; update divsal-bench"
             )
         return adapter().validate_json(content)[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"there is no {path}; make it with `divsal-bench board --recompute`") from None
-    except (OSError, ValueError, LookupError, TypeError, ValidationError) as error:
-        line = str(error).splitlines()[0]
+    except ValidationError as error:
+        field, problem = field_problem(error.errors(include_url=False))
+        line = f"field {field!r} {problem}"
+        raise UserError(f"{path} cannot be read ({line}); mend it with `divsal-bench board --recompute`") from None
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        line = str(getattr(error, "strerror", None) or error).splitlines()[0]
         raise UserError(f"{path} cannot be read ({line}); mend it with `divsal-bench board --recompute`") from None
 
 

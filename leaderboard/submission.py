@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, field_problem
 from divsal_bench.leaderboard import keys
 from divsal_bench.leaderboard.accepted import DataSet, read_claim, read_data_set
 from divsal_bench.leaderboard.claim import Claim, TableFacts
@@ -34,6 +34,7 @@ class Terms:
         describe: A method's name to its one sentence.
         permitted: The submitter holds a permission that the data set's terms do not state.
         force: Replace results of the same methods.
+        mark: As :func:`divsal_bench.leaderboard.files.write_all` takes it.
     """
 
     by: str
@@ -41,6 +42,7 @@ class Terms:
     describe: Callable[[str], str] = lambda name: ""
     permitted: bool = False
     force: bool = False
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def submit(runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, term
             files[path.with_name(path.stem + MARGINS)] = found.margin_bytes()
             files[path] = as_json(new)
     # A result's JSON names its margins: it comes last.
-    write_all(dict(sorted(files.items(), key=lambda pair: pair[0].suffix == ".json")))
+    write_all(dict(sorted(files.items(), key=lambda pair: pair[0].suffix == ".json")), terms.mark)
     for one in done:
         if one.change == "replaced":
             one.path.with_name(one.path.stem + NEW_MARGINS).unlink(missing_ok=True)
@@ -182,11 +184,9 @@ def claim_of(found: Publication, maps: dict[str, ClassCams], terms: Terms, key_s
             key_sha256=key_sha256,
         )
     except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"])
-        raise UserError(
-            f"{first.record.method_label}: {field} {str(problem['input'])[:80]!r} cannot be published: {problem['msg']}"
-        ) from None
+        field, problem = field_problem(error.errors())
+        given = str(error.errors()[0]["input"])[:80]
+        raise UserError(f"{first.record.method_label}: {field} {given!r} cannot be published: it {problem}") from None
     check_itself(claim, f"{claim.label} on {spec.task} ({spec.data_fingerprint[:8]})")
     return claim
 

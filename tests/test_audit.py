@@ -17,7 +17,8 @@ from scipy.special import expit
 
 from divsal_bench import audit_jobs, cli, evaluation, method_choice, protocols, runner, scoring, work
 from divsal_bench.audit import audit
-from divsal_bench.audit_record import Audit, AuditSettings, Quantity, audit_file, find_audit, find_audits, keep_audit
+from divsal_bench.audit_jobs import keep_audit
+from divsal_bench.audit_record import Audit, AuditSettings, Quantity, audit_file, find_audit, find_audits
 from divsal_bench.backbones import CamNet
 from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.errors import UserError
@@ -276,7 +277,7 @@ def test_an_audit_is_kept_and_read_back_only_for_its_weights_and_settings(out: P
     found = audit(run, load_model(run), data, SETTINGS)
     digest = weights_sha256(run.path)
     assert find_audit(run, SETTINGS, digest) is None
-    assert keep_audit(run, found)
+    assert keep_audit(run, found) == ""
     assert find_audit(run, SETTINGS, digest) == found
     assert list(find_audits(run, digest)) == [found]
     assert find_audit(run, AuditSettings(images=13, steps=4), digest) is None
@@ -291,7 +292,7 @@ def test_the_number_of_workers_changes_nothing(made: tuple[Path, Path]) -> None:
     paths = sorted((folder / "two/cxr").glob("*/*"))[:3]
     jobs = [audit_jobs.AuditJob(path, cache, SETTINGS, keep=False) for path in paths]
     told: list[int] = []
-    here = audit_jobs.execute(jobs, 0, lambda position, audit: told.append(position))
+    here = audit_jobs.execute(jobs, 0, lambda position, audit, lost: told.append(position))
     there = audit_jobs.execute(jobs, 2)
     assert told == [0, 1, 2]
     assert [one.run_id for one in here] == [read_run(path).record.run_id for path in paths]
@@ -334,7 +335,7 @@ def test_a_directory_that_cannot_be_written_is_not_kept(out: Path, data: DataArr
     run = a_run(out)
     found = audit(run, load_model(run), data, SETTINGS)
     gone = dataclasses.replace(run, path=out / "nowhere")
-    assert not keep_audit(gone, found)
+    assert "No such file or directory" in keep_audit(gone, found)
 
 
 def test_formats(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -443,7 +444,7 @@ def test_runs_without_a_result_are_said(out: Path, capsys: pytest.CaptureFixture
     assert "has nothing to audit: it failed (it broke)" in found.err
     assert "Runs without an audit: cyborg (1)." in found.out
     assert cli.main(["audit", str(run.path), *SMALL]) == 2
-    assert "none of the 1 runs has a result to audit" in capsys.readouterr().err
+    assert "there is no result to audit in 1 run;" in capsys.readouterr().err
 
 
 def test_the_sample_does_not_depend_on_the_network(made: tuple[Path, Path], data: DataArrays) -> None:

@@ -39,6 +39,9 @@ def test_tables_are_written_without_formulas() -> None:
     table = pd.DataFrame({"name": ["=1+1", "plain"], "=x": [-0.25, -0.5]})
     assert list(csv.reader(io.StringIO(escaping.table_csv(table)))) == safe
     assert escaping.table_csv(pd.DataFrame({"x": [1 / 3]}), float_format="%.3g") == "x\n0.333\n"
+    assert escaping.table_csv(pd.DataFrame([], columns=["image"])) == "image\n"
+    no_text = pd.DataFrame({"image": ["\udcff.png", "=x"], "score": [1, 2]}, dtype=object)
+    assert escaping.table_csv(no_text).encode("utf-8", "backslashreplace") == b"image,score\n\\udcff.png,1\n'=x,2\n"
 
 
 def test_every_csv_file_is_written_this_way() -> None:

@@ -422,7 +422,7 @@ def test_bad_input_is_named_in_one_line(
         ([model, image, "--human", tmp_path / "nobody", "--out", out], "--human: there is no file or folder"),
         ([model, files / "images", "--human", files / "maps" / image.name, "--out", out], "is one map for 6 images"),
         ([model, image, "--human", tmp_path / "empty", "--out", out], "holds no image"),
-        ([model, image, "--human", tmp_path / "others", "--out", out], "has no map for any of the 1 images"),
+        ([model, image, "--human", tmp_path / "others", "--out", out], "has no map for the 1 image;"),
         ([model, image, "--human", tmp_path / "twice", "--out", out], "has 2 maps for"),
         ([model, image, "--human", tmp_path / "other-size.png", "--out", out], "is 9 x 9 pixels, but its image is"),
         ([model, image, "--human", tmp_path / "nothing.png", "--out", out], "is empty: all its pixels are alike"),

@@ -44,7 +44,7 @@ def test_a_terminal_sees_a_bar_and_standard_output_the_table_alone(tmp_path: Pat
     os.close(reader)
     assert run.returncode == 0
     text = shown.decode(errors="replace")
-    assert "plan: 1 runs" in text
+    assert "plan: 1 run" in text
     assert "0/1 runs" in text
     assert "1/1 runs" in text
     assert "epochs" in text

@@ -6,9 +6,10 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, printable
 
 #: Bad input, or runs without a result.
 EXIT_USER_ERROR = 2
@@ -22,33 +23,71 @@ def main(argv: Sequence[str] | None = None) -> int:
         0; 1 for a check that did not pass; 2 for bad input (one line on standard error) or for runs without a
         result; 130 after Ctrl-C.
     """
+    from divsal_bench.cli import streams
+
+    streams.prepare()
+    try:
+        return carried_out(argv)
+    except UserError as error:
+        say(f"divsal-bench: {error}")
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        say("divsal-bench: interrupted; the same command goes on")
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        place = f" ({printable(error.filename)})" if error.filename else ""
+        say(f"divsal-bench: {printable(error.strerror or error)}{place}; check the path and its permissions")
+        return EXIT_USER_ERROR
+    except UnicodeEncodeError as error:
+        say(
+            f"divsal-bench: {printable(error.object)[:200]!r} cannot be a name or text here (encoding "
+            f"{error.encoding}); rename it, or set LC_ALL=C.UTF-8"
+        )
+        return EXIT_USER_ERROR
+
+
+def carried_out(argv: Sequence[str] | None) -> int:
+    """Parse and run one command; its exit code once standard output is written."""
+    from divsal_bench.cli import streams
     from divsal_bench.cli.parser import parse
 
     try:
         arguments = parse(argv)
-        signal.signal(signal.SIGTERM, interrupt)
-        code = arguments.handler(arguments)
-        sys.stdout.flush()
-        return int(code or 0)
-    except UserError as error:
-        print(f"divsal-bench: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        print("divsal-bench: interrupted; the same command goes on", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output left (`| head`); Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        name = f" ({error.filename})" if error.filename else ""
-        print(f"divsal-bench: {error.strerror or error}{name}; check the path and its permissions", file=sys.stderr)
-        return EXIT_USER_ERROR
+    except SystemExit:  # argparse leaves so after --help
+        streams.close()
+        raise
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        code = int(arguments.handler(arguments) or 0)
+    except SystemExit as error:
+        raise UserError(f"a plugin or a library called sys.exit({error.code!r}); nothing after it was done") from error
+    streams.close()
+    return code
 
 
 def say(text: str) -> None:
     """Print one line to standard error: standard output belongs to the result."""
-    print(text, file=sys.stderr, flush=True)
+    print(text.encode("utf-8", "replace").decode(), file=sys.stderr, flush=True)  # a file name may be no text
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that shows standard output; None where it goes to a file or another program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def tidy(folders: Iterable[Path]) -> None:
+    """Remove what killed commands left unfinished in folders that this one writes to, and say so."""
+    from divsal_bench import whole
+
+    removed = whole.sweep(folders)
+    if removed:
+        more = f" and {len(removed) - 1} more" if len(removed) > 1 else ""
+        say(f"notice: removed {printable(removed[0])}{more}, which a killed command had left unfinished")
+
+
+def tidy_below(folder: Path) -> None:
+    """:func:`tidy` of a folder and all folders in it."""
+    tidy(Path(place) for place, _, _ in os.walk(folder))
 
 
 def terminal_width() -> int | None:

@@ -10,12 +10,12 @@ from pathlib import Path
 from divsal_bench import work
 from divsal_bench.audit_jobs import AuditJob, execute
 from divsal_bench.audit_record import Audit, AuditSettings, find_audit
-from divsal_bench.cli import say
+from divsal_bench.cli import EXIT_USER_ERROR, say, tidy
 from divsal_bench.cli.progress import duration
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.cli.submit import chosen
 from divsal_bench.cli.verify import found_runs
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, plural
 from divsal_bench.records import Run
 
 #: Options that ask for the class-sensitivity test by name; None where they are not given.
@@ -36,12 +36,16 @@ def audit(arguments: argparse.Namespace) -> int:
         if run.record.status != "done":
             say(f"notice: {run.path} has nothing to audit: it {run.record.status} ({run.record.error})")
     if not done:
-        raise UserError(f"none of the {len(kept)} runs has a result to audit; see `divsal-bench status`")
+        raise UserError(f"there is no result to audit in {plural(len(kept), 'run')}; see `divsal-bench status`")
     check_heads(done, arguments)
-    audits = dict(zip((run.path for run in done), all_audits(done, origins, settings, arguments), strict=True))
+    tidy(run.path for run in done if not origins[run.path])
+    found, lost = all_audits(done, origins, settings, arguments)
+    audits = dict(zip((run.path for run in done), found, strict=True))
     tables = statistics.tables((run, audits.get(run.path)) for run in kept)
     print(audit_render.render(tables, arguments.format))
-    return 0
+    if lost:
+        say(f"divsal-bench: {plural(len(lost), 'audit')} of {len(done)} could not be kept beside the run: {lost[0]}")
+    return EXIT_USER_ERROR if lost else 0
 
 
 def settings_of(arguments: argparse.Namespace) -> AuditSettings:
@@ -81,11 +85,12 @@ def check_heads(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
 
 def all_audits(
     runs: Sequence[Run], origins: dict[Path, str], settings: AuditSettings, arguments: argparse.Namespace
-) -> list[Audit]:
-    """The audits of runs: kept ones, and the others computed and kept."""
+) -> tuple[list[Audit], list[str]]:
+    """The audits of runs: kept ones, and the others computed and kept; and why some could not be kept."""
     from divsal_bench.trained import weights_sha256
 
     found: dict[Path, Audit] = {}
+    lost: list[str] = []
     if not arguments.force:
         for run in runs:
             kept = find_audit(run, settings, weights_sha256(run.path))
@@ -93,15 +98,19 @@ def all_audits(
     missing = [run for run in runs if run.path not in found]
     workers = work.default_workers(1) if arguments.workers is None else arguments.workers
     if missing:
-        say(f"audit: {len(runs)} runs, {len(found)} already audited, {len(missing)} to do, {workers} workers")
+        say(
+            f"audit: {plural(len(runs), 'run')}, {len(found)} already audited, {len(missing)} to do, "
+            f"{plural(workers, 'worker')}"
+        )
         opened = RunData(arguments.data)
         # A snapshot from the Hub lies in the Hub client's cache, whose files are not ours to add to.
         jobs = [AuditJob(run.path, opened.arrays(run).path, settings, keep=not origins[run.path]) for run in missing]
         started, finished = time.monotonic(), 0
 
-        def on_done(position: int, audit: Audit) -> None:
+        def on_done(position: int, audit: Audit, problem: str) -> None:
             nonlocal finished
             finished += 1
+            lost.extend([problem] * bool(problem))
             left = (time.monotonic() - started) / finished * (len(missing) - finished)
             spec, label = missing[position].spec, missing[position].record.method_label
             what = f"{spec.task} {label} seed {spec.seed}: audited, {audit.seconds:.1f} s"
@@ -109,4 +118,4 @@ def all_audits(
 
         audits = execute(jobs, workers, on_done)
         found |= {run.path: audit for run, audit in zip(missing, audits, strict=True)}
-    return [found[run.path] for run in runs]
+    return [found[run.path] for run in runs], lost

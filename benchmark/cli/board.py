@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench.cli import terminal_width
-from divsal_bench.errors import UserError
+from divsal_bench import processes, whole
+from divsal_bench.cli import terminal_width, tidy, tidy_below
+from divsal_bench.errors import UserError, plural
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.audit import AuditTable
@@ -80,8 +81,9 @@ def recompute(root: Path) -> tuple[list[Table], list[Gallery | None]]:
     from divsal_bench.leaderboard.accepted import read
     from divsal_bench.leaderboard.files import write_all
 
+    tidy_below(root)
     found = saved.compute(read(root, say_file))
-    write_all({root / saved.FILE: saved.as_bytes(found)})
+    write_all({root / saved.FILE: saved.as_bytes(found)}, processes.mark())
     return [one.table for one in found.tables], [one.gallery for one in found.tables]
 
 
@@ -138,11 +140,12 @@ def write(
         else:
             print(audit_columns.render_with_audits(tables, audited, arguments.format, terminal_width()))
         return 0
-    from divsal_bench.leaderboard.files import write_all
     from divsal_bench.leaderboard.page import render_page, table_id
 
     known = {table_id(table): one for table, one in zip(tables, galleries, strict=True) if one is not None}
-    write_all({arguments.html: render_page(tables, known, audits=audited).encode()})
+    arguments.html.parent.mkdir(parents=True, exist_ok=True)
+    tidy([arguments.html.parent])
+    whole.write(arguments.html, render_page(tables, known, audits=audited).encode())
     say(f"written: {arguments.html}")
     return 0
 
@@ -159,11 +162,15 @@ def check(arguments: argparse.Namespace) -> int:
     check_kinds(found.sheets)
     computed = saved.compute(found)
     count = sum(len(sheet.entries) for sheet in found.sheets)
-    tables = f"{len(found.sheets)} table{'s' * (len(found.sheets) != 1)}"
-    say(f"checked: {count} result{'s' * (count != 1)} in {tables}; every number follows from its margins")
+    if not count:
+        say(f"there is no accepted result in {arguments.results}")
+    counted = f"{plural(count, 'result')} in {plural(len(found.sheets), 'table')}"
+    say(f"checked: {counted}; every number follows from its margins")
     if arguments.diff is not None:
         from divsal_bench.leaderboard.changes import changes
 
+        if arguments.diff.exists() and not arguments.diff.is_dir():
+            raise UserError(f"--diff {arguments.diff} is no folder; give a results folder")
         base = read(arguments.diff, say_file) if arguments.diff.is_dir() else None
         before = saved.compute(base) if base is not None else saved.EMPTY
         print(changes(before, computed, base.sheets if base is not None else (), found.sheets))

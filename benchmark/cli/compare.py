@@ -17,7 +17,7 @@ from divsal_bench.errors import UserError, unknown
 from divsal_bench.leaderboard import comparing, notes, render
 from divsal_bench.leaderboard.comparing import Comparing, Line
 from divsal_bench.leaderboard.entries import Entry, Sheet, from_runs
-from divsal_bench.records import read_run
+from divsal_bench.records import read_run, require_utf8, run_folders
 
 #: A seed is below 2³¹.
 MOST_DIGITS = 10
@@ -67,7 +67,8 @@ def side(text: str, out: Path, task: str | None) -> Side:
 
 def side_of(text: str, where: Path, method: str, seeds: tuple[int, ...] | None, task: str | None) -> Side:
     """The runs of one folder."""
-    runs = [read_run(file.parent) for file in sorted(where.rglob("run.json")) if ".partial" not in file.parts]
+    require_utf8(where)
+    runs = [read_run(one) for one in run_folders(where, *range(6))]
     if task is not None:
         runs = [run for run in runs if run.spec.task == task]
     if not runs:

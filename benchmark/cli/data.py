@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 
 from tabulate import tabulate
@@ -33,7 +34,7 @@ def prepare(arguments: argparse.Namespace) -> int:
     rows = [[c.split, c.source, c.negatives, c.positives, c.maps] for c in done.counts]
     print(tabulate(rows, head, tablefmt="simple"))
     print(f"\nwritten to {done.path} (fingerprint {done.fingerprint[:8]})")
-    data = "" if out == catalogue.default_folder(task.name) else f" --data {done.path}"
+    data = "" if out == catalogue.default_folder(task.name) else f" --data {shlex.quote(str(done.path))}"
     print(f"next: divsal-bench run --task {task.name} --method all{data}")
     return 0
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench import devices
-from divsal_bench.cli import EXIT_USER_ERROR, say
+from divsal_bench import devices, whole
+from divsal_bench.cli import EXIT_USER_ERROR, say, tidy
 from divsal_bench.cli.explain_tables import Line, csv_files, line, print_tables
 from divsal_bench.cli.predict import locate, refuse_inputs, use_threads
-from divsal_bench.errors import UserError, printable
+from divsal_bench.errors import UserError, plural, printable
 
 if TYPE_CHECKING:
     from divsal_bench.explained.inputs import Opened, Subject
@@ -67,6 +67,7 @@ def explain_images(arguments: argparse.Namespace) -> int:
     network.model.net.to(device)
     use_threads(network)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    tidy([arguments.out])
     lines: list[Line] = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # damage that matters becomes an error
@@ -83,7 +84,7 @@ def explain_images(arguments: argparse.Namespace) -> int:
             write_files(found, path, network)
             lines.append(line(found))
     for name, table in csv_files(lines).items() if arguments.csv else ():
-        write(arguments.out / name, table)
+        whole.write(arguments.out / name, table)
     print_tables(lines)
     return say_outcome(network, lines, arguments.out)
 
@@ -136,16 +137,11 @@ def write_files(found: Explanation, path: Path, network: Pretrained) -> None:
     from divsal_bench.explained.as_json import as_json
     from divsal_bench.explained.picture import picture
 
-    write(path, picture(found))
+    whole.write(path, picture(found))
     content = as_json(found, network.origin, network.threshold)
-    write(path.with_suffix(".json"), (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
-
-
-def write(path: Path, content: bytes) -> None:
-    """Written aside and renamed: what is there is whole."""
-    from divsal_bench import overlay
-
-    overlay.put(path, lambda aside: aside.write_bytes(content))
+    text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+    # A file name may be no text: its bytes become escapes, which JSON has too.
+    whole.write(path.with_suffix(".json"), text.encode("utf-8", "backslashreplace"))
 
 
 def say_outcome(network: Pretrained, lines: Sequence[Line], out: Path) -> int:
@@ -160,11 +156,11 @@ def say_outcome(network: Pretrained, lines: Sequence[Line], out: Path) -> int:
         "against its logits (down for +, up for −)"
     )
     failed = [one for one in lines if one.error]
-    say(f"figures and numbers: {out} ({len(lines) - len(failed):,} of {len(lines):,} images)")
+    say(f"figures and numbers: {out} ({len(lines) - len(failed):,} of {plural(len(lines), 'image')})")
     if not failed:
         return 0
     say(
-        f"divsal-bench: {len(failed):,} of {len(lines):,} images could not be explained; the first: "
+        f"divsal-bench: {len(failed):,} of {plural(len(lines), 'image')} could not be explained; the first: "
         f"{printable(failed[0].image)} {printable(failed[0].error)}"
     )
     return EXIT_USER_ERROR

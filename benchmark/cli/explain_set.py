@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
-from divsal_bench import devices, escaping, plugins
-from divsal_bench.cli import say
+from divsal_bench import devices, escaping, plugins, whole
+from divsal_bench.cli import say, tidy
 from divsal_bench.cli.predict import locate, use_threads
+from divsal_bench.cli.tables import table
 from divsal_bench.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ REPORT, SAMPLES = "report.html", "samples.csv"
 def explain_set(arguments: argparse.Namespace) -> int:
     """Write report.html and samples.csv, and print the errors and the cells that decide."""
     from divsal_bench import pretrained
-    from divsal_bench.cli.explain import write
     from divsal_bench.cli.progress import counter
     from divsal_bench.cli.run_data import RunData
     from divsal_bench.explained import overview, report
@@ -46,9 +44,10 @@ def explain_set(arguments: argparse.Namespace) -> int:
     found = overview.overview(network, data, positions, arguments.set, counter("explained"))
     page = report.render(found, data, opened.terms(run), heading(run, network))
     arguments.out.mkdir(parents=True, exist_ok=True)
+    tidy([arguments.out])
     text = escaping.table_csv(found.table, float_format="%.9g")
-    write(arguments.out / SAMPLES, text.encode("utf-8", "backslashreplace"))
-    write(arguments.out / REPORT, page.encode("utf-8"))
+    whole.write(arguments.out / SAMPLES, text.encode("utf-8", "backslashreplace"))
+    whole.write(arguments.out / REPORT, page.encode("utf-8"))
     print_tables(found, network)
     say(f"model: {printable(origin)}")
     if not found.mapped:
@@ -105,11 +104,14 @@ def print_tables(found: Overview, network: Pretrained) -> None:
     """Errors by condition and class, and where decisions come from."""
     names = network.class_names
     rows = [
-        [one.condition, *(f"{wrong} of {count}" for wrong, count in zip(one.wrong, one.count, strict=True))]
+        [
+            one.condition,
+            *(f"{wrong} of {count}" if count else "–" for wrong, count in zip(one.wrong, one.count, strict=True)),
+        ]
         for one in found.errors
     ]
     heads = ["condition", *(f"{name} called wrong" for name in names)]
-    print(tabulate(rows, heads, tablefmt="simple", disable_numparse=True, colalign=["left", "right", "right"]))
+    print(table(rows, heads, "lrr"))
     print()
     cells = [
         [names[one.decision], f"row {y + 1}, column {x + 1}", f"{one.share[y, x]:.3f}", f"{one.logits[y, x]:+.4f}"]
@@ -117,5 +119,4 @@ def print_tables(found: Overview, network: Pretrained) -> None:
         for y, x in one.top()
     ]
     heads = ["called", f"cell of {found.grid[0]} × {found.grid[1]}", "decides in", "mean logits"]
-    align = ["left", "left", "right", "right"]
-    print(tabulate(cells, heads, tablefmt="simple", disable_numparse=True, colalign=align))
+    print(table(cells, heads, "llrr"))

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
 from divsal_bench import escaping
+from divsal_bench.cli.tables import table
 from divsal_bench.errors import printable
 
 if TYPE_CHECKING:
@@ -122,8 +121,9 @@ def csv_files(lines: Sequence[Line]) -> dict[str, bytes]:
     regions = [{"image": one.image, **row} for one in lines for row in one.regions]
     found = {}
     for name, rows in (("images.csv", images), ("regions.csv", regions)):
-        table = pd.DataFrame(rows, columns=None if rows else ["image"])
-        found[name] = escaping.table_csv(table).encode("utf-8", "backslashreplace")
+        # Not pandas' own strings: a file name may be no text.
+        frame = pd.DataFrame(rows, columns=None if rows else ["image"], dtype=object)
+        found[name] = escaping.table_csv(frame).encode("utf-8", "backslashreplace")
     return found
 
 
@@ -191,8 +191,7 @@ def print_rows(lines: Sequence[Line]) -> None:
 
 def print_table(rows: Sequence[Sequence[str]], heads: Sequence[str], align: str) -> None:
     """Text as it is; ``align`` has l or r for each column."""
-    sides = ["left" if side == "l" else "right" for side in align]
-    print(tabulate(rows, heads, tablefmt="simple", disable_numparse=True, colalign=sides))
+    print(table(rows, heads, align))
 
 
 def fixed(value: Cell) -> str:

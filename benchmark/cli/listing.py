@@ -8,10 +8,9 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable
 
-from tabulate import tabulate
-
 from divsal_bench import backbones, plugins, protocols
-from divsal_bench.cli import EXIT_USER_ERROR
+from divsal_bench.cli import EXIT_USER_ERROR, terminal_width
+from divsal_bench.cli.tables import fold, table
 from divsal_bench.contracts.adapter import Adapter
 from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import VARIANTS, Task
@@ -54,7 +53,7 @@ def show_list(arguments: argparse.Namespace) -> int:
         head = ["backbone", "note"]
         rows = [[name, note] for name, note in backbones.TESTED.items()]
         rows.append(["any other timm name", "accepted if global average pooling and one linear layer end it; checked"])
-    print(tabulate(rows, head, tablefmt="simple", disable_numparse=True))
+    print(table(rows, head))
     for complaint in broken:
         print(f"divsal-bench: {complaint}", file=sys.stderr)
     return EXIT_USER_ERROR if broken else 0
@@ -90,8 +89,10 @@ def info(arguments: argparse.Namespace) -> int:
         raise unknown("task, method, backbone or protocol", arguments.name, sections)
     facts = list(sections[arguments.name]())
     width = max(len(name) for name, _ in facts)
+    room = terminal_width()
     for name, value in facts:
-        first, *rest = str(value).split("\n")
+        text = str(value) if room is None else fold(str(value), max(20, room - width - 2))
+        first, *rest = text.split("\n")
         print(f"{name:<{width}}  {first}")
         for line in rest:
             print(f"{'':<{width}}  {line}".rstrip())

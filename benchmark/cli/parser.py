@@ -84,7 +84,8 @@ class Version(argparse.Action):
         """Print it and leave."""
         from importlib.metadata import version
 
-        parser.exit(message=f"divsal-bench {version('divsal-bench')}\n")
+        print(f"divsal-bench {version('divsal-bench')}")
+        parser.exit()
 
 
 Commands = argparse._SubParsersAction  # argparse has no public name for it

@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
-from divsal_bench import devices, escaping
-from divsal_bench.cli import EXIT_USER_ERROR, say
-from divsal_bench.errors import UserError, printable
+from divsal_bench import devices, escaping, whole
+from divsal_bench.cli import EXIT_USER_ERROR, say, tables, tidy
+from divsal_bench.errors import UserError, plural, printable
+from divsal_bench.records import require_utf8, run_folders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +70,8 @@ def require_csv(path: Path | None, inputs: Sequence[Input], force: bool) -> None
         return
     if path.is_dir():
         raise UserError(f"--csv {path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise UserError(f"--csv {path} is a device or a pipe; name a file")
     if not path.parent.is_dir():
         raise UserError(f"--csv {path} cannot be written: there is no folder {path.parent}; make it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -123,6 +124,7 @@ def locate(name: str) -> tuple[Path, str]:
         UserError: There is neither a folder nor a repository of that name.
     """
     path = Path(name)
+    require_utf8(path)
     if path.is_dir():
         folder = single_run(path)
         return folder, str(folder)
@@ -150,8 +152,7 @@ def single_run(folder: Path) -> Path:
 
     if any((folder / name).is_file() for name in (RUN_FILE, CONFIG_FILE)):
         return folder
-    files = (file for depth in (1, 2, 3) for file in folder.glob("*/" * depth + RUN_FILE))
-    runs = sorted(file.parent for file in files if not any(part.startswith(".") for part in file.parts[-4:]))
+    runs = run_folders(folder, 1, 2, 3)
     if len(runs) > 1:
         rest = f" and {len(runs) - NAMED} more" if len(runs) > NAMED else ""
         raise UserError(f"{folder} holds {len(runs)} runs; name one of them: {', '.join(map(str, runs[:NAMED]))}{rest}")
@@ -180,6 +181,7 @@ def drawn(scored: Iterator[Prediction], pictures: Sequence[Path], pretrained: Pr
     if not pictures:
         return scored
     pictures[0].parent.mkdir(parents=True, exist_ok=True)
+    tidy([pictures[0].parent])
 
     def draw(one: tuple[Prediction, Path]) -> Prediction:
         if one[0].difference is not None:
@@ -201,14 +203,9 @@ def counted(scored: Iterator[Prediction], total: int) -> Iterator[Prediction]:
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Written aside and renamed: what is there is whole."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    tidy([path.parent])
+    with whole.new_file(path) as aside:
         aside.write_bytes(escaping.table_csv(table).encode("utf-8", "backslashreplace"))
-        aside.replace(path)
-    except OSError as error:
-        raise UserError(f"--csv {path} cannot be written ({error.strerror or error}); free some space") from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def print_table(table: pd.DataFrame, csv: Path | None) -> None:
@@ -220,8 +217,7 @@ def print_table(table: pd.DataFrame, csv: Path | None) -> None:
     columns = list(table.columns)
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    align = ["left", "right", "right", "left", "left"][: len(columns)]
-    print(tabulate(rows, columns, tablefmt="simple", disable_numparse=True, colalign=align))
+    print(tables.table(rows, columns, "lrrll"[: len(columns)]))
     if len(table) > SHOWN:
         print(f"… and {len(table) - SHOWN:,} more" + (f" in {csv}" if csv else "; --csv FILE writes them all"))
 
@@ -238,7 +234,7 @@ def say_outcome(table: pd.DataFrame, pretrained: Pretrained, arguments: argparse
     say(f"threshold: {limit} ({pretrained.threshold_rule or 'its rule is not stated'})")
     wrong = table[table["error"] != ""]
     counts = [f"{int((table['decision'] == name).sum()):,} {name}" for name in names]
-    say(f"{len(table):,} images: {', '.join(counts)}, {len(wrong):,} not scored")
+    say(f"{plural(len(table), 'image')}: {', '.join(counts)}, {len(wrong):,} not scored")
     for option, place in (("scores", arguments.csv), ("maps", arguments.overlay)):
         if place is not None:
             say(f"{option}: {place}")
@@ -246,7 +242,7 @@ def say_outcome(table: pd.DataFrame, pretrained: Pretrained, arguments: argparse
         return 0
     first = wrong.iloc[0]
     say(
-        f"divsal-bench: {len(wrong):,} of {len(table):,} images could not be scored; the first: "
+        f"divsal-bench: {len(wrong):,} of {plural(len(table), 'image')} could not be scored; the first: "
         f"{printable(first['image'])} {printable(first['error'])}"
     )
     return EXIT_USER_ERROR

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
 
+from divsal_bench import whole
+from divsal_bench.cli import tidy
 from divsal_bench.errors import UserError
 from divsal_bench.hub import link
 from divsal_bench.hub.client import endpoint
@@ -30,7 +33,7 @@ def pull(arguments: argparse.Namespace) -> int:
     folder = copy(found, arguments.out) if arguments.out is not None else found.folder
     print(f"{found.origin}\n{folder}")
     shown = found.origin if arguments.out is None else folder
-    print(f"next: divsal-bench predict {shown} IMAGES", file=sys.stderr)
+    print(f"score images with: divsal-bench predict {shlex.quote(str(shown))} IMAGES", file=sys.stderr)
     return 0
 
 
@@ -43,8 +46,10 @@ def copy(found: Snapshot, out: Path) -> Path:
     if RECORD not in present:
         target = out / f"{found.repo.partition('/')[2]}-{found.commit[:8]}"
         target.mkdir(parents=True, exist_ok=True)
+        tidy([target])
         for name in present:
-            shutil.copyfile(found.folder / name, target / name)
+            with whole.new_file(target / name) as aside:
+                shutil.copyfile(found.folder / name, aside)
         return target
     record = read_run(found.folder).record
     for name in (record.spec.task, record.spec.method):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divsal_bench import plugins
-from divsal_bench.cli import say
+from divsal_bench.cli import say, tidy
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.cli.submit import chosen
 from divsal_bench.data import catalogue
@@ -49,10 +49,8 @@ def push(arguments: argparse.Namespace) -> int:
         for run, done in push_method(repo, members, opened, arguments.private):
             state = "pushed" if done.changed else "unchanged"
             print(f"{state}: {repo}@{done.commit} (seed {run.spec.seed}, branch {done.branch})", flush=True)
-    say(
-        f"next: divsal-bench verify {repos[0]}@{names.branch(groups[0][0].spec.seed)}; `divsal-bench submit` links "
-        "accepted results to these commits"
-    )
+    say(f"next: divsal-bench verify {repos[0]}@{names.branch(groups[0][0].spec.seed)}")
+    say("`divsal-bench submit` links accepted results to these commits")
     return 0
 
 
@@ -132,6 +130,7 @@ def push_method(repo: str, members: Sequence[Run], opened: RunData, private: boo
         if run.spec.seed == 0:
             send(to, "main", files, message)
         hub = client.endpoint() or link.PUBLIC
+        tidy([run.path])
         link.leave(run.path, link.Link(repo, done.commit, published.weights.sha256, hub, to.private))
         result.append((run, done))
     return result

@@ -6,10 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-from tabulate import tabulate
-
 from divsal_bench import escaping
-from divsal_bench.errors import UserError
+from divsal_bench.cli import say
+from divsal_bench.cli.tables import table
+from divsal_bench.errors import UserError, plural
 from divsal_bench.records import Record, Run, read_run, read_runs
 
 NONE = "–"
@@ -17,6 +17,8 @@ NONE = "–"
 
 def status(arguments: argparse.Namespace) -> int:
     """Count runs by task, data, protocol, backbone and method."""
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise UserError(f"{arguments.out} is no folder; give the output folder as --out")
     if not arguments.out.is_dir():
         raise UserError(f"there is no output folder {arguments.out}; give the one you ran with as --out")
     groups: dict[tuple[str, str, str, str, str, str], list[Run]] = {}
@@ -48,13 +50,15 @@ def status(arguments: argparse.Namespace) -> int:
         counts = [sum(run.record.status == word for run in runs) for word in ("done", "failed", "diverged")]
         seeds = " ".join(str(seed) for seed in sorted({run.spec.seed for run in runs}))
         rows.append([*key, *counts, seeds])
+    if not rows:
+        say(f"there are no runs in {arguments.out}")
     if arguments.format == "json":
         print(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=1))
     elif arguments.format == "csv":
         print(escaping.csv_text([head, *rows]))
-    else:
+    elif rows:
         style = "github" if arguments.format == "markdown" else "simple"
-        print(tabulate(escaping.shown(rows, arguments.format), head, tablefmt=style, disable_numparse=True))
+        print(table(escaping.shown(rows, arguments.format), head, style=style))
     return 0
 
 
@@ -80,7 +84,7 @@ def show(arguments: argparse.Namespace) -> int:
                  f"peak {record.peak_mb:.0f} MB, {record.device}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
     ]  # fmt: skip
-    print(tabulate(facts, tablefmt="plain", disable_numparse=True))
+    print(table(facts, style="plain"))
     for section in (auroc_table(record), field_table(record), agreement_table(record)):
         if section:
             print(f"\n{section}")
@@ -97,15 +101,17 @@ def fields(record: Record) -> str:
 def find(text: str, out: Path) -> Run:
     """A run by its directory or by the first digits of its id."""
     path = Path(text)
-    if path.exists():
+    if path.is_dir() or path.is_file():
         return read_run(path)
+    if path.exists():
+        raise UserError(f"{path} is no run directory; give the folder that holds run.json, or a run id")
     digits = text.lower()
     if len(digits) < 4 or any(character not in "0123456789abcdef" for character in digits):
         raise UserError(f"{text!r} is neither a run directory nor the first digits (4 or more) of a run id")
     found = [run for run in read_runs(out) if run.record.run_id.startswith(digits)]
     if len(found) != 1:
         many = (
-            f"{len(found)} runs begin so; give more digits"
+            f"{plural(len(found), 'run')} begin so; give more digits"
             if found
             else "no run there begins so; see `divsal-bench status`"
         )
@@ -115,7 +121,7 @@ def find(text: str, out: Path) -> Run:
 
 def number(value: float | None) -> str:
     """Three digits after the point."""
-    return NONE if value is None else f"{value:.3f}"
+    return NONE if value is None else f"{value:.3f}".replace("-0.000", "0.000")
 
 
 def auroc_table(record: Record) -> str:
@@ -149,7 +155,7 @@ def auroc_table(record: Record) -> str:
     ]
     rows += [["worst", "", number(scores.worst), "", "", "", ""]]
     head = ["condition", "kind", "AUROC", "negatives", "positives", "FPR at val. threshold", ""]
-    return str(tabulate(rows, head, tablefmt="simple", disable_numparse=True))
+    return table(rows, head)
 
 
 def field_table(record: Record) -> str:
@@ -163,7 +169,7 @@ def field_table(record: Record) -> str:
         for m in record.scores.field_metrics
     ]  # fmt: skip
     head = ["metric", "condition", "value", "rate achieved", "oracle", "per species"]
-    text = str(tabulate(rows, head, tablefmt="simple", disable_numparse=True))
+    text = table(rows, head)
     for threshold in record.scores.thresholds:
         value = "infinity" if threshold.value is None else f"{threshold.value:.4f}"
         text += f"\nthreshold on the logit margin {value}: {threshold.rule} ({threshold.negatives} negatives)"
@@ -184,4 +190,4 @@ def agreement_table(record: Record) -> str:
     if not rows:
         return "no human maps in the test split: agreement is not available"
     head = ["map", "maps (neg.)", "maps (pos.)", "lift", "PE", "AUC (maps)", "CC (maps)", "empty", "lift non-empty"]
-    return str(tabulate(rows, head, tablefmt="simple", disable_numparse=True))
+    return table(rows, head)

@@ -15,7 +15,7 @@ from divsal_bench.data import arrays, catalogue
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.data.catalogue import DataSource
 from divsal_bench.errors import UserError
-from divsal_bench.records import Run, read_run, read_runs
+from divsal_bench.records import Run, read_run, read_runs, require_utf8, run_folders
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import Permission
@@ -31,6 +31,9 @@ def collect(paths: list[Path], out: Path) -> list[Run]:
     """
     found: dict[Path, Run] = {}
     for path in paths or [out]:
+        require_utf8(path)
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is no folder; give an output folder or run directories")
         if not path.is_dir():
             raise UserError(f"there is no folder {path}; give an output folder or run directories")
         runs = [read_run(path)] if (path / "run.json").exists() else read_runs(path) or below(path)
@@ -42,7 +45,7 @@ def collect(paths: list[Path], out: Path) -> list[Run]:
 
 def below(folder: Path) -> list[Run]:
     """Runs of a task's or a method's folder inside an output folder."""
-    return [read_run(file.parent) for depth in ("*", "*/*") for file in sorted(folder.glob(f"{depth}/run.json"))]
+    return [read_run(one) for one in run_folders(folder, 1, 2)]
 
 
 def stricter(now: SourceTerms, then: Mapping[str, str]) -> SourceTerms:

@@ -7,12 +7,12 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from tabulate import tabulate
-
 from divsal_bench import escaping, method_choice, runner
 from divsal_bench.cli import EXIT_INTERRUPTED, say
 from divsal_bench.cli.run import execute, grid_of, say_failures, worker_count
+from divsal_bench.cli.tables import table
 from divsal_bench.contracts.task import VARIANTS
+from divsal_bench.errors import plural
 from divsal_bench.leaderboard import board
 from divsal_bench.leaderboard.scored import Metric
 from divsal_bench.records import Run
@@ -47,8 +47,8 @@ def check(arguments: argparse.Namespace) -> int:
     to_do = sum(len(plan.jobs) for plan in plans)
     workers = worker_count(arguments, grid)
     say(
-        f"plan: cross-entropy on {len(plans)} drawn data sets × {len(grid.seeds)} seeds; "
-        f"{to_do} runs to do, {workers} workers"
+        f"plan: cross-entropy on {len(plans)} drawn data sets × {plural(len(grid.seeds), 'seed')}; "
+        f"{plural(to_do, 'run')} to do, {plural(workers, 'worker')}"
     )
     new, interrupted = execute(plans, workers)
     if interrupted:
@@ -99,4 +99,4 @@ def written(checks: list[Check], form: str) -> str:
     if form == "csv":
         return escaping.csv_text([[*head[:-1], "holds"], *rows])
     style = "github" if form == "markdown" else "simple"
-    return str(tabulate(rows, head, tablefmt=style, disable_numparse=True))
+    return table(rows, head, style=style)

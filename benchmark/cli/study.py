@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tabulate import tabulate
 
 from divsal_bench import escaping, method_choice, plugins, protocols, runner
-from divsal_bench.cli import EXIT_INTERRUPTED, say
+from divsal_bench.cli import EXIT_INTERRUPTED, say, tables
 from divsal_bench.cli.run import execute, grid_of, worker_count
 from divsal_bench.cli.run_data import RunData, collect
+from divsal_bench.errors import UserError, plural
 from divsal_bench.leaderboard.cells import cell
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ class Table:
 
 def study(arguments: argparse.Namespace) -> int:
     """Train what is missing, measure, print."""
-    tables = {"difference": difference, "imbalance": imbalance, "case": case}[arguments.study](arguments)
-    if tables is None:
+    found = {"difference": difference, "imbalance": imbalance, "case": case}[arguments.study](arguments)
+    if found is None:
         return EXIT_INTERRUPTED
-    print(rendered(tables, arguments.format))
+    print(rendered(found, arguments.format))
     return 0
 
 
@@ -104,6 +104,8 @@ def difference(arguments: argparse.Namespace) -> list[Table] | None:
         runs = trained(arguments)
     if runs is None:
         return None
+    if not runs:
+        raise UserError("none of these runs has a result to measure; see `divsal-bench status`")
     wanted = {name.strip() for name in arguments.task.split(",")} - {"all"}
     rows: Rows = {}
     data = RunData(arguments.data)
@@ -273,19 +275,19 @@ def train_sources(arrays: Any) -> np.ndarray:
     return np.unique(rows.loc[rows["split"] == "train", "source"].to_numpy(dtype=str))
 
 
-def rendered(tables: Sequence[Table], form: str) -> str:
+def rendered(found: Sequence[Table], form: str) -> str:
     """All tables as text."""
     if form == "json":
-        return json.dumps([as_json(table) for table in tables], indent=1)
+        return json.dumps([as_json(table) for table in found], indent=1)
     if form == "csv":
         lines = [
-            [table.title, " / ".join(key), name, *(plain(value) for value in summarised(found))]
-            for table in tables
+            [table.title, " / ".join(key), name, *(plain(value) for value in summarised(values))]
+            for table in found
             for key, row in table.rows.items()
-            for name, found in row.items()
+            for name, values in row.items()
         ]
         return escaping.csv_text([["table", "row", "metric", "mean", "low", "high", "n"], *lines])
-    return "\n\n".join(as_text(table, form) for table in tables)
+    return "\n\n".join(as_text(table, form) for table in found)
 
 
 def as_text(table: Table, form: str) -> str:
@@ -294,13 +296,9 @@ def as_text(table: Table, form: str) -> str:
     count = max((len(found) for row in table.rows.values() for found in row.values()), default=0)
     lines = [[*key, *(shown(row.get(name, [])) for name in metrics)] for key, row in table.rows.items()]
     markdown = form == "markdown"
-    body = tabulate(
-        escaping.shown(lines, form),
-        [*table.keys, *metrics],
-        tablefmt="github" if markdown else "simple",
-        disable_numparse=True,
-    )
-    notes = [f"n = {count} seeds: mean [95 % t-interval over seeds].", *table.notes]
+    style = "github" if markdown else "simple"
+    body = tables.table(escaping.shown(lines, form), [*table.keys, *metrics], style=style)
+    notes = [f"n = {plural(count, 'seed')}: mean [95 % t-interval over seeds].", *table.notes]
     heading = f"**{table.title}**" if markdown else table.title
     return "\n".join([heading, "", body, "", *(("- " if markdown else "  ") + note for note in notes)])
 

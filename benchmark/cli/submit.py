@@ -6,15 +6,16 @@ import argparse
 import dataclasses
 import inspect
 import re
+import shlex
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench import plugins
-from divsal_bench.cli import say
+from divsal_bench import plugins, processes
+from divsal_bench.cli import say, tidy, tidy_below
 from divsal_bench.cli.run_data import RunData, collect
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, plural
 from divsal_bench.hub import link
 from divsal_bench.method_choice import parse, split_items
 from divsal_bench.records import Run
@@ -29,9 +30,11 @@ HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})", re.ASCII)
 
 def submit(arguments: argparse.Namespace) -> int:
     """Write result files, or stamp one with a reproduction."""
+    from divsal_bench.leaderboard.claim import person
     from divsal_bench.leaderboard.submission import Terms
     from divsal_bench.leaderboard.submission import submit as write
 
+    person(arguments.by)
     runs = chosen(collect(arguments.runs, arguments.out), arguments.task, arguments.method)
     opened = RunData(arguments.data)
     where = weights_place(arguments.weights)
@@ -39,20 +42,20 @@ def submit(arguments: argparse.Namespace) -> int:
         return reproduce(runs, opened, where, arguments)
     arguments.results = results_place(arguments.results)
     data = {run.spec.data_fingerprint: run for run in runs}
-    terms = Terms(arguments.by, where, description, arguments.i_have_permission, arguments.force)
+    terms = Terms(arguments.by, where, description, arguments.i_have_permission, arguments.force, processes.mark())
     public = {name: opened.public(run) for name, run in data.items()}
     if arguments.without_pictures:
         public = {name: without_pictures(one) for name, one in public.items()}
+    tidy_below(arguments.results)
     done = write(runs, public, arguments.results, terms)
     for one in done:
-        counts = [f"{len(one.claim.seeds)} seeds"]
+        counts = [plural(len(one.claim.seeds), "seed")]
         counts += [f"{len(one.claim.missing)} without a result"] * bool(one.claim.missing)
         print(f"{one.change}: {one.path} ({', '.join(counts)})")
     if any(one.change != "unchanged" for one in done):
-        say(
-            f"next: divsal-bench board --recompute --results {arguments.results}; then commit {arguments.results} and "
-            "open a pull request (CONTRIBUTING.md)"
-        )
+        place = shlex.quote(str(arguments.results))
+        say(f"next: divsal-bench board --recompute --results {place}")
+        say(f"then commit {place} and open a pull request (CONTRIBUTING.md)")
     return 0
 
 
@@ -111,12 +114,14 @@ def reproduce(runs: Sequence[Run], opened: RunData, where: Callable[[Run], str],
     claim = with_reproduction(known.claim, found, mine, arguments.by, date, path)
     new = claim.reproduction
     assert new is not None
-    write_all({path.with_name(path.stem + NEW_MARGINS): found.margin_bytes(), path: as_json(claim)})
+    tidy([path.parent])
+    write_all({path.with_name(path.stem + NEW_MARGINS): found.margin_bytes(), path: as_json(claim)}, processes.mark())
     primary = claim.seeds[0].scores.primary
     noticed = noticed_miss(claim.primary, len(new.seeds))
     print(
-        f"{claim.state}: {claim.label}, {primary} AUROC claimed {new.claimed_mean:.4f} ({len(claim.seeds)} seeds), "
-        f"new {new.new_mean:.4f} ({len(new.seeds)} seeds), |difference| {abs(new.new_mean - new.claimed_mean):.4f}, "
+        f"{claim.state}: {claim.label}, {primary} AUROC claimed {new.claimed_mean:.4f} "
+        f"({plural(len(claim.seeds), 'seed')}), new {new.new_mean:.4f} ({plural(len(new.seeds), 'seed')}), "
+        f"|difference| {abs(new.new_mean - new.claimed_mean):.4f}, "
         f"tolerance {new.tolerance:.4f}; "
         + (unnoticed(noticed) if new.holds else "an honest result misses in about 5 % of cases")
         + f"\nwritten to {path}"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench import plugins
+from divsal_bench import plugins, processes
+from divsal_bench.cli import tidy
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.contracts.task import VARIANTS
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, plural
 from divsal_bench.hub.client import parse_id
 from divsal_bench.hub.contents import CONFIG, RECORD
 from divsal_bench.records import Run, Scores, read_run
@@ -34,7 +36,9 @@ def verify(arguments: argparse.Namespace) -> int:
     failed = False
     for run, origin in found_runs(arguments.runs):
         if run.record.status != "done" or run.record.scores is None:
-            raise UserError(f"{origin} has no result to verify: it {run.record.status} ({run.record.error})")
+            raise UserError(
+                f"{origin or run.path} has no result to verify: it {run.record.status} ({run.record.error})"
+            )
         if origin:
             require_data(run, origin, arguments.data)
         failed |= check(run, opened, run.record.scores, claimed_margins(run, opened), origin) is None
@@ -116,8 +120,9 @@ def check(run: Run, opened: RunData, claimed: Scores, margins: Mapping[str, floa
     wrong = result.first_difference
     if wrong is None:
         print(
-            f"verified: {name}: {len(result.aurocs)} AUROCs, largest |Δ| {result.largest:.2g}; {len(margins)} margins, "
-            f"largest |Δ| {result.margin.difference:.2g}; {len(result.agreement) + len(result.others)} other numbers"
+            f"verified: {name}: {plural(len(result.aurocs), 'AUROC')}, largest |Δ| {result.largest:.2g}; "
+            f"{plural(len(margins), 'margin')}, largest |Δ| {result.margin.difference:.2g}; "
+            f"{plural(len(result.agreement) + len(result.others), 'other number')}"
         )
         return result.largest
     shown = ["none" if value is None else f"{value:.4f}" for value in (wrong.claimed, wrong.found)]
@@ -175,10 +180,11 @@ def verify_accepted(arguments: argparse.Namespace) -> int:
         margins_sha256=claim.margins_sha256,
     )
     stamped = with_verification(claim, proof)
-    write_all({path: as_json(stamped)})
+    tidy([path.parent])
+    write_all({path: as_json(stamped)}, processes.mark())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     print(f"{stamped.state}: {path} (sha256 {digest}…)")
-    print(f"next: divsal-bench board --recompute --results {path.parents[4]}", file=sys.stderr)
+    print(f"next: divsal-bench board --recompute --results {shlex.quote(str(path.parents[4]))}", file=sys.stderr)
     return 0
 
 

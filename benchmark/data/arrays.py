@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
+from divsal_bench import whole
 from divsal_bench.contracts.task import StandIn, Task
 from divsal_bench.data import canonical, drawn, images
 from divsal_bench.data.canonical import COLUMNS, Progress
@@ -100,6 +102,7 @@ def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress
     info = canonical.read_info(folder)
     if info.fingerprint != source.fingerprint:
         raise UserError(f"the data in {folder} was replaced while it was being loaded; run the command again")
+    look = f"divsal-bench data check {shlex.quote(str(folder))}"
     identity: Any = source.revision or [
         [name, (folder / name).stat().st_size, (folder / name).stat().st_mtime_ns] for name in info.files
     ]
@@ -115,16 +118,14 @@ def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress
     def decode(entry: canonical.Entry) -> tuple[canonical.Entry, RowIdentity, Pair]:
         wrong = canonical.value_problem(entry)
         if wrong:
-            raise UserError(f"{folder}: sample {entry.sample_id!r}: {wrong}; see divsal-bench data check {folder}")
+            raise UserError(f"{folder}: sample {entry.sample_id!r}: {wrong}; see {look}")
         return entry, entry.identity(), _decode(entry, folder, task.channels, size)
 
     def pairs() -> Iterator[Pair]:
         for entry, row, pair in in_threads(decode, canonical.read(folder, info)):
             # Data prepared by others is not trusted to keep test subjects out of training.
             if subjects.setdefault(entry.subject, entry.split) != entry.split:
-                raise UserError(
-                    f"{folder}: subject {entry.subject!r} is in two splits; see divsal-bench data check {folder}"
-                )
+                raise UserError(f"{folder}: subject {entry.subject!r} is in two splits; see {look}")
             identities.append(row)
             image, saliency = pair
             mapped = saliency is not None and bool(np.ptp(saliency))
@@ -133,7 +134,7 @@ def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress
 
     def finish(arrays: str) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
         if len({row.sample_id for row in identities}) < len(identities):
-            raise UserError(f"{folder}: a sample_id occurs twice; see divsal-bench data check {folder}")
+            raise UserError(f"{folder}: a sample_id occurs twice; see {look}")
         # The stored fingerprint is trusted only once these very files have given it.
         fingerprint = data_fingerprint(identities)
         if fingerprint != info.fingerprint:
@@ -254,6 +255,7 @@ def _store(
 
     total, channels, size = shape
     none = np.zeros((size, size), np.uint8)
+    whole.sweep([target.parent])
     try:
         with new_folder(target, fix="set DIVSAL_BENCH_HOME to a folder with room") as aside:
             with (aside / "images.npy").open("wb") as image_file, (aside / "maps.npy").open("wb") as map_file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -145,7 +146,8 @@ def resolve(task: Task, data: str | None) -> DataSource:
     hub = remote.parse_id(data)
     if folder.suffix == ".csv" and folder.is_file():
         raise UserError(
-            f"{data} is a manifest, not prepared data; first divsal-bench data prepare {task.name} --source {data}"
+            f"{data} is a manifest, not prepared data; first divsal-bench data prepare {task.name} "
+            f"--source {shlex.quote(data)}"
         )
     if folder.exists() or hub is None or data.startswith((".", "~", "/")):
         raise UserError(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+from divsal_bench import whole
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.fingerprint import digest
+from divsal_bench.errors import UserError
 
 #: Other packages whose version may change a drawn pixel.
 PACKAGES = ("numpy", "scipy", "pillow")
@@ -35,12 +37,9 @@ def code_of(task: Task) -> str | None:
 
 def keep(note: Path, name: str) -> None:
     """Write down in which cache folder the arrays are; where that fails, they are drawn again."""
-    aside = note.with_suffix(f".{os.getpid()}.partial")
-    try:
-        aside.write_text(name, encoding="ascii")
-        aside.replace(note)
-    except OSError:
-        aside.unlink(missing_ok=True)
+    whole.sweep([note.parent])
+    with suppress(UserError):
+        whole.write(note, name.encode("ascii"))
 
 
 def kept(note: Path) -> str | None:

@@ -14,7 +14,7 @@ import numpy as np
 from divsal_bench import prediction
 from divsal_bench.data import images
 from divsal_bench.data.images import NotAnImage, Picture
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, plural
 from divsal_bench.prediction import Input
 
 if TYPE_CHECKING:
@@ -79,9 +79,10 @@ def collect(paths: Sequence[str], class_names: tuple[str, str], label: str | Non
 
 
 def class_of(name: str, class_names: tuple[str, str], where: str) -> int:
-    """The number of a class, by its name, or by its number where no class is called so."""
-    if name in class_names:
-        return class_names.index(name)
+    """The number of a class, by its name, whatever its capitals, or by its number where no class is called so."""
+    known = [one.casefold() for one in class_names]
+    if name.casefold() in known:
+        return known.index(name.casefold())
     if name in ("0", "1"):
         return int(name)
     raise UserError(
@@ -118,7 +119,7 @@ def with_maps(subjects: Sequence[Subject], human: Path) -> list[Subject]:
         found = [dataclasses.replace(one, human=own_map(one.input, by_place, human)) for one in subjects]
         if not any(one.human for one in found):
             raise UserError(
-                f"--human {human} has no map for any of the {len(found)} images; a map carries its image's name, "
+                f"--human {human} has no map for the {plural(len(found), 'image')}; a map carries its image's name, "
                 f"e.g. {PurePath(found[0].input.parts[-1]).stem}.png"
             )
         return found
@@ -162,7 +163,7 @@ def opened(pretrained: Pretrained, one: Subject) -> Opened | str:
     except NotAnImage as error:
         reason = str(error)
     except (OSError, MemoryError) as error:
-        reason = f"cannot be read ({error})"
+        reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
     except Exception as error:  # decoders meet damaged files with every kind of exception; the other images count
         reason = f"is damaged ({type(error).__name__}: {error})"
     return " ".join(f"is not explained: its human map {one.human} {reason}".split())[:400]

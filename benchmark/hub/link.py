@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from divsal_bench import whole
 from divsal_bench.errors import UserError
 from divsal_bench.hub.client import is_commit, parse_id
 from divsal_bench.trained import weights_sha256
@@ -42,9 +43,7 @@ class Link:
 
 def leave(run: Path, link: Link) -> None:
     """Write it into a run directory."""
-    aside = run / f"{FILE}.partial"
-    aside.write_text(json.dumps(asdict(link), indent=1) + "\n", encoding="utf-8")
-    aside.replace(run / FILE)
+    whole.write(run / FILE, (json.dumps(asdict(link), indent=1) + "\n").encode())
 
 
 def read(run: Path) -> Link | None:
