@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, plural
 from divsal_bench.leaderboard import cells, entrants, families, notes, over_conditions, scored
 from divsal_bench.leaderboard.entries import Entry, Sheet
 from divsal_bench.leaderboard.placements import SubjectCounts
@@ -170,7 +170,7 @@ def matched(first: Entry, second: Entry, shared: Sequence[int]) -> str:
     """How the seeds of two entries were matched, in words."""
     if not shared:
         return (
-            f"no seed in common: {notes.counted(len(first.seeds), 'seed')} ({seed_list(first.seeds)}) against "
+            f"no seed in common: {plural(len(first.seeds), 'seed')} ({seed_list(first.seeds)}) against "
             f"{len(second.seeds)} ({seed_list(second.seeds)}), compared unpaired"
         )
     if len(shared) == 1:
@@ -191,7 +191,7 @@ def reason(
         if entry.kind != "unguided" and sheet.train_maps == 0:
             return f"{name} was trained with {entrants.NO_TRAINING_MAPS}"
     if main.n < families.MIN_SEEDS:
-        return f"{notes.counted(main.n, 'seed')}, a test needs {families.MIN_SEEDS}"
+        return f"{plural(main.n, 'seed')}, a test needs {families.MIN_SEEDS}"
     return families.withheld(subjects.behind_primary, main.subjects)
 
 

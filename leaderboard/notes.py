@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from divsal_bench.errors import plural
 from divsal_bench.leaderboard import families, marks
 from divsal_bench.leaderboard.entries import Sheet, different_devices
 
@@ -39,11 +40,6 @@ def below(table: Table, sheet: Sheet) -> list[str]:
         *sorted(f"{name}: {reason}." for name, _, reason in table.conditions if reason),
         *about_drawn_data(table),
     ]
-
-
-def counted(n: int, word: str) -> str:
-    """``1 seed``, ``5 seeds``."""
-    return f"{n} {word}{'s' * (n != 1)}"
 
 
 def percent(share: float) -> str:
@@ -127,7 +123,7 @@ def about_maps(table: Table) -> Iterable[str]:
     if count == 0 and any(one.seeds for one in table.rows):
         yield "No test image has a human map: no lift."
     elif 0 < count < FEW_MAPS:
-        yield f"Lift rests on {counted(count, 'human map')}, fewer than {FEW_MAPS}: an impression, no more."
+        yield f"Lift rests on {plural(count, 'human map')}, fewer than {FEW_MAPS}: an impression, no more."
     hollow = [
         one.label for one in table.rows if one.true_cam and one.true_cam.empty > MANY_EMPTY * max(1, sum(one.maps))
     ]

@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from divsal_bench.errors import plural
 from divsal_bench.leaderboard import axes, families, notes, render, wording
 from divsal_bench.leaderboard.axes import Axis, Drawn
 from divsal_bench.leaderboard.board import Pair, Row, Table, Test
 from divsal_bench.leaderboard.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.marks import MARKS
-from divsal_bench.leaderboard.notes import FEW_MAPS, QUESTIONS, counted
+from divsal_bench.leaderboard.notes import FEW_MAPS, QUESTIONS
 from divsal_bench.leaderboard.scored import Metric
 
 
@@ -141,7 +142,7 @@ def columns_of(table: Table) -> tuple[Column, ...]:
     lifts = [found.lift.mean for row in rows for found in (row.true_cam, row.difference_map) if found]
     differences = [row.difference for row in rows if row.difference]
     maps = (
-        f"over {counted(negatives + positives, 'human map')} ({negatives} negative, {positives} positive)"
+        f"over {plural(negatives + positives, 'human map')} ({negatives} negative, {positives} positive)"
         f"{', too few to rest on' if negatives + positives < FEW_MAPS else ''}; 1 is chance"
     )
     found = [
@@ -282,7 +283,7 @@ def cell(table: Table, column: Column, row: Row) -> Shown:
         drawn = Drawn(axis, axis.x(value)) if value is not None else None
         few = value is not None and sum(row.maps) < FEW_MAPS
         return Shown(
-            value, wording.lift(found), counted(sum(row.maps), "map") if few else "", None if few else drawn, faint=few
+            value, wording.lift(found), plural(sum(row.maps), "map") if few else "", None if few else drawn, faint=few
         )
     if column.key == "seconds":
         return Shown(finite(row.seconds), wording.number(row.seconds, 1))
@@ -378,7 +379,7 @@ def glance(table: Table) -> list[str]:
         worse = [f"{test.first} ({wording.signed(test.comparison.difference)})" for test in stars
                  if test.comparison.difference <= 0]  # fmt: skip
         said.append(
-            f"Against cross-entropy, {counted(len(family), 'test')}: "
+            f"Against cross-entropy, {plural(len(family), 'test')}: "
             f"{'shown to be better: ' + ', '.join(better) if better else 'none is shown to be better'}; "
             f"{'shown to be worse: ' + ', '.join(worse) if worse else 'none is shown to be worse'}."
         )

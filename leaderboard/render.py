@@ -13,10 +13,10 @@ from typing import Any, Literal
 from tabulate import tabulate
 
 from divsal_bench import escaping
-from divsal_bench.errors import printable
+from divsal_bench.errors import plural, printable
 from divsal_bench.leaderboard import entrants, families
 from divsal_bench.leaderboard.board import Agreement, Row, Table
-from divsal_bench.leaderboard.notes import FEW_MAPS, counted, signed
+from divsal_bench.leaderboard.notes import FEW_MAPS, signed
 from divsal_bench.leaderboard.scored import Metric
 
 Format = Literal["terminal", "markdown", "latex", "csv", "json"]
@@ -50,7 +50,7 @@ def heading(table: Table) -> str:
     if table.primary == "open-set":
         primary = "open-set AUROC (primary)"
         if conditions:
-            primary += f": mean over {counted(conditions, 'unseen condition')}"
+            primary += f": mean over {plural(conditions, 'unseen condition')}"
     head = "" if table.head == "two-logit" else f" · {table.head}"
     drawn = "drawn; no data was named; " if table.unnamed else "drawn; " if table.standin else ""
     data = f"data {table.data} ({drawn}{table.fingerprint[:8]})"
@@ -187,7 +187,7 @@ def more_notes(table: Table) -> list[str]:
         shown = [found for name, *_ in table.conditions if (found := shown_in(table, name))]
         said.append(
             f"Exploratory, against {families.BASELINE} by condition (Benjamini–Hochberg over "
-            f"{counted(len(tested), 'test')}, q ≤ {families.ALPHA:g}): {'; '.join(shown) or 'none'}."
+            f"{plural(len(tested), 'test')}, q ≤ {families.ALPHA:g}): {'; '.join(shown) or 'none'}."
         )
     return said
 

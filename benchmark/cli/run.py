@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from divsal_bench import devices, method_choice, plugins, protocols, runner, store, work
 from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, say, terminal_width
 from divsal_bench.cli.progress import counter, progress_of
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, plural
 from divsal_bench.records import Run
 
 #: More seeds than anyone means: a typo here would fill a disk.
@@ -109,8 +109,6 @@ def uses_accelerator(device: str) -> bool:
 
 def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) -> None:
     """What will be run, what is there already, and on which data."""
-    from divsal_bench.leaderboard.notes import counted
-
     to_do = sum(len(plan.jobs) for plan in plans)
     there = [found for plan in plans for found in plan.done]
     bad = sum(found.record.status != "done" for found in there)
@@ -118,13 +116,13 @@ def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) 
     specs = [job.spec for plan in plans for job in plan.jobs] + [found.spec for found in there]
     backbone = specs[0].backbone
     say(
-        f"plan: {counted(to_do + len(there), 'run')} = {counted(len(plans), 'task')} × "
-        f"{counted(len(grid.methods), 'method')} × {counted(len(grid.seeds), 'seed')}; "
+        f"plan: {plural(to_do + len(there), 'run')} = {plural(len(plans), 'task')} × "
+        f"{plural(len(grid.methods), 'method')} × {plural(len(grid.seeds), 'seed')}; "
         f"{len(there)} already done{without}, {to_do} to do"
     )
     say(
         f"  protocol {grid.protocol.name}, backbone {backbone}, {grid.head}, device {grid.device}, "
-        f"{counted(workers, 'worker')}, results in {shlex.quote(str(grid.out))}"
+        f"{plural(workers, 'worker')}, results in {shlex.quote(str(grid.out))}"
     )
     say(f"  method{'s' * (len(grid.methods) != 1)}: {', '.join(choice.label for choice in grid.methods)}")
     for plan in plans:
@@ -144,8 +142,6 @@ def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) 
 
 def execute(plans: Sequence[runner.TaskPlan], workers: int) -> tuple[list[Run], bool]:
     """Run the missing runs; on Ctrl-C say how to go on. Returns the new runs, and if it was interrupted."""
-    from divsal_bench.leaderboard.notes import counted
-
     jobs = [job for plan in plans for job in plan.jobs]
     if not jobs:
         return [], False
@@ -155,7 +151,7 @@ def execute(plans: Sequence[runner.TaskPlan], workers: int) -> tuple[list[Run], 
         except KeyboardInterrupt:
             progress.close()
             command = shlex.join(["divsal-bench", *sys.argv[1:]])
-            say(f"stopped: {progress.finished} of {counted(len(jobs), 'run')} finished and kept. To go on: {command}")
+            say(f"stopped: {progress.finished} of {plural(len(jobs), 'run')} finished and kept. To go on: {command}")
             return [], True
 
 
