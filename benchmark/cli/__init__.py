@@ -70,11 +70,6 @@ def say(text: str) -> None:
     print(text.encode("utf-8", "replace").decode(), file=sys.stderr, flush=True)  # a file name may be no text
 
 
-def terminal_width() -> int | None:
-    """Columns of the terminal that shows standard output; None where it goes to a file or another program."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
 def tidy(folders: Iterable[Path]) -> None:
     """Remove what killed commands left unfinished in folders that this one writes to, and say so."""
     from divsal_bench import whole
