@@ -199,7 +199,7 @@ def test_the_estimand_is_the_population_auroc(name: str) -> None:
     over_runs = stats.norm.cdf(separations(cell, design, 20_000, rng()) / 2**0.5).mean(axis=(0, 2, 3))
     np.testing.assert_allclose(over_runs, cell.auroc, atol=5e-4)
     # And what the board computes is, on average over boards, that number.
-    scores = draw(cell, design, 600, rng())
+    scores = draw(cell, design, 300, rng())
     on_each, _ = batched.clustered_influence(scores, design.conditions, design.subjects)
     primary = on_each.mean(axis=0)
     difference = primary.mean(axis=2) - cell.auroc
