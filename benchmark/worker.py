@@ -23,7 +23,9 @@ from divsal_bench import devices, processes
 
 Send = Callable[..., None]
 #: What a run imports on its way; imported by each run for itself, it would cost a second.
-NEEDED = ("timm", "torch", "sklearn.metrics", "scipy.stats", "safetensors.torch", "divsal_bench.work")
+NEEDED = (
+    "timm", "torch", "sklearn.metrics", "scipy.stats", "safetensors.torch", "pyarrow.dataset", "divsal_bench.work",
+)  # fmt: skip
 
 
 def main() -> None:
