@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import optimize, special, stats
 
 from divsal_bench.leaderboard.placements import SubjectCounts
 
@@ -192,7 +192,8 @@ def smallest_visible_miss(sd: float, claimed: int, new: int, least: float = 0.0)
     """How far a reproduction's true mean must be from the claim for its check to fail in 80 % of cases.
 
     The check fails where the mean of the new seeds is further from the claimed one than t(.975, n - 1) times the
-    standard error of their difference, on the same test images; 80 % power adds t(.80, n - 1) standard errors.
+    standard error of their difference, on the same test images. That the standard error is an estimate, from the n
+    claimed seeds, is averaged over.
 
     Args:
         sd: Standard deviation of the claimed seeds; the new ones are taken to vary as much.
@@ -201,8 +202,15 @@ def smallest_visible_miss(sd: float, claimed: int, new: int, least: float = 0.0)
         least: Differences up to this are never held against anybody, in AUROC.
     """
     error = sd * (1 / claimed + 1 / new) ** 0.5
-    critical, more = stats.t.ppf([1 - ALPHA / 2, POWER], claimed - 1)
-    return float(max(least, critical * error) + more * error)
+    if error == 0.0:
+        return least
+    ratios = np.sqrt(stats.chi2.ppf((np.arange(500) + 0.5) / 500, claimed - 1) / (claimed - 1))
+    tolerances = np.maximum(least / error, float(stats.t.ppf(1 - ALPHA / 2, claimed - 1)) * ratios)
+
+    def power(shift: float) -> float:
+        return float(np.mean(special.ndtr(shift - tolerances) + special.ndtr(-shift - tolerances)))
+
+    return error * float(optimize.brentq(lambda shift: power(shift) - POWER, 0, float(tolerances.max()) + 5))
 
 
 def visible_effect_range(variance: float, df: float, family_size: int) -> tuple[float, float]:

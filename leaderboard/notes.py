@@ -302,7 +302,7 @@ def about_machines(table: Table, sheet: Sheet) -> Iterable[str]:
     """Memory, and what runs that are compared do not share."""
     peak = max((one.peak_mb for one in table.rows), default=0.0)
     if peak:
-        yield f"Largest peak memory of a worker process: {peak:.0f} MB."
+        yield f"Largest peak memory of a run: {peak:.0f} MB."
     differing = {
         "device": different_devices(sheet.entries),
         "torch version": {name for entry in sheet.entries for name in entry.torch_versions},

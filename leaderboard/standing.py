@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import stats
 
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import claim as claims
-from divsal_bench.leaderboard import keys
+from divsal_bench.leaderboard import families, keys
 from divsal_bench.leaderboard.claim import NEW_SEEDS, Claim, Reproduction, Verified
 from divsal_bench.leaderboard.claim_check import check_new_seeds, check_proofs
-from divsal_bench.leaderboard.families import POWER
 from divsal_bench.leaderboard.files import MARGINS, read_bytes
 from divsal_bench.leaderboard.publishing import Publication
 from divsal_bench.leaderboard.rescoring import AGREES
@@ -78,23 +77,13 @@ def standard_error(claimed: Sequence[float], m: int) -> float:
 def noticed_miss(claimed: Sequence[float], m: int) -> float:
     """The true difference that a reproduction with m new seeds finds with 80 % power.
 
-    "Reproduced" only says that no miss was found; this says how large one would have been found. The seeds are taken
-    to spread as the claimed ones do; that the tolerance is itself an estimate is averaged over.
+    "Reproduced" only says that no miss was found; this says how large one would have been found.
 
     Args:
         claimed: Primary metric of each claimed seed, n ≥ 2.
         m: Number of new seeds.
     """
-    n, error = len(claimed), standard_error(claimed, m)
-    if error == 0:
-        return LEAST_TOLERANCE
-    ratios = np.sqrt(stats.chi2.ppf((np.arange(500) + 0.5) / 500, n - 1) / (n - 1))
-    tolerances = np.maximum(LEAST_TOLERANCE, critical(n) * error * ratios) / error
-
-    def power(shift: float) -> float:
-        return float(np.mean(special.ndtr(shift - tolerances) + special.ndtr(-shift - tolerances)))
-
-    return error * float(optimize.brentq(lambda shift: power(shift) - POWER, 0, float(tolerances.max()) + 5))
+    return families.smallest_visible_miss(float(np.std(claimed, ddof=1)), len(claimed), m, LEAST_TOLERANCE)
 
 
 def proof_of(claim: Claim) -> str:
