@@ -102,7 +102,7 @@ def test_benjamini_hochberg_equals_the_step_up_rule(values: list[float]) -> None
     # As published: the largest rank i with p_(i) <= i q / m, and everything up to it.
     for q in (0.05, 0.3):
         ordered = sorted(values)
-        passing = [p for i, p in enumerate(ordered, start=1) if p * len(values) / i <= q]
+        passing = [p for i, p in enumerate(ordered, start=1) if p * (len(values) / i) <= q]
         cut = max(passing, default=-1.0)
         assert [bool(p <= q) for p in benjamini_hochberg(np.array(values))] == [p <= cut for p in values]
 
