@@ -315,12 +315,11 @@ class Run:
             return
         path = self.path / name
         try:
-            with path.open("rb") as file:
+            with foreign.opened(path) as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise UserError(
-                f"{path} cannot be read ({error.strerror or error}); delete the folder {self.path} {AGAIN}"
-            ) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or f"it {error}"
+            raise UserError(f"{path} cannot be read ({reason}); delete the folder {self.path} {AGAIN}") from error
         if found != self.record.files[name]:
             raise UserError(
                 f"{path} is not what run {self.record.run_id} wrote: its sha256 begins with {found[:8]}, run.json says "

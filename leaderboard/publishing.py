@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import ValidationError
 
+from divsal_bench import foreign
 from divsal_bench.errors import UserError, field_problem
 from divsal_bench.leaderboard import keys
 from divsal_bench.leaderboard.claim import Missing, SeedResult, Weights, metric_names
@@ -160,12 +161,11 @@ def seed_result(run: Run, scores: Scores, where: str) -> SeedResult:
     file = run.path / WEIGHTS_FILE
     run.check_file(file.name)
     try:
-        with file.open("rb") as content:
+        with foreign.opened(file) as content:
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(
-            f"{file} cannot be read ({error.strerror or error}); a result needs its weights, run it again"
-        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or f"it {error}"
+        raise UserError(f"{file} cannot be read ({reason}); a result needs its weights, run it again") from error
     try:
         return SeedResult(
             seed=run.spec.seed,
