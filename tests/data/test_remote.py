@@ -40,7 +40,8 @@ class Hub:
             if kind == "tree":
                 return self.json([self.entry(file) for file in self.files()])
             info = {"id": "people/xrays", "sha": self.revisions[revision], "private": False, "tags": []}
-            return self.json({**info, "siblings": [{"rfilename": file} for file in self.files()]})
+            siblings = [{"rfilename": file, **self.facts(file)} for file in self.files()]
+            return self.json({**info, "siblings": siblings})
         if parts[:4] == ["datasets", "people", "xrays", "resolve"]:
             file = self.folder / "/".join(parts[5:])
             if not file.is_file():
@@ -53,9 +54,14 @@ class Hub:
     def files(self) -> list[str]:
         return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
 
-    def entry(self, file: str) -> dict[str, object]:
+    def facts(self, file: str) -> dict[str, object]:
+        """Size and git blob id, as the Hub states them where they are asked for."""
         data = (self.folder / file).read_bytes()
-        return {"type": "file", "path": file, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+        return {"size": len(data), "blobId": hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()}
+
+    def entry(self, file: str) -> dict[str, object]:
+        facts = self.facts(file)
+        return {"type": "file", "path": file, "size": facts["size"], "oid": facts["blobId"]}
 
     @staticmethod
     def json(content: object) -> tuple[int, dict[str, str], bytes]:

@@ -152,7 +152,7 @@ def test_predictions_that_do_not_fit_are_refused(
     change: Callable[[pd.DataFrame], pd.DataFrame], message: str,
 ) -> None:  # fmt: skip
     runs = [*five("cross-entropy"), *five("cyborg")]
-    changed(runs[5], change)
+    runs[5] = changed(runs[5], change)
     with pytest.raises(UserError, match=message) as caught:
         submit(runs)
     assert str(runs[5].path) in str(caught.value)
