@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from unsealed import unsealed
 
 from divsal_bench import method_choice, protocols, records, runner, work
 from divsal_bench.errors import UserError
@@ -41,8 +42,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def run(made: Run, tmp_path: Path) -> Run:
-    """A copy of one's own."""
-    return read_run(Path(shutil.copytree(made.path, tmp_path / "run")))
+    """A copy of one's own, whose files may be edited."""
+    return read_run(unsealed(Path(shutil.copytree(made.path, tmp_path / "run"))))
 
 
 def refusal(read: Callable[[], object], path: Path) -> str:

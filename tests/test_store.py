@@ -203,8 +203,8 @@ def fits(folder: Path) -> None:
 
 def refuses_a_full_disk(out: Path, writer: Callable[[Path], None]) -> None:
     """The error is the user's, names the folder and the remedy; nothing stays, nothing earlier is lost."""
+    large = {f"{number}": "x" * 390 for number in range(700)}
     with pytest.raises(UserError, match="could not be written") as caught:
-        large = {f"{number}": "x" * 390 for number in range(700)}
         store.save(out, record(0, "done", versions=large), writer)
     assert str(out) in str(caught.value)
     assert "--out" in str(caught.value)
