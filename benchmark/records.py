@@ -618,7 +618,7 @@ def require_utf8(path: Path) -> None:
 def run_folders(out: Path, *depths: int) -> list[Path]:
     """Folders with a run.json so many folders below ``out`` (0: itself), in a fixed order; none that is hidden.
 
-    A hidden folder holds unfinished work.
+    A hidden folder holds unfinished work; one that is not there, perhaps no longer, holds nothing.
 
     Raises:
         OSError: A folder cannot be read. (``Path.glob`` would leave it out without a word.)
@@ -626,7 +626,15 @@ def run_folders(out: Path, *depths: int) -> list[Path]:
     level = [out]
     found = [out] if 0 in depths and (out / "run.json").exists() else []
     for depth in range(1, max(depths) + 1):
-        level = [Path(one.path) for folder in level for one in os.scandir(folder)
-                 if not one.name.startswith(".") and one.is_dir()]  # fmt: skip
+        level = [one for folder in level for one in shown_folders(folder)]
         found += [folder for folder in level if depth in depths and (folder / "run.json").exists()]
     return sorted(found)
+
+
+def shown_folders(folder: Path) -> list[Path]:
+    """The folders right in a folder that are not hidden; none where it is not there."""
+    try:
+        found = list(os.scandir(folder))
+    except FileNotFoundError:
+        return []
+    return [Path(one.path) for one in found if not one.name.startswith(".") and one.is_dir()]

@@ -108,8 +108,7 @@ def find(text: str, out: Path) -> Run:
     digits = text.lower()
     if len(digits) < 4 or any(character not in "0123456789abcdef" for character in digits):
         raise UserError(f"{text!r} is neither a run directory nor the first digits (4 or more) of a run id")
-    runs = read_runs(out) if out.is_dir() else []
-    found = [run for run in runs if run.record.run_id.startswith(digits)]
+    found = [run for run in read_runs(out) if run.record.run_id.startswith(digits)]
     if len(found) != 1:
         many = (
             f"{plural(len(found), 'run')} begin so; give more digits"
