@@ -109,7 +109,7 @@ def about_missing_intervals(table: Table) -> Iterable[str]:
                 where.setdefault(name, []).append(row.label)
     if where:
         each = [f"{name}: {', '.join(labels)}" for name, labels in where.items()]
-        yield f"No interval, since one test subject at most makes a difference: {'; '.join(each)}."
+        yield f"No interval, as one test subject at most decides how far new ones would differ: {'; '.join(each)}."
 
 
 def about_maps(table: Table) -> Iterable[str]:
