@@ -337,7 +337,7 @@ def p_cell(table: Table, row: Row) -> Shown:
         return Shown(None, render.NONE, TOO_FEW_SUBJECTS)
     if test is not None:
         return Shown(finite(test.p_holm), wording.probability(test.p_holm), star=wording.is_significant(test.p_holm))
-    return Shown(None, render.NONE, "own family" if row.kind == "control" and not row.untested else "")
+    return Shown(None, render.NONE, "tested by cyborg" if row.kind == "control" and not row.untested else "")
 
 
 def finite(value: float) -> float | None:
