@@ -30,6 +30,22 @@ def test_ranks_have_a_column_where_there_are_any(table: Table, form: render.Form
     assert any(re.search(r"method\W+in-domain", line) for line in render.render([preview], form).splitlines())
 
 
+def test_sharing_ranks_is_not_said_to_mean_that_nothing_separates() -> None:
+    # Only the first and the last of three are separated: ranks 2–3 and 1–2.
+    fakes = [replace(fake, outside=outside) for fake, outside in zip(METHODS[:3], (1.15, 1.2, 1.2), strict=True)]
+    found = drawn_table(methods=fakes)
+    rank = {row.label: row.rank for row in found.rows if row.rank}
+    sharing = [
+        (pair.first, pair.second)
+        for pair in found.pairs
+        if pair.p_holm <= 0.05
+        and max(rank[pair.first].low, rank[pair.second].low) <= min(rank[pair.first].high, rank[pair.second].high)
+    ]
+    assert sharing, rank
+    (note,) = [note for note in render.more_notes(found) if note.startswith("rank:")]
+    assert "of two that share ranks it may be as well" in note
+
+
 def test_conditions_that_differ_are_named_below_the_table(table: Table) -> None:
     (line,) = [line for line in render.render([table], "terminal").splitlines() if "Exploratory" in line]
     for name, *_ in table.conditions:
