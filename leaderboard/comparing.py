@@ -162,7 +162,7 @@ def compare(sheet: Sheet, first: Entry, second: Entry) -> Comparing:
         without_one=over_conditions.leave_one_out(np.array(by_condition)),
         over_conditions=(sampled.low, sampled.high),
         withheld=withheld,
-        claim=claim(sheet, names, main, smallest, withheld) + about_seeds((first, second), names),
+        claim=claim(sheet, names, main, smallest, withheld, alike(first, second)) + about_seeds((first, second), names),
     )
 
 
@@ -244,7 +244,14 @@ def line(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectCounts]) -> Li
     return Line(what, float(first.mean()), float(second.mean()), comparison, None, here)
 
 
-def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float, withheld: str) -> str:
+def alike(first: Entry, second: Entry) -> bool:
+    """Whether every image got the same score at every seed that both have."""
+    shared = set(first.seeds) & set(second.seeds)
+    by_seed = [dict(zip(entry.seeds, entry.margins, strict=True)) for entry in (first, second)]
+    return bool(shared) and all(np.array_equal(by_seed[0][seed], by_seed[1][seed]) for seed in shared)
+
+
+def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float, withheld: str, identical: bool) -> str:
     """What may be said, and no more.
 
     The p-value is that of one comparison chosen beforehand; whoever picks the best of many pairs needs the
@@ -254,8 +261,13 @@ def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float, wit
     where = f"on {sheet.group.task} ({sheet.data}, {sheet.group.protocol}, {sheet.group.backbone})"
     if withheld:
         return f"Nothing may be claimed {where}: {withheld}."
-    if found.status == "equal":
+    if identical:
         return f"{names[0]} and {names[1]} scored exactly alike {where}."
+    if found.status == "equal":
+        return (
+            f"Nothing may be claimed {where}: {names[0]} and {names[1]} have the same {main.what} AUROC at every seed, "
+            "and how far other seeds or test subjects would differ cannot be estimated."
+        )
     if found.status == "undefined" or math.isnan(found.p):
         return f"Nothing may be claimed {where}: the variance over seeds or subjects cannot be estimated."
     interval = f"95 % interval {notes.signed(found.low)} to {notes.signed(found.high)}"

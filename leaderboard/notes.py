@@ -168,6 +168,11 @@ def about_tests(table: Table) -> Iterable[str]:
             "undefined: the difference is the same at every seed and owed to no test subject more than to another; how "
             "far others would differ cannot be estimated."
         )
+    if any(test.comparison.status == "equal" and not test.withheld for test in table.tests):
+        yield (
+            "A difference that is 0 at every seed and owed to no test subject more than to another has p 1 and no "
+            "interval: how far others would differ cannot be estimated."
+        )
     yield from about_subject_share(table)
 
 

@@ -180,8 +180,8 @@ def more_notes(table: Table) -> list[str]:
         said.append(
             f"rank: ranks a method may hold among {count}, from all pairs ({adjusted(len(table.pairs))}). Of two "
             "methods that share no rank one is shown to be better; of two that share ranks it may be as well, and "
-            "where it is not, that does not make them equal; another method in the table changes the ranks. * uses the p of "
-            "its family."
+            "where it is not, that does not make them equal; another method in the table changes the ranks. * uses "
+            "the p of its family."
         )
     tested = [cell for one in table.rows for cell in one.conditions if cell.q is not None]
     if tested:

@@ -91,6 +91,21 @@ def test_methods_that_score_alike_are_called_alike(make_run: MakeRun, prediction
     assert "scored exactly alike" in compared(runs).claim
 
 
+def test_methods_that_are_perfect_on_these_images_are_not_called_equal(
+    make_run: MakeRun, predictions: Predictions
+) -> None:
+    runs = []
+    for method, strength in (("cross-entropy", 50), ("cyborg", 60)):
+        runs += [make_run(method, seed, table=predictions(strength, seed + strength)) for seed in range(5)]
+    found = compared(runs)
+    assert found.lines[0].comparison.status == "equal"
+    assert np.isnan([found.lines[0].comparison.low, found.lines[0].comparison.high]).all()
+    assert "Nothing may be claimed" in found.claim
+    (table,) = board.tables(runs)
+    assert all(row.difference is None or math.isnan(row.difference.low) for row in table.rows)
+    assert any("has p 1 and no interval" in note for note in table.notes)
+
+
 def test_only_seeds_that_both_have_are_paired_and_it_says_which(make_run: MakeRun) -> None:
     runs = [make_run("cross-entropy", seed) for seed in range(6)] + [make_run("cyborg", seed) for seed in range(2, 9)]
     found = compared(runs)
