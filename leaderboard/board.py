@@ -282,13 +282,19 @@ def tables(runs: Iterable[Run]) -> list[Table]:
     return [table(sheet) for sheet in from_runs(runs)]
 
 
-def table(sheet: Sheet, family_rule: FamilyRule = families.families, references: Collection[str] = ()) -> Table:
+def table(
+    sheet: Sheet,
+    family_rule: FamilyRule = families.families,
+    references: Collection[str] | None = None,
+    edition: str = "",
+) -> Table:
     """Build one table.
 
     Args:
         sheet: Of runs or of accepted results.
         family_rule: The families; ranks are always of all methods that may be ranked.
-        references: Labels of methods that others may repeat, and that never count as repeating another.
+        references: Labels of the methods that alone can stand for others with the same scores; None where any can.
+        edition: Date of the list of reference methods that the families are closed to; "" where they are open.
     """
     everything = scored.score(sheet)
     subjects = scored.subjects_of(sheet) or Subjects(0, 0, {}, ())
@@ -350,6 +356,7 @@ def table(sheet: Sheet, family_rule: FamilyRule = families.families, references:
         withheld=withheld,
         train=sheet.train,
         train_maps=sheet.train_maps,
+        edition=edition,
     )
     return replace(made, notes=tuple(notes.below(made, sheet)))
 

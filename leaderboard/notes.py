@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from divsal_bench.errors import plural
-from divsal_bench.leaderboard import families, marks
+from divsal_bench.leaderboard import entrants, families, marks
 from divsal_bench.leaderboard.entries import Sheet, different_devices
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def below(table: Table, sheet: Sheet) -> list[str]:
         *about_maps(table),
         *about_tests(table),
         *about_what_is_missing(table),
+        *about_copies(table, sheet),
         *about_marks(table),
         *about_machines(table, sheet),
         *sorted(f"{name}: {reason}." for name, _, reason in table.conditions if reason),
@@ -273,6 +274,16 @@ def about_what_is_missing(table: Table) -> Iterable[str]:
         yield no_test(rows)
     if len({one.seeds for one in tested}) > 1:
         yield "Methods differ in their seeds: each comparison uses the seeds that both have."
+
+
+def about_copies(table: Table, sheet: Sheet) -> Iterable[str]:
+    """Methods that all stand in the table, each with numbers of its own, although they score alike."""
+    shown = {row.label for row in table.rows if not row.identical_to}
+    for first, second in entrants.copies([entry for entry in sheet.entries if entry.label in shown]):
+        yield (
+            f"{first} and {second} give the same score to every image at every seed that both have: whichever was "
+            "there first, one finding is shown twice."
+        )
 
 
 def no_test(rows: Sequence[Row]) -> str:

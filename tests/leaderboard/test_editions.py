@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Callable
 from typing import Any
@@ -127,6 +128,26 @@ def test_no_entry_changes_the_p_of_another(boards: Boards, known: list[Entry], d
     for one in some:
         assert said_of(with_some, one.label) == said_of(with_all, one.label)
         assert {size for _, _, size, *_ in said_of(with_all, one.label)[0]} == {2}
+
+
+def test_a_copy_under_another_name_takes_nothing_from_who_was_first(boards: Boards, known: list[Entry]) -> None:
+    energy = boards.entry("energy", "energy", "one-cam", 2.5, 77)
+    copy = dataclasses.replace(energy, label="aaa", method="aaa")
+    alone, beside = boards.table([*known, energy]), boards.table([*known, energy, copy])
+    assert len(said_of(alone, "energy")[0]) == 2
+    for label in ("energy", "cyborg"):
+        assert said_of(alone, label) == said_of(beside, label)
+    assert any("energy and aaa give the same score to every image" in note for note in beside.notes)
+    assert not any("give the same score" in note for note in alone.notes)
+    # A reference method stands for its copies all the same.
+    copied = boards.table([*known, dataclasses.replace(known[2], label="aaa", method="aaa")])
+    assert next(row.identical_to for row in copied.rows if row.label == "aaa") == known[2].label
+
+
+def test_tests_name_the_edition_and_not_the_newest_result(boards: Boards, known: list[Entry]) -> None:
+    table = boards.table(known)
+    (note,) = [note for note in table.notes if note.startswith("p: ")]
+    assert f"(edition {CURRENT.date})" in note
 
 
 def test_an_own_family_is_shown_and_the_edition_named(boards: Boards, known: list[Entry]) -> None:
