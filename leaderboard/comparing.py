@@ -91,9 +91,11 @@ def with_seeds(entry: Entry, seeds: Sequence[int] | None) -> Entry:
         entry,
         seeds=tuple(entry.seeds[i] for i in kept),
         margins=entry.margins[kept],
-        # What was asked for is what is there.
+        # What was asked for is what is there; what was set aside is said.
         failed=0,
         diverged=0,
+        left_out=tuple(seed for seed in entry.seeds if seed not in set(seeds)),
+        left_without=entry.failed + entry.diverged,
         scores=tuple(entry.scores[i] for i in kept),
         seconds=tuple(entry.seconds[i] for i in kept),
         origins=tuple(entry.origins[i] for i in kept),
@@ -207,9 +209,16 @@ def about_seeds(entries: Sequence[Entry], names: Sequence[str]) -> str:
         for entry, name in zip(entries, names, strict=True)
         if entry.seeds != tuple(range(len(entry.seeds)))
     ]
-    if not odd:
-        return ""
-    return f" {' and '.join(odd)}, not those from 0 on: whoever chose them by their results may claim nothing."
+    said = [f" {' and '.join(odd)}, not those from 0 on"] if odd else []
+    used = {(entry.label, seed) for entry in entries for seed in entry.seeds}
+    for entry, name in zip(entries, names, strict=True):
+        rest = [seed for seed in entry.left_out if (entry.label, seed) not in used]
+        parts = [f"seed{'s' * (len(rest) > 1)} {seed_list(rest)}"] if rest else []
+        parts += [plural(entry.left_without, "run") + " without a result"] if entry.left_without else []
+        if parts:
+            be = "are" if len(rest) + entry.left_without > 1 else "is"
+            said.append(f" {' and '.join(parts)} of {name} {be} left out")
+    return "".join(f"{one}: whoever chose seeds by their results may claim nothing." for one in said)
 
 
 def name_of(entry: Entry, other: Entry) -> str:
