@@ -86,7 +86,8 @@ class ConditionCell:
     Attributes:
         auroc: Without seeds where the condition has no AUROC.
         difference: To cross-entropy, over the seeds both have; None without any.
-        q: Benjamini–Hochberg over every method and condition of the table; None where not tested.
+        q: Benjamini–Hochberg over every condition and method of the table but those with a family of their own, which
+            have a grid of their own; None where not tested.
         false_positive_rate: Of the condition's negatives at the threshold set on validation, over seeds.
         mark: ``not shown above chance``, ``shown below chance``, or "".
     """

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from divsal_bench import plugins
-from divsal_bench.leaderboard import editions, families, render, saved
+from divsal_bench.leaderboard import editions, families, page_view, render, saved
 from divsal_bench.leaderboard.board import Table
 from divsal_bench.leaderboard.editions import CURRENT, EDITIONS
 from divsal_bench.leaderboard.entries import ROW_COLUMNS, Entry, Group, Sheet
@@ -160,3 +160,20 @@ def test_an_own_family_is_shown_and_the_edition_named(boards: Boards, known: lis
     assert "own family of junk, Holm over the 2 tests of its family: junk − cross-entropy +0." in text
     assert "Ranks compare all methods of this table and move with each new one" in text
     assert next(row.rank for row in table.rows if row.label == "junk") is not None, "ranks are open"
+
+
+def test_the_grid_of_the_conditions_is_that_of_the_families(boards: Boards, known: list[Entry]) -> None:
+    alone, beside = boards.table(known), boards.table([*known, boards.entry("junk", "junk", "two-cam", 2.5, 77)])
+    number = sum(cell.q is not None for row in alone.rows for cell in row.conditions)
+    for table, over in (
+        (alone, f"(Benjamini–Hochberg over {number} tests, q"),
+        (
+            beside,
+            f"(Benjamini–Hochberg over {number} tests and, by itself, over the conditions of each method that has",
+        ),
+    ):
+        (note,) = [note for note in render.more_notes(table) if note.startswith("Exploratory")]
+        assert over in note
+    assert page_view.grid_of(beside, "cyborg").endswith("but those with a family of their own")
+    assert page_view.grid_of(beside, "junk").startswith("the conditions of this method alone")
+    assert page_view.grid_of(alone, "cyborg") == "all methods and conditions of this table"
