@@ -66,7 +66,10 @@ def about_conditions(table: Table) -> Iterable[str]:
     unseen = [name for name, kind, _ in table.conditions if kind == "scored" and name != "in-domain"]
     if len(unseen) > 1:
         yield f"{table.primary}: mean over {', '.join(unseen)}."
-    if table.primary == "in-domain":
+    inside = any(name == "in-domain" and kind == "scored" for name, kind, _ in table.conditions)
+    if table.primary == "in-domain" and not inside:
+        yield "No condition has both classes: open-set and in-domain AUROC are n/a."
+    elif table.primary == "in-domain":
         yield "No unseen condition has both classes: open-set AUROC is n/a and in-domain AUROC is primary."
 
 
@@ -161,8 +164,8 @@ def about_tests(table: Table) -> Iterable[str]:
     if number:
         more = f"; in one of the {number} families of this table, more" if number > 1 else ""
         yield (
-            f"Of boards on which there is nothing to find, at most {percent(families.ALPHA)} get a false * in a given "
-            f"family{more}."
+            f"Of boards on which there is nothing to find, at most about {percent(families.ALPHA)} get a false * in a "
+            f"given family{more}."
         )
     if any(test.comparison.status == "undefined" and not test.withheld for test in table.tests):
         yield (
@@ -288,6 +291,8 @@ def about_copies(table: Table, sheet: Sheet) -> Iterable[str]:
 
 def no_test(rows: Sequence[Row]) -> str:
     """Why no method is tested against cross-entropy although some may be tested."""
+    if all(math.isnan(one.primary.seeds.mean) for one in rows):
+        return "No p: there is no AUROC, since no condition has both classes."
     baseline = next((one for one in rows if one.label == families.BASELINE), None)
     if baseline is None:
         return f"No p against {families.BASELINE}: it is not in the table."

@@ -19,6 +19,8 @@ from divsal_bench.leaderboard.page import render_page
 CE, CYBORG, DIFFERENCE, SHUFFLED = METHODS[0], METHODS[2], METHODS[3], METHODS[7]
 INSIDE = [part for part in PAD if part[1] == "sensor-a" and part[2] in ("", "print")]
 
+APART = [*(part for part in PAD if part[0] != "test"), ("test", "sensor-a", "print", 1, 60), ("test", "b", "", 0, 40)]
+
 
 def n(seeds: int, *methods: Fake) -> list[Fake]:
     return [replace(one, seeds=seeds) for one in methods]
@@ -58,6 +60,8 @@ STATES: dict[str, tuple[dict[str, Any], str]] = {
     "one chosen seed": ({"methods": [replace(CE, seeds=1, first_seed=7)]}, "n = 1 seed"),
     "no unseen condition": ({"methods": n(5, CE, CYBORG, DIFFERENCE), "parts": INSIDE, "standin": False},
                             "No unseen condition has both classes"),
+    "no condition with both classes": ({"methods": n(5, CE, CYBORG, DIFFERENCE), "parts": APART, "standin": False},
+                                       "there is no AUROC, since no condition has both classes"),
     "below chance": ({"methods": [*n(5, CE), replace(CYBORG, seeds=5, outside=-1.5)]}, "shown below chance"),
     "many methods": ({"methods": METHODS}, "Holm over the 6 tests of its family"),
 }  # fmt: skip
