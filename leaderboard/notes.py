@@ -221,7 +221,7 @@ def every_test(tests: Sequence[Test]) -> str:
 def signed(value: float) -> str:
     """A difference with its sign; what rounds to 0 has none of its own."""
     text = f"{value:+.3f}"
-    return "+0.000" if text == "-0.000" else text
+    return text[1:] if text in ("-0.000", "+0.000") else text
 
 
 def p_of(test: Test) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from drawn_boards import METHODS, drawn_table
 
-from divsal_bench.leaderboard import render
+from divsal_bench.leaderboard import notes, render
 from divsal_bench.leaderboard.board import Table
 
 
@@ -101,3 +101,11 @@ def test_a_label_from_outside_acts_neither_in_a_spreadsheet_nor_on_a_page(table:
         assert part not in text.replace("\\" + part[0], "")
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1, "every row has the same cells"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(-0.0004, "0.000"), (0.0004, "0.000"), (0.0, "0.000"), (-0.0006, "-0.001")]
+)
+def test_what_rounds_to_zero_has_no_sign(value: float, text: str) -> None:
+    """A limit of -0.0004 that is printed as +0.000 looks as if the interval left out 0."""
+    assert notes.signed(value) == text
