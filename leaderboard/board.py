@@ -159,7 +159,8 @@ class Row:
         failed, diverged: Number of runs without one.
         rank: None for controls, fewer than five seeds, and whatever else ``unranked`` says.
         in_domain, open_set, worst: Without seeds where a run has no result, or where another method stands for this.
-        difference: To cross-entropy on the primary metric, over the seeds both have; None without any.
+        difference: To cross-entropy on the primary metric, over the seeds both have; None without any. It has a p, not
+            adjusted, only where a family tests it.
         marks: Of :data:`divsal_bench.leaderboard.marks.MARKS`.
         true_cam, difference_map: Agreement with people; None without human maps in the test split.
         maps: (negatives, positives) with a human map in the test split.
@@ -314,6 +315,8 @@ def table(
     ranked = [one for one in tested.values() if one.entry.kind != "control"]
     pairs = [] if withheld else all_pairs(ranked, subjects)
     ranks = ranks_of(pairs, [one.entry.label for one in ranked], marked)
+    tests = run_families(listed, tested, subjects)
+    against = {test.first for test in tests if test.second == families.BASELINE}
     by_condition = condition_cells(found, list(tested), baseline, subjects, listed)
     rows = [
         row(
@@ -325,14 +328,13 @@ def table(
             by_condition[label],
             outside.get(label),
             subjects,
-            families.BASELINE in tested,
+            label in against,
         )
         for label, one in found.items()
     ]
     rows = [replace(one, unranked=unranked(one, withheld, len(ranked), pairs)) for one in rows]
     rows = [replace(one, worst_mark=worst_mark(one, subjects)) for one in rows]
     rows.sort(key=lambda one: order(one.kind, one.label))
-    tests = run_families(listed, tested, subjects)
     scores = next((one for entry in sheet.entries for one in entry.scores), None)
     group = sheet.group
     made = Table(
@@ -434,7 +436,7 @@ def row(
     cells_: tuple[ConditionCell, ...],
     outside: Outside | None,
     subjects: Subjects,
-    testable: bool,
+    is_tested: bool,
 ) -> Row:
     """One method's row.
 
@@ -442,13 +444,13 @@ def row(
         all_of_it: Everything that its entry holds.
         one: The same, emptied where the table says nothing of it.
         outside: Why it is not tested; None where it is.
-        testable: Whether cross-entropy may be tested against.
+        is_tested: Whether a family tests it against cross-entropy: no p is shown that no family adjusts.
     """
     entry = all_of_it.entry
     against = baseline if baseline is not None and baseline is not one else None
     maps = next((scores.true_cam for scores in entry.scores if scores.true_cam), None)
     difference = compare(one.primary, against.primary, subjects.behind_primary) if against else None
-    if difference and (outside or not testable):
+    if difference and not is_tested:
         difference = without_p(difference)
     return Row(
         label=entry.label,

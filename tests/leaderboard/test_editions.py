@@ -162,6 +162,14 @@ def test_an_own_family_is_shown_and_the_edition_named(boards: Boards, known: lis
     assert next(row.rank for row in table.rows if row.label == "junk") is not None, "ranks are open"
 
 
+def test_a_row_has_a_p_only_where_a_family_adjusts_it(boards: Boards, known: list[Entry]) -> None:
+    table = boards.table([*known, boards.entry("late-control", "late-control", "control", 1.2, 78)])
+    with_p = {row.label for row in table.rows if row.difference is not None and not np.isnan(row.difference.p)}
+    assert with_p == {test.first for test in table.tests if test.second == families.BASELINE}
+    assert "late-control" in with_p
+    assert "cyborg-shuffled" not in with_p
+
+
 def test_the_grid_of_the_conditions_is_that_of_the_families(boards: Boards, known: list[Entry]) -> None:
     alone, beside = boards.table(known), boards.table([*known, boards.entry("junk", "junk", "two-cam", 2.5, 77)])
     number = sum(cell.q is not None for row in alone.rows for cell in row.conditions)
