@@ -50,7 +50,10 @@ def percent(share: float) -> str:
 
 def about_seeds(table: Table) -> Iterable[str]:
     """How many runs the numbers rest on, and what they speak of."""
-    counts = sorted({len(one.seeds) for one in table.rows if not one.identical_to})
+    shown = [one for one in table.rows if not one.identical_to]
+    # What survived gives no mean, and no n for those that stand here.
+    whole = [one for one in shown if one.survivors is None]
+    counts = sorted({len(one.seeds) for one in whole if one.seeds} or {len(one.seeds) for one in shown})
     if not counts or counts[-1] == 0:
         yield "No run has a result."
         return

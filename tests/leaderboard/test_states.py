@@ -42,6 +42,8 @@ STATES: dict[str, tuple[dict[str, Any], str]] = {
     "a survivor": ({"methods": [replace(CE, seeds=1, failed=1), *n(2, CYBORG)]}, "runs without a result: 1 failed"),
     "a baseline with a failed seed": ({"methods": [replace(CE, seeds=4, failed=1), *n(5, CYBORG, DIFFERENCE)]},
                                       "No p against cross-entropy: it may not be tested itself"),
+    "a method with a failed seed": ({"methods": [*n(5, CE, DIFFERENCE), replace(CYBORG, seeds=4, failed=1)]},
+                                    "n = 5 seeds."),
     "no maps at all": ({"methods": n(5, CE, CYBORG), "maps": 0, "train": 100, "train_maps": 0},
                        "No test image has a human map: no lift."),
     "one map": ({"methods": n(5, CE, CYBORG), "maps": 1, "train": 100, "train_maps": 1},
