@@ -86,7 +86,8 @@ class ConditionCell:
     Attributes:
         auroc: Without seeds where the condition has no AUROC.
         difference: To cross-entropy, over the seeds both have; None without any.
-        q: Benjamini–Hochberg over every method and condition of the table; None where not tested.
+        q: Benjamini–Hochberg over every condition and method of the table but those with a family of their own, which
+            have a grid of their own; None where not tested.
         false_positive_rate: Of the condition's negatives at the threshold set on validation, over seeds.
         mark: ``not shown above chance``, ``shown below chance``, or "".
     """
@@ -158,7 +159,8 @@ class Row:
         failed, diverged: Number of runs without one.
         rank: None for controls, fewer than five seeds, and whatever else ``unranked`` says.
         in_domain, open_set, worst: Without seeds where a run has no result, or where another method stands for this.
-        difference: To cross-entropy on the primary metric, over the seeds both have; None without any.
+        difference: To cross-entropy on the primary metric, over the seeds both have; None without any. It has a p, not
+            adjusted, only where a family tests it.
         marks: Of :data:`divsal_bench.leaderboard.marks.MARKS`.
         true_cam, difference_map: Agreement with people; None without human maps in the test split.
         maps: (negatives, positives) with a human map in the test split.
@@ -282,13 +284,19 @@ def tables(runs: Iterable[Run]) -> list[Table]:
     return [table(sheet) for sheet in from_runs(runs)]
 
 
-def table(sheet: Sheet, family_rule: FamilyRule = families.families, references: Collection[str] = ()) -> Table:
+def table(
+    sheet: Sheet,
+    family_rule: FamilyRule = families.families,
+    references: Collection[str] | None = None,
+    edition: str = "",
+) -> Table:
     """Build one table.
 
     Args:
         sheet: Of runs or of accepted results.
         family_rule: The families; ranks are always of all methods that may be ranked.
-        references: Labels of methods that others may repeat, and that never count as repeating another.
+        references: Labels of the methods that alone can stand for others with the same scores; None where any can.
+        edition: Date of the list of reference methods that the families are closed to; "" where they are open.
     """
     everything = scored.score(sheet)
     subjects = scored.subjects_of(sheet) or Subjects(0, 0, {}, ())
@@ -307,6 +315,8 @@ def table(sheet: Sheet, family_rule: FamilyRule = families.families, references:
     ranked = [one for one in tested.values() if one.entry.kind != "control"]
     pairs = [] if withheld else all_pairs(ranked, subjects)
     ranks = ranks_of(pairs, [one.entry.label for one in ranked], marked)
+    tests = run_families(listed, tested, subjects)
+    against = {test.first for test in tests if test.second == families.BASELINE}
     by_condition = condition_cells(found, list(tested), baseline, subjects, listed)
     rows = [
         row(
@@ -318,14 +328,13 @@ def table(sheet: Sheet, family_rule: FamilyRule = families.families, references:
             by_condition[label],
             outside.get(label),
             subjects,
-            families.BASELINE in tested,
+            label in against,
         )
         for label, one in found.items()
     ]
     rows = [replace(one, unranked=unranked(one, withheld, len(ranked), pairs)) for one in rows]
     rows = [replace(one, worst_mark=worst_mark(one, subjects)) for one in rows]
     rows.sort(key=lambda one: order(one.kind, one.label))
-    tests = run_families(listed, tested, subjects)
     scores = next((one for entry in sheet.entries for one in entry.scores), None)
     group = sheet.group
     made = Table(
@@ -350,6 +359,7 @@ def table(sheet: Sheet, family_rule: FamilyRule = families.families, references:
         withheld=withheld,
         train=sheet.train,
         train_maps=sheet.train_maps,
+        edition=edition,
     )
     return replace(made, notes=tuple(notes.below(made, sheet)))
 
@@ -426,7 +436,7 @@ def row(
     cells_: tuple[ConditionCell, ...],
     outside: Outside | None,
     subjects: Subjects,
-    testable: bool,
+    is_tested: bool,
 ) -> Row:
     """One method's row.
 
@@ -434,13 +444,13 @@ def row(
         all_of_it: Everything that its entry holds.
         one: The same, emptied where the table says nothing of it.
         outside: Why it is not tested; None where it is.
-        testable: Whether cross-entropy may be tested against.
+        is_tested: Whether a family tests it against cross-entropy: no p is shown that no family adjusts.
     """
     entry = all_of_it.entry
     against = baseline if baseline is not None and baseline is not one else None
     maps = next((scores.true_cam for scores in entry.scores if scores.true_cam), None)
     difference = compare(one.primary, against.primary, subjects.behind_primary) if against else None
-    if difference and (outside or not testable):
+    if difference and not is_tested:
         difference = without_p(difference)
     return Row(
         label=entry.label,

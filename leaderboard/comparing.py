@@ -91,9 +91,11 @@ def with_seeds(entry: Entry, seeds: Sequence[int] | None) -> Entry:
         entry,
         seeds=tuple(entry.seeds[i] for i in kept),
         margins=entry.margins[kept],
-        # What was asked for is what is there.
+        # What was asked for is what is there; what was set aside is said.
         failed=0,
         diverged=0,
+        left_out=tuple(seed for seed in entry.seeds if seed not in set(seeds)),
+        left_without=entry.failed + entry.diverged,
         scores=tuple(entry.scores[i] for i in kept),
         seconds=tuple(entry.seconds[i] for i in kept),
         origins=tuple(entry.origins[i] for i in kept),
@@ -162,7 +164,7 @@ def compare(sheet: Sheet, first: Entry, second: Entry) -> Comparing:
         without_one=over_conditions.leave_one_out(np.array(by_condition)),
         over_conditions=(sampled.low, sampled.high),
         withheld=withheld,
-        claim=claim(sheet, names, main, smallest, withheld) + about_seeds((first, second), names),
+        claim=claim(sheet, names, main, smallest, withheld, alike(first, second)) + about_seeds((first, second), names),
     )
 
 
@@ -207,9 +209,16 @@ def about_seeds(entries: Sequence[Entry], names: Sequence[str]) -> str:
         for entry, name in zip(entries, names, strict=True)
         if entry.seeds != tuple(range(len(entry.seeds)))
     ]
-    if not odd:
-        return ""
-    return f" {' and '.join(odd)}, not those from 0 on: whoever chose them by their results may claim nothing."
+    said = [f" {' and '.join(odd)}, not those from 0 on"] if odd else []
+    used = {(entry.label, seed) for entry in entries for seed in entry.seeds}
+    for entry, name in zip(entries, names, strict=True):
+        rest = [seed for seed in entry.left_out if (entry.label, seed) not in used]
+        parts = [f"seed{'s' * (len(rest) > 1)} {seed_list(rest)}"] if rest else []
+        parts += [plural(entry.left_without, "run") + " without a result"] if entry.left_without else []
+        if parts:
+            be = "are" if len(rest) + entry.left_without > 1 else "is"
+            said.append(f" {' and '.join(parts)} of {name} {be} left out")
+    return "".join(f"{one}: whoever chose seeds by their results may claim nothing." for one in said)
 
 
 def name_of(entry: Entry, other: Entry) -> str:
@@ -244,7 +253,14 @@ def line(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectCounts]) -> Li
     return Line(what, float(first.mean()), float(second.mean()), comparison, None, here)
 
 
-def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float, withheld: str) -> str:
+def alike(first: Entry, second: Entry) -> bool:
+    """Whether every image got the same score at every seed that both have."""
+    shared = set(first.seeds) & set(second.seeds)
+    by_seed = [dict(zip(entry.seeds, entry.margins, strict=True)) for entry in (first, second)]
+    return bool(shared) and all(np.array_equal(by_seed[0][seed], by_seed[1][seed]) for seed in shared)
+
+
+def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float, withheld: str, identical: bool) -> str:
     """What may be said, and no more.
 
     The p-value is that of one comparison chosen beforehand; whoever picks the best of many pairs needs the
@@ -254,8 +270,13 @@ def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float, wit
     where = f"on {sheet.group.task} ({sheet.data}, {sheet.group.protocol}, {sheet.group.backbone})"
     if withheld:
         return f"Nothing may be claimed {where}: {withheld}."
-    if found.status == "equal":
+    if identical:
         return f"{names[0]} and {names[1]} scored exactly alike {where}."
+    if found.status == "equal":
+        return (
+            f"Nothing may be claimed {where}: {names[0]} and {names[1]} have the same {main.what} AUROC at every seed, "
+            "and how far other seeds or test subjects would differ cannot be estimated."
+        )
     if found.status == "undefined" or math.isnan(found.p):
         return f"Nothing may be claimed {where}: the variance over seeds or subjects cannot be estimated."
     interval = f"95 % interval {notes.signed(found.low)} to {notes.signed(found.high)}"

@@ -1,7 +1,8 @@
 """Editions: dated lists of the reference methods whose families are closed on the accepted board.
 
 A method that is merged later, another version or other fields of one that is listed, and every submission of
-something else have a family of their own until the next edition: no entry changes another entry's p.
+something else have a family of their own until the next edition: they change no other entry's p.
+A reference method that is new on a data set does: it joins the three families there.
 To make a new edition put it first; those that were stay, so that an old board can be understood.
 """
 

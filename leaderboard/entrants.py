@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from divsal_bench.leaderboard import families
 from divsal_bench.leaderboard.entries import Entry, Sheet
@@ -31,12 +32,13 @@ class Outside:
     incomplete: bool = False
 
 
-def outside(sheet: Sheet, references: Collection[str] = ()) -> dict[str, Outside]:
+def outside(sheet: Sheet, references: Collection[str] | None = None) -> dict[str, Outside]:
     """The methods that have neither rank nor p, by label; the others are tested and, but for controls, ranked.
 
     Args:
         sheet: Of runs or of accepted results.
-        references: Labels of the methods that stand first, so that no entry takes the place of one.
+        references: Labels of the methods that alone can stand for others, so that no entry takes another's place: what
+            is published can be copied under a new name. None where any method can.
     """
     twins = duplicates(sheet.entries, references)
     found = {}
@@ -76,7 +78,7 @@ def seed_list(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def duplicates(entries: Sequence[Entry], references: Collection[str] = ()) -> dict[str, str]:
+def duplicates(entries: Sequence[Entry], references: Collection[str] | None = None) -> dict[str, str]:
     """Methods whose margins are bit by bit those of another, to the one that stands for both.
 
     Two methods can be one on some data, such as class weights where the classes are equal. They are compared on the
@@ -84,7 +86,7 @@ def duplicates(entries: Sequence[Entry], references: Collection[str] = ()) -> di
 
     Args:
         entries: Of one table.
-        references: Labels of the methods that stand before all others.
+        references: Labels of the methods that alone can stand for others; None where any method can.
 
     Returns:
         Label to label. Cross-entropy stands for all others, then cyborg, then those without guidance, then the one
@@ -95,16 +97,24 @@ def duplicates(entries: Sequence[Entry], references: Collection[str] = ()) -> di
         entry.label: {seed: values.tobytes() for seed, values in zip(entry.seeds, entry.margins, strict=True)}
         for entry in with_result
     }
+    first = references or ()
     kept: list[str] = []
     found: dict[str, str] = {}
-    for entry in sorted(with_result, key=lambda entry: (entry.label not in references, *standing_order(entry))):
+    for entry in sorted(with_result, key=lambda entry: (entry.label not in first, *standing_order(entry))):
         own = margins[entry.label]
         twin = next((label for label in kept if are_identical(own, margins[label])), None)
-        if twin is None:
-            kept.append(entry.label)
-        else:
+        if twin is not None:
             found[entry.label] = twin
+        elif references is None or entry.label in references:
+            kept.append(entry.label)
     return found
+
+
+def copies(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    """Labels of all pairs of methods that score every image alike at every seed that both have."""
+    margins = [{seed: one.tobytes() for seed, one in zip(e.seeds, e.margins, strict=True)} for e in entries]
+    places = [(i, j) for i, j in combinations(range(len(entries)), 2) if entries[i].seeds and entries[j].seeds]
+    return [(entries[i].label, entries[j].label) for i, j in places if are_identical(margins[i], margins[j])]
 
 
 def standing_order(entry: Entry) -> tuple[bool, bool, bool, bool, int, str]:

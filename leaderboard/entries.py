@@ -73,6 +73,8 @@ class Entry:
         standing: None for runs of one's own.
         content: Short hash of an accepted result's file; "" for runs of one's own.
         proofs: Of an accepted result: who states it, and what.
+        left_out: Seeds with a result that were set aside by choice, as in ``cyborg@0-4``.
+        left_without: Number of runs without a result that were set aside with them.
     """
 
     label: str
@@ -93,6 +95,8 @@ class Entry:
     standing: Standing | None = None
     content: str = ""
     proofs: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[int, ...] = ()
+    left_without: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from divsal_bench.errors import plural
-from divsal_bench.leaderboard import families, marks
+from divsal_bench.leaderboard import entrants, families, marks
 from divsal_bench.leaderboard.entries import Sheet, different_devices
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def below(table: Table, sheet: Sheet) -> list[str]:
         *about_maps(table),
         *about_tests(table),
         *about_what_is_missing(table),
+        *about_copies(table, sheet),
         *about_marks(table),
         *about_machines(table, sheet),
         *sorted(f"{name}: {reason}." for name, _, reason in table.conditions if reason),
@@ -49,7 +50,10 @@ def percent(share: float) -> str:
 
 def about_seeds(table: Table) -> Iterable[str]:
     """How many runs the numbers rest on, and what they speak of."""
-    counts = sorted({len(one.seeds) for one in table.rows if not one.identical_to})
+    shown = [one for one in table.rows if not one.identical_to]
+    # What survived gives no mean, and no n for those that stand here.
+    whole = [one for one in shown if one.survivors is None]
+    counts = sorted({len(one.seeds) for one in whole if one.seeds} or {len(one.seeds) for one in shown})
     if not counts or counts[-1] == 0:
         yield "No run has a result."
         return
@@ -65,7 +69,10 @@ def about_conditions(table: Table) -> Iterable[str]:
     unseen = [name for name, kind, _ in table.conditions if kind == "scored" and name != "in-domain"]
     if len(unseen) > 1:
         yield f"{table.primary}: mean over {', '.join(unseen)}."
-    if table.primary == "in-domain":
+    inside = any(name == "in-domain" and kind == "scored" for name, kind, _ in table.conditions)
+    if table.primary == "in-domain" and not inside:
+        yield "No condition has both classes: open-set and in-domain AUROC are n/a."
+    elif table.primary == "in-domain":
         yield "No unseen condition has both classes: open-set AUROC is n/a and in-domain AUROC is primary."
 
 
@@ -160,13 +167,18 @@ def about_tests(table: Table) -> Iterable[str]:
     if number:
         more = f"; in one of the {number} families of this table, more" if number > 1 else ""
         yield (
-            f"Of boards on which there is nothing to find, at most {percent(families.ALPHA)} get a false * in a given "
-            f"family{more}."
+            f"Of boards on which there is nothing to find, at most about {percent(families.ALPHA)} get a false * in a "
+            f"given family{more}."
         )
     if any(test.comparison.status == "undefined" and not test.withheld for test in table.tests):
         yield (
             "undefined: the difference is the same at every seed and owed to no test subject more than to another; how "
             "far others would differ cannot be estimated."
+        )
+    if any(test.comparison.status == "equal" and not test.withheld for test in table.tests):
+        yield (
+            "A difference that is 0 at every seed and owed to no test subject more than to another has p 1 and no "
+            "interval: how far others would differ cannot be estimated."
         )
     yield from about_subject_share(table)
 
@@ -212,7 +224,7 @@ def every_test(tests: Sequence[Test]) -> str:
 def signed(value: float) -> str:
     """A difference with its sign; what rounds to 0 has none of its own."""
     text = f"{value:+.3f}"
-    return "+0.000" if text == "-0.000" else text
+    return text[1:] if text in ("-0.000", "+0.000") else text
 
 
 def p_of(test: Test) -> str:
@@ -270,8 +282,20 @@ def about_what_is_missing(table: Table) -> Iterable[str]:
         yield "Methods differ in their seeds: each comparison uses the seeds that both have."
 
 
+def about_copies(table: Table, sheet: Sheet) -> Iterable[str]:
+    """Methods that all stand in the table, each with numbers of its own, although they score alike."""
+    shown = {row.label for row in table.rows if not row.identical_to}
+    for first, second in entrants.copies([entry for entry in sheet.entries if entry.label in shown]):
+        yield (
+            f"{first} and {second} give the same score to every image at every seed that both have: whichever was "
+            "there first, one finding is shown twice."
+        )
+
+
 def no_test(rows: Sequence[Row]) -> str:
     """Why no method is tested against cross-entropy although some may be tested."""
+    if all(math.isnan(one.primary.seeds.mean) for one in rows):
+        return "No p: there is no AUROC, since no condition has both classes."
     baseline = next((one for one in rows if one.label == families.BASELINE), None)
     if baseline is None:
         return f"No p against {families.BASELINE}: it is not in the table."

@@ -144,6 +144,7 @@ def environment() -> Environment:
         "FEW_MAPS": notes.FEW_MAPS,
         "question_of": page_view.question_of,
         "family_names": page_view.family_names,
+        "grid_of": page_view.grid_of,
         "draw_metric": axes.draw_metric,
         "draw_difference": axes.draw_difference,
     }

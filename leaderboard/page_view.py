@@ -410,6 +410,14 @@ def family_names(table: Table) -> list[str]:
     return list(dict.fromkeys(test.family for test in table.tests))
 
 
+def grid_of(table: Table, label: str) -> str:
+    """What the q of a method's conditions are adjusted over."""
+    own = {name.removeprefix(families.OWN) for name in family_names(table) if name.startswith(families.OWN)}
+    if label in own:
+        return "the conditions of this method alone, which has a family of its own"
+    return f"all methods and conditions of this table{' but those with a family of their own' if own else ''}"
+
+
 def question_of(family: str) -> str:
     """What the tests of a family ask."""
     return QUESTIONS.get(family, family)

@@ -84,8 +84,9 @@ class Comparison:
         p: Two-sided p-value, not adjusted for the number of tests.
         low: Lower end of the 95 % population interval of the difference.
         high: Upper end.
-        status: `ok`; `equal` (difference 0 with variance 0: p = 1, interval [0, 0]); `undefined` (p, t, df
-            and interval NaN).
+        status: `ok`; `equal` (difference 0 with variance 0: p = 1, no interval, since nothing is known of how
+            far others would differ: two methods that are perfect here need not be on other images); `undefined` (p, t,
+            df and interval NaN).
     """
 
     difference: float
@@ -204,7 +205,7 @@ def _tested(fit: _Fit) -> Comparison:
     """Test whether the mean is 0."""
     shared = (fit.mean, fit.sd, fit.n, fit.c, fit.c_plus, fit.variance, fit.subjects)
     if fit.variance == 0.0 and abs(fit.mean) < ZERO:
-        return Comparison(*shared, df=NAN, t=0.0, p=1.0, low=0.0, high=0.0, status="equal")
+        return Comparison(*shared, df=NAN, t=0.0, p=1.0, low=NAN, high=NAN, status="equal")
     if np.isnan(fit.df):
         return Comparison(*shared, df=NAN, t=NAN, p=NAN, low=NAN, high=NAN, status="undefined")
     t = fit.mean / np.sqrt(fit.variance)

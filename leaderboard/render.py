@@ -178,16 +178,21 @@ def more_notes(table: Table) -> list[str]:
     count = sum(one.rank is not None for one in table.rows)
     if count:
         said.append(
-            f"rank: ranks a method may hold among {count}, from all pairs ({adjusted(len(table.pairs))}): methods that "
-            "share ranks are not separated, which does not make them equal; another method in the table changes the "
-            "ranks. * uses the p of its family."
+            f"rank: ranks a method may hold among {count}, from all pairs ({adjusted(len(table.pairs))}). Of two "
+            "methods that share no rank one is shown to be better; of two that share ranks it may be as well, and "
+            "where it is not, that does not make them equal; another method in the table changes the ranks. * uses "
+            "the p of its family."
         )
-    tested = [cell for one in table.rows for cell in one.conditions if cell.q is not None]
+    own = {test.first for test in table.tests if test.family.startswith(families.OWN)}
+    tested = {one.label: n for one in table.rows if (n := sum(cell.q is not None for cell in one.conditions))}
     if tested:
+        closed = sum(n for label, n in tested.items() if label not in own)
+        grids = [plural(closed, "test")] if closed else []
+        grids += ["the conditions of each method that has a family of its own"] if own & tested.keys() else []
         shown = [found for name, *_ in table.conditions if (found := shown_in(table, name))]
         said.append(
             f"Exploratory, against {families.BASELINE} by condition (Benjamini–Hochberg over "
-            f"{plural(len(tested), 'test')}, q ≤ {families.ALPHA:g}): {'; '.join(shown) or 'none'}."
+            f"{' and, by itself, over '.join(grids)}, q ≤ {families.ALPHA:g}): {'; '.join(shown) or 'none'}."
         )
     return said
 

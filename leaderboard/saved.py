@@ -67,13 +67,13 @@ def compute(results: Results) -> SavedBoard:
 def dated_table(sheet: Sheet, edition: Edition = CURRENT) -> Table:
     """The table of some accepted results, its families closed to the reference methods of an edition."""
     closed = references(sheet.entries, edition)
-    found = table(sheet, functools.partial(families.families, closed=closed), closed)
+    found = table(sheet, functools.partial(families.families, closed=closed), closed, edition.date)
     said = (
-        f"Edition {edition.date}: the families are of its {len(edition.methods)} reference methods; whatever joined "
-        "later has a family of its own, so that no entry changes another's p. Ranks compare all methods of this table "
-        "and move with each new one."
+        f"Edition {edition.date}: the families are of those of its {len(edition.methods)} reference methods that are "
+        "here; whatever else joins has a family of its own and changes no other entry's p. Ranks compare all methods "
+        "of this table and move with each new one."
     )
-    return dataclasses.replace(found, edition=edition.date, notes=(*found.notes, said))
+    return dataclasses.replace(found, notes=(*found.notes, said))
 
 
 def as_bytes(board: SavedBoard) -> bytes:

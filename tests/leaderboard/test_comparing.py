@@ -91,11 +91,40 @@ def test_methods_that_score_alike_are_called_alike(make_run: MakeRun, prediction
     assert "scored exactly alike" in compared(runs).claim
 
 
+def test_methods_that_are_perfect_on_these_images_are_not_called_equal(
+    make_run: MakeRun, predictions: Predictions
+) -> None:
+    runs = []
+    for method, strength in (("cross-entropy", 50), ("cyborg", 60)):
+        runs += [make_run(method, seed, table=predictions(strength, seed + strength)) for seed in range(5)]
+    found = compared(runs)
+    assert found.lines[0].comparison.status == "equal"
+    assert np.isnan([found.lines[0].comparison.low, found.lines[0].comparison.high]).all()
+    assert "Nothing may be claimed" in found.claim
+    (table,) = board.tables(runs)
+    assert all(row.difference is None or math.isnan(row.difference.low) for row in table.rows)
+    assert any("has p 1 and no interval" in note for note in table.notes)
+
+
 def test_only_seeds_that_both_have_are_paired_and_it_says_which(make_run: MakeRun) -> None:
     runs = [make_run("cross-entropy", seed) for seed in range(6)] + [make_run("cyborg", seed) for seed in range(2, 9)]
     found = compared(runs)
     assert found.lines[0].comparison.n == 4
     assert "the 4 seeds that both have (2-5)" in found.paired
+
+
+def test_what_a_choice_of_seeds_leaves_out_is_said(make_run: MakeRun) -> None:
+    runs = runs_of(make_run, {"cross-entropy": 1.0, "cyborg": 1.6}, 7)
+    runs += [make_run("cyborg", 7, status="failed")]
+    (sheet,) = from_runs(runs)
+    cyborg, plain = (next(one for one in sheet.entries if one.label == label) for label in ("cyborg", "cross-entropy"))
+    found = comparing.compare(sheet, comparing.with_seeds(cyborg, range(5)), comparing.with_seeds(plain, range(7)))
+    assert found.lines[0].comparison.p <= 0.05
+    assert "seeds 5-6 and 1 run without a result of cyborg are left out: whoever chose" in found.claim
+    assert "of cross-entropy" not in found.claim
+    (sheet,) = from_runs(runs_of(make_run, {"difference": 1.0}, 10))
+    halves = [comparing.with_seeds(sheet.entries[0], seeds) for seeds in (range(5), range(5, 10))]
+    assert "left out" not in comparing.compare(sheet, *halves).claim
 
 
 def test_a_method_can_be_held_against_itself_over_other_seeds(make_run: MakeRun) -> None:

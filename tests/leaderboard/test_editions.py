@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from divsal_bench import plugins
-from divsal_bench.leaderboard import editions, families, render, saved
+from divsal_bench.leaderboard import editions, families, page_view, render, saved
 from divsal_bench.leaderboard.board import Table
 from divsal_bench.leaderboard.editions import CURRENT, EDITIONS
 from divsal_bench.leaderboard.entries import ROW_COLUMNS, Entry, Group, Sheet
@@ -129,6 +130,26 @@ def test_no_entry_changes_the_p_of_another(boards: Boards, known: list[Entry], d
         assert {size for _, _, size, *_ in said_of(with_all, one.label)[0]} == {2}
 
 
+def test_a_copy_under_another_name_takes_nothing_from_who_was_first(boards: Boards, known: list[Entry]) -> None:
+    energy = boards.entry("energy", "energy", "one-cam", 2.5, 77)
+    copy = dataclasses.replace(energy, label="aaa", method="aaa")
+    alone, beside = boards.table([*known, energy]), boards.table([*known, energy, copy])
+    assert len(said_of(alone, "energy")[0]) == 2
+    for label in ("energy", "cyborg"):
+        assert said_of(alone, label) == said_of(beside, label)
+    assert any("energy and aaa give the same score to every image" in note for note in beside.notes)
+    assert not any("give the same score" in note for note in alone.notes)
+    # A reference method stands for its copies all the same.
+    copied = boards.table([*known, dataclasses.replace(known[2], label="aaa", method="aaa")])
+    assert next(row.identical_to for row in copied.rows if row.label == "aaa") == known[2].label
+
+
+def test_tests_name_the_edition_and_not_the_newest_result(boards: Boards, known: list[Entry]) -> None:
+    table = boards.table(known)
+    (note,) = [note for note in table.notes if note.startswith("p: ")]
+    assert f"(edition {CURRENT.date})" in note
+
+
 def test_an_own_family_is_shown_and_the_edition_named(boards: Boards, known: list[Entry]) -> None:
     table = boards.table([*known, boards.entry("junk", "junk", "two-cam", 2.5, 77)])
     assert table.edition == CURRENT.date
@@ -139,3 +160,28 @@ def test_an_own_family_is_shown_and_the_edition_named(boards: Boards, known: lis
     assert "own family of junk, Holm over the 2 tests of its family: junk − cross-entropy +0." in text
     assert "Ranks compare all methods of this table and move with each new one" in text
     assert next(row.rank for row in table.rows if row.label == "junk") is not None, "ranks are open"
+
+
+def test_a_row_has_a_p_only_where_a_family_adjusts_it(boards: Boards, known: list[Entry]) -> None:
+    table = boards.table([*known, boards.entry("late-control", "late-control", "control", 1.2, 78)])
+    with_p = {row.label for row in table.rows if row.difference is not None and not np.isnan(row.difference.p)}
+    assert with_p == {test.first for test in table.tests if test.second == families.BASELINE}
+    assert "late-control" in with_p
+    assert "cyborg-shuffled" not in with_p
+
+
+def test_the_grid_of_the_conditions_is_that_of_the_families(boards: Boards, known: list[Entry]) -> None:
+    alone, beside = boards.table(known), boards.table([*known, boards.entry("junk", "junk", "two-cam", 2.5, 77)])
+    number = sum(cell.q is not None for row in alone.rows for cell in row.conditions)
+    for table, over in (
+        (alone, f"(Benjamini–Hochberg over {number} tests, q"),
+        (
+            beside,
+            f"(Benjamini–Hochberg over {number} tests and, by itself, over the conditions of each method that has",
+        ),
+    ):
+        (note,) = [note for note in render.more_notes(table) if note.startswith("Exploratory")]
+        assert over in note
+    assert page_view.grid_of(beside, "cyborg").endswith("but those with a family of their own")
+    assert page_view.grid_of(beside, "junk").startswith("the conditions of this method alone")
+    assert page_view.grid_of(alone, "cyborg") == "all methods and conditions of this table"

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from drawn_boards import METHODS, drawn_table
 
-from divsal_bench.leaderboard import render
+from divsal_bench.leaderboard import notes, render
 from divsal_bench.leaderboard.board import Table
 
 
@@ -28,6 +28,22 @@ def test_ranks_have_a_column_where_there_are_any(table: Table, form: render.Form
     assert any(re.match(rf"\W*cyborg\W+{row.rank.low}–{row.rank.high}\W", line) for line in lines)
     preview = drawn_table(methods=[replace(fake, seeds=3) for fake in METHODS[:2]])
     assert any(re.search(r"method\W+in-domain", line) for line in render.render([preview], form).splitlines())
+
+
+def test_sharing_ranks_is_not_said_to_mean_that_nothing_separates() -> None:
+    # Only the first and the last of three are separated: ranks 2–3 and 1–2.
+    fakes = [replace(fake, outside=outside) for fake, outside in zip(METHODS[:3], (1.15, 1.2, 1.2), strict=True)]
+    found = drawn_table(methods=fakes)
+    rank = {row.label: row.rank for row in found.rows if row.rank}
+    sharing = [
+        (pair.first, pair.second)
+        for pair in found.pairs
+        if pair.p_holm <= 0.05
+        and max(rank[pair.first].low, rank[pair.second].low) <= min(rank[pair.first].high, rank[pair.second].high)
+    ]
+    assert sharing, rank
+    (note,) = [note for note in render.more_notes(found) if note.startswith("rank:")]
+    assert "of two that share ranks it may be as well" in note
 
 
 def test_conditions_that_differ_are_named_below_the_table(table: Table) -> None:
@@ -85,3 +101,11 @@ def test_a_label_from_outside_acts_neither_in_a_spreadsheet_nor_on_a_page(table:
         assert part not in text.replace("\\" + part[0], "")
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1, "every row has the same cells"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(-0.0004, "0.000"), (0.0004, "0.000"), (0.0, "0.000"), (-0.0006, "-0.001")]
+)
+def test_what_rounds_to_zero_has_no_sign(value: float, text: str) -> None:
+    """A limit of -0.0004 that is printed as +0.000 looks as if the interval left out 0."""
+    assert notes.signed(value) == text

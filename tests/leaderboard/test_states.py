@@ -19,6 +19,8 @@ from divsal_bench.leaderboard.page import render_page
 CE, CYBORG, DIFFERENCE, SHUFFLED = METHODS[0], METHODS[2], METHODS[3], METHODS[7]
 INSIDE = [part for part in PAD if part[1] == "sensor-a" and part[2] in ("", "print")]
 
+APART = [*(part for part in PAD if part[0] != "test"), ("test", "sensor-a", "print", 1, 60), ("test", "b", "", 0, 40)]
+
 
 def n(seeds: int, *methods: Fake) -> list[Fake]:
     return [replace(one, seeds=seeds) for one in methods]
@@ -40,6 +42,8 @@ STATES: dict[str, tuple[dict[str, Any], str]] = {
     "a survivor": ({"methods": [replace(CE, seeds=1, failed=1), *n(2, CYBORG)]}, "runs without a result: 1 failed"),
     "a baseline with a failed seed": ({"methods": [replace(CE, seeds=4, failed=1), *n(5, CYBORG, DIFFERENCE)]},
                                       "No p against cross-entropy: it may not be tested itself"),
+    "a method with a failed seed": ({"methods": [*n(5, CE, DIFFERENCE), replace(CYBORG, seeds=4, failed=1)]},
+                                    "n = 5 seeds."),
     "no maps at all": ({"methods": n(5, CE, CYBORG), "maps": 0, "train": 100, "train_maps": 0},
                        "No test image has a human map: no lift."),
     "one map": ({"methods": n(5, CE, CYBORG), "maps": 1, "train": 100, "train_maps": 1},
@@ -58,6 +62,8 @@ STATES: dict[str, tuple[dict[str, Any], str]] = {
     "one chosen seed": ({"methods": [replace(CE, seeds=1, first_seed=7)]}, "n = 1 seed"),
     "no unseen condition": ({"methods": n(5, CE, CYBORG, DIFFERENCE), "parts": INSIDE, "standin": False},
                             "No unseen condition has both classes"),
+    "no condition with both classes": ({"methods": n(5, CE, CYBORG, DIFFERENCE), "parts": APART, "standin": False},
+                                       "there is no AUROC, since no condition has both classes"),
     "below chance": ({"methods": [*n(5, CE), replace(CYBORG, seeds=5, outside=-1.5)]}, "shown below chance"),
     "many methods": ({"methods": METHODS}, "Holm over the 6 tests of its family"),
 }  # fmt: skip
