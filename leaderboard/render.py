@@ -178,10 +178,9 @@ def more_notes(table: Table) -> list[str]:
     count = sum(one.rank is not None for one in table.rows)
     if count:
         said.append(
-            f"rank: ranks a method may hold among {count}, from all pairs ({adjusted(len(table.pairs))}). Of two "
-            "methods that share no rank one is shown to be better; of two that share ranks it may be as well, and "
-            "where it is not, that does not make them equal; another method in the table changes the ranks. * uses "
-            "the p of its family."
+            f"rank: ranks a method may hold among {count}, from all pairs ({adjusted(len(table.pairs))}). Two methods "
+            "that share no rank are separated; two that share ranks may be too, and where they are not, that does not "
+            "make them equal. Another method in the table changes the ranks. * uses the p of its family."
         )
     own = {test.first for test in table.tests if test.family.startswith(families.OWN)}
     tested = {one.label: n for one in table.rows if (n := sum(cell.q is not None for cell in one.conditions))}

@@ -21,7 +21,7 @@ from divsal_bench.data.catalogue import as_path
 from divsal_bench.data.fingerprint import RowIdentity, data_fingerprint
 from divsal_bench.data.rules import Rules
 from divsal_bench.data.threads import in_threads
-from divsal_bench.errors import Mistake, UserError, printable
+from divsal_bench.errors import Mistake, UserError, plural, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +88,7 @@ class CheckReport:
             lines.append(f"category {category or '(none)'}: {numbers}")
         lines += [f"problem: {text}" for text in self.problems]
         lines += [f"warning: {text}" for text in self.warnings]
-        lines.append(f"{len(self.problems)} problems, {len(self.warnings)} warnings")
+        lines.append(f"{plural(len(self.problems), 'problem')}, {plural(len(self.warnings), 'warning')}")
         return [printable(line) for line in lines]
 
 
