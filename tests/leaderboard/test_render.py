@@ -43,7 +43,7 @@ def test_sharing_ranks_is_not_said_to_mean_that_nothing_separates() -> None:
     ]
     assert sharing, rank
     (note,) = [note for note in render.more_notes(found) if note.startswith("rank:")]
-    assert "of two that share ranks it may be as well" in note
+    assert "two that share ranks may be too" in note
 
 
 def test_conditions_that_differ_are_named_below_the_table(table: Table) -> None:
