@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench import foreign
+from divsal_bench import foreign, records
 from divsal_bench.errors import UserError, field_problem
 from divsal_bench.leaderboard import families
 from divsal_bench.leaderboard.board import Table, table
@@ -100,11 +100,13 @@ def load(root: Path) -> SavedBoard:
                 "`divsal-bench board --recompute`"
             )
         content = foreign.read_bytes(path, MOST_BYTES)
-        version = from_json(content)[0]["schema_version"]
+        raw = from_json(content)
+        version = raw[0]["schema_version"]
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise UserError(
                 f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; update divsal-bench"
             )
+        _require_plain(raw)
         return adapter().validate_json(content)[0]
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"there is no {path}; make it with `divsal-bench board --recompute`") from None
@@ -115,6 +117,21 @@ def load(root: Path) -> SavedBoard:
     except (OSError, ValueError, LookupError, TypeError) as error:
         line = str(getattr(error, "strerror", None) or error).splitlines()[0]
         raise UserError(f"{path} cannot be read ({line}); mend it with `divsal-bench board --recompute`") from None
+
+
+def _require_plain(raw: object) -> None:
+    """Refuse texts that a terminal would obey; CSV shows them as they are.
+
+    Raises:
+        ValueError: There is one.
+    """
+    waiting = [raw]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str) and records.plain(value) != value:
+            raise ValueError(f"it has a text with control characters, {value[:60]!a}")
+        if isinstance(value, list | dict):
+            waiting += [*value, *value.values()] if isinstance(value, dict) else value
 
 
 def check_current(root: Path, found: SavedBoard) -> None:

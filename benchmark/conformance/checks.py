@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from divsal_bench.errors import printable
+
 P = TypeVar("P")
 #: Messages of other programs are cut here: a report has one line a check.
 LONGEST = 300
@@ -59,7 +61,9 @@ def judge(check: Check[P], plugin: P, file: Path) -> Outcome:
         return Outcome(check.name, note=check.look(plugin))
     except BreachError as breach:
         return Outcome(check.name, problem=str(breach))
-    except Exception as error:  # a plugin may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may raise anything
         return Outcome(check.name, problem=raised(error, file))
 
 
@@ -88,7 +92,7 @@ def raised(error: BaseException, file: Path) -> str:
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == file:
         lines.append(error.lineno)
     place = f"{file.name} line {lines[-1]}" if lines else file.name
-    text = " ".join(str(error).split())
+    text = printable(" ".join(str(error).split()))
     return f"raised {type(error).__name__}: {shorten(text)} ({place}); mend what that line does"
 
 

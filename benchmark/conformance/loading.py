@@ -85,7 +85,9 @@ def execute(path: Path) -> ModuleType:
     sys.modules[module.__name__] = module  # dataclasses look their module up while the class is made
     try:
         exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
-    except (Exception, SystemExit) as error:  # a plugin may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may raise anything
         del sys.modules[module.__name__]
         raise BreachError(raised(error, path)) from error
     return module

@@ -11,6 +11,7 @@ from divsal_bench import foreign
 from divsal_bench.contracts.adapter import SaliencyKind, SourceTerms, Split
 from divsal_bench.data.fingerprint import RowIdentity, digest
 from divsal_bench.errors import UserError
+from divsal_bench.spelling import LONGEST_NAME
 
 if TYPE_CHECKING:
     import datasets
@@ -192,6 +193,8 @@ def parse_info(path: Path) -> Info:
         info = TypeAdapter(Info).validate_python(raw)
         if len(info.counts) > MOST_COUNTS or not 0 <= info.rows <= MOST_ROWS:
             raise ValueError(f"it counts {info.rows:,} rows in {len(info.counts):,} parts")
+        if len(set(info.class_names)) != 2 or not all(0 < len(name) <= LONGEST_NAME for name in info.class_names):
+            raise ValueError("its classes have no two names")
     except (OSError, ValueError, TypeError, KeyError, ValidationError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} cannot be read ({reason}); prepare the data again with --force") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -245,6 +245,10 @@ class _Rows:
                 f"{self.info.fingerprint[:12]}…: the data was changed after preparing"
             )
             found.append(Mistake("fingerprint", "", text))
+        here, stated = ({astuple(one)[:4] for one in some} for some in (counts, self.info.counts))
+        if not found and here != stated:
+            text = f"{INFO_FILE} counts other rows per split and source than there are; prepare the data again"
+            found.append(Mistake("counts", "", text))
         readings, problems, _ = self.survey.readings(reading.told({}), {count.source for count in counts})
         found += [Mistake(kind, "", text) for kind, text in problems]
         return CheckReport(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,12 @@ _MODES = frozenset(
 MOST_PIXELS = 2**26
 #: Of pictures larger than this one is in memory at a time, where threads decode many.
 LARGE_PIXELS = 2**24
+#: Pages that are counted; and how often a JPEG of the largest size may go over its pixels (10 times are usual).
+MOST_COUNTED, MOST_SCANS = 100, 32
+#: The next marker of a JPEG after the data of a scan, in which FF is followed by 0 or a restart.
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+#: Rows that are laid over black at once.
+_STRIP = 256
 #: Values of 16 bits that are read as black and white.
 Window = tuple[int, int]
 FULL: Window = (0, 65535)
@@ -128,6 +135,8 @@ def decode(data: bytes) -> Picture:
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise NotAnImage(f"is too large (up to {MOST_PIXELS:,} pixels are read); make it smaller") from error
         _require_one_picture(image)
+        if image.format in ("JPEG", "MPO"):
+            _require_few_scans(data, image.width * image.height)
         stated = _orientation(image)
         negative = image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0  # type: ignore[attr-defined]
         image.load()
@@ -169,10 +178,36 @@ def _require_one_picture(image: Image) -> None:
         )
     _wait_if_large(width, height)
     if image.format != "MPO" and getattr(image, "is_animated", False):
-        pages = image.n_frames  # type: ignore[attr-defined]
         raise NotAnImage(
-            f"has pages or frames 1 to {pages:,}, of which one would be read; save the one that is meant by itself"
+            f"has pages or frames 1 to {_last_page(image)}, of which one would be read; save the one that is meant by "
+            "itself"
         )
+
+
+def _last_page(image: Image) -> str:
+    """The number of the last page, of a TIFF up to some: Pillow's time to count them grows with their square."""
+    if image.format != "TIFF":
+        return f"{image.n_frames:,}"  # type: ignore[attr-defined]
+    for page in range(1, MOST_COUNTED):
+        try:
+            image.seek(page)
+        except EOFError:
+            return str(page)
+    return f"{MOST_COUNTED} or more"
+
+
+def _require_few_scans(data: bytes, pixels: int) -> None:
+    """Refuse a JPEG that goes over its pixels again and again: some kilobytes of scans can take hours."""
+    scans, place = 0, 2
+    while len(data) >= place + 4 and data[place] == 0xFF and data[place + 1] != 0xD9:
+        scans += data[place + 1] == 0xDA
+        start = place + 2 + int.from_bytes(data[place + 2 : place + 4])
+        found = _MARKER.search(data, start)
+        if found is None:
+            break
+        place = found.end() - 2
+    if scans * pixels > MOST_SCANS * MOST_PIXELS:
+        raise NotAnImage(f"is a JPEG of {scans:,} scans, which would take very long; save it again")
 
 
 def image_pixels(picture: Picture, channels: Literal[1, 3], size: int, window: Window = FULL) -> np.ndarray:
@@ -359,11 +394,14 @@ def _grey(image: Image) -> np.ndarray:
     colours = np.asarray(shown)
     if _see_through(image) and not colours.any() and np.asarray(_alpha(image)).any():
         raise Coloured("is black on transparent: over black nothing of it is left")
-    apart = int((colours.max(2) - colours.min(2)).max(initial=0))
+    apart = max(int(np.ptp(part, axis=2).max(initial=0)) for part in np.array_split(colours, 16))
     if apart:
         marked = colours.any(2)
-        inside = colours[marked]
-        if (inside == inside[0]).all():
+        one = colours[np.unravel_index(marked.argmax(), marked.shape)]
+        if all(
+            (part == one).all(2)[inside].all()
+            for part, inside in zip(np.array_split(colours, 16), np.array_split(marked, 16), strict=True)
+        ):
             return np.where(marked, np.uint8(255), np.uint8(0))
     if apart <= _SAME_GREY:
         return np.asarray(shown.convert("L"))
@@ -430,8 +468,12 @@ def _over_black(image: Image) -> Image:
 
     if not _see_through(image):
         return image
-    colour = image if image.mode == "RGBA" else image.convert("RGBA")
-    return alpha_composite(new("RGBA", image.size, (0, 0, 0, 255)), colour)
+    result = new("RGB", image.size)
+    for top in range(0, image.height, _STRIP):  # whole, a large one would take a gigabyte more
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height))).convert("RGBA")
+        strip = alpha_composite(new("RGBA", strip.size, (0, 0, 0, 255)), strip)
+        result.paste(strip.convert("RGB"), (0, top))
+    return result
 
 
 def _upright(image: Image, turn: int | None) -> Image:

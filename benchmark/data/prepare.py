@@ -133,13 +133,15 @@ def _terms(delivered: Mapping[str, SourceTerms]) -> dict[str, SourceTerms]:
 def _misplaced(rows: list[Row], root: Path) -> Iterator[Mistake]:
     """Files that are not there or cannot be read, before any of them is decoded."""
     folders: dict[Path, Path] = {}
+    known: set[str] = set()
     for row in rows:
         for part, file in (("image", row.image), ("map", row.saliency)):
-            if isinstance(file, Path) and (wrong := _problem(file, root, part, folders)):
+            if isinstance(file, Path) and (wrong := _problem(file, root, part, folders, f"no {part}" not in known)):
+                known.add(wrong[0])
                 yield Mistake(*wrong[:1], row.where, wrong[1])
 
 
-def _problem(file: Path, root: Path, part: str, folders: dict[Path, Path]) -> tuple[str, str] | None:
+def _problem(file: Path, root: Path, part: str, folders: dict[Path, Path], hint: bool = True) -> tuple[str, str] | None:
     """Why a file cannot be one of a data set: the kind of mistake and the words; None where nothing is wrong.
 
     Args:
@@ -147,6 +149,7 @@ def _problem(file: Path, root: Path, part: str, folders: dict[Path, Path]) -> tu
         root: The folder of the data set, resolved.
         part: ``image`` or ``map``.
         folders: Folders that are resolved already, to themselves; it is filled.
+        hint: Whether to look through its folder for a file that may be meant: once, of many that are not there.
     """
     try:
         if file.parent not in folders:
@@ -164,7 +167,8 @@ def _problem(file: Path, root: Path, part: str, folders: dict[Path, Path]) -> tu
     except FileNotFoundError:
         if part == "map" and re.fullmatch(r"[\d.\s,;()\[\]-]+", file.name):
             return "map is numbers", f"the map {file.name!r} is no file; draw boxes as images, 255 inside and 0 outside"
-        return f"no {part}", f"there is no {part} {file}{_hint(file)}; mend the path or remove the row"
+        meant = _hint(file) if hint else ""
+        return f"no {part}", f"there is no {part} {file}{meant}; mend the path or remove the row"
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         return f"{part} unreadable", f"the {part} {file} cannot be read ({reason})"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -34,6 +35,8 @@ PUBLISHED = ("images", "weights", "predictions")
 CONFLICT_CHOICES = ("leave-out", "keep")
 #: What may separate the columns, and how it is called: spreadsheets take the semicolon where numbers have commas.
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+#: Characters of a line, and columns: more than any manifest has, and what a file that is none may not fill memory with.
+LONGEST_LINE, MOST_COLUMNS = 2**22, 10_000
 
 
 def read(source: Path, task: Task, options: Mapping[str, str]) -> Delivery:
@@ -128,7 +131,7 @@ def _lines(path: Path, separator: str, first: int, mistakes: list[Mistake]) -> I
     with _opened(path) as file:
         for _ in range(first):
             file.readline()
-        reader = csv.reader(file, delimiter=separator, strict=True)
+        reader = csv.reader(_bounded(path, file), delimiter=separator, strict=True)
         try:
             header = [name.strip() for name in next(reader, [])]
             _check_header(path, header)
@@ -152,14 +155,24 @@ def _lines(path: Path, separator: str, first: int, mistakes: list[Mistake]) -> I
             raise UserError(f"{path} line {first + reader.line_num}: {error}; check the double quotes") from error
 
 
+def _bounded(path: Path, file: TextIO) -> Iterator[str]:
+    """The lines of a manifest; a file without line ends, such as one of zeros, is not read whole."""
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise UserError(f"{path} has a line of {LONGEST_LINE:,} or more characters; is it a CSV file?")
+        yield line
+
+
 def _check_header(path: Path, header: list[str]) -> None:
+    if len(header) > MOST_COLUMNS:
+        raise UserError(f"{path} has {len(header):,} columns, {MOST_COLUMNS:,} are allowed; remove those not needed")
     missing = [name for name in REQUIRED if name not in header]
     if missing:
         raise UserError(
             f"{path} has no column {' and no column '.join(map(repr, missing))}; its first line must name "
             f"the columns {', '.join(REQUIRED)}"
         )
-    twice = sorted({name for name in header if name and header.count(name) > 1})
+    twice = sorted(name for name, count in Counter(header).items() if name and count > 1)
     if twice:
         raise UserError(f"{path} has two columns named {twice[0]!r}; rename or remove one")
     absent = [name for name in OPTIONAL if name not in header]
@@ -208,8 +221,11 @@ def _row(where: str, cells: dict[str, str], folder: Path, task: Task, mistakes: 
 def _path(folder: Path, cell: str) -> str:
     """A path as written, or with slashes for the backslashes of Windows where no file is called so."""
     windows = PureWindowsPath(cell)
-    if "\\" not in cell or windows.drive or windows.root or (folder / cell).exists():
+    if "\\" not in cell or windows.drive or windows.root:
         return cell
+    with suppress(OSError, ValueError):  # too long, or no name at all: whoever opens it says so with its row
+        if (folder / cell).exists():
+            return cell
     return windows.as_posix()
 
 

@@ -204,3 +204,20 @@ def test_a_folder_whose_name_is_no_text_is_one_line(ready: Path, capsys: pytest.
     assert "caf?" in said.out
     assert "rename its folder" in said.err
     (said.out + said.err).encode()
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["", ""], ["", "a"], ["a" * 5000, "b"]])
+def test_classes_without_two_names_are_refused_in_one_line(ready, names):
+    file = ready / canonical.INFO_FILE
+    file.write_text(json.dumps({**json.loads(file.read_text()), "class_names": names}))
+    with pytest.raises(UserError, match="cannot be read \\(its classes have no two names\\)"):
+        check(ready)
+
+
+@pytest.mark.parametrize("counts", [[], [{"split": "train", "source": "a", "negatives": 5, "positives": 7, "maps": 0}]])
+def test_counts_that_are_not_those_of_the_rows_are_a_problem(ready, counts):
+    file = ready / canonical.INFO_FILE
+    file.write_text(json.dumps({**json.loads(file.read_text()), "counts": counts}))
+    assert check(ready).problems == (
+        "divsal.json counts other rows per split and source than there are; prepare the data again",
+    )

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from depths import encoded, palette, ramp
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from divsal_bench.data import duplicates, images, reading
 
@@ -267,3 +267,43 @@ def test_of_large_pictures_one_is_in_memory_at_a_time(monkeypatch):
     assert sum(future.exception() is None for future in futures) == 24
     assert (most, failures) == (1, 6)
     images.decode(large)  # and nothing waits for ever
+
+
+def test_the_pages_of_a_tiff_are_counted_to_a_hundred(monkeypatch):
+    file = io.BytesIO()
+    pages = [Image.fromarray(np.full((2, 2), number, np.uint8)) for number in range(120)]
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "n_frames", property(lambda image: 1 / 0))
+    with pytest.raises(images.NotAnImage, match="has pages or frames 1 to 100 or more, of which one would be read"):
+        images.decode(file.getvalue())
+
+
+@pytest.mark.parametrize("size", [(4096, 4096), (64, 64)])
+def test_a_jpeg_of_very_many_scans_is_refused_where_they_take_long(size):
+    file = io.BytesIO()
+    Image.new("L", size).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    start = data.index(b"\xff\xda")
+    many = data[:start] + data[start:-2] * 40 + data[-2:]
+    assert images.decode(data).image.size == size
+    if size == (64, 64):
+        assert images.decode(many).image.size == size
+        return
+    with pytest.raises(images.NotAnImage, match=r"is a JPEG of 2\d\d scans, which would take very long"):
+        images.decode(many)
+
+
+def test_what_follows_a_jpeg_is_no_scan_of_it():
+    file = io.BytesIO()
+    Image.new("L", (4096, 4096)).save(file, "JPEG")
+    assert images.decode(file.getvalue() + b"\xff\xda\x00\x02" * 1000).image.size == (4096, 4096)
+
+
+def test_a_large_transparent_image_is_laid_over_black_in_parts(monkeypatch):
+    largest = []
+    usual = Image.alpha_composite
+    monkeypatch.setattr(Image, "alpha_composite", lambda one, two: largest.append(one.size) or usual(one, two))
+    shown = images.plain(images.Picture(Image.new("RGBA", (256, 4100), (9, 3, 200, 100)), None), 3)
+    assert len(shown.getcolors()) == 1
+    assert shown.getpixel((255, 4099)) == (4, 1, 78)
+    assert {width * height for width, height in largest} <= {256 * 256, 256 * 4}

@@ -1,4 +1,5 @@
 import os
+import tracemalloc
 
 import pytest
 
@@ -204,3 +205,23 @@ def test_all_mistakes_are_collected(task, tmp_path):
         "empty image", "empty source", "empty subject", "split", "label_conflict", "label", "cells",
     ]  # fmt: skip
     assert delivery.rows == []
+
+
+def test_a_manifest_of_very_many_columns_is_refused_at_once(task, tmp_path):
+    with pytest.raises(UserError, match=r"has 100,005 columns, 10,000 are allowed"):
+        read(task, tmp_path, HEADER + "".join(f",{number}" for number in range(100_000)) + "\n")
+
+
+def test_a_file_without_line_ends_is_not_read_whole(task, tmp_path):
+    (tmp_path / "manifest.csv").write_text(f"{HEADER}\n")
+    os.truncate(tmp_path / "manifest.csv", 2**32)
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"has a line of 4,194,304 or more characters; is it a CSV file\?"):
+        ADAPTER.read(tmp_path, task, {})
+    assert tracemalloc.get_traced_memory()[1] < 2**28
+    tracemalloc.stop()
+
+
+def test_a_path_too_long_to_look_for_is_left_to_whoever_opens_it(task, tmp_path):
+    (row,), _ = read(task, tmp_path, HEADER + "\n" + "a\\" * 3000 + "b.png,normal,train,s,p\n")
+    assert row.image.name == "b.png"

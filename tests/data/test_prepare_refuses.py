@@ -350,3 +350,14 @@ def test_files_that_change_while_they_are_read(task, delivered, monkeypatch):
     delivered.file(delivered.rows[3]["image"]).write_bytes(delivered.picture(3))
     monkeypatch.undo()
     assert run(task, delivered, force=True).fingerprint == whole
+
+
+def test_a_folder_is_looked_through_once_however_many_files_are_not_there(task, delivered, monkeypatch):
+    for row in delivered.rows:
+        row["image"] = row["image"].replace("train", "TRAIN").replace("test", "TEST")
+    listed = []
+    usual = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda folder: listed.append(folder) or usual(folder))
+    with pytest.raises(UserError, match=r"there is no image .* \(there is .* more like this"):
+        run(task, delivered)
+    assert len(listed) == 1

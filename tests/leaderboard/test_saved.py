@@ -105,6 +105,14 @@ def test_a_board_that_cannot_be_read(tmp_path: Path, content: str | None, messag
         saved.load(tmp_path)
 
 
+def test_a_board_whose_texts_a_terminal_would_obey_is_refused(computed: saved.SavedBoard, tmp_path: Path) -> None:
+    name = computed.tables[0].table.rows[0].label.encode()
+    content = saved.as_bytes(computed).replace(b'"' + name, b'"\\u001b[31m' + name)
+    (tmp_path / saved.FILE).write_bytes(content)
+    with pytest.raises(UserError, match=r"it has a text with control characters, '\\x1b\[31m.*--recompute"):
+        saved.load(tmp_path)
+
+
 def test_changes_name_added_removed_and_changed_rows(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
     def board() -> saved.SavedBoard:
         return saved.compute(accepted.read(tmp_path / "results"))
