@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -79,18 +80,55 @@ def from_file(path: Path) -> Candidate:
 
 
 def execute(path: Path) -> ModuleType:
-    """Run a file as a module of a name that nothing else has; no byte code is left beside it."""
-    module = ModuleType(f"checked_{path.stem}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses look their module up while the class is made
+    """Run a file as a module of a name that nothing else has; no byte code is left beside it.
+
+    Raises:
+        BreachError: It cannot be run, or ends the process that runs it.
+    """
+    if not outlives(path):
+        raise BreachError(f"running {path.name} ends the process; a file defines a method or a task and does no more")
     try:
-        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+        return run(path)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may raise anything
-        del sys.modules[module.__name__]
+        del sys.modules[module_name(path)]
         raise BreachError(raised(error, path)) from error
+
+
+def module_name(path: Path) -> str:
+    """Of the module that a file becomes."""
+    return f"checked_{path.stem}"
+
+
+def run(path: Path) -> ModuleType:
+    """Run a file as a module."""
+    module = ModuleType(module_name(path))
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses look their module up while the class is made
+    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     return module
+
+
+def outlives(path: Path) -> bool:
+    """Whether a process that runs a file is there afterwards, tried in a fork: nobody could say so here."""
+    if not hasattr(os, "fork"):
+        return True
+    receiver, sender = os.pipe()
+    child = os.fork()
+    if child == 0:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nothing, stream)
+        with suppress(BaseException):  # whatever it raises is found again and told
+            run(path)
+        os.write(sender, b"+")
+        os._exit(0)
+    os.close(sender)
+    with os.fdopen(receiver, "rb") as pipe:
+        there = pipe.read(1) == b"+"
+    os.waitpid(child, 0)
+    return there
 
 
 def file_of(plugin: type[Method] | Task) -> Path:

@@ -86,6 +86,7 @@ def test_a_good_method_passes_every_check_that_needs_no_training(
 LOADS = {
     "raises": ("raise RuntimeError('no luck')", "raised RuntimeError: no luck (mine.py line 1)"),
     "leaves": ("raise SystemExit(0)", "raised SystemExit: 0 (mine.py line 1)"),
+    "ends the process": (GOOD + "\nimport os\nos._exit(0)", "running mine.py ends the process"),
     "raises what is no Exception": ("raise GeneratorExit", "raised GeneratorExit: (mine.py line 1)"),
     "speaks to the terminal": (r"raise BaseException('\x1b[31mx')", "raised BaseException: ?[31mx (mine.py line 1)"),
     "lacks a module": (
