@@ -7,8 +7,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 #: Bytes of a JSON file that describes data; ours have some thousands, and some megabytes with many sources.
 LARGEST_JSON = 2**24
@@ -17,7 +17,7 @@ LARGEST_FILE = 2**30
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[BufferedReader]:
     """Open a file to read it.
 
     A pipe, a socket, a device or a folder is not opened: reading it might never end, or act on something. The opened

@@ -210,7 +210,8 @@ def smallest_visible_miss(sd: float, claimed: int, new: int, least: float = 0.0)
     def power(shift: float) -> float:
         return float(np.mean(special.ndtr(shift - tolerances) + special.ndtr(-shift - tolerances)))
 
-    return error * float(optimize.brentq(lambda shift: power(shift) - POWER, 0, float(tolerances.max()) + 5))
+    shift: float = optimize.brentq(lambda shift: power(shift) - POWER, 0, float(tolerances.max()) + 5)
+    return float(error * shift)
 
 
 def visible_effect_range(variance: float, df: float, family_size: int) -> tuple[float, float]:
