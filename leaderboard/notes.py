@@ -67,8 +67,8 @@ def about_seeds(table: Table) -> Iterable[str]:
 def about_conditions(table: Table) -> Iterable[str]:
     """What the primary metric is."""
     unseen = [name for name, kind, _ in table.conditions if kind == "scored" and name != "in-domain"]
-    if len(unseen) > 1:
-        yield f"{table.primary}: mean over {', '.join(unseen)}."
+    if unseen:
+        yield f"{table.primary}: {'mean over ' if len(unseen) > 1 else ''}{', '.join(unseen)}."
     inside = any(name == "in-domain" and kind == "scored" for name, kind, _ in table.conditions)
     if table.primary == "in-domain" and not inside:
         yield "No condition has both classes: open-set and in-domain AUROC are n/a."
@@ -116,7 +116,10 @@ def about_missing_intervals(table: Table) -> Iterable[str]:
                 where.setdefault(name, []).append(row.label)
     if where:
         each = [f"{name}: {', '.join(labels)}" for name, labels in where.items()]
-        yield f"No interval, as one test subject at most decides how far new ones would differ: {'; '.join(each)}."
+        yield (
+            "No interval where the test subjects count as no more than 2 (K), as their number of equals cannot be told "
+            f"then: {'; '.join(each)}."
+        )
 
 
 def about_maps(table: Table) -> Iterable[str]:

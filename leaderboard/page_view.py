@@ -147,7 +147,7 @@ def columns_of(table: Table) -> tuple[Column, ...]:
     )
     found = [
         Column("rank", "Rank", f"Ranks the method may hold among {ranked(table)}, from all pairs, Holm; "
-               "another method changes them.",
+               "another method changes them." if ranked(table) else "No method has a rank.",
                axes.rank_axis(ranked(table)), "ascending"),
         Column("primary", f"{table.primary} AUROC", f"The primary metric. {interval}", primary_axis(rows)),
         Column("difference", "− cross-entropy",

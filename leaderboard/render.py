@@ -257,7 +257,7 @@ LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': "''", "[": "{[}", "]": "{]}", "*": "{*}", "−": "$-$", "±": r"$\pm$",
-    "–": r"\textendash{}", "·": r"$\cdot$", "≤": r"$\le$", "…": r"\dots{}",
+    "–": r"\textendash{}", "·": r"$\cdot$", "≤": r"$\le$", "⁺": "$^+$", "²": "$^2$", "…": r"\dots{}",
 }  # fmt: skip
 
 

@@ -299,7 +299,8 @@ class _Rows:
             return []
         _, first, second = min(pairs)
         return [
-            f"{len(pairs)} images look like one of another split (saved again with loss, made smaller or brighter?): "
+            f"{plural(len(pairs), 'image')} look{'s' * (len(pairs) == 1)} like one of another split (saved again with "
+            "loss, made smaller or brighter?): "
             f"e.g. {first} and {second}"
         ]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from divsal_bench import records, spelling
 from divsal_bench.conditions import IN_DOMAIN, conditions
 from divsal_bench.data.canonical import COLUMNS, SALIENCY_KINDS, SPLITS
-from divsal_bench.errors import Mistake, UserError, refusal, unknown
+from divsal_bench.errors import Mistake, UserError, plural, refusal, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,8 +190,8 @@ class Rules:
         if torn:
             names = " and ".join(f"{name!r} ({split})" for split, name in torn[0].items())
             yield (
-                f"{len(torn):,} subjects stand in several splits with names that differ only in capitals, punctuation "
-                f"or zeros, as {names}; are they the same people? If so, write them alike and put each in one split"
+                f"{plural(len(torn), 'subject')} may stand in several splits, under names that differ only in capitals, "
+                f"punctuation or zeros, as {names}; are they the same people? If so, write them alike and put each in one split"
             )
 
     def _unnamed(self) -> Iterator[str]:

@@ -110,7 +110,8 @@ def _separator(path: Path) -> tuple[str, int]:
         named = re.fullmatch(r'"?sep=(.)"?\s*', line)
         if named and named[1] in SEPARATORS:
             return named[1], 1
-    columns = {sign: {name.strip(' "\r\n') for name in line.split(sign)} & {*REQUIRED} for sign in SEPARATORS}
+    names = {sign: {_known(name.strip(' "\r\n')) for name in line.split(sign)} for sign in SEPARATORS}
+    columns = {sign: names[sign] & {*REQUIRED} for sign in SEPARATORS}
     return max(SEPARATORS, key=lambda sign: len(columns[sign])), 0
 
 
@@ -133,7 +134,7 @@ def _lines(path: Path, separator: str, first: int, mistakes: list[Mistake]) -> I
             file.readline()
         reader = csv.reader(_bounded(path, file), delimiter=separator, strict=True)
         try:
-            header = [name.strip() for name in next(reader, [])]
+            header = [_known(name.strip()) for name in next(reader, [])]
             _check_header(path, header)
             number = first + reader.line_num + 1
             for cells in reader:
@@ -161,6 +162,11 @@ def _bounded(path: Path, file: TextIO) -> Iterator[str]:
         if len(line) == LONGEST_LINE:
             raise UserError(f"{path} has a line of {LONGEST_LINE:,} or more characters; is it a CSV file?")
         yield line
+
+
+def _known(name: str) -> str:
+    """A column as it is known here, whatever its capitals."""
+    return name.lower() if name.lower() in (*REQUIRED, *OPTIONAL) else name
 
 
 def _check_header(path: Path, header: list[str]) -> None:

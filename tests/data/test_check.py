@@ -144,7 +144,7 @@ def test_a_picture_saved_with_loss_in_another_split_is_a_warning(changed, delive
     report = check(changed(change))
     assert report.ok
     (warning,) = report.warnings
-    assert warning.startswith("1 images look like one of another split")
+    assert warning.startswith("1 image looks like one of another split")
     assert warning.endswith("e.g. 'img/test-a-0.png' in test and 'img/train-a-0.png' in train")
 
 
@@ -339,7 +339,7 @@ def test_names_that_look_alike_are_warned_of(changed):
         "the categories print (train 2, validation 2 rows) and Print (test 4 rows) differ only"
     )
     assert subjects.startswith(
-        "2 subjects stand in several splits with names that differ only in capitals, punctuation"
+        "2 subjects may stand in several splits, under names that differ only in capitals, punctuation"
     )
     assert "as '100' (train) and '100.0' (test)" in subjects
 

@@ -42,7 +42,13 @@ def test_an_empty_category_among_named_ones_stays_empty_so_that_no_condition_is_
     assert [row.category for row in rows] == ["print", ""]
 
 
-@pytest.mark.parametrize("name", ["Saliency", "catagory", "saliency kind", "Category"])
+def test_columns_are_known_whatever_their_capitals(task, tmp_path):
+    text = f"{HEADER.upper()},Category\na.png,abnormal,train,s,p,print\n"
+    rows, _ = read(task, tmp_path, text)
+    assert [(row.category, row.source, row.subject) for row in rows] == [("print", "s", "p")]
+
+
+@pytest.mark.parametrize("name", ["Saliancy", "catagory", "saliency kind"])
 def test_a_misspelt_column_is_refused_with_the_word_that_was_meant(task, tmp_path, name):
     with pytest.raises(UserError, match=f"column '{name}'; did you mean '(saliency|saliency_kind|category)'"):
         read(task, tmp_path, f"{HEADER},{name}\na.png,normal,train,s,p,\n")
