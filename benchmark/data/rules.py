@@ -191,8 +191,8 @@ class Rules:
             names = " and ".join(f"{name!r} ({split})" for split, name in torn[0].items())
             yield (
                 f"{plural(len(torn), 'subject')} may stand in several splits, under names that differ only in "
-                f"capitals, punctuation or zeros, as {names}; are they the same people? If so, write them alike and put "
-                "each in one split"
+                f"capitals, punctuation or zeros, as {names}; are they the same people? If so, write them alike "
+                "and put each in one split"
             )
 
     def _unnamed(self) -> Iterator[str]:
