@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -53,6 +54,17 @@ def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
     if len(content) > most:
         raise ValueError(f"has more than {most:,} bytes")
     return content
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes, 64 hexadecimal digits.
+
+    Raises:
+        OSError: It is not there or cannot be read.
+        ValueError: It is no regular file.
+    """
+    with opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path, most: int = LARGEST_JSON) -> object:

@@ -315,8 +315,7 @@ class Run:
             return
         path = self.path / name
         try:
-            with foreign.opened(path) as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = foreign.sha256(path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or f"it {error}"
             raise UserError(f"{path} cannot be read ({reason}); delete the folder {self.path} {AGAIN}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from divsal_bench import processes
+from divsal_bench import foreign, processes
 from divsal_bench.errors import UserError
 from divsal_bench.records import NoRunError, Record, Run, Spec, check_place, read_run, read_runs, require_utf8
 
@@ -216,12 +215,7 @@ def save(
 
 def hashes(folder: Path) -> dict[str, str]:
     """Name to sha256 of a run's files, 64 digits."""
-    found = {}
-    for name in FILES:
-        if (folder / name).is_file():
-            with (folder / name).open("rb") as file:
-                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    return {name: foreign.sha256(folder / name) for name in FILES if (folder / name).is_file()}
 
 
 def check_readable(aside: Path, path: Path) -> None:

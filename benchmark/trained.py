@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from divsal_bench import backbones, plugins, protocols
+from divsal_bench import backbones, foreign, plugins, protocols
 from divsal_bench.backbones import CamNet, Head, first_line
 from divsal_bench.errors import UserError, field_problem
 from divsal_bench.protocols import Protocol
@@ -193,7 +192,7 @@ def weights_sha256(path: Path) -> str:
     if not (path / WEIGHTS_FILE).is_file():
         raise UserError(f"{path / WEIGHTS_FILE} is missing, or is not a regular file; run it again")
     try:
-        with (path / WEIGHTS_FILE).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path / WEIGHTS_FILE} cannot be read ({error.strerror or error}); run it again") from error
+        return foreign.sha256(path / WEIGHTS_FILE)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or f"it {error}"
+        raise UserError(f"{path / WEIGHTS_FILE} cannot be read ({reason}); run it again") from error

@@ -16,7 +16,6 @@ from divsal_bench.data.damage import NotAnImage, refused_if_damaged
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".dcm", ".dicom")
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from divsal_bench import whole
 from divsal_bench.errors import UserError
 from divsal_bench.hub.client import (
     Kind,
@@ -286,15 +287,14 @@ def by_name(path: Path) -> Announced | None:
 
 def remember(folder: Path, files: Mapping[str, Announced]) -> None:
     """Keep checksums beside the cached files: without links nothing else there knows them."""
-    place = list_of(folder)
-    aside = place.with_name(f".{place.name}.partial-{secrets.token_hex(4)}")
-    content = {name: [one.size, one.checksum] for name, one in sorted(files.items())}
     if remembered(folder) == files:
         return
-    with suppress(OSError):  # a cache may be read-only
+    place = list_of(folder)
+    content = {name: [one.size, one.checksum] for name, one in sorted(files.items())}
+    with suppress(OSError, UserError):  # a cache may be read-only
         place.parent.mkdir(exist_ok=True)
-        aside.write_text(json.dumps(content), encoding="utf-8")
-        aside.replace(place)
+        whole.sweep([place.parent])
+        whole.write(place, json.dumps(content).encode())
 
 
 def remembered(folder: Path) -> dict[str, Announced]:

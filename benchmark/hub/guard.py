@@ -144,6 +144,8 @@ class Guard:
         library = importlib.import_module(type(response).__module__.partition(".")[0])
 
         class Bounded(library.SyncByteStream):  # type: ignore[misc, name-defined]
+            """The same bytes, counted as they come."""
+
             def __iter__(self) -> Iterator[bytes]:
                 size = 0
                 for piece in stream:
