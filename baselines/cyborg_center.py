@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from divsal_bench.baselines.cyborg import Cyborg
-from divsal_bench.cams import normalise
+from divsal_bench.contracts.cams import normalise
 from divsal_bench.contracts.method import Batch, Kind
 
 if TYPE_CHECKING:

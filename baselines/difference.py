@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from divsal_bench.cams import blend, normalise
+from divsal_bench.contracts.cams import blend, normalise
 from divsal_bench.contracts.method import Batch, Kind, Method, Outputs, check_share
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench import cams, work
+from divsal_bench import work
 from divsal_bench.audit_record import Audit, AuditSettings, Block, Images, Metric, Number, Quantity, Undefined
+from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
 from divsal_bench.explain import case, fooling, measures
 from divsal_bench.explain.evidence import ONE_LOGIT, Evidence, gather, join

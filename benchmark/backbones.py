@@ -189,7 +189,7 @@ def check_closed_form(model: CamNet, backbone: str, protocol: Protocol, in_chans
     """
     import torch
 
-    from divsal_bench.cams import class_cams
+    from divsal_bench.contracts.cams import class_cams
 
     refusal = f"backbone {backbone!r} has no closed-form CAM: "
     linear = getattr(model.net, "get_classifier", lambda: None)()

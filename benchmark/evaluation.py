@@ -33,7 +33,7 @@ def predictions(model: CamNet, data: DataArrays, protocol: Protocol) -> pd.DataF
     """
     import torch
 
-    from divsal_bench import cams
+    from divsal_bench.contracts import cams
 
     split = data.rows["split"].to_numpy(dtype=str)
     chosen = np.flatnonzero(split != "train")

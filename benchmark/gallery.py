@@ -102,7 +102,7 @@ def draw(data: DataArrays, row: pd.Series, terms: Mapping[str, SourceTerms] | No
     """One picture from the decoded arrays."""
     from PIL.Image import Resampling, fromarray
 
-    from divsal_bench import cams
+    from divsal_bench.contracts import cams
 
     pixels = np.array(data.images[row["position"]])
     picture = fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))

@@ -282,7 +282,7 @@ def predict(
     """
     import torch
 
-    from divsal_bench.cams import class_cams
+    from divsal_bench.contracts.cams import class_cams
 
     device = next(model.net.parameters()).device
     model.net.eval()

@@ -96,7 +96,7 @@ def ours(*names: str) -> tuple[str, ...]:
 MAY_NAME = {
     "divsal_bench.errors": (),
     "divsal_bench.seeds": (),
-    "divsal_bench.cams": (),
+    "divsal_bench.contracts.cams": (),
     "divsal_bench.escaping": (),
     "divsal_bench.foreign": (),
     "divsal_bench.records": ours("errors", "foreign"),

@@ -30,7 +30,7 @@ def losses_of(method: Method, batch: Batch, out: Outputs) -> dict[str, Tensor]:
             raise BreachError(f"{name} has shape {tuple(value.shape)}, not a scalar; take its mean")
         if not bool(torch.isfinite(value)):
             raise BreachError(
-                f"{name} is {float(value.detach())}; guard divisors before dividing, as divsal_bench.cams.normalise "
+                f"{name} is {float(value.detach())}; guard divisors before dividing, as divsal_bench.contracts.cams.normalise "
                 "and blend do"
             )
     if not losses["loss"].requires_grad:
@@ -87,7 +87,7 @@ def without_maps(method: type[Method]) -> str:
     if not torch.allclose(loss, expected, rtol=1e-5, atol=1e-7):
         raise BreachError(
             f"it is {float(loss.detach()):.6g}, not {float(expected.detach()):.6g}; leave samples without a map out "
-            "of the saliency term only, as divsal_bench.cams.blend does"
+            "of the saliency term only, as divsal_bench.contracts.cams.blend does"
         )
     return ""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from divsal_bench import cams
+from divsal_bench.contracts import cams
 
 if TYPE_CHECKING:
     import torch

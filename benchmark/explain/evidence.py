@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
-from divsal_bench import cams
 from divsal_bench.backbones import CamNet
+from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench import cams
 from divsal_bench.backbones import CamNet, first_line
+from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.explain.evidence import Maps, camnet, evaluating
 

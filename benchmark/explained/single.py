@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from divsal_bench import cams, training
+from divsal_bench import training
 from divsal_bench.agreement import EMPTY, agreement
+from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.explain import evidence, gradcam, maps, public
 from divsal_bench.explain.covering import Score, margin_score

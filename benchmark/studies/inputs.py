@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench import cams
+from divsal_bench.contracts import cams
 from divsal_bench.training import as_input
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ GOOD = '''"""A method from outside."""
 from dataclasses import dataclass
 from typing import ClassVar
 
-from divsal_bench.cams import blend, normalise
+from divsal_bench.contracts.cams import blend, normalise
 from divsal_bench.contracts.method import Method
 
 
@@ -163,8 +163,8 @@ DECLARES = {
         "signatures: setup takes (self); write def setup(self, train)",
     ),
     "the engine": (
-        "from divsal_bench.cams",
-        "from divsal_bench.data import catalogue\nfrom divsal_bench.cams",
+        "from divsal_bench.contracts.cams",
+        "from divsal_bench.data import catalogue\nfrom divsal_bench.contracts.cams",
         "imports: mine.py line 6 imports divsal_bench.data",
     ),
     "torch at the top": (

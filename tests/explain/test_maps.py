@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from divsal_bench import cams
+from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
 from divsal_bench.explain import maps
 from divsal_bench.explain.evidence import Evidence, Head, gather

@@ -10,8 +10,8 @@ import torch
 from drawn_evidence import GRID, images, many_logits, network
 from torch.nn.functional import interpolate
 
-from divsal_bench import cams
 from divsal_bench.backbones import HEADS
+from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
 from divsal_bench.explain import maps
 from divsal_bench.explain.evidence import gather
