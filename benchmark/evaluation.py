@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench import agreement, conditions
+from divsal_bench.scores import agreement, conditions
 from divsal_bench.training import DivergedError, predict
 
 if TYPE_CHECKING:

@@ -128,7 +128,7 @@ class ConditionScore(Typed):
     """AUROC of one condition.
 
     Attributes:
-        axis, kind, reason: As in :class:`divsal_bench.conditions.Condition`.
+        axis, kind, reason: As in :class:`divsal_bench.scores.conditions.Condition`.
         auroc: None without both classes.
         positives, negatives: Rows compared.
         false_positive_rate: Of the negatives, at the threshold set on validation; None with fewer than 1/rate

@@ -11,7 +11,7 @@ import numpy as np
 from divsal_bench import evaluation
 from divsal_bench.errors import UserError
 from divsal_bench.records import ConditionScore, FieldScore, MapAgreement, Scores, Threshold
-from divsal_bench.scoring import margins, score
+from divsal_bench.scores.scoring import margins, score
 from divsal_bench.trained import protocol_of
 from divsal_bench.training import DivergedError
 

@@ -24,7 +24,7 @@ from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.errors import UserError, printable
 from divsal_bench.protocols import Protocol
 from divsal_bench.records import DataFacts, Record, Scores, Spec, Status
-from divsal_bench.scoring import score
+from divsal_bench.scores.scoring import score
 from divsal_bench.training import DivergedError, History, Split, Streams, fit
 
 if TYPE_CHECKING:

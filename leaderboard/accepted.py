@@ -37,7 +37,7 @@ from divsal_bench.leaderboard.gallery import Gallery
 from divsal_bench.leaderboard.gallery_check import check_cams, check_gallery
 from divsal_bench.leaderboard.rescoring import rescore
 from divsal_bench.leaderboard.standing import check_reproduction, proof_of
-from divsal_bench.scoring import Layout, layout
+from divsal_bench.scores.scoring import Layout, layout
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,6 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.conditions import IN_DOMAIN
 from divsal_bench.leaderboard import cells, entrants, families, marks, notes, over_conditions, scored
 from divsal_bench.leaderboard.cells import Cell
 from divsal_bench.leaderboard.entrants import Outside
@@ -19,6 +18,7 @@ from divsal_bench.leaderboard.placements import SubjectCounts
 from divsal_bench.leaderboard.reader_case import Comparison, FixedImages, Interval
 from divsal_bench.leaderboard.scored import Metric, Scored, Subjects, compare, metric
 from divsal_bench.records import FieldScore, MapAgreement, Run, Scores
+from divsal_bench.scores.conditions import IN_DOMAIN
 
 #: Lists the families of the methods that are tested, from label and kind.
 FamilyRule = Callable[[Mapping[str, Kind]], list[Family]]

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench import conditions
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import cells, families, reader_case
 from divsal_bench.leaderboard.cells import Cell
 from divsal_bench.leaderboard.entries import Entry, Sheet
 from divsal_bench.leaderboard.placements import Condition, SubjectCounts, clustered_influence, count_subjects
 from divsal_bench.leaderboard.reader_case import Comparison, FixedImages, Interval
+from divsal_bench.scores import conditions
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from divsal_bench.agreement import agreement
+from divsal_bench.scores.agreement import agreement
 
 
 def test_every_column_equals_its_plain_definition() -> None:

@@ -18,13 +18,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from divsal_bench import cli, figure, method_choice, prediction, pretrained, protocols, runner, work
-from divsal_bench.agreement import COLUMNS
 from divsal_bench.data import catalogue, colormaps
 from divsal_bench.explained import inputs, picture, single
 from divsal_bench.plugins import tasks
 from divsal_bench.prediction import Input
 from divsal_bench.preprocessing import Preprocessing
 from divsal_bench.records import Run, read_run
+from divsal_bench.scores.agreement import COLUMNS
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}

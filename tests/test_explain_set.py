@@ -13,14 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divsal_bench import cli, method_choice, pretrained, protocols, runner, scoring, work
-from divsal_bench.agreement import COLUMNS
+from divsal_bench import cli, method_choice, pretrained, protocols, runner, work
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.errors import UserError
 from divsal_bench.explained import overview, report
 from divsal_bench.records import Run, read_run
+from divsal_bench.scores import scoring
+from divsal_bench.scores.agreement import COLUMNS
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}

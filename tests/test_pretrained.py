@@ -18,13 +18,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from divsal_bench import method_choice, plugins, pretrained, protocols, runner, scoring, work
+from divsal_bench import method_choice, plugins, pretrained, protocols, runner, work
 from divsal_bench.backbones import Head
 from divsal_bench.data import catalogue
 from divsal_bench.errors import UserError
 from divsal_bench.plugins import tasks
 from divsal_bench.preprocessing import Preprocessing
 from divsal_bench.records import Run, Spec, read_run
+from divsal_bench.scores import scoring
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}

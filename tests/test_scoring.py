@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divsal_bench import metrics, scoring
-from divsal_bench.conditions import assign, conditions
+from divsal_bench.scores import metrics, scoring
+from divsal_bench.scores.conditions import assign, conditions
 
 PAD = ("apcer@bpcer=1%", "bpcer@bpcer=1%", "d-eer")
 

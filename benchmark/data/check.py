@@ -46,7 +46,7 @@ class CheckReport:
         counts: Rows per split and source.
         categories: Category to split to number of positives.
         rows: Columns :data:`divsal_bench.data.canonical.COLUMNS`; what
-            :func:`divsal_bench.conditions.conditions` takes.
+            :func:`divsal_bench.scores.conditions.conditions` takes.
     """
 
     location: str

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from divsal_bench import records, spelling
-from divsal_bench.conditions import IN_DOMAIN, conditions
 from divsal_bench.data.canonical import COLUMNS, SALIENCY_KINDS, SPLITS
 from divsal_bench.errors import Mistake, UserError, plural, refusal, unknown
+from divsal_bench.scores.conditions import IN_DOMAIN, conditions
 
 if TYPE_CHECKING:
     import pandas as pd

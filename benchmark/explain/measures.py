@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.agreement import agreement
+from divsal_bench.scores.agreement import agreement
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -22,7 +22,7 @@ def energy(
 ) -> dict[str, Floats]:
     """How much of each map's positive part lies inside a region.
 
-    Zhang, Bieri, Günther 2024 (arXiv 2403.14435), with the definitions of :mod:`divsal_bench.agreement`.
+    Zhang, Bieri, Günther 2024 (arXiv 2403.14435), with the definitions of :mod:`divsal_bench.scores.agreement`.
 
     Args:
         maps: Signed, (N, h, w).

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.agreement import EMPTY
 from divsal_bench.explain.evidence import ONE_LOGIT
 from divsal_bench.explain.maps import kind
+from divsal_bench.scores.agreement import EMPTY
 
 if TYPE_CHECKING:
     from divsal_bench.explain.evidence import Evidence
@@ -166,7 +166,7 @@ def class_sensitivity(
 
 
 def no_positive(maps: Floats) -> Bools:
-    """Which maps (N, h, w) have no positive part, as :mod:`divsal_bench.agreement` says it."""
+    """Which maps (N, h, w) have no positive part, as :mod:`divsal_bench.scores.agreement` says it."""
     flat = maps.reshape(len(maps), maps.shape[1] * maps.shape[2])
     found: Bools = flat.max(1) <= EMPTY * np.abs(flat).max(1)
     return found

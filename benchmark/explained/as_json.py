@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from divsal_bench.agreement import COLUMNS
 from divsal_bench.errors import printable
 from divsal_bench.explain.regions import Regions
 from divsal_bench.explained.single import Explanation, ShownMap, speaks_for
+from divsal_bench.scores.agreement import COLUMNS
 
 #: Significant digits.
 DIGITS = 9

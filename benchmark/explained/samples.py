@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.agreement import COLUMNS, agreement
 from divsal_bench.explain.regions import Region
+from divsal_bench.scores.agreement import COLUMNS, agreement
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from divsal_bench import training
-from divsal_bench.agreement import EMPTY, agreement
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.explain import evidence, gradcam, maps, public
 from divsal_bench.explain.covering import Score, margin_score
 from divsal_bench.explain.regions import Occlusion, Region, Regions, occlusion, regions
+from divsal_bench.scores.agreement import EMPTY, agreement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +43,7 @@ class ShownMap:
         on_scale: Whether its mean over the grid is in logits, so that it shares a scale with the difference map.
         values: Signed, (h, w) float64; None where it is undefined.
         absent: Why it is undefined; "" where it is not.
-        numbers: Agreement with the human map, by :data:`divsal_bench.agreement.COLUMNS`; empty without one.
+        numbers: Agreement with the human map, by :data:`divsal_bench.scores.agreement.COLUMNS`; empty without one.
     """
 
     name: str

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench.conditions import IN_DOMAIN
 from divsal_bench.data.card import inline, licence_of, markdown_table
 from divsal_bench.hub.names import branch
+from divsal_bench.scores.conditions import IN_DOMAIN
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import SourceTerms

@@ -23,7 +23,7 @@ from divsal_bench.leaderboard.claim import Claim, SeedResult, TableFacts, Weight
 from divsal_bench.leaderboard.files import KEYS, MARGINS, as_json, write_all
 from divsal_bench.leaderboard.rescoring import scores_of
 from divsal_bench.records import MapAgreement, Spec
-from divsal_bench.scoring import Layout, layout
+from divsal_bench.scores.scoring import Layout, layout
 
 SEEDS, METHODS = 10, 15
 #: Task to the field metrics of its claims: those of the four tasks.

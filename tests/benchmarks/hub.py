@@ -37,7 +37,8 @@ snapshot_download(repo, revision="seed-0")
 
 def make_run(out: Path, backbone: str, stride: int | None) -> Path:
     """A run of a large network with random weights, scored like any other, at 64 px."""
-    from divsal_bench import backbones, evaluation, method_choice, plugins, protocols, runner, scoring, store, work
+    from divsal_bench import backbones, evaluation, method_choice, plugins, protocols, runner, store, work
+    from divsal_bench.scores import scoring
 
     protocol = dataclasses.replace(protocols.get("quick-v1"), backbone=backbone, backbone_args={}, threads=2)
     protocol = dataclasses.replace(protocol, output_stride=stride)

@@ -24,7 +24,7 @@ BROKEN = {
     "the engine": (
         "import numpy as np\n",
         "import numpy as np\nfrom divsal_bench import metrics\n",
-        "imports: dots.py line 6 imports divsal_bench.metrics",
+        "imports: dots.py line 6 imports divsal_bench.scores.metrics",
     ),
     "raises": (
         FINISH,

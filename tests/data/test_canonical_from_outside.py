@@ -105,7 +105,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
 CHECK = """
 import resource, sys
 from divsal_bench.data.check import check
-import datasets, pandas, pyarrow.parquet, divsal_bench.conditions, PIL.Image
+import datasets, pandas, pyarrow.parquet, divsal_bench.scores.conditions, PIL.Image
 from divsal_bench.data.canonical import features
 features(("a", "b")).arrow_schema
 size = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) * 1024

@@ -65,7 +65,7 @@ def test_a_good_set(ready):
 
 
 def test_rows_say_which_conditions_there_are(ready):
-    from divsal_bench.conditions import conditions
+    from divsal_bench.scores.conditions import conditions
 
     assert [c.name for c in conditions(check(ready).rows)] == ["in-domain", "b"]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from divsal_bench.conditions import IN_DOMAIN, assign, conditions, restore
+from divsal_bench.scores.conditions import IN_DOMAIN, assign, conditions, restore
 
 
 def table(*rows: tuple[str, int, str, str]) -> pd.DataFrame:

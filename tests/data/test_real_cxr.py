@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from divsal_bench.conditions import conditions
 from divsal_bench.data import arrays, catalogue
 from divsal_bench.data.check import check
 from divsal_bench.data.prepare import prepare
+from divsal_bench.scores.conditions import conditions
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
 SOURCE = Path(__file__).parents[2].parent / "shared" / "data" / "cxr"

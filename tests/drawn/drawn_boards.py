@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from divsal_bench.conditions import assign, conditions
 from divsal_bench.leaderboard import board
 from divsal_bench.leaderboard.board import Table
 from divsal_bench.leaderboard.entries import Entry, Group, Sheet, Standing
 from divsal_bench.leaderboard.gallery import Gallery, Picture
-from divsal_bench.scoring import score
+from divsal_bench.scores.conditions import assign, conditions
+from divsal_bench.scores.scoring import score
 
 Parts = Sequence[tuple[str, str, str, int, int]]
 #: Split, source, category, label, number: an in-domain part, an unseen source and two unseen categories.

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from hub_server import HubServer
 
-from divsal_bench import cli, scoring
+from divsal_bench import cli
 from divsal_bench.hub import names
 from divsal_bench.records import read_runs
+from divsal_bench.scores import scoring
 
 
 def test_a_report_from_a_commit(hub: HubServer, pushed_runs: Path, tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 
 from divsal_bench import store
-from divsal_bench.conditions import assign, conditions
 from divsal_bench.leaderboard import editions, keys, submission
 from divsal_bench.leaderboard.entries import ROW_COLUMNS
 from divsal_bench.leaderboard.gallery import Gallery, Picture
 from divsal_bench.leaderboard.publishing import PublicData
 from divsal_bench.leaderboard.submission import Submitted, Terms
 from divsal_bench.records import DataFacts, Record, Run, Spec, read_run
-from divsal_bench.scoring import score
+from divsal_bench.scores.conditions import assign, conditions
+from divsal_bench.scores.scoring import score
 
 KINDS = {"cross-entropy": "unguided", "cyborg": "one-cam", "difference": "two-cam", "cyborg-shuffled": "control"}
 FIELDS = {one.name: dict(one.fields) for one in editions.CURRENT.methods}

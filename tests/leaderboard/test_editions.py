@@ -17,7 +17,7 @@ from divsal_bench.leaderboard.board import Table
 from divsal_bench.leaderboard.editions import CURRENT, EDITIONS
 from divsal_bench.leaderboard.entries import ROW_COLUMNS, Entry, Group, Sheet
 from divsal_bench.leaderboard.families import Family
-from divsal_bench.scoring import margins, score
+from divsal_bench.scores.scoring import margins, score
 
 Predictions = Callable[..., pd.DataFrame]
 

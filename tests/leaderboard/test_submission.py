@@ -19,7 +19,7 @@ from divsal_bench.leaderboard import accepted, files
 from divsal_bench.leaderboard.publishing import PublicData
 from divsal_bench.leaderboard.submission import Submitted
 from divsal_bench.records import Run, read_run
-from divsal_bench.scoring import score
+from divsal_bench.scores.scoring import score
 
 MakeRun = Callable[..., Run]
 Five = Callable[..., list[Run]]
