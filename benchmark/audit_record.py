@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
-from divsal_bench import foreign
 from divsal_bench.errors import UNPRINTABLE
+from divsal_bench.files import foreign
 from divsal_bench.records import Run, Typed
 
 #: Raised whenever an audit may give other numbers for the same weights and settings.

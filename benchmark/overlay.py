@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench import whole
 from divsal_bench.errors import UserError
+from divsal_bench.files import whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from divsal_bench import foreign
 from divsal_bench.errors import UNPRINTABLE, UserError
+from divsal_bench.files import foreign
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from divsal_bench import foreign, processes
 from divsal_bench.errors import UserError
+from divsal_bench.files import foreign, owners
 from divsal_bench.records import NoRunError, Record, Run, Spec, check_place, read_run, read_runs, require_utf8
 
 try:
@@ -84,7 +84,7 @@ def prepare(out: Path) -> None:
     """
     try:
         (out / ASIDE).mkdir(parents=True, exist_ok=True)
-        probe = out / ASIDE / f"{processes.mark()}-probe"
+        probe = out / ASIDE / f"{owners.mark()}-probe"
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as error:
@@ -96,7 +96,7 @@ def prepare(out: Path) -> None:
             claimed = claim(out, left.name.removeprefix(CLAIM))
             if claimed is not None:
                 claimed.release()
-        elif processes.is_abandoned(left.name) or (processes.is_mark(left.name) and is_forgotten(left)):
+        elif owners.is_abandoned(left.name) or (owners.is_mark(left.name) and is_forgotten(left)):
             remove(left)
 
 
@@ -187,7 +187,7 @@ def save(
         UserError: The disk is full or the folder cannot be written; nothing half-written stays.
     """
     path = run_path(out, record.spec)
-    mark = f"{processes.mark()}-{record.run_id}"
+    mark = f"{owners.mark()}-{record.run_id}"
     aside, replaced = (out / ASIDE / f"{mark}-{part}" for part in ("new", "old"))
     try:
         aside.mkdir(parents=True)

@@ -19,7 +19,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from divsal_bench import devices, processes
+from divsal_bench import devices
+from divsal_bench.files import owners
 
 Send = Callable[..., None]
 #: What a run imports on its way; imported by each run for itself, it would cost a second.
@@ -53,7 +54,7 @@ def main() -> None:
         parent = os.getpid()
         child = os.fork()
         if not child:
-            processes.die_with(parent)
+            owners.die_with(parent)
             run_and_leave(content, lines.fileno(), send)
         _, status, usage = os.wait4(child, 0)
         send("ended", code=os.waitstatus_to_exitcode(status), peak_mb=round(usage.ru_maxrss / 1024, 1))

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from divsal_bench import escaping
 from divsal_bench.audit_record import Quantity
 from divsal_bench.errors import UserError
+from divsal_bench.files import escaping
 from divsal_bench.leaderboard import render
 from divsal_bench.leaderboard.audit import AuditRow, AuditTable
 from divsal_bench.leaderboard.audit_render import quantity, shown

@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 
 from tabulate import tabulate
 
-from divsal_bench import escaping
 from divsal_bench.audit_record import Block, Images, Metric, Quantity
+from divsal_bench.files import escaping
 from divsal_bench.leaderboard.audit import AuditRow, AuditTable, Reason, Value
 from divsal_bench.leaderboard.render import NONE, plain, write_csv
 

@@ -19,8 +19,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from divsal_bench import foreign
 from divsal_bench.errors import UserError, field_problem
+from divsal_bench.files import foreign
 from divsal_bench.leaderboard.claim import SCHEMA_VERSION
 
 #: Files of the results folder that are no results.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from divsal_bench import foreign
 from divsal_bench.errors import UserError, field_problem
+from divsal_bench.files import foreign
 from divsal_bench.leaderboard import keys
 from divsal_bench.leaderboard.claim import Missing, SeedResult, Weights, metric_names
 from divsal_bench.leaderboard.entries import computed_on, rows_and_margins

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
-from divsal_bench import escaping
 from divsal_bench.errors import plural, printable
+from divsal_bench.files import escaping
 from divsal_bench.leaderboard import entrants, families
 from divsal_bench.leaderboard.board import Agreement, Row, Table
 from divsal_bench.leaderboard.notes import FEW_MAPS, signed

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench import foreign, records
+from divsal_bench import records
 from divsal_bench.errors import UserError, field_problem
+from divsal_bench.files import foreign
 from divsal_bench.leaderboard import families
 from divsal_bench.leaderboard.board import Table, table
 from divsal_bench.leaderboard.editions import CURRENT, Edition, references

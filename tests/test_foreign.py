@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from divsal_bench import foreign
+from divsal_bench.files import foreign
 
 
 def pipe(path: Path) -> None:

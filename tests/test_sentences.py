@@ -100,6 +100,6 @@ def test_help_is_as_light_as_it_was() -> None:
     import sys
 
     code = "import sys; from divsal_bench.cli import main\ntry: main(['--version'])\nexcept SystemExit: pass\n"
-    code += "print(*sorted({'pydantic', 'numpy', 'tabulate', 'torch', 'divsal_bench.whole'} & set(sys.modules)))"
+    code += "print(*sorted({'pydantic', 'numpy', 'tabulate', 'torch', 'divsal_bench.files.whole'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[1:] == [""]

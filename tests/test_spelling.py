@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from divsal_bench import spelling
+from divsal_bench.data import spelling
 from divsal_bench.errors import UNPRINTABLE
 from divsal_bench.records import LONGEST_TEXT, check_text
 

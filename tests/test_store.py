@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from divsal_bench import processes, store
+from divsal_bench import store
 from divsal_bench.errors import UserError
+from divsal_bench.files import owners
 from divsal_bench.records import DataFacts, Record, Run, Spec, Status, read_run, read_runs
 from divsal_bench.trained import load_model
 
@@ -278,11 +279,11 @@ def test_processes_that_save_the_same_runs_at_once_keep_one_of_each(tmp_path: Pa
     count, names = 150, ["a", "b", "c"]
     for seed in range(0, count, 4):
         store.save(tmp_path, record(seed, "failed"))
-    processes = [python(SAVE_ALL, str(tmp_path), name, str(count)) for name in names]
+    owners = [python(SAVE_ALL, str(tmp_path), name, str(count)) for name in names]
     while not all((tmp_path / name).exists() for name in names):
-        assert [process.poll() for process in processes] == [None] * 3
+        assert [process.poll() for process in owners] == [None] * 3
     (tmp_path / "go").touch()
-    for process in processes:
+    for process in owners:
         assert process.communicate()[1] == ""
         assert process.returncode == 0
     runs = read_runs(tmp_path)
@@ -313,9 +314,9 @@ def test_what_a_killed_process_left_is_not_counted_and_swept(tmp_path: Path) -> 
     assert [run.spec.seed for run in read_runs(tmp_path)] == [0]
     assert store.find(tmp_path, record(1).spec) is None
 
-    host = processes.mark().split("-")[0]
+    host = owners.mark().split("-")[0]
     kept = [
-        f"{processes.mark()}-new",  # another thread of this process is writing it
+        f"{owners.mark()}-new",  # another thread of this process is writing it
         f"00000000-{process.pid}-0123-new",  # so may another host that shares the folder
         "odd",  # not ours to judge
     ]
@@ -331,8 +332,8 @@ def test_marks_of_another_container_or_boot_are_not_ours(monkeypatch: pytest.Mon
     """Two containers with one host name count their processes from 1 each."""
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    own = f"{processes.mark().split('-')[0]}-{dead.pid}-0123"
-    assert processes.is_abandoned(own)
+    own = f"{owners.mark().split('-')[0]}-{dead.pid}-0123"
+    assert owners.is_abandoned(own)
     real = Path.readlink
     for read, what in (("readlink", "/proc/self/ns/pid"), ("read_text", "/proc/sys/kernel/random/boot_id")):
         original = getattr(Path, read)
@@ -343,11 +344,11 @@ def test_marks_of_another_container_or_boot_are_not_ours(monkeypatch: pytest.Mon
 
         with monkeypatch.context() as patch:
             patch.setattr(Path, read, elsewhere)
-            processes._host.cache_clear()
-            assert not processes.is_abandoned(own)
-        processes._host.cache_clear()
+            owners._host.cache_clear()
+            assert not owners.is_abandoned(own)
+        owners._host.cache_clear()
     assert Path.readlink is real
-    assert processes.is_abandoned(own)
+    assert owners.is_abandoned(own)
 
 
 def test_what_machines_that_cannot_be_asked_left_is_swept_after_a_day(tmp_path: Path) -> None:

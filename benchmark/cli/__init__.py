@@ -72,7 +72,7 @@ def say(text: str) -> None:
 
 def tidy(folders: Iterable[Path]) -> None:
     """Remove what killed commands left unfinished in folders that this one writes to, and say so."""
-    from divsal_bench import whole
+    from divsal_bench.files import whole
 
     removed = whole.sweep(folders)
     if removed:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench import processes, whole
 from divsal_bench.cli import terminal_width, tidy, tidy_below
 from divsal_bench.errors import UserError, plural
+from divsal_bench.files import owners, whole
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.audit import AuditTable
@@ -83,7 +83,7 @@ def recompute(root: Path) -> tuple[list[Table], list[Gallery | None]]:
 
     tidy_below(root)
     found = saved.compute(read(root, say_file))
-    write_all({root / saved.FILE: saved.as_bytes(found)}, processes.mark())
+    write_all({root / saved.FILE: saved.as_bytes(found)}, owners.mark())
     return [one.table for one in found.tables], [one.gallery for one in found.tables]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from divsal_bench import escaping
 from divsal_bench.cli import say
 from divsal_bench.errors import UserError
+from divsal_bench.files import escaping
 from divsal_bench.leaderboard import calibration, simulation
 from divsal_bench.leaderboard.calibration import MEASURES, TOPICS, CellRates, Measure, Rate
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from divsal_bench import escaping
 from divsal_bench.cli import terminal_width
 from divsal_bench.cli.run import MAX_SEEDS
 from divsal_bench.errors import UserError, unknown
+from divsal_bench.files import escaping
 from divsal_bench.leaderboard import comparing, notes, render
 from divsal_bench.leaderboard.comparing import Comparing, Line
 from divsal_bench.leaderboard.entries import Entry, Sheet, from_runs

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from divsal_bench import escaping
 from divsal_bench.cli.tables import table
 from divsal_bench.errors import printable
+from divsal_bench.files import escaping
 
 if TYPE_CHECKING:
     from divsal_bench.explained.single import Explanation

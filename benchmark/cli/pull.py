@@ -9,9 +9,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from divsal_bench import whole
 from divsal_bench.cli import tidy
 from divsal_bench.errors import UserError
+from divsal_bench.files import whole
 from divsal_bench.hub import link
 from divsal_bench.hub.client import endpoint
 from divsal_bench.hub.contents import FILES, RECORD, WEIGHTS

@@ -6,10 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-from divsal_bench import escaping
 from divsal_bench.cli import say
 from divsal_bench.cli.tables import table
 from divsal_bench.errors import UserError, plural
+from divsal_bench.files import escaping
 from divsal_bench.records import Record, Run, read_run, read_runs
 
 NONE = "–"

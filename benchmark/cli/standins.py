@@ -7,12 +7,13 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from divsal_bench import escaping, method_choice, runner
+from divsal_bench import method_choice, runner
 from divsal_bench.cli import EXIT_INTERRUPTED, say
 from divsal_bench.cli.run import execute, grid_of, say_failures, worker_count
 from divsal_bench.cli.tables import table
 from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import plural
+from divsal_bench.files import escaping
 from divsal_bench.leaderboard import board
 from divsal_bench.leaderboard.scored import Metric
 from divsal_bench.records import Run

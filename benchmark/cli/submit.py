@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench import plugins, processes
+from divsal_bench import plugins
 from divsal_bench.cli import say, tidy, tidy_below
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.errors import UserError, plural
+from divsal_bench.files import owners
 from divsal_bench.hub import link
 from divsal_bench.method_choice import parse, split_items
 from divsal_bench.records import Run
@@ -42,7 +43,7 @@ def submit(arguments: argparse.Namespace) -> int:
         return reproduce(runs, opened, where, arguments)
     arguments.results = results_place(arguments.results)
     data = {run.spec.data_fingerprint: run for run in runs}
-    terms = Terms(arguments.by, where, description, arguments.i_have_permission, arguments.force, processes.mark())
+    terms = Terms(arguments.by, where, description, arguments.i_have_permission, arguments.force, owners.mark())
     public = {name: opened.public(run) for name, run in data.items()}
     if arguments.without_pictures:
         public = {name: without_pictures(one) for name, one in public.items()}
@@ -115,7 +116,7 @@ def reproduce(runs: Sequence[Run], opened: RunData, where: Callable[[Run], str],
     new = claim.reproduction
     assert new is not None
     tidy([path.parent])
-    write_all({path.with_name(path.stem + NEW_MARGINS): found.margin_bytes(), path: as_json(claim)}, processes.mark())
+    write_all({path.with_name(path.stem + NEW_MARGINS): found.margin_bytes(), path: as_json(claim)}, owners.mark())
     primary = claim.seeds[0].scores.primary
     noticed = noticed_miss(claim.primary, len(new.seeds))
     print(

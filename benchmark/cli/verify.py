@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench import plugins, processes
+from divsal_bench import plugins
 from divsal_bench.cli import tidy
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import UserError, plural
+from divsal_bench.files import owners
 from divsal_bench.hub.client import parse_id
 from divsal_bench.hub.contents import CONFIG, RECORD
 from divsal_bench.records import Run, Scores, read_run
@@ -181,7 +182,7 @@ def verify_accepted(arguments: argparse.Namespace) -> int:
     )
     stamped = with_verification(claim, proof)
     tidy([path.parent])
-    write_all({path: as_json(stamped)}, processes.mark())
+    write_all({path: as_json(stamped)}, owners.mark())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     print(f"{stamped.state}: {path} (sha256 {digest}…)")
     print(f"next: divsal-bench board --recompute --results {shlex.quote(str(path.parents[4]))}", file=sys.stderr)

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
-from divsal_bench import foreign, whole
 from divsal_bench.contracts.task import StandIn, Task
 from divsal_bench.data import canonical, drawn, images
 from divsal_bench.data.canonical import COLUMNS, Progress
 from divsal_bench.data.catalogue import STANDIN_SEED, DataSource, home
 from divsal_bench.data.fingerprint import RowIdentity, data_fingerprint, digest, pixel_hash
-from divsal_bench.data.folders import new_folder
 from divsal_bench.data.threads import in_threads
 from divsal_bench.errors import UserError
+from divsal_bench.files import foreign, whole
+from divsal_bench.files.folders import new_folder
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from divsal_bench import foreign
 from divsal_bench.contracts.adapter import SaliencyKind, SourceTerms, Split
 from divsal_bench.data.fingerprint import RowIdentity, digest
+from divsal_bench.data.spelling import LONGEST_NAME
 from divsal_bench.errors import UserError
-from divsal_bench.spelling import LONGEST_NAME
+from divsal_bench.files import foreign
 
 if TYPE_CHECKING:
     import datasets

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from divsal_bench.contracts.task import VARIANTS, Task
-from divsal_bench.data import folders, remote
+from divsal_bench.data import remote
 from divsal_bench.data.canonical import Info, is_prepared, read_info
 from divsal_bench.data.fingerprint import standin_fingerprint
 from divsal_bench.errors import UserError, unknown
+from divsal_bench.files import folders
 
 #: Stand-ins are one fixed data set a variant: the seeds of runs never change the data.
 STANDIN_SEED = 0

@@ -11,10 +11,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from divsal_bench import whole
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.fingerprint import digest
 from divsal_bench.errors import UserError
+from divsal_bench.files import whole
 
 #: Other packages whose version may change a drawn pixel.
 PACKAGES = ("numpy", "scipy", "pillow")

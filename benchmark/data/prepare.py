@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench import foreign, spelling
 from divsal_bench.contracts.adapter import Adapter, Row, SourceTerms
 from divsal_bench.contracts.task import Task
-from divsal_bench.data import catalogue, duplicates, images, png, reading, writer
+from divsal_bench.data import catalogue, duplicates, images, png, reading, spelling, writer
 from divsal_bench.data.canonical import SPLITS, Count, Entry, Progress
 from divsal_bench.data.fingerprint import digest
 from divsal_bench.data.rules import Rules
 from divsal_bench.data.threads import in_threads
 from divsal_bench.errors import Mistake, UserError, refusal, unknown
+from divsal_bench.files import foreign
 
 if TYPE_CHECKING:
     import pandas as pd

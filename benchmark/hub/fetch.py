@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from divsal_bench import whole
 from divsal_bench.errors import UserError
+from divsal_bench.files import whole
 from divsal_bench.hub.client import (
     Kind,
     address,

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from divsal_bench import foreign, whole
 from divsal_bench.errors import UserError
+from divsal_bench.files import foreign, whole
 from divsal_bench.hub.client import PUBLIC as PUBLIC
 from divsal_bench.hub.client import is_commit, parse_id
 from divsal_bench.trained import weights_sha256

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from divsal_bench import processes
 from divsal_bench.data import catalogue
 from divsal_bench.data.catalogue import prepared, resolve
 from divsal_bench.data.fingerprint import standin_fingerprint
 from divsal_bench.data.prepare import prepare
 from divsal_bench.errors import UserError
+from divsal_bench.files import owners
 
 
 def test_home(monkeypatch, tmp_path):
@@ -204,7 +204,7 @@ def test_data_of_an_older_version_is_remembered_once_it_was_found(task, ready):
 
 @pytest.mark.parametrize("kind", ["old", "partial"])
 def test_data_that_is_being_replaced_is_waited_for(task, ready, kind):
-    ready.rename(ready.parent / f".cxr.{kind}-{processes.mark()}")
+    ready.rename(ready.parent / f".cxr.{kind}-{owners.mark()}")
     with pytest.raises(UserError, match=r"another process is preparing .*; give the command again"):
         resolve(task, None)
 

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from divsal_bench import processes
-from divsal_bench.data import folders
-from divsal_bench.data.folders import new_folder
 from divsal_bench.errors import UserError
+from divsal_bench.files import folders, owners
+from divsal_bench.files.folders import new_folder
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
@@ -35,12 +34,12 @@ def dead_mark() -> str:
     """The mark of a process that is gone."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    host, _, rest = processes.mark().partition("-")
+    host, _, rest = owners.mark().partition("-")
     return f"{host}-{process.pid}-{rest.partition('-')[2]}"
 
 
 def test_what_killed_processes_left_is_removed_and_only_that(tmp_path):
-    out, dead, living = tmp_path / "out", dead_mark(), processes.mark()
+    out, dead, living = tmp_path / "out", dead_mark(), owners.mark()
     for name in (f".out.partial-{dead}", f".out.old-{dead}", f".out.partial-{living}", ".other.partial-1"):
         (tmp_path / name).mkdir()
     out.mkdir()

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from divsal_bench import processes
 from divsal_bench.errors import UserError
+from divsal_bench.files import owners
 
 #: Hidden names of work in progress, folders of data included; what follows begins with its owner's mark.
 ASIDE = re.compile(r"\.(?:.+\.)?partial-(.+)", re.DOTALL)
@@ -26,7 +26,7 @@ def new_file(path: Path) -> Iterator[Path]:
     Raises:
         UserError: It cannot be written. An OSError of the block counts as that.
     """
-    aside = path.with_name(f".partial-{processes.mark()}")
+    aside = path.with_name(f".partial-{owners.mark()}")
     try:
         if os.path.lexists(path) and not path.is_file():
             raise UserError(f"{path} is a {'folder' if path.is_dir() else 'device or a pipe'}, no file; give another")
@@ -66,7 +66,7 @@ def sweep(folders: Iterable[Path]) -> list[Path]:
         with suppress(OSError):
             for path in sorted(folder.iterdir()):
                 mark = ASIDE.fullmatch(path.name)
-                if mark and processes.is_abandoned(mark[1]):
+                if mark and owners.is_abandoned(mark[1]):
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                     found.append(path)
     return found

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from divsal_bench import processes
 from divsal_bench.errors import UserError
+from divsal_bench.files import owners
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def new_folder(out: Path, *, replace: bool = False, fix: str = "choose another f
     """
     out = out.resolve()
     missing = [parent for parent in out.parents if not parent.exists()]
-    aside = out.with_name(f".{out.name}.partial-{processes.mark()}")
+    aside = out.with_name(f".{out.name}.partial-{owners.mark()}")
     mend(out)
     done = False
     try:
@@ -69,7 +69,7 @@ def mend(out: Path) -> list[Path]:
         kind, dash, owner = left.name.removeprefix(f".{out.name}.").partition("-")
         if not dash or kind not in ("partial", "old"):
             continue
-        if not processes.is_abandoned(owner):
+        if not owners.is_abandoned(owner):
             working.append(left)
             continue
         with suppress(OSError):
@@ -96,7 +96,7 @@ def _move(aside: Path, out: Path, replace: bool) -> None:
     if replace and out.is_dir() and _exchange(aside, out):
         shutil.rmtree(aside, ignore_errors=True)
         return
-    old = out.with_name(f".{out.name}.old-{processes.mark()}")
+    old = out.with_name(f".{out.name}.old-{owners.mark()}")
     if replace and out.exists():
         out.rename(old)
     try:

@@ -1,0 +1,1 @@
+"""Files of anybody: read within bounds, written whole, owned by a process, escaped for what reads them next."""
