@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from divsal_bench.contracts.task import Task
     from divsal_bench.data.arrays import DataArrays
     from divsal_bench.pretrained import Pretrained
-    from divsal_bench.records import Run
+    from divsal_bench.runs.records import Run
 
 __all__ = [
     "__version__",
@@ -86,7 +86,7 @@ def load_data(task: str, data: str | None = None, size: int = 64) -> DataArrays:
 
 def load_run(path: str | Path) -> Run:
     """One run from its directory: record, and predictions on demand."""
-    from divsal_bench.records import read_run
+    from divsal_bench.runs.records import read_run
 
     return read_run(Path(path))
 

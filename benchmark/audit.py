@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench import work
-from divsal_bench.audit_record import Audit, AuditSettings, Block, Images, Metric, Number, Quantity, Undefined
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
 from divsal_bench.explain import case, fooling, measures
@@ -24,7 +23,8 @@ from divsal_bench.explain.evidence import ONE_LOGIT, Evidence, gather, join
 from divsal_bench.explain.fidelity import COLUMNS, choose, fidelity
 from divsal_bench.explain.maps import MAPS
 from divsal_bench.explain.sensitivity import Sensitivity, Version, class_sensitivity, no_positive, pair
-from divsal_bench.records import ENGINE_VERSION
+from divsal_bench.runs.audit_record import Audit, AuditSettings, Block, Images, Metric, Number, Quantity, Undefined
+from divsal_bench.runs.records import ENGINE_VERSION
 from divsal_bench.trained import protocol_of, weights_sha256
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from divsal_bench.backbones import CamNet
     from divsal_bench.data.arrays import DataArrays
     from divsal_bench.protocols import Protocol
-    from divsal_bench.records import Run
+    from divsal_bench.runs.records import Run
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.records import Run
+    from divsal_bench.runs.records import Run
 
 #: How many pictures, and their largest side.
 COUNT, SIDE = 4, 96

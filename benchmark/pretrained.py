@@ -17,7 +17,7 @@ from divsal_bench.data.reading import window_of
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign
 from divsal_bench.preprocessing import OWN_KEY, Precision, Preprocessing
-from divsal_bench.records import Record, Run, read_run
+from divsal_bench.runs.records import Record, Run, read_run
 from divsal_bench.trained import (
     LARGEST_NUMBER,
     LONGEST_LIST,

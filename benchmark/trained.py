@@ -13,7 +13,7 @@ from divsal_bench.backbones import CamNet, Head, first_line
 from divsal_bench.errors import UserError, field_problem
 from divsal_bench.files import foreign
 from divsal_bench.protocols import Protocol
-from divsal_bench.records import Run
+from divsal_bench.runs.records import Run
 
 WEIGHTS_FILE = "model.safetensors"
 #: A network may take so many times the bytes of its weights file (which may have half precision), and so many more.

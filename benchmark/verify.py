@@ -10,7 +10,7 @@ import numpy as np
 
 from divsal_bench import evaluation
 from divsal_bench.errors import UserError
-from divsal_bench.records import ConditionScore, FieldScore, MapAgreement, Scores, Threshold
+from divsal_bench.runs.records import ConditionScore, FieldScore, MapAgreement, Scores, Threshold
 from divsal_bench.scores.scoring import margins, score
 from divsal_bench.trained import protocol_of
 from divsal_bench.training import DivergedError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from divsal_bench.backbones import CamNet
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.records import Run
+    from divsal_bench.runs.records import Run
 
 #: Largest |ΔAUROC| that counts as the same: other processors and libraries round in other places.
 WITHIN = 1e-3

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from divsal_bench.audit_record import Quantity
 from divsal_bench.errors import UserError
 from divsal_bench.files import escaping
 from divsal_bench.leaderboard import render
@@ -17,6 +16,7 @@ from divsal_bench.leaderboard.audit import AuditRow, AuditTable
 from divsal_bench.leaderboard.audit_render import quantity, shown
 from divsal_bench.leaderboard.board import Table
 from divsal_bench.leaderboard.entries import Group
+from divsal_bench.runs.audit_record import Quantity
 
 #: Name in CSV and JSON, heading, and what stands in the column.
 COLUMNS: dict[str, tuple[str, Quantity]] = {

@@ -11,10 +11,10 @@ from typing import Any, Literal, get_args
 
 from tabulate import tabulate
 
-from divsal_bench.audit_record import Block, Images, Metric, Quantity
 from divsal_bench.files import escaping
 from divsal_bench.leaderboard.audit import AuditRow, AuditTable, Reason, Value
 from divsal_bench.leaderboard.render import NONE, plain, write_csv
+from divsal_bench.runs.audit_record import Block, Images, Metric, Quantity
 
 Format = Literal["terminal", "markdown", "csv", "json"]
 MAPS = {"true-class": "true-class CAM", "difference": "difference map"}

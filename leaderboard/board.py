@@ -17,7 +17,7 @@ from divsal_bench.leaderboard.families import Family, Kind, Rank
 from divsal_bench.leaderboard.placements import SubjectCounts
 from divsal_bench.leaderboard.reader_case import Comparison, FixedImages, Interval
 from divsal_bench.leaderboard.scored import Metric, Scored, Subjects, compare, metric
-from divsal_bench.records import FieldScore, MapAgreement, Run, Scores
+from divsal_bench.runs.records import FieldScore, MapAgreement, Run, Scores
 from divsal_bench.scores.conditions import IN_DOMAIN
 
 #: Lists the families of the methods that are tested, from label and kind.

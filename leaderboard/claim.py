@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, Vali
 from divsal_bench.errors import UserError, field_problem
 from divsal_bench.leaderboard.entries import Group
 from divsal_bench.leaderboard.gallery import ClassCams
-from divsal_bench.records import Scores, Spec, Typed
+from divsal_bench.runs.records import Scores, Spec, Typed
 
 #: Raised when the files change in a way that older readers would misread.
 SCHEMA_VERSION: Final = 1
@@ -121,7 +121,7 @@ class TableFacts(Typed):
         data: The data set's name, for people.
         kind: ``standin`` (drawn by code) or ``prepared``.
         weights: ``scratch``, or sha256 of the initial weights.
-        digest: Of protocol settings, initial weights and versions; see :attr:`divsal_bench.records.Spec.group`.
+        digest: Of protocol settings, initial weights and versions; see :attr:`divsal_bench.runs.records.Spec.group`.
         train, train_maps: Rows of the training split, and those with a human map; None in results of older versions.
     """
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.families import Kind
-from divsal_bench.records import Run, Scores
+from divsal_bench.runs.records import Run, Scores
 from divsal_bench.scores.scoring import margins
 
 if TYPE_CHECKING:

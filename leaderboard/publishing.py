@@ -17,7 +17,7 @@ from divsal_bench.leaderboard.claim import Missing, SeedResult, Weights, metric_
 from divsal_bench.leaderboard.entries import computed_on, rows_and_margins
 from divsal_bench.leaderboard.gallery import ClassCams, Gallery
 from divsal_bench.leaderboard.rescoring import check_agreement, first_difference, scores_of
-from divsal_bench.records import Run, Scores
+from divsal_bench.runs.records import Run, Scores
 from divsal_bench.scores.scoring import REDEFINED, Layout, layout, score
 
 if TYPE_CHECKING:

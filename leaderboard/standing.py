@@ -23,7 +23,7 @@ from divsal_bench.leaderboard.claim_check import check_new_seeds, check_proofs
 from divsal_bench.leaderboard.files import MARGINS, read_bytes
 from divsal_bench.leaderboard.publishing import Publication
 from divsal_bench.leaderboard.rescoring import AGREES
-from divsal_bench.records import Run
+from divsal_bench.runs.records import Run
 
 #: Differences of AUROC below this are never held against anybody.
 LEAST_TOLERANCE = 0.001

@@ -18,7 +18,7 @@ from divsal_bench.leaderboard.entries import Group, group_of
 from divsal_bench.leaderboard.files import GALLERY, KEYS, MARGINS, NEW_MARGINS, as_json, write_all
 from divsal_bench.leaderboard.gallery import ClassCams, Gallery
 from divsal_bench.leaderboard.publishing import Publication, PublicData, publication
-from divsal_bench.records import Run
+from divsal_bench.runs.records import Run
 
 #: Significant digits of published maps.
 MAP_DIGITS = 5

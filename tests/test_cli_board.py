@@ -18,7 +18,7 @@ from divsal_bench import cli
 from divsal_bench.cli.board import results_folder
 from divsal_bench.cli.submit import chosen, results_place, weights_place, without_pictures
 from divsal_bench.errors import UserError
-from divsal_bench.records import ConditionScore, DataFacts, Record, Run, Scores, Spec
+from divsal_bench.runs.records import ConditionScore, DataFacts, Record, Run, Scores, Spec
 
 COMMIT = "0123456789" * 4
 
@@ -187,8 +187,8 @@ def test_an_installed_method_is_of_its_own_kind(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_run_that_moved_is_still_itself(tmp_path: Path) -> None:
-    from divsal_bench import store
     from divsal_bench.cli.run_data import collect
+    from divsal_bench.runs import store
 
     run = a_run()
     path = store.save(tmp_path / "runs", run.record)

@@ -23,7 +23,7 @@ from divsal_bench.explained import inputs, picture, single
 from divsal_bench.plugins import tasks
 from divsal_bench.prediction import Input
 from divsal_bench.preprocessing import Preprocessing
-from divsal_bench.records import Run, read_run
+from divsal_bench.runs.records import Run, read_run
 from divsal_bench.scores.agreement import COLUMNS
 
 TINY = dataclasses.replace(

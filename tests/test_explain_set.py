@@ -19,7 +19,7 @@ from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.errors import UserError
 from divsal_bench.explained import overview, report
-from divsal_bench.records import Run, read_run
+from divsal_bench.runs.records import Run, read_run
 from divsal_bench.scores import scoring
 from divsal_bench.scores.agreement import COLUMNS
 

@@ -29,7 +29,7 @@ from divsal_bench.data.prepare import prepare
 from divsal_bench.plugins import tasks
 from divsal_bench.prediction import Input, Prediction
 from divsal_bench.preprocessing import Preprocessing
-from divsal_bench.records import Run, read_run
+from divsal_bench.runs.records import Run, read_run
 from divsal_bench.scores import scoring
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 

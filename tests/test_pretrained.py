@@ -24,7 +24,7 @@ from divsal_bench.data import catalogue
 from divsal_bench.errors import UserError
 from divsal_bench.plugins import tasks
 from divsal_bench.preprocessing import Preprocessing
-from divsal_bench.records import Run, Spec, read_run
+from divsal_bench.runs.records import Run, Spec, read_run
 from divsal_bench.scores import scoring
 
 TINY = dataclasses.replace(

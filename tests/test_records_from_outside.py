@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 from unsealed import unsealed
 
-from divsal_bench import method_choice, protocols, records, runner, work
+from divsal_bench import method_choice, protocols, runner, work
 from divsal_bench.errors import UserError
 from divsal_bench.hub import names
-from divsal_bench.records import Record, Run, Spec, read_run
+from divsal_bench.runs import records
+from divsal_bench.runs.records import Record, Run, Spec, read_run
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}

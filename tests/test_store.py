@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from divsal_bench import store
 from divsal_bench.errors import UserError
 from divsal_bench.files import owners
-from divsal_bench.records import DataFacts, Record, Run, Spec, Status, read_run, read_runs
+from divsal_bench.runs import store
+from divsal_bench.runs.records import DataFacts, Record, Run, Spec, Status, read_run, read_runs
 from divsal_bench.trained import load_model
 
 
@@ -261,7 +261,7 @@ SAVE_ALL = """
 import os, sys, time
 from pathlib import Path
 from divsal_bench import store
-from divsal_bench.records import read_run
+from divsal_bench.runs.records import read_run
 from test_store import record, text_of, write
 out, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 (out / name).touch()

@@ -18,7 +18,7 @@ from divsal_bench.data.catalogue import resolve
 from divsal_bench.errors import UserError
 from divsal_bench.explain.evidence import gather
 from divsal_bench.explain.regions import Region
-from divsal_bench.records import Run, read_runs
+from divsal_bench.runs.records import Run, read_runs
 from divsal_bench.studies import case, difference, imbalance, training
 from divsal_bench.studies.inputs import Inputs, inputs
 from divsal_bench.tasks.adapters.standin import thinned

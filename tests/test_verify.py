@@ -19,7 +19,7 @@ from divsal_bench.data.arrays import open_cached
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import accepted, files, keys
 from divsal_bench.plugins import tasks
-from divsal_bench.records import Run, Scores, read_run
+from divsal_bench.runs.records import Run, Scores, read_run
 from divsal_bench.scores import scoring
 from divsal_bench.trained import load_model
 

@@ -20,7 +20,7 @@ from divsal_bench import cli, method_choice, protocols, runner, work
 from divsal_bench.errors import UserError
 from divsal_bench.files import owners, whole
 from divsal_bench.hub import link
-from divsal_bench.records import read_runs
+from divsal_bench.runs.records import read_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = dataclasses.replace(

@@ -16,7 +16,7 @@ import torch
 from divsal_bench import backbones, method_choice, plugins, protocols, runner, work
 from divsal_bench.errors import UserError
 from divsal_bench.protocols import Protocol
-from divsal_bench.records import Run, read_run
+from divsal_bench.runs.records import Run, read_run
 
 QUICK = dataclasses.replace(protocols.get("quick-v1"), epochs=1)
 

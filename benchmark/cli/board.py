@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from divsal_bench.leaderboard.board import Table
     from divsal_bench.leaderboard.entries import Sheet
     from divsal_bench.leaderboard.gallery import Gallery
-    from divsal_bench.records import Run
+    from divsal_bench.runs.records import Run
 
 #: Where accepted results lie in a checkout.
 RESULTS = Path("leaderboard/results")
@@ -43,9 +43,9 @@ def board(arguments: argparse.Namespace) -> int:
 
 def audits(arguments: argparse.Namespace) -> list[AuditTable]:
     """What has been audited of the runs; nothing is computed here."""
-    from divsal_bench.audit_record import find_audits
     from divsal_bench.cli.run_data import collect
     from divsal_bench.leaderboard import audit
+    from divsal_bench.runs.audit_record import find_audits
     from divsal_bench.trained import WEIGHTS_FILE, weights_sha256
 
     runs = collect(arguments.runs, arguments.out)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from divsal_bench.explained.overview import Overview
     from divsal_bench.explained.report import Heading
     from divsal_bench.pretrained import Pretrained
-    from divsal_bench.records import Run
+    from divsal_bench.runs.records import Run
 
 REPORT, SAMPLES = "report.html", "samples.csv"
 
@@ -70,7 +70,7 @@ def require_out(folder: Path, force: bool) -> None:
 def run_of(folder: Path, origin: str) -> Run:
     """The run of a network, which names its data."""
     from divsal_bench.pretrained import RUN_FILE
-    from divsal_bench.records import read_run
+    from divsal_bench.runs.records import read_run
 
     if not (folder / RUN_FILE).is_file():
         raise UserError(

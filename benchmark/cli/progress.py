@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from divsal_bench.records import Run
 from divsal_bench.runner import Event
+from divsal_bench.runs.records import Run
 from divsal_bench.work import Job
 
 

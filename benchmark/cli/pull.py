@@ -16,7 +16,7 @@ from divsal_bench.hub import link
 from divsal_bench.hub.client import endpoint
 from divsal_bench.hub.contents import FILES, RECORD, WEIGHTS
 from divsal_bench.hub.pull import Snapshot, snapshot
-from divsal_bench.records import read_run
+from divsal_bench.runs.records import read_run
 from divsal_bench.trained import weights_sha256
 
 #: What task and method names look like; a record from outside must not choose another folder.
@@ -39,7 +39,7 @@ def pull(arguments: argparse.Namespace) -> int:
 
 def copy(found: Snapshot, out: Path) -> Path:
     """Copy a snapshot: a run to its place in an output folder, anything else to a folder of its own."""
-    from divsal_bench import store
+    from divsal_bench.runs import store
 
     store.check_writable(out)
     present = [name for name in FILES if (found.folder / name).is_file()]

@@ -22,7 +22,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.hub import client, link, names
 from divsal_bench.hub.client import plain_push_errors
 from divsal_bench.hub.push import Pushed, open_repository
-from divsal_bench.records import Run
+from divsal_bench.runs.records import Run
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import SourceTerms

@@ -8,11 +8,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from divsal_bench import devices, method_choice, plugins, protocols, runner, store, work
+from divsal_bench import devices, method_choice, plugins, protocols, runner, work
 from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, say, terminal_width
 from divsal_bench.cli.progress import counter, progress_of
 from divsal_bench.errors import UserError, plural
-from divsal_bench.records import Run
+from divsal_bench.runs import store
+from divsal_bench.runs.records import Run
 
 #: More seeds than anyone means: a typo here would fill a disk.
 MAX_SEEDS = 1000

@@ -15,7 +15,7 @@ from divsal_bench.data import arrays, catalogue
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.data.catalogue import DataSource
 from divsal_bench.errors import UserError
-from divsal_bench.records import Run, read_run, read_runs, require_utf8, run_folders
+from divsal_bench.runs.records import Run, read_run, read_runs, require_utf8, run_folders
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import Permission

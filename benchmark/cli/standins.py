@@ -16,7 +16,7 @@ from divsal_bench.errors import plural
 from divsal_bench.files import escaping
 from divsal_bench.leaderboard import board
 from divsal_bench.leaderboard.scored import Metric
-from divsal_bench.records import Run
+from divsal_bench.runs.records import Run
 
 IN_DOMAIN_AT_LEAST = 0.90
 GAP_AT_LEAST = 0.10

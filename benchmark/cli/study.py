@@ -22,7 +22,7 @@ from divsal_bench.files import escaping
 from divsal_bench.leaderboard.cells import cell
 
 if TYPE_CHECKING:
-    from divsal_bench.records import Run
+    from divsal_bench.runs.records import Run
 
 #: Where the rows of a table belong, then what each row is, then its numbers by seed.
 Rows = dict[tuple[str, ...], dict[str, list[float]]]

@@ -19,7 +19,7 @@ from divsal_bench.errors import UserError, plural
 from divsal_bench.files import owners
 from divsal_bench.hub import link
 from divsal_bench.method_choice import parse, split_items
-from divsal_bench.records import Run
+from divsal_bench.runs.records import Run
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.publishing import PublicData

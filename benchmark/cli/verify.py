@@ -19,7 +19,7 @@ from divsal_bench.errors import UserError, plural
 from divsal_bench.files import owners
 from divsal_bench.hub.client import parse_id
 from divsal_bench.hub.contents import CONFIG, RECORD
-from divsal_bench.records import Run, Scores, read_run
+from divsal_bench.runs.records import Run, Scores, read_run
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.claim import SeedResult

@@ -18,7 +18,7 @@ from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import Task
 from divsal_bench.method_choice import MethodChoice, validated
 from divsal_bench.protocols import Protocol
-from divsal_bench.records import Run
+from divsal_bench.runs.records import Run
 
 HOME = "DIVSAL_BENCH_HOME"
 

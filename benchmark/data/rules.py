@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench import records
 from divsal_bench.data import spelling
 from divsal_bench.data.canonical import COLUMNS, SALIENCY_KINDS, SPLITS
 from divsal_bench.errors import Mistake, UserError, plural, refusal, unknown
+from divsal_bench.runs import records
 from divsal_bench.scores.conditions import IN_DOMAIN, conditions
 
 if TYPE_CHECKING:

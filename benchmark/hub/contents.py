@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from divsal_bench.backbones import CamNet
     from divsal_bench.preprocessing import Preprocessing
-    from divsal_bench.records import Run
+    from divsal_bench.runs.records import Run
 
 CONFIG, WEIGHTS, RECORD, PREDICTIONS = CONFIG_FILE, WEIGHTS_FILE, RUN_FILE, "predictions.parquet"
 FIGURE = "difference-map.png"

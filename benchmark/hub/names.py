@@ -9,7 +9,7 @@ import re
 from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import UserError
 from divsal_bench.hub.client import reason
-from divsal_bench.records import Record
+from divsal_bench.runs.records import Record
 
 #: Digits that keep apart what the readable part of a name does not say: versions, fields, head, weights, data.
 DIGITS = 8

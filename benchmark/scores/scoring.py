@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.records import ConditionScore, FieldScore, MapAgreement, Scores, Threshold
+from divsal_bench.runs.records import ConditionScore, FieldScore, MapAgreement, Scores, Threshold
 from divsal_bench.scores import metrics
 from divsal_bench.scores.conditions import IN_DOMAIN, Condition, restore
 

@@ -23,7 +23,7 @@ from divsal_bench.trained import protocol_of
 if TYPE_CHECKING:
     from divsal_bench.backbones import CamNet
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.records import Run
+    from divsal_bench.runs.records import Run
 
 KINDS = ("true-class", "difference")
 

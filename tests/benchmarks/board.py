@@ -22,7 +22,7 @@ from divsal_bench.leaderboard import claim_check, keys
 from divsal_bench.leaderboard.claim import Claim, SeedResult, TableFacts, Weights
 from divsal_bench.leaderboard.files import KEYS, MARGINS, as_json, write_all
 from divsal_bench.leaderboard.rescoring import scores_of
-from divsal_bench.records import MapAgreement, Spec
+from divsal_bench.runs.records import MapAgreement, Spec
 from divsal_bench.scores.scoring import Layout, layout
 
 SEEDS, METHODS = 10, 15

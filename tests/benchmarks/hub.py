@@ -37,7 +37,8 @@ snapshot_download(repo, revision="seed-0")
 
 def make_run(out: Path, backbone: str, stride: int | None) -> Path:
     """A run of a large network with random weights, scored like any other, at 64 px."""
-    from divsal_bench import backbones, evaluation, method_choice, plugins, protocols, runner, store, work
+    from divsal_bench import backbones, evaluation, method_choice, plugins, protocols, runner, work
+    from divsal_bench.runs import store
     from divsal_bench.scores import scoring
 
     protocol = dataclasses.replace(protocols.get("quick-v1"), backbone=backbone, backbone_args={}, threads=2)
@@ -106,7 +107,7 @@ def main() -> None:
                 tool = [sys.executable, "-m", "divsal_bench"]
                 total = 0.0
                 from divsal_bench.hub import names
-                from divsal_bench.records import read_run
+                from divsal_bench.runs.records import read_run
 
                 repo = names.repository("ann", read_run(run).record) + "@seed-0"
                 for step, command in (

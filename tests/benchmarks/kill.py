@@ -18,8 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from divsal_bench import method_choice, runner, store
-from divsal_bench.records import Run, read_runs
+from divsal_bench import method_choice, runner
+from divsal_bench.runs import store
+from divsal_bench.runs.records import Run, read_runs
 
 FILES = {"run.json", "predictions.parquet", "model.safetensors", "history.csv"}
 

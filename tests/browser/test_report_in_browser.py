@@ -16,7 +16,7 @@ from chromium import HOSTILE, Driver, browser
 from divsal_bench import cli, method_choice, pretrained, protocols, runner, work
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.explained import overview, report
-from divsal_bench.records import read_run
+from divsal_bench.runs.records import read_run
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}

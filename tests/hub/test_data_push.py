@@ -18,7 +18,7 @@ from PIL import Image
 
 from divsal_bench import cli, plugins
 from divsal_bench.data.canonical import read_info
-from divsal_bench.records import read_runs
+from divsal_bench.runs.records import read_runs
 
 
 @pytest.fixture

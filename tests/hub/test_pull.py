@@ -25,7 +25,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.hub import client, link, names
 from divsal_bench.hub.guard import MisbehavedError
 from divsal_bench.hub.pull import snapshot
-from divsal_bench.records import Run, read_run, read_runs
+from divsal_bench.runs.records import Run, read_run, read_runs
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def test_a_repository_cannot_choose_where_its_files_go(hub: HubServer, pushed: R
     files = {path: data for path, data in hub.files(repo_of(pushed), "seed-1").items() if path != ".gitattributes"}
     record = json.loads(files["run.json"])
     for task in ("../../escaped", "/tmp/escaped", "a/b", ""):
-        from divsal_bench.records import Record
+        from divsal_bench.runs.records import Record
 
         spec = Record.model_validate(record).spec.model_copy(update={"task": task})
         changed = {**record, "spec": spec.model_dump(mode="json"), "run_id": spec.run_id}

@@ -17,12 +17,13 @@ import pytest
 import torch
 from hub_server import HubServer
 
-from divsal_bench import cli, evaluation, plugins, protocols, store, training, work
+from divsal_bench import cli, evaluation, plugins, protocols, training, work
 from divsal_bench.cli.parser import parse
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.hub import link, names
 from divsal_bench.leaderboard.keys import hashed
-from divsal_bench.records import Run, read_run, read_runs
+from divsal_bench.runs import store
+from divsal_bench.runs.records import Run, read_run, read_runs
 from divsal_bench.scores import scoring
 from divsal_bench.trained import load_model, protocol_of
 

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divsal_bench import store
 from divsal_bench.leaderboard import editions, keys, submission
 from divsal_bench.leaderboard.entries import ROW_COLUMNS
 from divsal_bench.leaderboard.gallery import Gallery, Picture
 from divsal_bench.leaderboard.publishing import PublicData
 from divsal_bench.leaderboard.submission import Submitted, Terms
-from divsal_bench.records import DataFacts, Record, Run, Spec, read_run
+from divsal_bench.runs import store
+from divsal_bench.runs.records import DataFacts, Record, Run, Spec, read_run
 from divsal_bench.scores.conditions import assign, conditions
 from divsal_bench.scores.scoring import score
 

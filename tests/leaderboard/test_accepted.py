@@ -24,7 +24,7 @@ from divsal_bench.leaderboard import accepted, board, files, keys, saved
 from divsal_bench.leaderboard.claim import Claim
 from divsal_bench.leaderboard.publishing import PublicData
 from divsal_bench.leaderboard.submission import Submitted
-from divsal_bench.records import DataFacts, Run
+from divsal_bench.runs.records import DataFacts, Run
 
 MakeRun = Callable[..., Run]
 Five = Callable[..., list[Run]]

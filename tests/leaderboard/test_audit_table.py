@@ -12,11 +12,11 @@ import pytest
 from parsed_html import parse
 from scipy import stats
 
-from divsal_bench.audit_record import Audit, AuditSettings, Number, Quantity, Undefined
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import audit, audit_columns, audit_render, board
 from divsal_bench.leaderboard.page import render_page
-from divsal_bench.records import DataFacts, Record, Run, Scores, Spec
+from divsal_bench.runs.audit_record import Audit, AuditSettings, Number, Quantity, Undefined
+from divsal_bench.runs.records import DataFacts, Record, Run, Scores, Spec
 
 EMPTY = Scores(
     primary="open-set", validation=None, in_domain=0.9, open_set=0.7, worst=0.6, conditions=[], field_metrics=[],

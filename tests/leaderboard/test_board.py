@@ -19,7 +19,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import board, notes, render, scored
 from divsal_bench.leaderboard.entries import from_runs
 from divsal_bench.leaderboard.families import Rank
-from divsal_bench.records import DataFacts, Run
+from divsal_bench.runs.records import DataFacts, Run
 
 MakeRun = Callable[..., Run]
 Predictions = Callable[..., pd.DataFrame]

@@ -21,7 +21,7 @@ from divsal_bench.leaderboard import board, comparing
 from divsal_bench.leaderboard.entries import from_runs
 from divsal_bench.leaderboard.reader_case import compare_unpaired
 from divsal_bench.leaderboard.scored import score
-from divsal_bench.records import DataFacts, Run
+from divsal_bench.runs.records import DataFacts, Run
 
 MakeRun = Callable[..., Run]
 Predictions = Callable[..., pd.DataFrame]

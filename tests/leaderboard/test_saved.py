@@ -17,7 +17,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import accepted, render, saved
 from divsal_bench.leaderboard.changes import changes, escaped
 from divsal_bench.leaderboard.submission import Submitted
-from divsal_bench.records import Run
+from divsal_bench.runs.records import Run
 
 MakeRun = Callable[..., Run]
 Five = Callable[..., list[Run]]

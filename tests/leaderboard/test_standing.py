@@ -20,7 +20,7 @@ from divsal_bench.leaderboard.accepted import Accepted
 from divsal_bench.leaderboard.claim import Claim, Verified
 from divsal_bench.leaderboard.publishing import Publication, PublicData, publication
 from divsal_bench.leaderboard.submission import Submitted
-from divsal_bench.records import Run
+from divsal_bench.runs.records import Run
 
 MakeRun = Callable[..., Run]
 Submit = Callable[..., list[Submitted]]

@@ -18,7 +18,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import accepted, files
 from divsal_bench.leaderboard.publishing import PublicData
 from divsal_bench.leaderboard.submission import Submitted
-from divsal_bench.records import Run, read_run
+from divsal_bench.runs.records import Run, read_run
 from divsal_bench.scores.scoring import score
 
 MakeRun = Callable[..., Run]

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign, owners
-from divsal_bench.records import NoRunError, Record, Run, Spec, check_place, read_run, read_runs, require_utf8
+from divsal_bench.runs.records import NoRunError, Record, Run, Spec, check_place, read_run, read_runs, require_utf8
 
 try:
     import fcntl

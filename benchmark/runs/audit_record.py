@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from divsal_bench.errors import UNPRINTABLE
 from divsal_bench.files import foreign
-from divsal_bench.records import Run, Typed
+from divsal_bench.runs.records import Run, Typed
 
 #: Raised whenever an audit may give other numbers for the same weights and settings.
 AUDIT_VERSION: Final = 1
