@@ -44,28 +44,28 @@ def __getattr__(name: str) -> str:
 
 def list_tasks() -> list[str]:
     """Names of all tasks."""
-    from divsal_bench import plugins
+    from divsal_bench.registry import plugins
 
     return list(plugins.tasks().found)
 
 
 def list_methods() -> list[str]:
     """Names of all methods, as tables order them."""
-    from divsal_bench import plugins
+    from divsal_bench.registry import plugins
 
     return plugins.ranked_order(plugins.methods().found)
 
 
 def load_task(name: str) -> Task:
     """The task of this name; UserError with the closest name otherwise."""
-    from divsal_bench import plugins
+    from divsal_bench.registry import plugins
 
     return plugins.tasks().get(name)
 
 
 def load_method(text: str) -> Method:
     """A method ready to train with, e.g. ``load_method("cyborg:alpha=0.3")``."""
-    from divsal_bench import method_choice
+    from divsal_bench.registry import method_choice
 
     return method_choice.parse(text).build()
 
@@ -149,9 +149,10 @@ def run(
     Raises:
         UserError: Something is wrong that the caller can mend.
     """
-    from divsal_bench import method_choice, protocols, runner
+    from divsal_bench import runner
     from divsal_bench.backbones import HEADS
     from divsal_bench.errors import UserError
+    from divsal_bench.registry import method_choice, protocols
 
     chosen = next((known for known in HEADS if known == head), None)
     if chosen is None:

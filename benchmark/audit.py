@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from divsal_bench.backbones import CamNet
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.protocols import Protocol
+    from divsal_bench.registry.protocols import Protocol
     from divsal_bench.runs.records import Run
 
 Floats = npt.NDArray[np.float64]

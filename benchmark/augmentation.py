@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from divsal_bench.protocols import Protocol
+    from divsal_bench.registry.protocols import Protocol
 
 
 def draw_affine(count: int, protocol: Protocol, generator: torch.Generator) -> Tensor:

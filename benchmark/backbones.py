@@ -13,7 +13,7 @@ from divsal_bench.hub.guard import Guard, MisbehavedError, UnreachableError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from divsal_bench.protocols import Protocol
+    from divsal_bench.registry.protocols import Protocol
 
 Head = Literal["two-logit", "one-logit"]
 HEADS: tuple[Head, ...] = ("two-logit", "one-logit")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from divsal_bench.backbones import CamNet
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.protocols import Protocol
+    from divsal_bench.registry.protocols import Protocol
 
 #: Map kinds whose agreement with people is measured, and the prefix of their columns.
 MAP_KINDS = ("true", "difference")

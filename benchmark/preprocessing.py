@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
-from divsal_bench import protocols, training
+from divsal_bench import training
 from divsal_bench.data import images
 from divsal_bench.errors import UserError
+from divsal_bench.registry import protocols
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from divsal_bench.protocols import Protocol
+    from divsal_bench.registry.protocols import Protocol
 
 ImageMode = Literal["L", "RGB"]
 Precision = Literal["fp32", "bf16"]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from divsal_bench import devices, plugins, protocols, work
+from divsal_bench import devices, work
 from divsal_bench.backbones import Head
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.contracts.task import Task
@@ -26,8 +26,9 @@ from divsal_bench.data.arrays import DataArrays
 from divsal_bench.data.catalogue import DataSource
 from divsal_bench.data.reading import window_of
 from divsal_bench.errors import UserError
-from divsal_bench.method_choice import MethodChoice
-from divsal_bench.protocols import Protocol
+from divsal_bench.registry import plugins, protocols
+from divsal_bench.registry.method_choice import MethodChoice
+from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs import store
 from divsal_bench.runs.records import DataFacts, Run, Spec, check_content, read_run
 from divsal_bench.scores import conditions

@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from divsal_bench import backbones, plugins, protocols
+from divsal_bench import backbones
 from divsal_bench.backbones import CamNet, Head, first_line
 from divsal_bench.errors import UserError, field_problem
 from divsal_bench.files import foreign
-from divsal_bench.protocols import Protocol
+from divsal_bench.registry import plugins, protocols
+from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs.records import Run
 
 WEIGHTS_FILE = "model.safetensors"

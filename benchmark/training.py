@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from divsal_bench.backbones import CamNet
-    from divsal_bench.protocols import Protocol
+    from divsal_bench.registry.protocols import Protocol
 
 
 #: In one forward pass; more than 128 images of the sizes that protocols here have.

@@ -73,8 +73,9 @@ def may_fork(device: str) -> bool:
 
 def run_and_leave(content: dict[str, Any], lines: int, send: Send) -> NoReturn:
     """Run one job in this process, which is then used up."""
-    from divsal_bench import plugins, work
+    from divsal_bench import work
     from divsal_bench.errors import UserError
+    from divsal_bench.registry import plugins
 
     faulthandler.enable()  # a crash inside a library leaves its place on standard error
     threading.Thread(target=leave_with_parent, args=(lines,), daemon=True).start()

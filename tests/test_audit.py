@@ -19,13 +19,14 @@ import pytest
 import torch
 from scipy.special import expit
 
-from divsal_bench import audit_jobs, cli, evaluation, method_choice, protocols, runner, work
+from divsal_bench import audit_jobs, cli, evaluation, runner, work
 from divsal_bench.audit import audit
 from divsal_bench.audit_jobs import keep_audit
 from divsal_bench.backbones import CamNet
 from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.errors import UserError
 from divsal_bench.explain import fidelity
+from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Quantity, audit_file, find_audit, find_audits
 from divsal_bench.runs.records import Run, read_run
 from divsal_bench.scores import scoring

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from divsal_bench import plugins, protocols
 from divsal_bench.cli import main
+from divsal_bench.registry import plugins, protocols
 
 Cli = Callable[..., tuple[int, str, str]]
 

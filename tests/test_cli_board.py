@@ -158,8 +158,8 @@ def test_an_empty_board_is_checked_computed_and_compared(
 def test_an_installed_method_is_of_its_own_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
-    from divsal_bench import plugins
     from divsal_bench.cli.board import check_kinds
+    from divsal_bench.registry import plugins
 
     found = plugins.methods().found
     known = SimpleNamespace(found={**found, "mine": found["cyborg"]})

@@ -15,9 +15,9 @@ import pytest
 
 import divsal_bench.baselines
 import divsal_bench.tasks
-from divsal_bench import plugins, protocols
 from divsal_bench.cli import main
 from divsal_bench.cli.parser import parse
+from divsal_bench.registry import plugins, protocols
 
 TEXT = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
 

@@ -25,8 +25,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from divsal_bench import cli, method_choice, protocols, runner, work
+from divsal_bench import cli, runner, work
 from divsal_bench.cli import parser, tables
+from divsal_bench.registry import method_choice, protocols
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}

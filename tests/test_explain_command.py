@@ -17,12 +17,13 @@ import timm
 from PIL import Image
 from safetensors.torch import save_file
 
-from divsal_bench import cli, figure, method_choice, prediction, pretrained, protocols, runner, work
+from divsal_bench import cli, figure, prediction, pretrained, runner, work
 from divsal_bench.data import catalogue, colormaps
 from divsal_bench.explained import inputs, picture, single
-from divsal_bench.plugins import tasks
 from divsal_bench.prediction import Input
 from divsal_bench.preprocessing import Preprocessing
+from divsal_bench.registry import method_choice, protocols
+from divsal_bench.registry.plugins import tasks
 from divsal_bench.runs.records import Run, read_run
 from divsal_bench.scores.agreement import COLUMNS
 

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divsal_bench import cli, method_choice, pretrained, protocols, runner, work
+from divsal_bench import cli, pretrained, runner, work
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.errors import UserError
 from divsal_bench.explained import overview, report
+from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.records import Run, read_run
 from divsal_bench.scores import scoring
 from divsal_bench.scores.agreement import COLUMNS

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from divsal_bench import plugins
 from divsal_bench.conformance import stages
 from divsal_bench.conformance.checks import Check
 from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
+from divsal_bench.registry import plugins
 
 GRID, SIDE = (4, 4), 16
 FOUND = plugins.methods().found

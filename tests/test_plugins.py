@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from divsal_bench import method_choice, plugins
 from divsal_bench.conformance import loading
 from divsal_bench.contracts.method import Method
 from divsal_bench.errors import UserError
+from divsal_bench.registry import method_choice, plugins
 
 GOOD = """
     from dataclasses import dataclass

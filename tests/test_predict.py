@@ -23,12 +23,13 @@ from delivered import Delivered
 from depths import encoded, ramp
 from PIL import Image
 
-from divsal_bench import cli, method_choice, overlay, prediction, pretrained, protocols, runner, work
+from divsal_bench import cli, overlay, prediction, pretrained, runner, work
 from divsal_bench.data import catalogue
 from divsal_bench.data.prepare import prepare
-from divsal_bench.plugins import tasks
 from divsal_bench.prediction import Input, Prediction
 from divsal_bench.preprocessing import Preprocessing
+from divsal_bench.registry import method_choice, protocols
+from divsal_bench.registry.plugins import tasks
 from divsal_bench.runs.records import Run, read_run
 from divsal_bench.scores import scoring
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER

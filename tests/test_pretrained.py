@@ -18,12 +18,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from divsal_bench import method_choice, plugins, pretrained, protocols, runner, work
+from divsal_bench import pretrained, runner, work
 from divsal_bench.backbones import Head
 from divsal_bench.data import catalogue
 from divsal_bench.errors import UserError
-from divsal_bench.plugins import tasks
 from divsal_bench.preprocessing import Preprocessing
+from divsal_bench.registry import method_choice, plugins, protocols
+from divsal_bench.registry.plugins import tasks
 from divsal_bench.runs.records import Run, Spec, read_run
 from divsal_bench.scores import scoring
 

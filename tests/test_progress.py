@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from divsal_bench import method_choice, protocols, runner
+from divsal_bench import runner
 from divsal_bench.cli.progress import Lines, duration
+from divsal_bench.registry import method_choice, protocols
 
 SCRIPT = """
 import dataclasses, sys

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import divsal_bench
-from divsal_bench import plugins
+from divsal_bench.registry import plugins
 
 SHIPPED = {
     "cross-entropy", "balanced-cross-entropy", "cyborg", "difference", "contrast", "margin",

@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 from unsealed import unsealed
 
-from divsal_bench import method_choice, protocols, runner, work
+from divsal_bench import runner, work
 from divsal_bench.errors import UserError
 from divsal_bench.hub import names
+from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs import records
 from divsal_bench.runs.records import Record, Run, Spec, read_run
 

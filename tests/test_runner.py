@@ -17,11 +17,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from divsal_bench import method_choice, plugins, protocols, runner, work
+from divsal_bench import runner, work
 from divsal_bench.cli import EXIT_INTERRUPTED
 from divsal_bench.errors import UserError
 from divsal_bench.files.owners import is_abandoned
 from divsal_bench.files.owners import mark as own_mark
+from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.runs import store
 from divsal_bench.runs.records import Run, read_run, read_runs
 

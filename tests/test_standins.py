@@ -7,13 +7,13 @@ import functools
 import numpy as np
 import pytest
 
-from divsal_bench import plugins
 from divsal_bench.conformance import stages
 from divsal_bench.conformance.checks import Check
 from divsal_bench.conformance.drawings import DrawnTask
 from divsal_bench.conformance.loading import file_of
 from divsal_bench.contracts.task import VARIANTS, StandIn
 from divsal_bench.data.fingerprint import pixel_hash
+from divsal_bench.registry import plugins
 
 TASKS = plugins.tasks().found
 STANDIN, _, NULL = VARIANTS

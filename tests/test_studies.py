@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from divsal_bench import backbones, cli, method_choice, plugins, protocols, runner, work
+from divsal_bench import backbones, cli, runner, work
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.data.arrays import load
 from divsal_bench.data.catalogue import resolve
 from divsal_bench.errors import UserError
 from divsal_bench.explain.evidence import gather
 from divsal_bench.explain.regions import Region
+from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.runs.records import Run, read_runs
 from divsal_bench.studies import case, difference, imbalance, training
 from divsal_bench.studies.inputs import Inputs, inputs

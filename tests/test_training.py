@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from divsal_bench import augmentation, backbones, plugins, protocols, training
+from divsal_bench import augmentation, backbones, training
 from divsal_bench.contracts.method import Batch, Kind, Method, Outputs
+from divsal_bench.registry import plugins, protocols
 from divsal_bench.training import Split, Streams
 
 TINY = dataclasses.replace(

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from divsal_bench import cli, method_choice, protocols, runner, work
+from divsal_bench import cli, runner, work
 from divsal_bench.errors import UserError
 from divsal_bench.files import owners, whole
 from divsal_bench.hub import link
+from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.records import read_runs
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 import torch
 
-from divsal_bench import backbones, method_choice, plugins, protocols, runner, work
+from divsal_bench import backbones, runner, work
 from divsal_bench.errors import UserError
-from divsal_bench.protocols import Protocol
+from divsal_bench.registry import method_choice, plugins, protocols
+from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs.records import Run, read_run
 
 QUICK = dataclasses.replace(protocols.get("quick-v1"), epochs=1)

@@ -187,8 +187,8 @@ def check_kinds(sheets: Sequence[Sheet]) -> None:
     entries = [entry for sheet in sheets for entry in sheet.entries]
     if not entries:
         return
-    from divsal_bench import plugins
     from divsal_bench.leaderboard.claim_check import label_of
+    from divsal_bench.registry import plugins
 
     known = plugins.methods().found
     for entry in entries:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from divsal_bench import plugins
 from divsal_bench.cli import say
 from divsal_bench.cli.progress import counter
 from divsal_bench.data import catalogue
 from divsal_bench.errors import UserError, printable
+from divsal_bench.registry import plugins
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench import plugins
 from divsal_bench.cli import say, tidy
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.cli.submit import chosen
@@ -22,6 +21,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.hub import client, link, names
 from divsal_bench.hub.client import plain_push_errors
 from divsal_bench.hub.push import Pushed, open_repository
+from divsal_bench.registry import plugins
 from divsal_bench.runs.records import Run
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench import plugins
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.data import arrays, catalogue
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.data.catalogue import DataSource
 from divsal_bench.errors import UserError
+from divsal_bench.registry import plugins
 from divsal_bench.runs.records import Run, read_run, read_runs, require_utf8, run_folders
 
 if TYPE_CHECKING:

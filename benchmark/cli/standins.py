@@ -7,7 +7,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from divsal_bench import method_choice, runner
+from divsal_bench import runner
 from divsal_bench.cli import EXIT_INTERRUPTED, say
 from divsal_bench.cli.run import execute, grid_of, say_failures, worker_count
 from divsal_bench.cli.tables import table
@@ -16,6 +16,7 @@ from divsal_bench.errors import plural
 from divsal_bench.files import escaping
 from divsal_bench.leaderboard import board
 from divsal_bench.leaderboard.scored import Metric
+from divsal_bench.registry import method_choice
 from divsal_bench.runs.records import Run
 
 IN_DOMAIN_AT_LEAST = 0.90

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from divsal_bench import method_choice, plugins, protocols, runner
+from divsal_bench import runner
 from divsal_bench.cli import EXIT_INTERRUPTED, say, tables
 from divsal_bench.cli.run import execute, grid_of, worker_count
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import escaping
 from divsal_bench.leaderboard.cells import cell
+from divsal_bench.registry import method_choice, plugins, protocols
 
 if TYPE_CHECKING:
     from divsal_bench.runs.records import Run

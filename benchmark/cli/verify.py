@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench import plugins
 from divsal_bench.cli import tidy
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.contracts.task import VARIANTS
@@ -19,6 +18,7 @@ from divsal_bench.errors import UserError, plural
 from divsal_bench.files import owners
 from divsal_bench.hub.client import parse_id
 from divsal_bench.hub.contents import CONFIG, RECORD
+from divsal_bench.registry import plugins
 from divsal_bench.runs.records import Run, Scores, read_run
 
 if TYPE_CHECKING:

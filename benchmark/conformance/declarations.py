@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from divsal_bench import method_choice, plugins
 from divsal_bench.conformance.checks import BreachError, shorten
 from divsal_bench.contracts.method import Method
 from divsal_bench.errors import UserError
+from divsal_bench.registry import method_choice, plugins
 
 #: What training calls, and with what.
 HOOKS = {"setup": ("train",), "transform": ("batch",), "loss": ("batch", "out")}

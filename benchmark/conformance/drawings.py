@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from divsal_bench import plugins
 from divsal_bench.conformance.checks import BreachError
 from divsal_bench.conformance.declarations import imports
 from divsal_bench.contracts.adapter import Split
 from divsal_bench.contracts.task import VARIANTS, FieldMetric, StandIn, Task
 from divsal_bench.data.catalogue import STANDIN_SEED
 from divsal_bench.data.fingerprint import pixel_hash
+from divsal_bench.registry import plugins
 from divsal_bench.scores import conditions, metrics
 
 if TYPE_CHECKING:

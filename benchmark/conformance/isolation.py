@@ -18,10 +18,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from divsal_bench import plugins
 from divsal_bench.conformance import loading, smoke, specimens
 from divsal_bench.conformance.checks import BreachError, raised, shorten
 from divsal_bench.contracts.method import Method
+from divsal_bench.registry import plugins
 
 PROTOCOL = dataclasses.replace(specimens.PROTOCOL, epochs=2)
 BASELINE = "cross-entropy"

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from divsal_bench import plugins
 from divsal_bench.conformance.checks import BreachError, raised
 from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import Task
 from divsal_bench.errors import UserError, unknown
+from divsal_bench.registry import plugins
 
 
 @dataclass(frozen=True)

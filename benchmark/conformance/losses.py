@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench import plugins
 from divsal_bench.conformance import specimens
 from divsal_bench.conformance.checks import BreachError, Check
 from divsal_bench.conformance.specimens import CASES, NO_MAPS, ORDINARY, Case
 from divsal_bench.contracts.method import Batch, Method, Outputs
+from divsal_bench.registry import plugins
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from divsal_bench import plugins, protocols, runner
+from divsal_bench import runner
 from divsal_bench.conformance.checks import BreachError, Check
 from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import Task
-from divsal_bench.method_choice import MethodChoice, validated
-from divsal_bench.protocols import Protocol
+from divsal_bench.registry import plugins, protocols
+from divsal_bench.registry.method_choice import MethodChoice, validated
+from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs.records import Run
 
 HOME = "DIVSAL_BENCH_HOME"

@@ -11,11 +11,12 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from divsal_bench import backbones, devices, protocols, training
+from divsal_bench import backbones, devices, training
 from divsal_bench.backbones import CamNet, Head
 from divsal_bench.conformance.checks import BreachError
 from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
 from divsal_bench.contracts.task import StandIn, Task
+from divsal_bench.registry import protocols
 from divsal_bench.training import Split
 
 if TYPE_CHECKING:

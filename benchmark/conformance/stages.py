@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from divsal_bench import plugins
 from divsal_bench.conformance import declarations, drawings, handover, isolation, kinds, losses, purity, smoke
 from divsal_bench.conformance.checks import Check
 from divsal_bench.conformance.drawings import DrawnTask
 from divsal_bench.contracts.method import Method
+from divsal_bench.registry import plugins
 
 MethodStages = tuple[tuple[Check[type[Method]], ...], ...]
 TaskStages = tuple[tuple[Check[DrawnTask], ...], ...]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.protocols import Protocol
+    from divsal_bench.registry.protocols import Protocol
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench import backbones, devices, plugins
+from divsal_bench import backbones, devices
+from divsal_bench.registry import plugins
 from divsal_bench.training import Split, Streams, fit
 
 if TYPE_CHECKING:
     from divsal_bench.backbones import CamNet
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.protocols import Protocol
+    from divsal_bench.registry.protocols import Protocol
 
 
 def train(

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from divsal_bench import audit_jobs, method_choice, protocols, runner
+from divsal_bench import audit_jobs, runner
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.data.arrays import DataArrays, open_cached, seal
+from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.audit_record import AuditSettings
 from divsal_bench.runs.records import Run, read_runs
 

@@ -20,12 +20,13 @@ import scipy.stats  # noqa: F401 - loaded on first use, so that it does not coun
 import torch
 from PIL import Image
 
-from divsal_bench import backbones, protocols
+from divsal_bench import backbones
 from divsal_bench.cli.explain import write_files
 from divsal_bench.explained import inputs, single
 from divsal_bench.prediction import Input
 from divsal_bench.preprocessing import Preprocessing
 from divsal_bench.pretrained import Pretrained
+from divsal_bench.registry import protocols
 
 TARGET, REPEATS, SIDE = 3.0, 7, 512
 

@@ -18,7 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from divsal_bench import method_choice, runner
+from divsal_bench import runner
+from divsal_bench.registry import method_choice
 from divsal_bench.runs import store
 from divsal_bench.runs.records import Run, read_runs
 

@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
-from divsal_bench import backbones, devices, plugins, protocols, work
+from divsal_bench import backbones, devices, work
 from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
 from divsal_bench.data import arrays, catalogue
+from divsal_bench.registry import plugins, protocols
 from divsal_bench.training import Split, Streams, fit
 
 BARE_TARGET, GUIDED_TARGET = 0.93, 0.95

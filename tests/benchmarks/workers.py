@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from divsal_bench import method_choice, protocols, runner
+from divsal_bench import runner
+from divsal_bench.registry import method_choice, protocols
 
 TARGET = 1.2
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from chromium import HOSTILE, Driver, browser
 
-from divsal_bench import cli, method_choice, pretrained, protocols, runner, work
+from divsal_bench import cli, pretrained, runner, work
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.explained import overview, report
+from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.records import read_run
 
 TINY = dataclasses.replace(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from divsal_bench import plugins
 from divsal_bench.cli import main
+from divsal_bench.registry import plugins
 
 Check = Callable[..., tuple[int, list[str], str]]
 

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from divsal_bench import plugins
 from divsal_bench.data import arrays, catalogue, drawn, images
 from divsal_bench.data.arrays import load, open_cached
 from divsal_bench.data.fingerprint import pixel_hash
 from divsal_bench.data.prepare import prepare
 from divsal_bench.errors import UserError
+from divsal_bench.registry import plugins
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
 

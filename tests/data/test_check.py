@@ -297,7 +297,8 @@ NO_RUN_CAN_KEEP = {
 
 @pytest.mark.parametrize("kind", NO_RUN_CAN_KEEP)
 def test_what_check_refuses_no_run_starts_on(changed, kind):
-    from divsal_bench import method_choice, protocols, runner
+    from divsal_bench import runner
+    from divsal_bench.registry import method_choice, protocols
 
     change, message = NO_RUN_CAN_KEEP[kind]
     out = changed(change)

@@ -156,7 +156,8 @@ def as_user(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
 @pytest.fixture(scope="session")
 def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output folder of real, tiny runs: two methods, two seeds."""
-    from divsal_bench import method_choice, protocols, runner, work
+    from divsal_bench import runner, work
+    from divsal_bench.registry import method_choice, protocols
 
     tiny = dataclasses.replace(
         protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}

@@ -16,8 +16,9 @@ from delivered import Delivered
 from hub_server import HubServer
 from PIL import Image
 
-from divsal_bench import cli, plugins
+from divsal_bench import cli
 from divsal_bench.data.canonical import read_info
+from divsal_bench.registry import plugins
 from divsal_bench.runs.records import read_runs
 
 
@@ -237,7 +238,8 @@ def train(data: str, out: Path) -> None:
     """One tiny real run."""
     import dataclasses
 
-    from divsal_bench import method_choice, protocols, runner, work
+    from divsal_bench import runner, work
+    from divsal_bench.registry import method_choice, protocols
 
     tiny = dataclasses.replace(
         protocols.get("quick-v1"), epochs=1, input_size=32, batch_size=4,

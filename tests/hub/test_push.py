@@ -17,11 +17,12 @@ import pytest
 import torch
 from hub_server import HubServer
 
-from divsal_bench import cli, evaluation, plugins, protocols, training, work
+from divsal_bench import cli, evaluation, training, work
 from divsal_bench.cli.parser import parse
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.hub import link, names
 from divsal_bench.leaderboard.keys import hashed
+from divsal_bench.registry import plugins, protocols
 from divsal_bench.runs import store
 from divsal_bench.runs.records import Run, read_run, read_runs
 from divsal_bench.scores import scoring

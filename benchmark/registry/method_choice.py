@@ -6,9 +6,9 @@ import dataclasses
 import math
 from typing import Any
 
-from divsal_bench import plugins
 from divsal_bench.contracts.method import Method
 from divsal_bench.errors import UserError, unknown
+from divsal_bench.registry import plugins
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What can be named: plugins, methods with their fields, protocols."""
