@@ -150,8 +150,8 @@ def run(
         UserError: Something is wrong that the caller can mend.
     """
     from divsal_bench import runner
-    from divsal_bench.backbones import HEADS
     from divsal_bench.errors import UserError
+    from divsal_bench.networks.backbones import HEADS
     from divsal_bench.registry import method_choice, protocols
 
     chosen = next((known for known in HEADS if known == head), None)

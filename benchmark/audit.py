@@ -23,16 +23,16 @@ from divsal_bench.explain.evidence import ONE_LOGIT, Evidence, gather, join
 from divsal_bench.explain.fidelity import COLUMNS, choose, fidelity
 from divsal_bench.explain.maps import MAPS
 from divsal_bench.explain.sensitivity import Sensitivity, Version, class_sensitivity, no_positive, pair
+from divsal_bench.networks.trained import protocol_of, weights_sha256
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Block, Images, Metric, Number, Quantity, Undefined
 from divsal_bench.runs.records import ENGINE_VERSION
-from divsal_bench.trained import protocol_of, weights_sha256
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from divsal_bench.backbones import CamNet
     from divsal_bench.data.arrays import DataArrays
+    from divsal_bench.networks.backbones import CamNet
     from divsal_bench.registry.protocols import Protocol
     from divsal_bench.runs.records import Run
 
@@ -217,7 +217,7 @@ def as_images(images: np.ndarray, protocol: Protocol) -> Tensor:
     """uint8 (B, C, S, S) as the network takes them."""
     import torch
 
-    from divsal_bench.training import as_input
+    from divsal_bench.training.training import as_input
 
     return as_input(torch.from_numpy(np.ascontiguousarray(images)), protocol)
 

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from divsal_bench import devices
 from divsal_bench.errors import UserError
 from divsal_bench.files import whole
 from divsal_bench.files.owners import end_with_parent
+from divsal_bench.networks import devices
 from divsal_bench.runs.audit_record import Audit, AuditSettings, audit_file
 from divsal_bench.runs.records import Run, read_run
 
@@ -104,7 +104,7 @@ def audit_one(job: AuditJob) -> tuple[Audit, str]:
 
     from divsal_bench.audit import audit
     from divsal_bench.data.arrays import open_cached
-    from divsal_bench.trained import load_model
+    from divsal_bench.networks.trained import load_model
 
     devices.make_deterministic(threads=1)
     run = read_run(job.path)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divsal_bench.scores import agreement, conditions
-from divsal_bench.training import DivergedError, predict
+from divsal_bench.training.training import DivergedError, predict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from divsal_bench.backbones import CamNet
     from divsal_bench.data.arrays import DataArrays
+    from divsal_bench.networks.backbones import CamNet
     from divsal_bench.registry.protocols import Protocol
 
 #: Map kinds whose agreement with people is measured, and the prefix of their columns.

@@ -134,8 +134,8 @@ def class_cams(run: Run, data: DataArrays, samples: Sequence[str]) -> dict[str, 
     """
     import torch
 
-    from divsal_bench.trained import load_model, protocol_of
-    from divsal_bench.training import predict
+    from divsal_bench.networks.trained import load_model, protocol_of
+    from divsal_bench.training.training import predict
 
     if not samples:
         return {}

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, TypeVar, Union
 
 import numpy as np
 
-from divsal_bench import training
 from divsal_bench.data import images, reading
 from divsal_bench.data.images import NotAnImage
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign
+from divsal_bench.training import training
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
-from divsal_bench import training
 from divsal_bench.data import images
 from divsal_bench.errors import UserError
 from divsal_bench.registry import protocols
+from divsal_bench.training import training
 
 if TYPE_CHECKING:
     from PIL.Image import Image

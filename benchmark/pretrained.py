@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench import backbones
-from divsal_bench.backbones import CamNet, Head, first_line
 from divsal_bench.data.images import FULL, Window
 from divsal_bench.data.reading import window_of
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign
-from divsal_bench.preprocessing import OWN_KEY, Precision, Preprocessing
-from divsal_bench.registry import plugins, protocols
-from divsal_bench.runs.records import Record, Run, read_run
-from divsal_bench.trained import (
+from divsal_bench.networks import backbones
+from divsal_bench.networks.backbones import CamNet, Head, first_line
+from divsal_bench.networks.trained import (  # fmt: skip
     LARGEST_NUMBER,
     LONGEST_LIST,
     LONGEST_NAME,
@@ -30,7 +27,10 @@ from divsal_bench.trained import (
     load_model,
     misfit,
     protocol_of,
-)  # fmt: skip
+)
+from divsal_bench.preprocessing import OWN_KEY, Precision, Preprocessing
+from divsal_bench.registry import plugins, protocols
+from divsal_bench.runs.records import Record, Run, read_run
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,14 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from divsal_bench import devices, work
-from divsal_bench.backbones import Head
+from divsal_bench import work
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.data.catalogue import DataSource
 from divsal_bench.data.reading import window_of
 from divsal_bench.errors import UserError
+from divsal_bench.networks import devices
+from divsal_bench.networks.backbones import Head
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.registry.method_choice import MethodChoice
 from divsal_bench.registry.protocols import Protocol
@@ -120,7 +121,7 @@ def plan(grid: Grid, progress: Callable[[int, int], None] | None = None) -> list
 
 def check_backbone(backbone: str, grid: Grid) -> tuple[str, str]:
     """Full name and weights hash of a backbone that is known to build and to have a closed-form CAM."""
-    from divsal_bench import backbones
+    from divsal_bench.networks import backbones
 
     backbone = backbones.full_name(backbone, grid.protocol)
     channels = {3 if grid.protocol.channels == 3 else plugins.tasks().get(name).channels for name in grid.tasks}

@@ -10,16 +10,16 @@ import numpy as np
 
 from divsal_bench import evaluation
 from divsal_bench.errors import UserError
+from divsal_bench.networks.trained import protocol_of
 from divsal_bench.runs.records import ConditionScore, FieldScore, MapAgreement, Scores, Threshold
 from divsal_bench.scores.scoring import margins, score
-from divsal_bench.trained import protocol_of
-from divsal_bench.training import DivergedError
+from divsal_bench.training.training import DivergedError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from divsal_bench.backbones import CamNet
     from divsal_bench.data.arrays import DataArrays
+    from divsal_bench.networks.backbones import CamNet
     from divsal_bench.runs.records import Run
 
 #: Largest |ΔAUROC| that counts as the same: other processors and libraries round in other places.
@@ -101,7 +101,7 @@ def verify(
 
     Args:
         run: What was run; only its specification is read.
-        model: From its weights, wherever they were found; see :func:`divsal_bench.trained.load_model`.
+        model: From its weights, wherever they were found; see :func:`divsal_bench.networks.trained.load_model`.
         data: The data of the run, at the size of its protocol.
         field_metrics: Of the task.
         claimed: The numbers to check.

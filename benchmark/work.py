@@ -17,18 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench import backbones, devices, evaluation
+from divsal_bench import evaluation
 from divsal_bench.contracts.method import Kind, Method
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.errors import UserError, printable
 from divsal_bench.files import escaping
+from divsal_bench.networks import backbones, devices
 from divsal_bench.registry import plugins
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs import store
 from divsal_bench.runs.records import DataFacts, Record, Scores, Spec, Status
 from divsal_bench.scores.scoring import score
-from divsal_bench.training import DivergedError, History, Split, Streams, fit
+from divsal_bench.training.training import DivergedError, History, Split, Streams, fit
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,8 +19,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from divsal_bench import devices
 from divsal_bench.files import owners
+from divsal_bench.networks import devices
 
 Send = Callable[..., None]
 #: What a run imports on its way; imported by each run for itself, it would cost a second.

@@ -22,15 +22,15 @@ from scipy.special import expit
 from divsal_bench import audit_jobs, cli, evaluation, runner, work
 from divsal_bench.audit import audit
 from divsal_bench.audit_jobs import keep_audit
-from divsal_bench.backbones import CamNet
 from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.errors import UserError
 from divsal_bench.explain import fidelity
+from divsal_bench.networks.backbones import CamNet
+from divsal_bench.networks.trained import load_model, protocol_of, weights_sha256
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Quantity, audit_file, find_audit, find_audits
 from divsal_bench.runs.records import Run, read_run
 from divsal_bench.scores import scoring
-from divsal_bench.trained import load_model, protocol_of, weights_sha256
 
 #: 32 px, 4 × 4 CAMs.
 TINY = dataclasses.replace(

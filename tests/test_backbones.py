@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from divsal_bench import backbones
 from divsal_bench.errors import UserError
+from divsal_bench.networks import backbones
 from divsal_bench.registry import protocols
 
 QUICK = protocols.get("quick-v1")

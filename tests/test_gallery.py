@@ -17,9 +17,9 @@ from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.data import arrays, catalogue
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.errors import UserError
+from divsal_bench.networks.trained import load_model, weights_sha256
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.runs.records import Run, read_run
-from divsal_bench.trained import load_model, weights_sha256
 
 YES = SourceTerms("CC BY 4.0", "yes", "yes", "yes")
 

@@ -19,9 +19,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from divsal_bench import pretrained, runner, work
-from divsal_bench.backbones import Head
 from divsal_bench.data import catalogue
 from divsal_bench.errors import UserError
+from divsal_bench.networks.backbones import Head
 from divsal_bench.preprocessing import Preprocessing
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.registry.plugins import tasks

@@ -135,7 +135,7 @@ class Meddling(Outside):
 
     def loss(self, batch, out):
         import torch
-        import divsal_bench.training
+        import divsal_bench.training.training
 
         losses = super().loss(batch, out)
         if self.how == "patch":
@@ -143,14 +143,14 @@ class Meddling(Outside):
             original = functional.cross_entropy
             functional.cross_entropy = lambda *given, **named: 1.1 * original(*given, **named)
         elif self.how == "engine":
-            divsal_bench.training.Streams.of = classmethod(lambda cls, *given: cls(1, 2, 3, 4))
+            divsal_bench.training.training.Streams.of = classmethod(lambda cls, *given: cls(1, 2, 3, 4))
         elif self.how == "precision":
             torch.set_default_dtype(torch.float64)
         elif self.how == "hook":
             torch.nn.modules.module.register_module_forward_hook(lambda module, given, out: out * 1.01)
         elif self.how == "kept":
-            divsal_bench.training.as_input.__defaults__ = None
-            divsal_bench.training.batches.__code__ = (lambda count, size, generator: [
+            divsal_bench.training.training.as_input.__defaults__ = None
+            divsal_bench.training.training.batches.__code__ = (lambda count, size, generator: [
                 rows for rows in __import__("torch").arange(count).split(size) if len(rows) > 1
             ]).__code__
         return losses

@@ -19,16 +19,18 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from unsealed import unsealed
 
-from divsal_bench import cli, pretrained, runner, trained, training, work
+from divsal_bench import cli, pretrained, runner, work
 from divsal_bench.data import arrays
 from divsal_bench.errors import UserError
 from divsal_bench.hub import link
 from divsal_bench.leaderboard import saved
 from divsal_bench.leaderboard.files import read_bytes
+from divsal_bench.networks import trained
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs import audit_record
 from divsal_bench.runs.records import Run, Spec, read_run
-from divsal_bench.training import MOST_PIXELS, predict
+from divsal_bench.training import training
+from divsal_bench.training.training import MOST_PIXELS, predict
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}

@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from divsal_bench import backbones, cli, runner, work
+from divsal_bench import cli, runner, work
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.data.arrays import load
 from divsal_bench.data.catalogue import resolve
 from divsal_bench.errors import UserError
 from divsal_bench.explain.evidence import gather
 from divsal_bench.explain.regions import Region
+from divsal_bench.networks import backbones
+from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.runs.records import Run, read_runs
 from divsal_bench.studies import case, difference, imbalance, training
 from divsal_bench.studies.inputs import Inputs, inputs
 from divsal_bench.tasks.adapters.standin import thinned
-from divsal_bench.trained import load_model, protocol_of
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from divsal_bench import augmentation, backbones, training
 from divsal_bench.contracts.method import Batch, Kind, Method, Outputs
+from divsal_bench.networks import backbones
 from divsal_bench.registry import plugins, protocols
-from divsal_bench.training import Split, Streams
+from divsal_bench.training import augmentation, training
+from divsal_bench.training.training import Split, Streams
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), name="tiny", epochs=2, batch_size=8, input_size=32, output_stride=8,

@@ -18,11 +18,11 @@ from divsal_bench import cli, runner, verify, work
 from divsal_bench.data.arrays import open_cached
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import accepted, files, keys
+from divsal_bench.networks.trained import load_model
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.registry.plugins import tasks
 from divsal_bench.runs.records import Run, Scores, read_run
 from divsal_bench.scores import scoring
-from divsal_bench.trained import load_model
 
 FailSeeds = Callable[..., None]
 TINY = dataclasses.replace(

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 import torch
 
-from divsal_bench import backbones, runner, work
+from divsal_bench import runner, work
 from divsal_bench.errors import UserError
+from divsal_bench.networks import backbones
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs.records import Run, read_run

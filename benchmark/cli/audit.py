@@ -87,7 +87,7 @@ def all_audits(
     runs: Sequence[Run], origins: dict[Path, str], settings: AuditSettings, arguments: argparse.Namespace
 ) -> tuple[list[Audit], list[str]]:
     """The audits of runs: kept ones, and the others computed and kept; and why some could not be kept."""
-    from divsal_bench.trained import weights_sha256
+    from divsal_bench.networks.trained import weights_sha256
 
     found: dict[Path, Audit] = {}
     lost: list[str] = []

@@ -45,8 +45,8 @@ def audits(arguments: argparse.Namespace) -> list[AuditTable]:
     """What has been audited of the runs; nothing is computed here."""
     from divsal_bench.cli.run_data import collect
     from divsal_bench.leaderboard import audit
+    from divsal_bench.networks.trained import WEIGHTS_FILE, weights_sha256
     from divsal_bench.runs.audit_record import find_audits
-    from divsal_bench.trained import WEIGHTS_FILE, weights_sha256
 
     runs = collect(arguments.runs, arguments.out)
     found = [

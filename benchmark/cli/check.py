@@ -6,11 +6,11 @@ import argparse
 import sys
 import time
 
-from divsal_bench import devices
 from divsal_bench.conformance import loading, stages
 from divsal_bench.conformance.checks import BreachError, Outcome, conduct
 from divsal_bench.conformance.drawings import DrawnTask
 from divsal_bench.contracts.task import Task
+from divsal_bench.networks import devices
 from divsal_bench.registry import plugins
 
 #: Exit code when a check does not pass.

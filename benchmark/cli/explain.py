@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench import devices
 from divsal_bench.cli import EXIT_USER_ERROR, say, tidy
 from divsal_bench.cli.explain_tables import Line, csv_files, line, print_tables
 from divsal_bench.cli.predict import locate, refuse_inputs, say_depth, use_threads, windowed
 from divsal_bench.errors import UserError, plural, printable
 from divsal_bench.files import whole
+from divsal_bench.networks import devices
 
 if TYPE_CHECKING:
     from divsal_bench.explained.inputs import Opened, Subject

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench import devices
 from divsal_bench.cli import say, tidy
 from divsal_bench.cli.predict import locate, use_threads
 from divsal_bench.cli.tables import table
 from divsal_bench.errors import UserError, printable
 from divsal_bench.files import escaping, whole
+from divsal_bench.networks import devices
 from divsal_bench.registry import plugins
 
 if TYPE_CHECKING:

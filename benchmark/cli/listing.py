@@ -8,13 +8,13 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable
 
-from divsal_bench import backbones
 from divsal_bench.cli import EXIT_USER_ERROR, terminal_width
 from divsal_bench.cli.tables import fold, table
 from divsal_bench.contracts.adapter import Adapter
 from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import VARIANTS, Task
 from divsal_bench.errors import unknown
+from divsal_bench.networks import backbones
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.registry.protocols import Protocol
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench import devices
 from divsal_bench.cli import EXIT_USER_ERROR, say, tables, tidy
 from divsal_bench.errors import UserError, plural, printable
 from divsal_bench.files import escaping, whole
+from divsal_bench.networks import devices
 from divsal_bench.runs.records import require_utf8, run_folders
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from divsal_bench.hub import link
 from divsal_bench.hub.client import endpoint
 from divsal_bench.hub.contents import FILES, RECORD, WEIGHTS
 from divsal_bench.hub.pull import Snapshot, snapshot
+from divsal_bench.networks.trained import weights_sha256
 from divsal_bench.runs.records import read_run
-from divsal_bench.trained import weights_sha256
 
 #: What task and method names look like; a record from outside must not choose another folder.
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")

@@ -107,8 +107,8 @@ def push_method(repo: str, members: Sequence[Run], opened: RunData, private: boo
     from divsal_bench.hub.contents import contents
     from divsal_bench.hub.push import push as send
     from divsal_bench.leaderboard.publishing import publication
+    from divsal_bench.networks.trained import load_model, protocol_of
     from divsal_bench.preprocessing import Preprocessing
-    from divsal_bench.trained import load_model, protocol_of
 
     public = opened.public(members[0])
     found = publication(members, public, lambda run: names.branch(run.spec.seed))
@@ -265,7 +265,7 @@ def drawn_example(run: Run) -> tuple[bytes, np.ndarray | None, int, np.ndarray] 
     """A picture of the task's stand-in as PNG, its human map, its label and a run's class CAMs of it."""
     from divsal_bench.data import arrays
     from divsal_bench.gallery import class_cams, pictures
-    from divsal_bench.trained import protocol_of
+    from divsal_bench.networks.trained import protocol_of
 
     task = plugins.tasks().get(run.spec.task)
     data = arrays.load(task, catalogue.resolve(task, "standin"), protocol_of(run).input_size)

@@ -8,10 +8,11 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from divsal_bench import devices, runner, work
+from divsal_bench import runner, work
 from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, say, terminal_width
 from divsal_bench.cli.progress import counter, progress_of
 from divsal_bench.errors import UserError, plural
+from divsal_bench.networks import devices
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.runs import store
 from divsal_bench.runs.records import Run

@@ -99,7 +99,7 @@ class RunData:
 
     def arrays(self, run: Run) -> DataArrays:
         """The decoded data of a run, at the size of its protocol."""
-        from divsal_bench.trained import protocol_of
+        from divsal_bench.networks.trained import protocol_of
 
         size = protocol_of(run).input_size
         key = (run.spec.data_fingerprint, size)

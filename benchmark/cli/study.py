@@ -89,8 +89,8 @@ def in_order(runs: Iterable[Run]) -> list[Run]:
 
 def opened(run: Run, data: RunData) -> tuple[Any, Any]:
     """A run's network and data."""
-    from divsal_bench import devices
-    from divsal_bench.trained import load_model, protocol_of
+    from divsal_bench.networks import devices
+    from divsal_bench.networks.trained import load_model, protocol_of
 
     devices.make_deterministic(protocol_of(run).threads)
     return load_model(run), data.arrays(run)
@@ -160,10 +160,10 @@ def imbalance(arguments: argparse.Namespace) -> list[Table] | None:
 
 def case(arguments: argparse.Namespace) -> list[Table] | None:
     """Class sensitivity and fidelity of maps, binary and with many classes; and the collapse of CASE."""
+    from divsal_bench.networks.trained import protocol_of
     from divsal_bench.studies import case as engine
     from divsal_bench.studies import training
     from divsal_bench.studies.inputs import inputs
-    from divsal_bench.trained import protocol_of
 
     runs = trained(arguments, method="cross-entropy")
     if runs is None:
@@ -245,9 +245,9 @@ def collapse(arguments: argparse.Namespace, runs: Sequence[Run], data: RunData) 
 
 def head_alone(runs: Sequence[Run], data: RunData) -> Table:
     """The collapse where training goes on: a new head on the features of finished runs."""
+    from divsal_bench.networks.trained import protocol_of
     from divsal_bench.studies import case as engine
     from divsal_bench.studies.inputs import inputs
-    from divsal_bench.trained import protocol_of
 
     rows: Rows = {}
     for run in in_order(runs):

@@ -106,10 +106,10 @@ def check(run: Run, opened: RunData, claimed: Scores, margins: Mapping[str, floa
         margins: The margins to check, by sample id.
         origin: Its pinned id on the Hub; "" for a run directory.
     """
-    from divsal_bench import devices
     from divsal_bench import verify as engine
+    from divsal_bench.networks import devices
+    from divsal_bench.networks.trained import protocol_of
     from divsal_bench.pretrained import load
-    from divsal_bench.trained import protocol_of
 
     devices.make_deterministic(protocol_of(run).threads)
     names = plugins.tasks().get(run.spec.task).field_metrics
@@ -141,7 +141,7 @@ def verify_accepted(arguments: argparse.Namespace) -> int:
     from divsal_bench.leaderboard.claim import Verified, day, person
     from divsal_bench.leaderboard.files import as_json, write_all
     from divsal_bench.leaderboard.standing import with_verification
-    from divsal_bench.trained import weights_sha256
+    from divsal_bench.networks.trained import weights_sha256
 
     if not arguments.by:
         raise UserError("verify --accepted needs --by NAME, who verifies")

@@ -11,13 +11,14 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from divsal_bench import backbones, devices, training
-from divsal_bench.backbones import CamNet, Head
 from divsal_bench.conformance.checks import BreachError
 from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
 from divsal_bench.contracts.task import StandIn, Task
+from divsal_bench.networks import backbones, devices
+from divsal_bench.networks.backbones import CamNet, Head
 from divsal_bench.registry import protocols
-from divsal_bench.training import Split
+from divsal_bench.training import training
+from divsal_bench.training.training import Split
 
 if TYPE_CHECKING:
     import torch
@@ -131,7 +132,7 @@ def train_split(maps: bool = True, moved: bool = False) -> Split:
 
 
 def handed(split: Split) -> TrainingSplit:
-    """What ``setup`` is handed, as :func:`divsal_bench.training.fit` does it."""
+    """What ``setup`` is handed, as :func:`divsal_bench.training.training.fit` does it."""
     import torch
 
     return TrainingSplit(split.labels, split.maps, split.has_map, torch.Generator().manual_seed(1))

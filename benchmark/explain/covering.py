@@ -11,7 +11,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from divsal_bench.backbones import CamNet
+    from divsal_bench.networks.backbones import CamNet
 
 Floats = npt.NDArray[np.float64]
 Cover = Literal["mean", "blur"]

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
-from divsal_bench.backbones import CamNet
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
+from divsal_bench.networks.backbones import CamNet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -138,7 +138,7 @@ def gather(model: CamNet | nn.Module, images: Tensor) -> Evidence:
     """Run a network once and keep what maps need.
 
     Args:
-        model: A :class:`~divsal_bench.backbones.CamNet`, or a timm network of K ≥ 1 logits.
+        model: A :class:`~divsal_bench.networks.backbones.CamNet`, or a timm network of K ≥ 1 logits.
         images: (B, channels, S, S), as the network takes them.
 
     Raises:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from divsal_bench.backbones import CamNet
 from divsal_bench.errors import UserError
 from divsal_bench.explain.evidence import Maps, camnet, evaluating
+from divsal_bench.networks.backbones import CamNet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,7 +20,7 @@ def gradcam(model: CamNet | nn.Module, images: Tensor, target: Tensor, tap: nn.M
     Times h·w it equals the CAM where that has a closed form. Before the ReLU, as all maps here.
 
     Args:
-        model: A :class:`~divsal_bench.backbones.CamNet`, any timm network of K ≥ 1 logits, or with ``tap`` any module
+        model: A :class:`~divsal_bench.networks.backbones.CamNet`, any timm network of K ≥ 1 logits, or with ``tap`` any module
             that maps images to logits (B, K).
         images: (B, channels, S, S), as the network takes them.
         target: The class c to explain, (B,) int64; of one logit z, class 1 is z/2 and class 0 −z/2.

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench.backbones import CamNet, first_line
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.explain.evidence import Maps, camnet, evaluating
+from divsal_bench.networks.backbones import CamNet, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -67,7 +67,7 @@ def public_map(name: str, model: CamNet | nn.Module, images: Tensor, target: Ten
 
     Args:
         name: Of :data:`PUBLIC`.
-        model: A :class:`~divsal_bench.backbones.CamNet` or a timm network of K ≥ 1 logits.
+        model: A :class:`~divsal_bench.networks.backbones.CamNet` or a timm network of K ≥ 1 logits.
         images: (B, channels, S, S), as the network takes them.
         target: The class to explain, (B,) int64; None takes the predicted one.
 

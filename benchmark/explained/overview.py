@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench import training
 from divsal_bench.errors import UserError
 from divsal_bench.evaluation import condition_columns
 from divsal_bench.explain import evidence, measures
@@ -18,6 +17,7 @@ from divsal_bench.explain.fidelity import choose
 from divsal_bench.explain.regions import Region, Regions, occlusion, regions
 from divsal_bench.explained.samples import agreements, samples
 from divsal_bench.explained.single import pooled, precision, scorer
+from divsal_bench.training import training
 
 if TYPE_CHECKING:
     import pandas as pd

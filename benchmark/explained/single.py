@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from divsal_bench import training
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.explain import evidence, gradcam, maps, public
 from divsal_bench.explain.covering import Score, margin_score
 from divsal_bench.explain.regions import Occlusion, Region, Regions, occlusion, regions
 from divsal_bench.scores.agreement import EMPTY, agreement
+from divsal_bench.training import training
 
 if TYPE_CHECKING:
     from torch import Tensor

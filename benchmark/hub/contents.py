@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divsal_bench.hub.card import CardFacts, card, evaluation
+from divsal_bench.networks.trained import WEIGHTS_FILE
 from divsal_bench.preprocessing import OWN_KEY
 from divsal_bench.pretrained import CONFIG_FILE, RUN_FILE
-from divsal_bench.trained import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from divsal_bench.backbones import CamNet
+    from divsal_bench.networks.backbones import CamNet
     from divsal_bench.preprocessing import Preprocessing
     from divsal_bench.runs.records import Run
 

@@ -12,9 +12,9 @@ from divsal_bench.hub.client import broken_connection, is_commit, parse_id, plai
 from divsal_bench.hub.contents import CONFIG, FILES, PREDICTIONS, RECORD, WEIGHTS
 from divsal_bench.hub.fetch import Offer, cached, fetch, offer
 from divsal_bench.hub.guard import UnreachableError
+from divsal_bench.networks.trained import PICKLES
 from divsal_bench.pretrained import LARGEST_JSON
 from divsal_bench.runs.records import LARGEST_RECORD, read_run
-from divsal_bench.trained import PICKLES
 
 #: Bytes that each file may have; timm's largest network has some five thousand million.
 LARGEST = {CONFIG: LARGEST_JSON, RECORD: LARGEST_RECORD, PREDICTIONS: 2**30, WEIGHTS: 2**33}

@@ -26,7 +26,7 @@ from divsal_bench.studies.inputs import Inputs
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from divsal_bench.backbones import CamNet
+    from divsal_bench.networks.backbones import CamNet
 
 #: One map of each kind: those of the table that differ in what they show.
 KINDS = ("true-class", "difference", "case", "case-clamped")

@@ -17,12 +17,12 @@ from divsal_bench.explain.evidence import gather
 from divsal_bench.explain.fidelity import choose
 from divsal_bench.explain.measures import energy
 from divsal_bench.explain.regions import Region, Regions, occlusion, regions
+from divsal_bench.networks.trained import protocol_of
 from divsal_bench.studies.inputs import Inputs, inputs
-from divsal_bench.trained import protocol_of
 
 if TYPE_CHECKING:
-    from divsal_bench.backbones import CamNet
     from divsal_bench.data.arrays import DataArrays
+    from divsal_bench.networks.backbones import CamNet
     from divsal_bench.runs.records import Run
 
 KINDS = ("true-class", "difference")

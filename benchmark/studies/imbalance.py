@@ -13,13 +13,13 @@ import numpy as np
 from divsal_bench.explain import maps
 from divsal_bench.explain.evidence import gather
 from divsal_bench.explain.measures import bias_share, energy, error_rates
+from divsal_bench.networks.trained import protocol_of
 from divsal_bench.studies.difference import mean_of
 from divsal_bench.studies.inputs import inputs
-from divsal_bench.trained import protocol_of
 
 if TYPE_CHECKING:
-    from divsal_bench.backbones import CamNet
     from divsal_bench.data.arrays import DataArrays
+    from divsal_bench.networks.backbones import CamNet
     from divsal_bench.runs.records import Run
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench import backbones, devices
+from divsal_bench.networks import backbones, devices
 from divsal_bench.registry import plugins
-from divsal_bench.training import Split, Streams, fit
+from divsal_bench.training.training import Split, Streams, fit
 
 if TYPE_CHECKING:
-    from divsal_bench.backbones import CamNet
     from divsal_bench.data.arrays import DataArrays
+    from divsal_bench.networks.backbones import CamNet
     from divsal_bench.registry.protocols import Protocol
 
 

@@ -20,9 +20,9 @@ import scipy.stats  # noqa: F401 - loaded on first use, so that it does not coun
 import torch
 from PIL import Image
 
-from divsal_bench import backbones
 from divsal_bench.cli.explain import write_files
 from divsal_bench.explained import inputs, single
+from divsal_bench.networks import backbones
 from divsal_bench.prediction import Input
 from divsal_bench.preprocessing import Preprocessing
 from divsal_bench.pretrained import Pretrained

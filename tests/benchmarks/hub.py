@@ -37,7 +37,8 @@ snapshot_download(repo, revision="seed-0")
 
 def make_run(out: Path, backbone: str, stride: int | None) -> Path:
     """A run of a large network with random weights, scored like any other, at 64 px."""
-    from divsal_bench import backbones, evaluation, runner, work
+    from divsal_bench import evaluation, runner, work
+    from divsal_bench.networks import backbones
     from divsal_bench.registry import method_choice, plugins, protocols
     from divsal_bench.runs import store
     from divsal_bench.scores import scoring

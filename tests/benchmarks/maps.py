@@ -28,10 +28,10 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(arguments.th
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from divsal_bench import backbones
 from divsal_bench.explain import fidelity, fooling, maps, measures, regions, sensitivity  # noqa: E402
 from divsal_bench.explain.covering import margin_score  # noqa: E402
 from divsal_bench.explain.evidence import Evidence, gather, join  # noqa: E402
+from divsal_bench.networks import backbones
 from divsal_bench.registry import protocols  # noqa: E402
 
 TARGET, AUDIT_TARGET = 1.10, 180

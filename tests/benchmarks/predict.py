@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from divsal_bench import backbones
 from divsal_bench.data import images
+from divsal_bench.networks import backbones
 from divsal_bench.prediction import Input, collect_images
 from divsal_bench.preprocessing import Preprocessing
 from divsal_bench.pretrained import Pretrained

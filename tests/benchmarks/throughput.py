@@ -24,11 +24,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
-from divsal_bench import backbones, devices, work
+from divsal_bench import work
 from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
 from divsal_bench.data import arrays, catalogue
+from divsal_bench.networks import backbones, devices
 from divsal_bench.registry import plugins, protocols
-from divsal_bench.training import Split, Streams, fit
+from divsal_bench.training.training import Split, Streams, fit
 
 BARE_TARGET, GUIDED_TARGET = 0.93, 0.95
 STREAMS = Streams.of("cxr", "throughput", "resnet10t", 0)
@@ -147,7 +148,7 @@ class Bench:
         worst = max(float((first[name].double() - second[name].double()).abs().max()) for name in first)
         print(f"largest difference between the weights of the bare loop and of cross-entropy: {worst:.2g}")
         if worst > 0.01:
-            sys.exit("the bare loop does other work than divsal_bench.training.fit; mend it")
+            sys.exit("the bare loop does other work than divsal_bench.training.training.fit; mend it")
 
     def pairs(self, base: str, name: str, count: int) -> tuple[list[float], list[float]]:
         """Ratios base/name of wall and of CPU time; which of the two begins alternates."""

@@ -8,9 +8,9 @@ import timm
 import torch
 from torch import nn
 
-from divsal_bench import backbones
-from divsal_bench.backbones import CamNet
 from divsal_bench.explain.evidence import Evidence, Head
+from divsal_bench.networks import backbones
+from divsal_bench.networks.backbones import CamNet
 from divsal_bench.registry import protocols
 
 #: 32 px, 4 × 4 CAMs.

@@ -7,9 +7,9 @@ import timm
 import torch
 from drawn_evidence import GRID, evidence, images, many_logits, network
 
-from divsal_bench.backbones import HEADS, CamNet
 from divsal_bench.errors import UserError
 from divsal_bench.explain.evidence import Evidence, gather, join
+from divsal_bench.networks.backbones import HEADS, CamNet
 
 
 @pytest.mark.parametrize("head", HEADS)

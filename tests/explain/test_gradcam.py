@@ -8,11 +8,11 @@ import torch
 from drawn_evidence import images, many_logits, network
 from torch import nn
 
-from divsal_bench.backbones import HEADS
 from divsal_bench.errors import UserError
 from divsal_bench.explain import maps
 from divsal_bench.explain.evidence import gather
 from divsal_bench.explain.gradcam import gradcam
+from divsal_bench.networks.backbones import HEADS
 
 TARGET = torch.tensor([0, 1, 2, 0])
 

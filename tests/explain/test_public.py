@@ -10,12 +10,12 @@ import torch
 from drawn_evidence import GRID, images, many_logits, network
 from torch.nn.functional import interpolate
 
-from divsal_bench.backbones import HEADS
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
 from divsal_bench.explain import maps
 from divsal_bench.explain.evidence import gather
 from divsal_bench.explain.public import PUBLIC, public_map
+from divsal_bench.networks.backbones import HEADS
 
 LABELS = torch.tensor([0, 1, 1, 0])
 installed = pytest.mark.skipif(

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from divsal_bench.backbones import HEADS
 from divsal_bench.explain import maps
 from divsal_bench.explain.covering import margin_score
 from divsal_bench.explain.evidence import gather
 from divsal_bench.explain.regions import occlusion, regions
+from divsal_bench.networks.backbones import HEADS
 
 
 def drawn(seed: int, height: int = 6, width: int = 7) -> np.ndarray:

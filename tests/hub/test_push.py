@@ -17,16 +17,17 @@ import pytest
 import torch
 from hub_server import HubServer
 
-from divsal_bench import cli, evaluation, training, work
+from divsal_bench import cli, evaluation, work
 from divsal_bench.cli.parser import parse
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.hub import link, names
 from divsal_bench.leaderboard.keys import hashed
+from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.runs import store
 from divsal_bench.runs.records import Run, read_run, read_runs
 from divsal_bench.scores import scoring
-from divsal_bench.trained import load_model, protocol_of
+from divsal_bench.training import training
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -343,7 +344,7 @@ def as_image(pixels: np.ndarray) -> Any:
 
 def untrained_run(like: Run, out: Path, backbone: str) -> Run:
     """A run of a large network with its random weights, at 32 px and with three channels: trained would be slower."""
-    from divsal_bench import backbones
+    from divsal_bench.networks import backbones
 
     protocol = dataclasses.replace(
         protocols.get("cyborg-v1"), pretrained=False, input_size=32, backbone=backbone, output_stride=16

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench import augmentation, seeds
+from divsal_bench import seeds
 from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
 from divsal_bench.errors import UserError
+from divsal_bench.training import augmentation
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
 
-    from divsal_bench.backbones import CamNet
+    from divsal_bench.networks.backbones import CamNet
     from divsal_bench.registry.protocols import Protocol
 
 
@@ -103,7 +104,7 @@ def fit(
     """Train ``model`` in place and leave it at the epoch the protocol selects.
 
     Args:
-        model: Built by :func:`divsal_bench.backbones.build` and moved to the data's device.
+        model: Built by :func:`divsal_bench.networks.backbones.build` and moved to the data's device.
         method: Its ``setup``, ``transform`` and ``loss`` are called here.
         train: The training split.
         validation: Read only by selection rules that need it.

@@ -1,0 +1,1 @@
+"""Networks: how they are built, where their weights come from, and the device they run on."""

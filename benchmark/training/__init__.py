@@ -1,0 +1,1 @@
+"""Training: the loop, its random streams and augmentation."""
