@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from divsal_bench.contracts.method import Method
     from divsal_bench.contracts.task import Task
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.pretrained import Pretrained
+    from divsal_bench.predict.loading import Pretrained
     from divsal_bench.runs.records import Run
 
 __all__ = [
@@ -103,15 +103,15 @@ def load_pretrained(name: str | Path) -> Pretrained:
     """
     import warnings
 
-    from divsal_bench import pretrained
     from divsal_bench.hub.pull import snapshot
+    from divsal_bench.predict import loading
 
     if Path(name).exists():
-        return pretrained.load(Path(name), str(name))
+        return loading.load(Path(name), str(name))
     found = snapshot(str(name))
     if found.notice:
         warnings.warn(found.notice, stacklevel=2)
-    return pretrained.load(found.folder, found.origin)
+    return loading.load(found.folder, found.origin)
 
 
 def run(

@@ -59,7 +59,7 @@ def pictures(data: DataArrays, terms: Mapping[str, SourceTerms] | None, key: Cal
         terms: Source to what its owner allows; None for a stand-in, which is ours.
         key: Sample id to its published key, which decides between equals.
     """
-    from divsal_bench.evaluation import condition_columns
+    from divsal_bench.evaluation.predictions import condition_columns
 
     chosen = np.flatnonzero(data.rows["split"].to_numpy(dtype=str) == "test")
     rows = data.rows.iloc[chosen].assign(

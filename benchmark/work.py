@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench import evaluation
 from divsal_bench.contracts.method import Kind, Method
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.errors import UserError, printable
+from divsal_bench.evaluation import predictions
 from divsal_bench.files import escaping
 from divsal_bench.networks import backbones, devices
 from divsal_bench.registry import plugins
@@ -232,7 +232,7 @@ def train_and_score(
     history = fit(parts.model, method, train, validation, parts.protocol, parts.streams, on_epoch)
     devices.synchronise(parts.device)
     # The test split is read here for the first time.
-    table = evaluation.predictions(parts.model, parts.data, parts.protocol)
+    table = predictions.predictions(parts.model, parts.data, parts.protocol)
     return parts.model, history, table, score(table, parts.task.field_metrics)
 
 

@@ -19,11 +19,12 @@ import pytest
 import torch
 from scipy.special import expit
 
-from divsal_bench import audit_jobs, cli, evaluation, runner, work
+from divsal_bench import audit_jobs, cli, runner, work
 from divsal_bench.audit import audit
 from divsal_bench.audit_jobs import keep_audit
 from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.errors import UserError
+from divsal_bench.evaluation import predictions
 from divsal_bench.explain import fidelity
 from divsal_bench.networks.backbones import CamNet
 from divsal_bench.networks.trained import load_model, protocol_of, weights_sha256
@@ -410,7 +411,7 @@ def test_a_run_in_bfloat16_is_audited_as_it_was_scored(made: tuple[Path, Path], 
     spec = run.spec.model_copy(update={"protocol_settings": {**run.spec.protocol_settings, "precision": "bf16"}})
     rounded = Run(run.path, run.record.model_copy(update={"spec": spec}))
     found = audit(rounded, load_model(rounded), data, SETTINGS)
-    own = scoring.score(evaluation.predictions(load_model(rounded), data, protocol_of(rounded)), ())
+    own = scoring.score(predictions.predictions(load_model(rounded), data, protocol_of(rounded)), ())
     assert own.difference_map is not None
     assert value(found, "energy", "difference", "lift") == pytest.approx(own.difference_map.lift, rel=1e-5)
     assert value(found, "energy", "difference", "lift") != value(

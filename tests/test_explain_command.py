@@ -17,11 +17,12 @@ import timm
 from PIL import Image
 from safetensors.torch import save_file
 
-from divsal_bench import cli, figure, prediction, pretrained, runner, work
+from divsal_bench import cli, figure, runner, work
 from divsal_bench.data import catalogue, colormaps
 from divsal_bench.explained import inputs, picture, single
-from divsal_bench.prediction import Input
-from divsal_bench.preprocessing import Preprocessing
+from divsal_bench.predict import loading, prediction
+from divsal_bench.predict.prediction import Input
+from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.registry.plugins import tasks
 from divsal_bench.runs.records import Run, read_run
@@ -119,7 +120,7 @@ def test_regions_rest_and_bias_are_the_margin_that_predict_gives(
     model = repository(tmp_path / "timm") if which == "repository" else request.getfixturevalue(which).path
     out, names = tmp_path / "out", sorted(path.stem for path in (files / "images").iterdir())
     assert explain(model, files / "images", "--out", out, "--csv") == 0
-    network = pretrained.load(model, "")
+    network = loading.load(model, "")
     scores = network.predict([files / "images" / f"{name}.png" for name in names])
     for name, score, decision in zip(names, scores["score"], scores["decision"], strict=True):
         found = content(out / f"{name}.json")
@@ -174,7 +175,7 @@ def test_covering_a_region_is_what_it_says(run: Run, image: Path, tmp_path: Path
     """Done again by hand: the region's pixels take the mean colour, and the network is asked again."""
     assert explain(run.path, image, "--out", tmp_path, "--label", "normal") == 0
     found = content(next(tmp_path.glob("*.json")))
-    network = pretrained.load(run.path, "")
+    network = loading.load(run.path, "")
     pixels = prediction.decode(network, image)
     assert isinstance(pixels, np.ndarray)
     side = pixels.shape[1] // len(found["maps"]["difference"]["values"])
@@ -193,7 +194,7 @@ def test_covering_a_region_is_what_it_says(run: Run, image: Path, tmp_path: Path
 
 def test_scores_in_half_precision_are_those_of_predict(run: Run, image: Path) -> None:
     """A network trained under autocast is explained under it."""
-    network = dataclasses.replace(pretrained.load(run.path, ""), precision="bf16")
+    network = dataclasses.replace(loading.load(run.path, ""), precision="bf16")
     read = inputs.opened(network, inputs.Subject(Input("x", image, ("x",))))
     assert isinstance(read, inputs.Opened)
     found = single.explain(network, "x", read, 1, single.DEFAULT)
@@ -257,7 +258,7 @@ def opened(found: single.Explanation) -> Image.Image:
 
 
 def explained(model: Path, image: Path, names: tuple[str, ...] = single.DEFAULT, **given: Any) -> single.Explanation:
-    network = pretrained.load(model, "")
+    network = loading.load(model, "")
     subject = inputs.Subject(Input(image.name, image, (image.name,)), human=given.get("human"))
     read = inputs.opened(network, subject)
     assert isinstance(read, inputs.Opened)
@@ -359,7 +360,7 @@ def test_a_map_follows_its_image_through_a_networks_own_cropping(tmp_path: Path)
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     for crop, share, interpolation in (("center", 0.9, "bicubic"), ("border", 1.0, "bilinear"), ("squash", 1.0, "box")):
         asked = Preprocessing(64, "L", 1, (0.5,), (0.5,), interpolation, crop, share)
-        network = pretrained.Pretrained(None, asked, ("a", "b"), 0.0, "", "fp32", "", None)  # type: ignore[arg-type]
+        network = loading.Pretrained(None, asked, ("a", "b"), 0.0, "", "fp32", "", None)  # type: ignore[arg-type]
         given = inputs.Subject(Input("x", tmp_path / "image.png", ("x",)), human=tmp_path / "map.png")
         read = inputs.opened(network, given)
         assert isinstance(read, inputs.Opened)

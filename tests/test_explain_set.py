@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divsal_bench import cli, pretrained, runner, work
+from divsal_bench import cli, runner, work
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.errors import UserError
 from divsal_bench.explained import overview, report
+from divsal_bench.predict import loading
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.records import Run, read_run
 from divsal_bench.scores import scoring
@@ -85,7 +86,7 @@ class Page(HTMLParser):
 
 
 def found_of(run: Run, data: DataArrays, limit: int | None = 60) -> tuple[overview.Overview, report.Heading]:
-    network = pretrained.load(run.path, "")
+    network = loading.load(run.path, "")
     positions = overview.rows_of(data, "test", limit, "standin", network.class_names)
     found = overview.overview(network, data, positions, "test")
     return found, report.Heading("cxr", "standin", "cross-entropy", "0", 0, network.class_names, "0")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from divsal_bench import prediction
 from divsal_bench.errors import UserError
 from divsal_bench.explained import inputs
+from divsal_bench.predict import prediction
 
 CLASSES = ("normal", "abnormal")
 

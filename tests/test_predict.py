@@ -23,11 +23,12 @@ from delivered import Delivered
 from depths import encoded, ramp
 from PIL import Image
 
-from divsal_bench import cli, overlay, prediction, pretrained, runner, work
+from divsal_bench import cli, runner, work
 from divsal_bench.data import catalogue
 from divsal_bench.data.prepare import prepare
-from divsal_bench.prediction import Input, Prediction
-from divsal_bench.preprocessing import Preprocessing
+from divsal_bench.predict import loading, overlay, prediction
+from divsal_bench.predict.prediction import Input, Prediction
+from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.registry.plugins import tasks
 from divsal_bench.runs.records import Run, read_run
@@ -297,7 +298,7 @@ def test_the_window_of_the_training_data_is_that_of_the_files(
     work.execute(job)
     run = read_run(next((tmp_path / "runs").glob("cxr/cross-entropy/*")))
     assert run.record.data.windows == {"a": "0:4095", "b": "0:4095"}
-    network = pretrained.load(run.path, "")
+    network = loading.load(run.path, "")
     assert network.window == (0, 4095)
     file = delivered.file("img/test-a-0.png")
     stored = pd.read_parquet(run.path / "predictions.parquet").set_index("sample_id").loc["img/test-a-0.png"]
@@ -311,7 +312,7 @@ def test_a_pil_image_with_a_transparent_colour_is_its_file(run: Run, tmp_path: P
     image = Image.fromarray(np.random.default_rng(0).integers(0, 4, (40, 40), np.uint8), "P")
     image.putpalette([250, 250, 250, 90, 90, 90, 160, 160, 160, 30, 30, 30])
     image.save(tmp_path / "clear.png", transparency=0)
-    found = pretrained.load(run.path, "").predict([tmp_path / "clear.png", Image.open(tmp_path / "clear.png")])
+    found = loading.load(run.path, "").predict([tmp_path / "clear.png", Image.open(tmp_path / "clear.png")])
     assert found["score"][0] == pytest.approx(found["score"][1], abs=1e-6)
 
 
@@ -499,7 +500,7 @@ def test_images_are_decoded_ahead_but_never_all_at_once(run: Run) -> None:
             yield Input(str(number), buffer.getvalue() if number % 3 else b"", ("x",))
 
     threads = threading.active_count()
-    found = prediction.stream(pretrained.load(run.path, ""), endless(), batch_size=8)
+    found = prediction.stream(loading.load(run.path, ""), endless(), batch_size=8)
     for number in range(100):
         one = next(found)
         assert one.image == str(number), "in order"
@@ -515,7 +516,7 @@ def test_images_are_decoded_ahead_but_never_all_at_once(run: Run) -> None:
 
 def test_batches_of_large_inputs_are_smaller(run: Run) -> None:
     """So many inputs, as floats, never take more than a quarter of a gigabyte."""
-    found = pretrained.load(run.path, "")
+    found = loading.load(run.path, "")
     for size, in_chans, asked, expected in (
         (32, 1, 128, 128), (224, 3, 128, 128), (224, 3, 10**9, 445), (2048, 3, 128, 5), (2048, 1, 3, 3),
     ):  # fmt: skip
@@ -527,7 +528,7 @@ def test_batches_of_large_inputs_are_smaller(run: Run) -> None:
 
 
 def test_batches_are_made_smaller_without_a_word(run: Run, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found, sizes = pretrained.load(run.path, ""), []
+    found, sizes = loading.load(run.path, ""), []
     expected = [one.score for one in prediction.stream(found, prediction.collect_images([images]))]
     monkeypatch.setattr(prediction, "LARGEST_BATCH", 4 * 32 * 32 * 4)
     stacked = prediction.stacked
@@ -579,7 +580,7 @@ def test_scores_that_are_not_finite_are_errors(run: Run, images: Path, tmp_path:
 
 
 def test_maps_and_scores_add_up(run: Run, images: Path) -> None:
-    found = pretrained.load(run.path, "")
+    found = loading.load(run.path, "")
     bias = found.model.classifier()[1].detach()
     for one in prediction.stream(found, prediction.collect_images([images]), with_maps=True):
         assert one.difference is not None

@@ -17,7 +17,7 @@ from PIL import Image
 from divsal_bench.contracts.task import Task
 from divsal_bench.data import arrays, catalogue, images
 from divsal_bench.errors import UserError
-from divsal_bench.preprocessing import Preprocessing
+from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import protocols
 from divsal_bench.registry.plugins import tasks
 from divsal_bench.training import training

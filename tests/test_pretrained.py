@@ -18,11 +18,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from divsal_bench import pretrained, runner, work
+from divsal_bench import runner, work
 from divsal_bench.data import catalogue
 from divsal_bench.errors import UserError
 from divsal_bench.networks.backbones import Head
-from divsal_bench.preprocessing import Preprocessing
+from divsal_bench.predict import loading
+from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.registry.plugins import tasks
 from divsal_bench.runs.records import Run, Spec, read_run
@@ -124,7 +125,7 @@ def test_run_repository_and_both_give_the_runs_own_numbers(head: Head, runs: dic
     both = Path(shutil.copytree(run.path, tmp_path / "both"))
     shutil.copy(tmp_path / "config.json", both)
     for folder in (run.path, tmp_path, both):
-        found = pretrained.load(folder, "somewhere")
+        found = loading.load(folder, "somewhere")
         table = found.predict(list(files.values()), batch_size=128)
         assert table["score"].tolist() == expected.tolist()
         assert (table["error"] == "").all()
@@ -143,7 +144,7 @@ def test_run_repository_and_both_give_the_runs_own_numbers(head: Head, runs: dic
 def test_timm_reads_the_same_repository(repository: Path, drawn: dict[str, bytes], tmp_path: Path) -> None:
     net = timm.create_model(f"local-dir:{repository}", pretrained=True).eval()
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(net), is_training=False)
-    found = pretrained.load(repository, "").predict(list(drawn.values()))
+    found = loading.load(repository, "").predict(list(drawn.values()))
     for data, score in zip(drawn.values(), found["score"], strict=True):
         with torch.inference_mode():
             logits = net(transform(Image.open(io.BytesIO(data)).convert("L")).unsqueeze(0))[0]
@@ -151,7 +152,7 @@ def test_timm_reads_the_same_repository(repository: Path, drawn: dict[str, bytes
 
 
 def test_paths_bytes_and_pil_images_score_alike(run: Path, drawn: dict[str, bytes], tmp_path: Path) -> None:
-    found = pretrained.load(run, "")
+    found = loading.load(run, "")
     data = next(iter(drawn.values()))
     (tmp_path / "a.png").write_bytes(data)
     turned = Image.open(io.BytesIO(data)).transpose(Image.Transpose.ROTATE_90)
@@ -174,7 +175,7 @@ def test_paths_bytes_and_pil_images_score_alike(run: Path, drawn: dict[str, byte
 
 
 def test_the_decision_is_that_of_the_threshold(run: Path) -> None:
-    found = dataclasses.replace(pretrained.load(run, ""), threshold=1.5)
+    found = dataclasses.replace(loading.load(run, ""), threshold=1.5)
     assert [found.decision(score) for score in (1.4999, 1.5, 9.0)] == ["normal", "abnormal", "abnormal"]
     never = dataclasses.replace(found, threshold=None)
     assert never.decision(1e9) == "normal", "no threshold but infinity keeps the rule"
@@ -182,9 +183,9 @@ def test_the_decision_is_that_of_the_threshold(run: Path) -> None:
 
 def test_no_threshold_but_infinity_is_kept(run: Path, repository: Path) -> None:
     edit(run / "run.json", lambda content: content["scores"]["thresholds"][0].update(value=None))
-    assert pretrained.load(run, "").threshold is None
+    assert loading.load(run, "").threshold is None
     edit(repository / "config.json", lambda content: content["divsal_bench"].update(threshold=None))
-    assert pretrained.load(repository, "").threshold is None
+    assert loading.load(repository, "").threshold is None
 
 
 def test_the_first_threshold_is_the_one_that_false_positive_rates_are_measured_at(run: Path) -> None:
@@ -193,8 +194,8 @@ def test_the_first_threshold_is_the_one_that_false_positive_rates_are_measured_a
         content["scores"]["thresholds"] = [{**first, "value": 0.25, "rule": "mine"}, first]
 
     edit(run / "run.json", add)
-    assert pretrained.load(run, "").threshold == 0.25
-    assert pretrained.load(run, "").threshold_rule == "mine"
+    assert loading.load(run, "").threshold == 0.25
+    assert loading.load(run, "").threshold_rule == "mine"
 
 
 def test_a_plain_timm_repository_decides_at_one_half(tmp_path: Path) -> None:
@@ -202,14 +203,14 @@ def test_a_plain_timm_repository_decides_at_one_half(tmp_path: Path) -> None:
     save_file(net.state_dict(), tmp_path / "model.safetensors")
     stated = {"architecture": "resnet18", "num_classes": 2, "pretrained_cfg": {"input_size": [3, 64, 64]}}
     (tmp_path / "config.json").write_text(json.dumps(stated))
-    found = pretrained.load(tmp_path, "")
+    found = loading.load(tmp_path, "")
     assert (found.threshold, found.class_names) == (0.0, ("negative", "positive"))
     assert "states none" in found.threshold_rule
     assert (found.preprocessing.crop_mode, found.preprocessing.interpolation) == ("center", "bicubic")
     found.require_maps()
     for names, shown in ((["cat", "dog"], ("cat", "dog")), (["cat", "\x1b[2J"], ("negative", "positive"))):
         (tmp_path / "config.json").write_text(json.dumps({**stated, "label_names": names}))
-        assert pretrained.load(tmp_path, "").class_names == shown
+        assert loading.load(tmp_path, "").class_names == shown
 
 
 def test_a_network_whose_maps_explain_nothing_scores_but_draws_no_maps(tmp_path: Path) -> None:
@@ -221,7 +222,7 @@ def test_a_network_whose_maps_explain_nothing_scores_but_draws_no_maps(tmp_path:
         "pretrained_cfg": {"input_size": [3, 32, 32], "fixed_input_size": True},
     }
     (tmp_path / "config.json").write_text(json.dumps(stated))
-    found = pretrained.load(tmp_path, "")
+    found = loading.load(tmp_path, "")
     assert found.predict([png(np.zeros((9, 9), np.uint8))])["error"].tolist() == [""]
     with pytest.raises(UserError, match="no closed-form CAM"):
         found.require_maps()
@@ -259,20 +260,20 @@ def test_a_network_that_is_refused_is_never_built(
 
     monkeypatch.setattr(timm, "create_model", only_outlines)
     with pytest.raises(UserError, match=message) as caught:
-        pretrained.load(tmp_path, "")
+        loading.load(tmp_path, "")
     assert str(tmp_path) in str(caught.value)
 
 
 def test_a_task_that_is_not_installed(run: Path, drawn: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = pretrained.load(run, "").predict(list(drawn.values()))["score"].tolist()
+    expected = loading.load(run, "").predict(list(drawn.values()))["score"].tolist()
     config = config_of(read_run(run))
     monkeypatch.delitem(plugins.tasks().found, "cxr")
-    found = pretrained.load(run, "")
+    found = loading.load(run, "")
     assert found.class_names == ("negative", "positive")
     assert found.preprocessing.in_chans == 1, "as the weights say"
     assert found.predict(list(drawn.values()))["score"].tolist() == expected
     (run / "config.json").write_text(json.dumps(config))
-    assert pretrained.load(run, "").class_names == ("normal", "abnormal")
+    assert loading.load(run, "").class_names == ("normal", "abnormal")
 
 
 @pytest.mark.parametrize(
@@ -294,10 +295,10 @@ def test_a_task_that_is_not_installed(run: Path, drawn: dict[str, bytes], monkey
 )
 def test_config_and_run_must_agree(run: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
     (run / "config.json").write_text(json.dumps(config_of(read_run(run))))
-    pretrained.load(run, "")
+    loading.load(run, "")
     edit(run / "config.json", change)
     with pytest.raises(UserError, match=message):
-        pretrained.load(run, "")
+        loading.load(run, "")
 
 
 @pytest.mark.parametrize(
@@ -339,7 +340,7 @@ def test_config_and_run_must_agree(run: Path, change: Callable[[dict[str, Any]],
 def test_a_strangers_config(repository: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
     edit(repository / "config.json", change)
     with pytest.raises(UserError, match=message) as caught:
-        pretrained.load(repository, "")
+        loading.load(repository, "")
     assert str(repository) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -348,7 +349,7 @@ def test_a_strangers_config(repository: Path, change: Callable[[dict[str, Any]],
 def test_a_damaged_config(repository: Path, text: str) -> None:
     (repository / "config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match=r"config\.json"):
-        pretrained.load(repository, "")
+        loading.load(repository, "")
 
 
 def test_a_strangers_run(run: Path) -> None:
@@ -356,13 +357,13 @@ def test_a_strangers_run(run: Path) -> None:
     assert before.count('"input_size": 32') == 1
     (run / "run.json").write_text(before.replace('"input_size": 32', '"input_size": 100000'))
     with pytest.raises(UserError, match="was edited"):
-        pretrained.load(run, "")
+        loading.load(run, "")
     edit(run / "run.json", with_own_id)
     with pytest.raises(UserError, match=r"input.* 100000.*8 to 2048 are read"):
-        pretrained.load(run, "")
+        loading.load(run, "")
     (run / "run.json").write_text(before + " " * 2**20)
     with pytest.raises(UserError, match="has more than 1,048,576 bytes"):
-        pretrained.load(run, "")
+        loading.load(run, "")
 
 
 def with_own_id(content: dict[str, Any]) -> None:
@@ -383,10 +384,10 @@ def test_pickles_are_never_loaded(name: str, repository: Path, tmp_path: Path, m
     (repository / "model.safetensors").unlink()
     (repository / name).write_bytes(pickle.dumps(Payload()))
     with pytest.raises(UserError, match=f"'{name}', a pickle"):
-        pretrained.load(repository, "")
+        loading.load(repository, "")
     (repository / "config.json").unlink()
     with pytest.raises(UserError, match=f"'{name}', a pickle"):
-        pretrained.load(repository, "")
+        loading.load(repository, "")
     assert not (tmp_path / "was-run").exists()
 
 
@@ -396,7 +397,7 @@ def test_weights_that_are_not_there_or_not_whole(repository: Path, run: Path) ->
     for broken in (b"", b"x" * 100, data[:200], data[:-4], pickle.dumps(Payload()), b"\xff" * 8 + data[8:]):
         weights.write_bytes(broken)
         with pytest.raises(UserError, match="is not a whole safetensors file"):
-            pretrained.load(repository, "")
+            loading.load(repository, "")
     weights.write_bytes(data)
     tensors = load_file(weights)
     for change, message in (
@@ -408,21 +409,21 @@ def test_weights_that_are_not_there_or_not_whole(repository: Path, run: Path) ->
         for folder in (repository, run):
             save_file(changed, folder / "model.safetensors")
             with pytest.raises(UserError, match=message):
-                pretrained.load(folder, "")
+                loading.load(folder, "")
     for folder in (repository, run):
         (folder / "model.safetensors").unlink()
         with pytest.raises(UserError, match=r"has no model\.safetensors"):
-            pretrained.load(folder, "")
+            loading.load(folder, "")
 
 
 def test_other_folders(tmp_path: Path, run: Path) -> None:
     with pytest.raises(UserError, match="is neither a divsal-bench nor a timm repository"):
-        pretrained.load(tmp_path, "")
+        loading.load(tmp_path, "")
     (tmp_path / "model.safetensors").write_bytes(b"x")
     with pytest.raises(UserError, match="is neither a divsal-bench nor a timm repository"):
-        pretrained.load(tmp_path, "")
+        loading.load(tmp_path, "")
     with pytest.raises(UserError, match="there is no folder"):
-        pretrained.load(tmp_path / "nobody", "")
+        loading.load(tmp_path / "nobody", "")
     edit(run / "run.json", lambda content: content.update(status="diverged", error="NaN in epoch 3", scores=None))
     with pytest.raises(UserError, match=r"its run diverged \('NaN in epoch 3'\)"):
-        pretrained.load(run, "")
+        loading.load(run, "")

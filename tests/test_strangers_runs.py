@@ -19,13 +19,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from unsealed import unsealed
 
-from divsal_bench import cli, pretrained, runner, work
+from divsal_bench import cli, runner, work
 from divsal_bench.data import arrays
 from divsal_bench.errors import UserError
 from divsal_bench.hub import link
 from divsal_bench.leaderboard import saved
 from divsal_bench.leaderboard.files import read_bytes
 from divsal_bench.networks import trained
+from divsal_bench.predict import loading
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs import audit_record
 from divsal_bench.runs.records import Run, Spec, read_run
@@ -95,7 +96,7 @@ ASKED: dict[str, tuple[Change, str]] = {
 def test_what_no_run_asks_for(run: Path, image: Path, name: str) -> None:
     change, message = ASKED[name]
     forge(run, change)
-    for use in (lambda: trained.load_model(read_run(run)), lambda: pretrained.load(run, str(run))):
+    for use in (lambda: trained.load_model(read_run(run)), lambda: loading.load(run, str(run))):
         with pytest.raises(UserError) as caught:
             use()
         assert message in str(caught.value)

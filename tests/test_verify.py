@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divsal_bench import cli, runner, verify, work
+from divsal_bench import cli, runner, work
 from divsal_bench.data.arrays import open_cached
 from divsal_bench.errors import UserError
+from divsal_bench.evaluation import verify
 from divsal_bench.leaderboard import accepted, files, keys
 from divsal_bench.networks.trained import load_model
 from divsal_bench.registry import method_choice, protocols

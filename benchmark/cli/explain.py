@@ -20,7 +20,7 @@ from divsal_bench.networks import devices
 if TYPE_CHECKING:
     from divsal_bench.explained.inputs import Opened, Subject
     from divsal_bench.explained.single import Explanation
-    from divsal_bench.pretrained import Pretrained
+    from divsal_bench.predict.loading import Pretrained
 
 #: Images that are decoded ahead.
 AHEAD = 8
@@ -56,12 +56,12 @@ def check_options(arguments: argparse.Namespace) -> None:
 
 def explain_images(arguments: argparse.Namespace) -> int:
     """Explain images: a figure and a JSON file for each, and tables."""
-    from divsal_bench import pretrained
     from divsal_bench.explained import inputs, single
+    from divsal_bench.predict import loading
 
     names = single.chosen(arguments.maps)
     device = devices.choose(arguments.device)
-    network = windowed(pretrained.load(*locate(arguments.model)), arguments.window)
+    network = windowed(loading.load(*locate(arguments.model)), arguments.window)
     subjects = inputs.collect(arguments.images, network.class_names, arguments.label, arguments.human)
     paths = require_out(arguments.out, subjects, arguments.csv, arguments.force)
     closed = single.closed_form(network, names, asked=arguments.maps is not None)
@@ -95,7 +95,7 @@ def explain_images(arguments: argparse.Namespace) -> int:
 
 def require_out(folder: Path, subjects: Sequence[Subject], csv: bool, force: bool) -> list[Path]:
     """Where each image's figure goes; refuse what cannot be written, and what would be lost."""
-    from divsal_bench import overlay
+    from divsal_bench.predict import overlay
 
     overlay.require_writable(folder, "--out")
     found = [folder / name for name in overlay.file_names([one.input.parts for one in subjects])]
@@ -118,7 +118,7 @@ def decoded(
 ) -> Iterator[tuple[Subject, Path, Opened | str]]:
     """Images in order, decoded in threads a little ahead of the network."""
     from divsal_bench.explained import inputs
-    from divsal_bench.prediction import ahead
+    from divsal_bench.predict.prediction import ahead
 
     contents = ahead(lambda one: inputs.opened(network, one), subjects, AHEAD)
     yield from zip(subjects, paths, contents, strict=True)

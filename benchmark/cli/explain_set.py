@@ -17,7 +17,7 @@ from divsal_bench.registry import plugins
 if TYPE_CHECKING:
     from divsal_bench.explained.overview import Overview
     from divsal_bench.explained.report import Heading
-    from divsal_bench.pretrained import Pretrained
+    from divsal_bench.predict.loading import Pretrained
     from divsal_bench.runs.records import Run
 
 REPORT, SAMPLES = "report.html", "samples.csv"
@@ -25,10 +25,10 @@ REPORT, SAMPLES = "report.html", "samples.csv"
 
 def explain_set(arguments: argparse.Namespace) -> int:
     """Write report.html and samples.csv, and print the errors and the cells that decide."""
-    from divsal_bench import pretrained
     from divsal_bench.cli.progress import counter
     from divsal_bench.cli.run_data import RunData
     from divsal_bench.explained import overview, report
+    from divsal_bench.predict import loading
 
     if arguments.limit is not None and arguments.limit < 1:
         raise UserError(f"--limit {arguments.limit} is no number of images; give 1 or more")
@@ -36,7 +36,7 @@ def explain_set(arguments: argparse.Namespace) -> int:
     device = devices.choose(arguments.device)
     folder, origin = locate(arguments.model)
     run = run_of(folder, origin)
-    network = pretrained.load(folder, origin)
+    network = loading.load(folder, origin)
     network.require_maps()
     opened = RunData(arguments.data)
     data = opened.arrays(run)
@@ -60,7 +60,7 @@ def explain_set(arguments: argparse.Namespace) -> int:
 
 def require_out(folder: Path, force: bool) -> None:
     """Refuse what cannot be written, and what would be lost."""
-    from divsal_bench import overlay
+    from divsal_bench.predict import overlay
 
     overlay.require_writable(folder, "--out")
     for name in (REPORT, SAMPLES):
@@ -70,7 +70,7 @@ def require_out(folder: Path, force: bool) -> None:
 
 def run_of(folder: Path, origin: str) -> Run:
     """The run of a network, which names its data."""
-    from divsal_bench.pretrained import RUN_FILE
+    from divsal_bench.predict.loading import RUN_FILE
     from divsal_bench.runs.records import read_run
 
     if not (folder / RUN_FILE).is_file():

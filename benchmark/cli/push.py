@@ -108,7 +108,7 @@ def push_method(repo: str, members: Sequence[Run], opened: RunData, private: boo
     from divsal_bench.hub.push import push as send
     from divsal_bench.leaderboard.publishing import publication
     from divsal_bench.networks.trained import load_model, protocol_of
-    from divsal_bench.preprocessing import Preprocessing
+    from divsal_bench.predict.preprocessing import Preprocessing
 
     public = opened.public(members[0])
     found = publication(members, public, lambda run: names.branch(run.spec.seed))

@@ -109,7 +109,7 @@ class RunData:
 
     def public(self, run: Run) -> PublicData:
         """What publishing needs to know of a run's data."""
-        from divsal_bench.evaluation import condition_columns
+        from divsal_bench.evaluation.predictions import condition_columns
         from divsal_bench.leaderboard.entries import ROW_COLUMNS
         from divsal_bench.leaderboard.keys import hashed
         from divsal_bench.leaderboard.publishing import PublicData

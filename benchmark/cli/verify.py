@@ -106,10 +106,10 @@ def check(run: Run, opened: RunData, claimed: Scores, margins: Mapping[str, floa
         margins: The margins to check, by sample id.
         origin: Its pinned id on the Hub; "" for a run directory.
     """
-    from divsal_bench import verify as engine
+    from divsal_bench.evaluation import verify as engine
     from divsal_bench.networks import devices
     from divsal_bench.networks.trained import protocol_of
-    from divsal_bench.pretrained import load
+    from divsal_bench.predict.loading import load
 
     devices.make_deterministic(protocol_of(run).threads)
     names = plugins.tasks().get(run.spec.task).field_metrics

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench import prediction
 from divsal_bench.data import images
 from divsal_bench.data.images import NotAnImage, Picture
 from divsal_bench.errors import UserError, plural
-from divsal_bench.prediction import Input
+from divsal_bench.predict import prediction
+from divsal_bench.predict.prediction import Input
 
 if TYPE_CHECKING:
-    from divsal_bench.preprocessing import Preprocessing
-    from divsal_bench.pretrained import Pretrained
+    from divsal_bench.predict.loading import Pretrained
+    from divsal_bench.predict.preprocessing import Preprocessing
 
 #: The column of a CSV file that names each image's class.
 LABEL_COLUMN = "label"
@@ -58,7 +58,7 @@ def collect(paths: Sequence[str], class_names: tuple[str, str], label: str | Non
     """Every image that is meant, with class and human map.
 
     Args:
-        paths: As :func:`divsal_bench.prediction.collect_images` takes them. A CSV file's column ``label`` names the
+        paths: As :func:`divsal_bench.predict.prediction.collect_images` takes them. A CSV file's column ``label`` names the
             class of each image: a class name, 0 or 1, or nothing.
         class_names: Of class 0 and class 1.
         label: The class of all of them; None takes what the CSV files say.

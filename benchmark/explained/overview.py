@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.errors import UserError
-from divsal_bench.evaluation import condition_columns
+from divsal_bench.evaluation.predictions import condition_columns
 from divsal_bench.explain import evidence, measures
 from divsal_bench.explain.fidelity import choose
 from divsal_bench.explain.regions import Region, Regions, occlusion, regions
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.pretrained import Pretrained
+    from divsal_bench.predict.loading import Pretrained
 
 Floats = npt.NDArray[np.float64]
 Split = Literal["test", "validation"]

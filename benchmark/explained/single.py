@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from divsal_bench.explained.inputs import Opened
-    from divsal_bench.pretrained import Pretrained
+    from divsal_bench.predict.loading import Pretrained
 
 #: The maps that are shown where none are asked for.
 DEFAULT = ("true-class", "false-class", "difference", "case", "case-clamped")

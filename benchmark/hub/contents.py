@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from divsal_bench.hub.card import CardFacts, card, evaluation
 from divsal_bench.networks.trained import WEIGHTS_FILE
-from divsal_bench.preprocessing import OWN_KEY
-from divsal_bench.pretrained import CONFIG_FILE, RUN_FILE
+from divsal_bench.predict.loading import CONFIG_FILE, RUN_FILE
+from divsal_bench.predict.preprocessing import OWN_KEY
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from divsal_bench.networks.backbones import CamNet
-    from divsal_bench.preprocessing import Preprocessing
+    from divsal_bench.predict.preprocessing import Preprocessing
     from divsal_bench.runs.records import Run
 
 CONFIG, WEIGHTS, RECORD, PREDICTIONS = CONFIG_FILE, WEIGHTS_FILE, RUN_FILE, "predictions.parquet"

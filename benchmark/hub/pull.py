@@ -13,7 +13,7 @@ from divsal_bench.hub.contents import CONFIG, FILES, PREDICTIONS, RECORD, WEIGHT
 from divsal_bench.hub.fetch import Offer, cached, fetch, offer
 from divsal_bench.hub.guard import UnreachableError
 from divsal_bench.networks.trained import PICKLES
-from divsal_bench.pretrained import LARGEST_JSON
+from divsal_bench.predict.loading import LARGEST_JSON
 from divsal_bench.runs.records import LARGEST_RECORD, read_run
 
 #: Bytes that each file may have; timm's largest network has some five thousand million.

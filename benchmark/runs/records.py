@@ -41,7 +41,7 @@ MOST_NOTICES, MOST_NOTICED = 100, 40_000
 FIELD_METRICS = 7
 #: Bytes and values in run.json, generously, of a score or the terms of a source without their names, and of the rest.
 PART_BYTES, PART_VALUES, OTHER_BYTES, OTHER_VALUES = 300, 9, 1_000_000, 10_000
-#: Columns of predictions.parquet, as divsal_bench.evaluation.predictions describes them.
+#: Columns of predictions.parquet, as divsal_bench.evaluation.predictions.predictions describes them.
 PREDICTION_TEXTS = ("sample_id", "split", "source", "category", "subject", "condition", "condition_axis")
 PREDICTION_NUMBERS = (
     "logit0", "logit1",

@@ -23,9 +23,9 @@ from PIL import Image
 from divsal_bench.cli.explain import write_files
 from divsal_bench.explained import inputs, single
 from divsal_bench.networks import backbones
-from divsal_bench.prediction import Input
-from divsal_bench.preprocessing import Preprocessing
-from divsal_bench.pretrained import Pretrained
+from divsal_bench.predict.loading import Pretrained
+from divsal_bench.predict.prediction import Input
+from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import protocols
 
 TARGET, REPEATS, SIDE = 3.0, 7, 512

@@ -37,7 +37,8 @@ snapshot_download(repo, revision="seed-0")
 
 def make_run(out: Path, backbone: str, stride: int | None) -> Path:
     """A run of a large network with random weights, scored like any other, at 64 px."""
-    from divsal_bench import evaluation, runner, work
+    from divsal_bench import runner, work
+    from divsal_bench.evaluation import predictions
     from divsal_bench.networks import backbones
     from divsal_bench.registry import method_choice, plugins, protocols
     from divsal_bench.runs import store
@@ -50,7 +51,7 @@ def make_run(out: Path, backbone: str, stride: int | None) -> Path:
     from divsal_bench.data.arrays import open_cached
 
     model = backbones.build(backbone, protocol, 1, "two-logit", seed=0, check=False)
-    table = evaluation.predictions(model, open_cached(Path(job.cache)), protocol)
+    table = predictions.predictions(model, open_cached(Path(job.cache)), protocol)
     scores = scoring.score(table, plugins.tasks().get("cxr").field_metrics)
     facts = {"device": "cpu", "model_args": backbones.model_args(backbone, protocol, 1, "two-logit")}
     record = work.record_of(job, "done", time.perf_counter(), facts, scores=scores)

@@ -27,9 +27,9 @@ from PIL import Image
 
 from divsal_bench.data import images
 from divsal_bench.networks import backbones
-from divsal_bench.prediction import Input, collect_images
-from divsal_bench.preprocessing import Preprocessing
-from divsal_bench.pretrained import Pretrained
+from divsal_bench.predict.loading import Pretrained
+from divsal_bench.predict.prediction import Input, collect_images
+from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import protocols
 
 TARGET = 0.9

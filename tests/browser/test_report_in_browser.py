@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from chromium import HOSTILE, Driver, browser
 
-from divsal_bench import cli, pretrained, runner, work
+from divsal_bench import cli, runner, work
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.explained import overview, report
+from divsal_bench.predict import loading
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.records import read_run
 
@@ -40,7 +41,7 @@ def addresses(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> dict[
         work.execute(job)
     place = next((folder / "runs/cxr/cross-entropy").iterdir())
     assert cli.main(["explain", str(place), "--set", "test", "--limit", "80", "--out", str(folder / "out")]) == 0
-    network, data = pretrained.load(place, ""), RunData(None).arrays(read_run(place))
+    network, data = loading.load(place, ""), RunData(None).arrays(read_run(place))
     rows = data.rows.assign(sample_id=[f"{HOSTILE}{i}" for i in range(len(data.rows))])
     rows["source"] = np.where(rows["split"] == "test", HOSTILE, rows["source"])
     hostile, names = dataclasses.replace(data, rows=rows), (HOSTILE, "b")

@@ -17,9 +17,10 @@ import pytest
 import torch
 from hub_server import HubServer
 
-from divsal_bench import cli, evaluation, work
+from divsal_bench import cli, work
 from divsal_bench.cli.parser import parse
 from divsal_bench.cli.run_data import RunData
+from divsal_bench.evaluation import predictions
 from divsal_bench.hub import link, names
 from divsal_bench.leaderboard.keys import hashed
 from divsal_bench.networks.trained import load_model, protocol_of
@@ -358,7 +359,7 @@ def untrained_run(like: Run, out: Path, backbone: str) -> Run:
                 "model_args": backbones.model_args(backbone, protocol, 3, "two-logit")}
     )  # fmt: skip
     arrays = RunData(None).arrays(dataclasses.replace(like, record=record))
-    table = evaluation.predictions(model, arrays, protocol)
+    table = predictions.predictions(model, arrays, protocol)
     scores = scoring.score(table, plugins.tasks().get(spec.task).field_metrics)
 
     def write_files(folder: Path) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench import evaluation
 from divsal_bench.errors import UserError
+from divsal_bench.evaluation import predictions
 from divsal_bench.networks.trained import protocol_of
 from divsal_bench.runs.records import ConditionScore, FieldScore, MapAgreement, Scores, Threshold
 from divsal_bench.scores.scoring import margins, score
@@ -117,7 +117,7 @@ def verify(
         )
     protocol = protocol_of(run)
     try:
-        table = evaluation.predictions(model, data, protocol)
+        table = predictions.predictions(model, data, protocol)
     except DivergedError as error:
         raise UserError(f"{run.path}: its weights give no result: {error}") from None
     found = score(table, tuple(field_metrics))

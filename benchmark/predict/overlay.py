@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
     from PIL.ImageFont import ImageFont as BitmapFont
 
-    from divsal_bench.prediction import Prediction
+    from divsal_bench.predict.prediction import Prediction
 
     Font = FreeTypeFont | BitmapFont
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from divsal_bench.pretrained import Pretrained
+    from divsal_bench.predict.loading import Pretrained
 
 #: What can be scored: a path, the bytes of an image file, or a PIL image.
 Source = Union[str, Path, bytes, "Image"]

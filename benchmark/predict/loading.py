@@ -28,14 +28,14 @@ from divsal_bench.networks.trained import (  # fmt: skip
     misfit,
     protocol_of,
 )
-from divsal_bench.preprocessing import OWN_KEY, Precision, Preprocessing
+from divsal_bench.predict.preprocessing import OWN_KEY, Precision, Preprocessing
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.runs.records import Record, Run, read_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from divsal_bench.prediction import Source
+    from divsal_bench.predict.prediction import Source
 
 CONFIG_FILE, RUN_FILE = "config.json", "run.json"
 #: Bytes. Such files have a few thousand.
@@ -107,7 +107,7 @@ class Pretrained:
         Raises:
             UserError: One image instead of a list of them.
         """
-        from divsal_bench import prediction
+        from divsal_bench.predict import prediction
 
         if isinstance(images, str | bytes | Path) or not isinstance(images, Iterable):
             raise UserError("predict takes a list of images; put a single one in brackets: predict([image])")
