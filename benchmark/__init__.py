@@ -149,15 +149,15 @@ def run(
     Raises:
         UserError: Something is wrong that the caller can mend.
     """
-    from divsal_bench import runner
     from divsal_bench.errors import UserError
+    from divsal_bench.grid import planning
     from divsal_bench.networks.backbones import HEADS
     from divsal_bench.registry import method_choice, protocols
 
     chosen = next((known for known in HEADS if known == head), None)
     if chosen is None:
         raise UserError(f"unknown head {head!r}; give one of {', '.join(HEADS)}")
-    grid = runner.Grid(
+    grid = planning.Grid(
         tasks=(task,) if isinstance(task, str) else tuple(task),
         methods=tuple(method_choice.choose(method if isinstance(method, str) else ",".join(method))),
         seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
@@ -168,6 +168,6 @@ def run(
         data=data,
         device=device,
     )
-    plans = runner.plan(grid)
-    new = runner.execute([job for plan in plans for job in plan.jobs], workers)
+    plans = planning.plan(grid)
+    new = planning.execute([job for plan in plans for job in plan.jobs], workers)
     return [found for plan in plans for found in plan.done] + new

@@ -19,13 +19,15 @@ import pytest
 import torch
 from scipy.special import expit
 
-from divsal_bench import audit_jobs, cli, runner, work
-from divsal_bench.audit import audit
-from divsal_bench.audit_jobs import keep_audit
+from divsal_bench import cli
+from divsal_bench.audit import many_runs
+from divsal_bench.audit.many_runs import keep_audit
+from divsal_bench.audit.one_run import audit
 from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.errors import UserError
 from divsal_bench.evaluation import predictions
 from divsal_bench.explain import fidelity
+from divsal_bench.grid import planning, work
 from divsal_bench.networks.backbones import CamNet
 from divsal_bench.networks.trained import load_model, protocol_of, weights_sha256
 from divsal_bench.registry import method_choice, protocols
@@ -41,10 +43,10 @@ SETTINGS = AuditSettings(images=12, steps=4)
 
 
 def make(out: Path, methods: str, seeds: tuple[int, ...], head: str = "two-logit") -> list[work.Job]:
-    asked = runner.Grid(
+    asked = planning.Grid(
         ("cxr",), tuple(method_choice.choose(methods)), seeds, out, TINY, data="standin", head=head,  # type: ignore[arg-type]
     )  # fmt: skip
-    jobs = list(runner.plan(asked)[0].jobs)
+    jobs = list(planning.plan(asked)[0].jobs)
     for job in jobs:
         work.execute(job)
     return jobs
@@ -297,10 +299,10 @@ def test_an_audit_is_kept_and_read_back_only_for_its_weights_and_settings(out: P
 def test_the_number_of_workers_changes_nothing(made: tuple[Path, Path]) -> None:
     folder, cache = made
     paths = sorted((folder / "two/cxr").glob("*/*"))[:3]
-    jobs = [audit_jobs.AuditJob(path, cache, SETTINGS, keep=False) for path in paths]
+    jobs = [many_runs.AuditJob(path, cache, SETTINGS, keep=False) for path in paths]
     told: list[int] = []
-    here = audit_jobs.execute(jobs, 0, lambda position, audit, lost: told.append(position))
-    there = audit_jobs.execute(jobs, 2)
+    here = many_runs.execute(jobs, 0, lambda position, audit, lost: told.append(position))
+    there = many_runs.execute(jobs, 2)
     assert told == [0, 1, 2]
     assert [one.run_id for one in here] == [read_run(path).record.run_id for path in paths]
     for a, b in zip(here, there, strict=True):

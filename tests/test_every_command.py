@@ -25,8 +25,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from divsal_bench import cli, runner, work
+from divsal_bench import cli
 from divsal_bench.cli import parser, tables
+from divsal_bench.grid import planning, work
 from divsal_bench.registry import method_choice, protocols
 
 TINY = dataclasses.replace(
@@ -79,7 +80,7 @@ def draw(folder: Path) -> None:
 
 def train(out: Path, data: str) -> None:
     methods = tuple(method_choice.choose("cross-entropy"))
-    for job in runner.plan(runner.Grid(("cxr",), methods, (0,), out, TINY, data=data))[0].jobs:
+    for job in planning.plan(planning.Grid(("cxr",), methods, (0,), out, TINY, data=data))[0].jobs:
         work.execute(job)
 
 

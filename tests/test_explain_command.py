@@ -17,9 +17,10 @@ import timm
 from PIL import Image
 from safetensors.torch import save_file
 
-from divsal_bench import cli, figure, runner, work
+from divsal_bench import cli, figure
 from divsal_bench.data import catalogue, colormaps
 from divsal_bench.explained import inputs, picture, single
+from divsal_bench.grid import planning, work
 from divsal_bench.predict import loading, prediction
 from divsal_bench.predict.prediction import Input
 from divsal_bench.predict.preprocessing import Preprocessing
@@ -35,8 +36,8 @@ TINY = dataclasses.replace(
 
 def trained(folder: Path, task: str, head: str = "two-logit") -> Run:
     methods = tuple(method_choice.choose("cross-entropy"))
-    grid = runner.Grid((task,), methods, (0,), folder, TINY, data="standin", head=head)  # type: ignore[arg-type]
-    for job in runner.plan(grid)[0].jobs:
+    grid = planning.Grid((task,), methods, (0,), folder, TINY, data="standin", head=head)  # type: ignore[arg-type]
+    for job in planning.plan(grid)[0].jobs:
         work.execute(job)
     return read_run(next((folder / task / "cross-entropy").iterdir()))
 

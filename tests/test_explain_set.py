@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divsal_bench import cli, runner, work
+from divsal_bench import cli
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.errors import UserError
 from divsal_bench.explained import overview, report
+from divsal_bench.grid import planning, work
 from divsal_bench.predict import loading
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.records import Run, read_run
@@ -33,8 +34,8 @@ HOSTILE = "<img src=x onerror=\"document.title='ran'\"><script>document.title='r
 
 def trained(folder: Path, task: str, head: str = "two-logit") -> Run:
     methods = tuple(method_choice.choose("cross-entropy"))
-    grid = runner.Grid((task,), methods, (0,), folder, TINY, data="standin", head=head)  # type: ignore[arg-type]
-    for job in runner.plan(grid)[0].jobs:
+    grid = planning.Grid((task,), methods, (0,), folder, TINY, data="standin", head=head)  # type: ignore[arg-type]
+    for job in planning.plan(grid)[0].jobs:
         work.execute(job)
     return read_run(next((folder / task / "cross-entropy").iterdir()))
 

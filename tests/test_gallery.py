@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from divsal_bench import gallery, runner, work
+from divsal_bench import gallery
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.data import arrays, catalogue
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.errors import UserError
+from divsal_bench.grid import planning, work
 from divsal_bench.networks.trained import load_model, weights_sha256
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.runs.records import Run, read_run
@@ -43,8 +44,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A real run of one epoch."""
     protocol = dataclasses.replace(protocols.get("quick-v1"), epochs=1)
     out = tmp_path_factory.mktemp("runs")
-    grid = runner.Grid(("cxr",), tuple(method_choice.choose("cyborg")), (0,), out, protocol, data="standin")
-    (job,) = runner.plan(grid)[0].jobs
+    grid = planning.Grid(("cxr",), tuple(method_choice.choose("cyborg")), (0,), out, protocol, data="standin")
+    (job,) = planning.plan(grid)[0].jobs
     return read_run(work.execute(job))
 
 

@@ -23,9 +23,10 @@ from delivered import Delivered
 from depths import encoded, ramp
 from PIL import Image
 
-from divsal_bench import cli, runner, work
+from divsal_bench import cli
 from divsal_bench.data import catalogue
 from divsal_bench.data.prepare import prepare
+from divsal_bench.grid import planning, work
 from divsal_bench.predict import loading, overlay, prediction
 from divsal_bench.predict.prediction import Input, Prediction
 from divsal_bench.predict.preprocessing import Preprocessing
@@ -45,7 +46,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output folder with two runs."""
     folder = tmp_path_factory.mktemp("runs")
     methods = tuple(method_choice.choose("cross-entropy"))
-    for job in runner.plan(runner.Grid(("cxr",), methods, (0, 1), folder, TINY, data="standin"))[0].jobs:
+    for job in planning.plan(planning.Grid(("cxr",), methods, (0, 1), folder, TINY, data="standin"))[0].jobs:
         work.execute(job)
     return folder
 
@@ -294,7 +295,7 @@ def test_the_window_of_the_training_data_is_that_of_the_files(
         delivered.file(row["image"]).write_bytes(encoded(ramp(0, 4095, number)))
     folder = prepare(task, ADAPTER, delivered.save(), tmp_path / "p", {"window": "12bit"}).path
     methods = tuple(method_choice.choose("cross-entropy"))
-    (job,) = runner.plan(runner.Grid(("cxr",), methods, (0,), tmp_path / "runs", TINY, data=str(folder)))[0].jobs
+    (job,) = planning.plan(planning.Grid(("cxr",), methods, (0,), tmp_path / "runs", TINY, data=str(folder)))[0].jobs
     work.execute(job)
     run = read_run(next((tmp_path / "runs").glob("cxr/cross-entropy/*")))
     assert run.record.data.windows == {"a": "0:4095", "b": "0:4095"}

@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from divsal_bench import runner, work
 from divsal_bench.data import catalogue
 from divsal_bench.errors import UserError
+from divsal_bench.grid import planning, work
 from divsal_bench.networks.backbones import Head
 from divsal_bench.predict import loading
 from divsal_bench.predict.preprocessing import Preprocessing
@@ -42,8 +42,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     found: dict[str, Run] = {}
     methods = tuple(method_choice.choose("cross-entropy"))
     for head in HEADS:
-        asked = runner.Grid(("cxr",), methods, (0,), out, TINY, data="standin", head=head)
-        (job,) = runner.plan(asked)[0].jobs
+        asked = planning.Grid(("cxr",), methods, (0,), out, TINY, data="standin", head=head)
+        (job,) = planning.plan(asked)[0].jobs
         found[head] = read_run(work.execute(job))
     return found
 

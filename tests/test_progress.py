@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from divsal_bench import runner
 from divsal_bench.cli.progress import Lines, duration
+from divsal_bench.grid import planning
 from divsal_bench.registry import method_choice, protocols
 
 SCRIPT = """
@@ -58,13 +58,13 @@ def test_lines_count_what_finished_and_estimate_what_is_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     protocol = dataclasses.replace(protocols.get("quick-v1"), epochs=1)
-    grid = runner.Grid(
+    grid = planning.Grid(
         ("cxr",), tuple(method_choice.choose("cross-entropy")), (0, 1), tmp_path, protocol, data="standin"
     )
-    jobs = runner.plan(grid)[0].jobs
+    jobs = planning.plan(grid)[0].jobs
     lines = Lines(jobs)
-    lines.on_event(runner.Event("retry", jobs[0]))
-    runner.execute(jobs[:1], 0, lines.on_event)
+    lines.on_event(planning.Event("retry", jobs[0]))
+    planning.execute(jobs[:1], 0, lines.on_event)
     shown = capsys.readouterr().err.splitlines()
     assert "died; trying that run once more" in shown[0]
     assert shown[1].startswith("[1/2] cxr cross-entropy seed 0: done, in-domain 0.")

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from unsealed import unsealed
 
-from divsal_bench import runner, work
 from divsal_bench.errors import UserError
+from divsal_bench.grid import planning, work
 from divsal_bench.hub import names
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs import records
@@ -37,8 +37,8 @@ ESCAPE, RIGHT_TO_LEFT, HALF = "\x1b[2J", "\u202e", "\ud800"
 def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A real, tiny run."""
     methods = tuple(method_choice.choose("cross-entropy"))
-    asked = runner.Grid(("cxr",), methods, (0,), tmp_path_factory.mktemp("runs"), TINY, data="standin")
-    (job,) = runner.plan(asked)[0].jobs
+    asked = planning.Grid(("cxr",), methods, (0,), tmp_path_factory.mktemp("runs"), TINY, data="standin")
+    (job,) = planning.plan(asked)[0].jobs
     return read_run(work.execute(job))
 
 

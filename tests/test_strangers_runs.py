@@ -19,9 +19,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from unsealed import unsealed
 
-from divsal_bench import cli, runner, work
+from divsal_bench import cli
 from divsal_bench.data import arrays
 from divsal_bench.errors import UserError
+from divsal_bench.grid import planning, work
 from divsal_bench.hub import link
 from divsal_bench.leaderboard import saved
 from divsal_bench.leaderboard.files import read_bytes
@@ -43,8 +44,8 @@ Change = Callable[[dict[str, Any]], object]
 def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A real, tiny run."""
     methods = tuple(method_choice.choose("cross-entropy"))
-    asked = runner.Grid(("cxr",), methods, (0,), tmp_path_factory.mktemp("runs"), TINY, data="standin")
-    (job,) = runner.plan(asked)[0].jobs
+    asked = planning.Grid(("cxr",), methods, (0,), tmp_path_factory.mktemp("runs"), TINY, data="standin")
+    (job,) = planning.plan(asked)[0].jobs
     return read_run(work.execute(job))
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from divsal_bench import cli, runner, work
+from divsal_bench import cli
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.data.arrays import load
 from divsal_bench.data.catalogue import resolve
 from divsal_bench.errors import UserError
 from divsal_bench.explain.evidence import gather
 from divsal_bench.explain.regions import Region
+from divsal_bench.grid import planning, work
 from divsal_bench.networks import backbones
 from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.registry import method_choice, plugins, protocols
@@ -33,8 +34,8 @@ TINY = dataclasses.replace(
 
 def train(task: str, methods: str, out: Path, head: str = "two-logit", data: str = "standin") -> list[Run]:
     chosen = tuple(method_choice.choose(methods))
-    grid = runner.Grid((task,), chosen, (0,), out, TINY, data=data, head=head)  # type: ignore[arg-type]
-    for job in runner.plan(grid)[0].jobs:
+    grid = planning.Grid((task,), chosen, (0,), out, TINY, data=data, head=head)  # type: ignore[arg-type]
+    for job in planning.plan(grid)[0].jobs:
         work.execute(job)
     return read_runs(out)
 

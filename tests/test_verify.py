@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divsal_bench import cli, runner, work
+from divsal_bench import cli
 from divsal_bench.data.arrays import open_cached
 from divsal_bench.errors import UserError
 from divsal_bench.evaluation import verify
+from divsal_bench.grid import planning, work
 from divsal_bench.leaderboard import accepted, files, keys
 from divsal_bench.networks.trained import load_model
 from divsal_bench.registry import method_choice, protocols
@@ -32,8 +33,8 @@ TINY = dataclasses.replace(
 
 
 def grid(out: Path, methods: str, seeds: tuple[int, ...]) -> list[work.Job]:
-    asked = runner.Grid(("cxr",), tuple(method_choice.choose(methods)), seeds, out, TINY, data="standin")
-    return list(runner.plan(asked)[0].jobs)
+    asked = planning.Grid(("cxr",), tuple(method_choice.choose(methods)), seeds, out, TINY, data="standin")
+    return list(planning.plan(asked)[0].jobs)
 
 
 @pytest.fixture(scope="module")
@@ -364,7 +365,7 @@ def test_runs_on_prepared_data_are_found_again(
     monkeypatch.chdir(tmp_path)
     assert cli.main(["data", "prepare", "cxr", "--from", "standin", "--out", "elsewhere"]) == 0
     choice = tuple(method_choice.choose("cross-entropy"))
-    for job in runner.plan(runner.Grid(("cxr",), choice, (0,), Path("runs"), TINY, data="elsewhere"))[0].jobs:
+    for job in planning.plan(planning.Grid(("cxr",), choice, (0,), Path("runs"), TINY, data="elsewhere"))[0].jobs:
         work.execute(job)
     assert cli.main(["verify", "runs"]) == 2
     assert "give the run's own with --data" in capsys.readouterr().err

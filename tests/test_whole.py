@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from divsal_bench import cli, runner, work
+from divsal_bench import cli
 from divsal_bench.errors import UserError
 from divsal_bench.files import owners, whole
+from divsal_bench.grid import planning, work
 from divsal_bench.hub import link
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.records import read_runs
@@ -35,7 +36,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output folder with five runs of one method: as many as a submission needs."""
     folder = tmp_path_factory.mktemp("runs")
     methods = tuple(method_choice.choose("cross-entropy"))
-    for job in runner.plan(runner.Grid(("cxr",), methods, tuple(range(5)), folder, TINY, data="standin"))[0].jobs:
+    for job in planning.plan(planning.Grid(("cxr",), methods, tuple(range(5)), folder, TINY, data="standin"))[0].jobs:
         work.execute(job)
     return folder
 

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
-from divsal_bench import runner, work
 from divsal_bench.errors import UserError
+from divsal_bench.grid import planning, work
 from divsal_bench.networks import backbones
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.registry.protocols import Protocol
@@ -25,8 +25,10 @@ QUICK = dataclasses.replace(protocols.get("quick-v1"), epochs=1)
 
 def jobs(tmp_path: Path, method: str = "cyborg", protocol: Protocol = QUICK, **grid: Any) -> tuple[work.Job, ...]:
     """The jobs of a small grid on the cxr stand-in."""
-    asked = runner.Grid(("cxr",), tuple(method_choice.choose(method)), (0,), tmp_path, protocol, data="standin", **grid)
-    return runner.plan(asked)[0].jobs
+    asked = planning.Grid(
+        ("cxr",), tuple(method_choice.choose(method)), (0,), tmp_path, protocol, data="standin", **grid
+    )
+    return planning.plan(asked)[0].jobs
 
 
 @pytest.fixture(scope="module")

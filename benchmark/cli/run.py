@@ -8,10 +8,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from divsal_bench import runner, work
 from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, say, terminal_width
 from divsal_bench.cli.progress import counter, progress_of
 from divsal_bench.errors import UserError, plural
+from divsal_bench.grid import planning, work
 from divsal_bench.networks import devices
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.runs import store
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     grid = grid_of(arguments)
     if not arguments.plan:
         store.check_writable(grid.out)
-    plans = runner.plan(grid, counter("decoded"))
+    plans = planning.plan(grid, counter("decoded"))
     workers = worker_count(arguments, grid)
     if not arguments.plan:
         store.prepare(grid.out)
@@ -45,13 +45,13 @@ def run(arguments: argparse.Namespace) -> int:
     return say_failures(runs, grid)
 
 
-def grid_of(arguments: argparse.Namespace) -> runner.Grid:
+def grid_of(arguments: argparse.Namespace) -> planning.Grid:
     """Check every argument that names something."""
     if arguments.device != "auto" and arguments.device.partition(":")[0] not in devices.DEVICES:
         raise UserError(f"unknown device {arguments.device!r}; give one of {', '.join(devices.DEVICES)}")
     if arguments.device not in ("auto", "cpu"):
         devices.choose(arguments.device)
-    return runner.Grid(
+    return planning.Grid(
         tasks=task_names(arguments.task),
         methods=tuple(method_choice.choose(arguments.method)),
         seeds=seed_range(arguments.seeds),
@@ -94,7 +94,7 @@ def seed_range(text: str) -> tuple[int, ...]:
     return tuple(range(low, high))
 
 
-def worker_count(arguments: argparse.Namespace, grid: runner.Grid) -> int:
+def worker_count(arguments: argparse.Namespace, grid: planning.Grid) -> int:
     """``--workers``, or what the machine has room for."""
     if arguments.workers is not None:
         if arguments.workers < 0:
@@ -110,7 +110,7 @@ def uses_accelerator(device: str) -> bool:
     return devices.has_nvidia() or (sys.platform in ("darwin", "win32") and devices.choose(device).type != "cpu")
 
 
-def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) -> None:
+def say_plan(plans: Sequence[planning.TaskPlan], grid: planning.Grid, workers: int) -> None:
     """What will be run, what is there already, and on which data."""
     to_do = sum(len(plan.jobs) for plan in plans)
     there = [found for plan in plans for found in plan.done]
@@ -143,14 +143,14 @@ def say_plan(plans: Sequence[runner.TaskPlan], grid: runner.Grid, workers: int) 
             say(f"  notice: {notice}")
 
 
-def execute(plans: Sequence[runner.TaskPlan], workers: int) -> tuple[list[Run], bool]:
+def execute(plans: Sequence[planning.TaskPlan], workers: int) -> tuple[list[Run], bool]:
     """Run the missing runs; on Ctrl-C say how to go on. Returns the new runs, and if it was interrupted."""
     jobs = [job for plan in plans for job in plan.jobs]
     if not jobs:
         return [], False
     with progress_of(jobs) as progress:
         try:
-            return runner.execute(jobs, workers, progress.on_event), False
+            return planning.execute(jobs, workers, progress.on_event), False
         except KeyboardInterrupt:
             progress.close()
             command = shlex.join(["divsal-bench", *sys.argv[1:]])
@@ -158,7 +158,7 @@ def execute(plans: Sequence[runner.TaskPlan], workers: int) -> tuple[list[Run], 
             return [], True
 
 
-def say_failures(runs: Sequence[Run], grid: runner.Grid) -> int:
+def say_failures(runs: Sequence[Run], grid: planning.Grid) -> int:
     """One line for each run without a result; exit code 2 if there is any."""
     bad = [found for found in runs if found.record.status != "done"]
     for found in bad:

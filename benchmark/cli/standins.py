@@ -7,13 +7,13 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from divsal_bench import runner
 from divsal_bench.cli import EXIT_INTERRUPTED, say
 from divsal_bench.cli.run import execute, grid_of, say_failures, worker_count
 from divsal_bench.cli.tables import table
 from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import plural
 from divsal_bench.files import escaping
+from divsal_bench.grid import planning
 from divsal_bench.leaderboard import board
 from divsal_bench.leaderboard.scored import Metric
 from divsal_bench.registry import method_choice
@@ -45,7 +45,7 @@ def check(arguments: argparse.Namespace) -> int:
     }
     grid = grid_of(argparse.Namespace(**{**vars(arguments), **defaults}))
     grid = dataclasses.replace(grid, methods=tuple(method_choice.choose("cross-entropy")))
-    plans = [plan for variant in VARIANTS for plan in runner.plan(dataclasses.replace(grid, data=variant))]
+    plans = [plan for variant in VARIANTS for plan in planning.plan(dataclasses.replace(grid, data=variant))]
     to_do = sum(len(plan.jobs) for plan in plans)
     workers = worker_count(arguments, grid)
     say(

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from divsal_bench import runner
 from divsal_bench.cli import EXIT_INTERRUPTED, say, tables
 from divsal_bench.cli.run import execute, grid_of, worker_count
 from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import escaping
+from divsal_bench.grid import planning
 from divsal_bench.leaderboard.cells import cell
 from divsal_bench.registry import method_choice, plugins, protocols
 
@@ -61,7 +61,7 @@ def trained(arguments: argparse.Namespace, **settings: Any) -> list[Run] | None:
     usual = {"backbone": None, "head": "two-logit", "data": None, "method": "all", "retry_failed": False}
     grid = grid_of(argparse.Namespace(**{**vars(arguments), **usual, **settings}))
     methods = tuple(method_choice.choose(settings.get("method", "all")))
-    plans = runner.plan(dataclasses.replace(grid, methods=methods))
+    plans = planning.plan(dataclasses.replace(grid, methods=methods))
     new, interrupted = execute(plans, worker_count(arguments, grid))
     if interrupted:
         return None

@@ -136,7 +136,7 @@ def check(run: Run, opened: RunData, claimed: Scores, margins: Mapping[str, floa
 
 def verify_accepted(arguments: argparse.Namespace) -> int:
     """Verify an accepted result from its weights, in run directories or on the Hub, and stamp it."""
-    from divsal_bench import work
+    from divsal_bench.grid import work
     from divsal_bench.leaderboard.accepted import open_result
     from divsal_bench.leaderboard.claim import Verified, day, person
     from divsal_bench.leaderboard.files import as_json, write_all

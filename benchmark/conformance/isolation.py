@@ -28,7 +28,7 @@ BASELINE = "cross-entropy"
 #: Packages whose functions a method may call and not replace.
 WATCHED = ("torch", "timm", "numpy", "math", "random", "builtins", "divsal_bench")
 #: What the process that all of these checks are forked from imports.
-PRELOADED = ["timm", "torch", "sklearn.metrics", "scipy.stats", "divsal_bench.work", __name__]
+PRELOADED = ["timm", "torch", "sklearn.metrics", "scipy.stats", "divsal_bench.grid.work", __name__]
 #: Changes that are named; of more, their number is.
 MOST_NAMED = 3
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from divsal_bench import runner
 from divsal_bench.conformance.checks import BreachError, Check
 from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import Task
+from divsal_bench.grid import planning
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.registry.method_choice import MethodChoice, validated
 from divsal_bench.registry.protocols import Protocol
@@ -73,9 +73,9 @@ def short_run(task: str, method: type[Method], protocol: Protocol, out: Path) ->
         BreachError: The run failed or diverged.
     """
     choice = MethodChoice(method.name, validated(method, {}))
-    grid = runner.Grid((task,), (choice,), (0,), out, protocol, data="standin", device="cpu")
-    (plan,) = runner.plan(grid)
-    (run,) = runner.execute(plan.jobs, workers=0)
+    grid = planning.Grid((task,), (choice,), (0,), out, protocol, data="standin", device="cpu")
+    (plan,) = planning.plan(grid)
+    (run,) = planning.execute(plan.jobs, workers=0)
     if run.record.status != "done":
         raise BreachError(f"the run {run.record.status}: {run.record.error}{line_of(run, method)}; mend the plugin")
     return run

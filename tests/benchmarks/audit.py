@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from divsal_bench import audit_jobs, runner
+from divsal_bench.audit import many_runs
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.data.arrays import DataArrays, open_cached, seal
+from divsal_bench.grid import planning
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.audit_record import AuditSettings
 from divsal_bench.runs.records import Run, read_runs
@@ -28,11 +29,11 @@ TARGET, RUNS, IMAGES = 180, 10, 1000
 
 def trained(out: Path) -> list[Run]:
     """Ten runs on the stand-in of cxr."""
-    grid = runner.Grid(
+    grid = planning.Grid(
         tasks=("cxr",), methods=tuple(method_choice.choose("cross-entropy,cyborg")), seeds=tuple(range(RUNS // 2)),
         out=out, protocol=dataclasses.replace(protocols.get("quick-v1"), epochs=1), data="standin", device="cpu",
     )  # fmt: skip
-    return runner.execute([job for part in runner.plan(grid) for job in part.jobs], workers=2)
+    return planning.execute([job for part in planning.plan(grid) for job in part.jobs], workers=2)
 
 
 def with_test_images(data: DataArrays, count: int, folder: Path) -> Path:
@@ -62,9 +63,9 @@ def main() -> int:
         if len(runs) < RUNS:
             sys.exit(f"{RUNS} runs are needed, {len(runs)} are there")
         cache = with_test_images(RunData(None).arrays(runs[0]), IMAGES, Path(folder, "data"))
-        jobs = [audit_jobs.AuditJob(run.path, cache, settings, keep=False) for run in runs]
+        jobs = [many_runs.AuditJob(run.path, cache, settings, keep=False) for run in runs]
         started, cpu = time.perf_counter(), os.times()
-        found = audit_jobs.execute(jobs, arguments.workers)
+        found = many_runs.execute(jobs, arguments.workers)
         took, after = time.perf_counter() - started, os.times()
     used = after.children_user + after.children_system - cpu.children_user - cpu.children_system
     print(

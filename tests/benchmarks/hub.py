@@ -37,8 +37,8 @@ snapshot_download(repo, revision="seed-0")
 
 def make_run(out: Path, backbone: str, stride: int | None) -> Path:
     """A run of a large network with random weights, scored like any other, at 64 px."""
-    from divsal_bench import runner, work
     from divsal_bench.evaluation import predictions
+    from divsal_bench.grid import planning, work
     from divsal_bench.networks import backbones
     from divsal_bench.registry import method_choice, plugins, protocols
     from divsal_bench.runs import store
@@ -46,8 +46,8 @@ def make_run(out: Path, backbone: str, stride: int | None) -> Path:
 
     protocol = dataclasses.replace(protocols.get("quick-v1"), backbone=backbone, backbone_args={}, threads=2)
     protocol = dataclasses.replace(protocol, output_stride=stride)
-    grid = runner.Grid(("cxr",), tuple(method_choice.choose("cross-entropy")), (0,), out, protocol, data="standin")
-    job = runner.plan(grid)[0].jobs[0]
+    grid = planning.Grid(("cxr",), tuple(method_choice.choose("cross-entropy")), (0,), out, protocol, data="standin")
+    job = planning.plan(grid)[0].jobs[0]
     from divsal_bench.data.arrays import open_cached
 
     model = backbones.build(backbone, protocol, 1, "two-logit", seed=0, check=False)

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from divsal_bench import runner
+from divsal_bench.grid import planning
 from divsal_bench.registry import method_choice
 from divsal_bench.runs import store
 from divsal_bench.runs.records import Run, read_runs
@@ -59,7 +59,7 @@ class Grid:
 
     def expected(self, seeds: int) -> set[str]:
         """Run ids of the grid, planned for a folder that stays empty."""
-        grid = runner.Grid(
+        grid = planning.Grid(
             tasks=("cxr",),
             methods=tuple(method_choice.choose(self.methods)),
             seeds=tuple(range(seeds)),
@@ -67,7 +67,7 @@ class Grid:
             data="standin",
             device="cpu",
         )
-        return {job.spec.run_id for part in runner.plan(grid) for job in part.jobs}
+        return {job.spec.run_id for part in planning.plan(grid) for job in part.jobs}
 
     def start(self, seeds: int) -> subprocess.Popen[bytes]:
         """The command, in a process group of its own."""

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
-from divsal_bench import work
 from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
 from divsal_bench.data import arrays, catalogue
+from divsal_bench.grid import work
 from divsal_bench.networks import backbones, devices
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.training.training import Split, Streams, fit

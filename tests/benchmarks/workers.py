@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from divsal_bench import runner
+from divsal_bench.grid import planning
 from divsal_bench.registry import method_choice, protocols
 
 TARGET = 1.2
@@ -23,7 +23,7 @@ TARGET = 1.2
 def seconds(workers: int, threads: int, epochs: int, runs: int) -> float:
     """Wall seconds from plan to last result of a grid of ``runs`` runs in a new folder."""
     with tempfile.TemporaryDirectory() as folder:
-        grid = runner.Grid(
+        grid = planning.Grid(
             tasks=("cxr",),
             methods=tuple(method_choice.choose("cross-entropy,cyborg")),
             seeds=tuple(range(runs // 2)),
@@ -32,9 +32,9 @@ def seconds(workers: int, threads: int, epochs: int, runs: int) -> float:
             data="standin",
             device="cpu",
         )
-        jobs = [job for part in runner.plan(grid) for job in part.jobs]
+        jobs = [job for part in planning.plan(grid) for job in part.jobs]
         started = time.perf_counter()
-        finished = runner.execute(jobs, workers)
+        finished = planning.execute(jobs, workers)
         took = time.perf_counter() - started
     if len(finished) != runs or any(run.record.status != "done" for run in finished):
         sys.exit("the grid did not finish")

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from chromium import HOSTILE, Driver, browser
 
-from divsal_bench import cli, runner, work
+from divsal_bench import cli
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.explained import overview, report
+from divsal_bench.grid import planning, work
 from divsal_bench.predict import loading
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.records import read_run
@@ -34,10 +35,10 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
 def addresses(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Of a report as the command writes it, and of one whose data has hostile names."""
     folder = tmp_path_factory.mktemp("report")
-    grid = runner.Grid(
+    grid = planning.Grid(
         ("cxr",), tuple(method_choice.choose("cross-entropy")), (0,), folder / "runs", TINY, data="standin"
     )
-    for job in runner.plan(grid)[0].jobs:
+    for job in planning.plan(grid)[0].jobs:
         work.execute(job)
     place = next((folder / "runs/cxr/cross-entropy").iterdir())
     assert cli.main(["explain", str(place), "--set", "test", "--limit", "80", "--out", str(folder / "out")]) == 0

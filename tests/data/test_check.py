@@ -297,7 +297,7 @@ NO_RUN_CAN_KEEP = {
 
 @pytest.mark.parametrize("kind", NO_RUN_CAN_KEEP)
 def test_what_check_refuses_no_run_starts_on(changed, kind):
-    from divsal_bench import runner
+    from divsal_bench.grid import planning
     from divsal_bench.registry import method_choice, protocols
 
     change, message = NO_RUN_CAN_KEEP[kind]
@@ -308,7 +308,7 @@ def test_what_check_refuses_no_run_starts_on(changed, kind):
     tiny = dataclasses.replace(protocols.get("quick-v1"), epochs=1, input_size=32)
     methods = tuple(method_choice.choose("cross-entropy"))
     with pytest.raises(UserError) as caught:
-        runner.plan(runner.Grid(("cxr",), methods, (0,), out.parent / "runs", tiny, data=str(out)))
+        planning.plan(planning.Grid(("cxr",), methods, (0,), out.parent / "runs", tiny, data=str(out)))
     said = str(caught.value)
     # Reading the data looks for subjects and ids of two splits first.
     assert message in said or "is in two splits" in said or "occurs twice" in said

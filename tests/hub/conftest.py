@@ -156,7 +156,7 @@ def as_user(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
 @pytest.fixture(scope="session")
 def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output folder of real, tiny runs: two methods, two seeds."""
-    from divsal_bench import runner, work
+    from divsal_bench.grid import planning, work
     from divsal_bench.registry import method_choice, protocols
 
     tiny = dataclasses.replace(
@@ -164,7 +164,7 @@ def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     out = tmp_path_factory.mktemp("trained") / "runs"
     methods = tuple(method_choice.choose("cross-entropy,cyborg"))
-    for job in runner.plan(runner.Grid(("cxr",), methods, (0, 1), out, tiny, data="standin"))[0].jobs:
+    for job in planning.plan(planning.Grid(("cxr",), methods, (0, 1), out, tiny, data="standin"))[0].jobs:
         work.execute(job)
     return out
 

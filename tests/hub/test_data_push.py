@@ -238,7 +238,7 @@ def train(data: str, out: Path) -> None:
     """One tiny real run."""
     import dataclasses
 
-    from divsal_bench import runner, work
+    from divsal_bench.grid import planning, work
     from divsal_bench.registry import method_choice, protocols
 
     tiny = dataclasses.replace(
@@ -247,5 +247,5 @@ def train(data: str, out: Path) -> None:
     )  # fmt: skip
     assert "cxr" in plugins.tasks().found
     methods = tuple(method_choice.choose("cross-entropy"))
-    for job in runner.plan(runner.Grid(("cxr",), methods, (0,), out, tiny, data=data))[0].jobs:
+    for job in planning.plan(planning.Grid(("cxr",), methods, (0,), out, tiny, data=data))[0].jobs:
         work.execute(job)

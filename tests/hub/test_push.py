@@ -17,10 +17,11 @@ import pytest
 import torch
 from hub_server import HubServer
 
-from divsal_bench import cli, work
+from divsal_bench import cli
 from divsal_bench.cli.parser import parse
 from divsal_bench.cli.run_data import RunData
 from divsal_bench.evaluation import predictions
+from divsal_bench.grid import work
 from divsal_bench.hub import link, names
 from divsal_bench.leaderboard.keys import hashed
 from divsal_bench.networks.trained import load_model, protocol_of

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from divsal_bench import work
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.data.catalogue import DataSource
 from divsal_bench.data.reading import window_of
 from divsal_bench.errors import UserError
+from divsal_bench.grid import work
 from divsal_bench.networks import devices
 from divsal_bench.networks.backbones import Head
 from divsal_bench.registry import plugins, protocols
@@ -416,7 +416,7 @@ class Pool:
         # The same modules and plugins as here; without -P a file like ./queue.py would shadow the real one.
         environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "divsal_bench.worker"],
+            [sys.executable, "-P", "-m", "divsal_bench.grid.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench import work
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
 from divsal_bench.explain import case, fooling, measures
@@ -23,6 +22,7 @@ from divsal_bench.explain.evidence import ONE_LOGIT, Evidence, gather, join
 from divsal_bench.explain.fidelity import COLUMNS, choose, fidelity
 from divsal_bench.explain.maps import MAPS
 from divsal_bench.explain.sensitivity import Sensitivity, Version, class_sensitivity, no_positive, pair
+from divsal_bench.grid import work
 from divsal_bench.networks.trained import protocol_of, weights_sha256
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Block, Images, Metric, Number, Quantity, Undefined
 from divsal_bench.runs.records import ENGINE_VERSION

@@ -25,7 +25,7 @@ from divsal_bench.networks import devices
 Send = Callable[..., None]
 #: What a run imports on its way; imported by each run for itself, it would cost a second.
 NEEDED = (
-    "timm", "torch", "sklearn.metrics", "scipy.stats", "safetensors.torch", "pyarrow.dataset", "divsal_bench.work",
+    "timm", "torch", "sklearn.metrics", "scipy.stats", "safetensors.torch", "pyarrow.dataset", "divsal_bench.grid.work",
 )  # fmt: skip
 
 
@@ -73,8 +73,8 @@ def may_fork(device: str) -> bool:
 
 def run_and_leave(content: dict[str, Any], lines: int, send: Send) -> NoReturn:
     """Run one job in this process, which is then used up."""
-    from divsal_bench import work
     from divsal_bench.errors import UserError
+    from divsal_bench.grid import work
     from divsal_bench.registry import plugins
 
     faulthandler.enable()  # a crash inside a library leaves its place on standard error

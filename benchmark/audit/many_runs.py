@@ -102,7 +102,7 @@ def audit_one(job: AuditJob) -> tuple[Audit, str]:
     """Audit one run and keep the result beside it; also say why it could not be kept, "" where it was."""
     devices.prepare_environment()
 
-    from divsal_bench.audit import audit
+    from divsal_bench.audit.one_run import audit
     from divsal_bench.data.arrays import open_cached
     from divsal_bench.networks.trained import load_model
 

@@ -1,0 +1,1 @@
+"""Audits of trained networks: one run, and many in parallel."""
