@@ -26,8 +26,8 @@ from divsal_bench.audit.one_run import audit
 from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.errors import UserError
 from divsal_bench.evaluation import predictions
-from divsal_bench.explain import fidelity
 from divsal_bench.grid import planning, work
+from divsal_bench.maps import fidelity
 from divsal_bench.networks.backbones import CamNet
 from divsal_bench.networks.trained import load_model, protocol_of, weights_sha256
 from divsal_bench.registry import method_choice, protocols

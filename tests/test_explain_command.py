@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 
 from divsal_bench import cli, figure
 from divsal_bench.data import catalogue, colormaps
-from divsal_bench.explained import inputs, picture, single
+from divsal_bench.explain import image as single
+from divsal_bench.explain import image_figure, inputs
 from divsal_bench.grid import planning, work
 from divsal_bench.predict import loading, prediction
 from divsal_bench.predict.prediction import Input
@@ -255,7 +256,7 @@ def test_many_images_get_a_row_each(run: Run, files: Path, tmp_path: Path, capsy
 def opened(found: single.Explanation) -> Image.Image:
     import io
 
-    return Image.open(io.BytesIO(picture.picture(found)))
+    return Image.open(io.BytesIO(image_figure.picture(found)))
 
 
 def explained(model: Path, image: Path, names: tuple[str, ...] = single.DEFAULT, **given: Any) -> single.Explanation:
@@ -268,10 +269,10 @@ def explained(model: Path, image: Path, names: tuple[str, ...] = single.DEFAULT,
 
 def test_the_figure_has_all_panels_on_one_scale(run: Run, files: Path, image: Path) -> None:
     found = explained(run.path, image, human=files / "maps" / image.name, label=1)
-    across = figure.GAP + picture.COLUMNS * (figure.SIDE + figure.GAP)
+    across = figure.GAP + image_figure.COLUMNS * (figure.SIDE + figure.GAP)
     assert opened(found).width == across
     extent = figure.extent_of(*[one.values for one in found.maps if one.values is not None])
-    panels = [picture.panel(found, one, extent) for one in found.maps]
+    panels = [image_figure.panel(found, one, extent) for one in found.maps]
     assert [panel.title for panel in panels] == [
         "CAM of abnormal (true class)", "CAM of normal", "difference: abnormal − normal", "CASE of abnormal",
         "CASE of abnormal, clamped",
@@ -287,7 +288,7 @@ def test_an_undefined_map_is_its_reason(one_logit: Run, image: Path) -> None:
     case = found.map("case")
     assert case is not None
     assert case.values is None
-    panel = picture.panel(found, case, 1.0)
+    panel = image_figure.panel(found, case, 1.0)
     assert panel.text.startswith("Undefined: for a one-logit head: its two classes share one row")
     assert opened(found).height > 2 * figure.SIDE
 
@@ -313,7 +314,7 @@ def test_outlines_follow_the_cells_and_numbers_stand_in_their_region() -> None:
 def test_every_map_of_the_table_can_be_asked_for(
     head: str, request: pytest.FixtureRequest, files: Path, image: Path, tmp_path: Path
 ) -> None:
-    from divsal_bench.explain.maps import MAPS
+    from divsal_bench.maps.table import MAPS
 
     names = [name for name in (*MAPS, "gradcam") if not (head == "one_logit" and name == "case")]
     model = request.getfixturevalue(head).path

@@ -106,7 +106,7 @@ MAY_NAME = {
     "divsal_bench.scores.agreement": ours("errors"),
     "divsal_bench.scores.scoring": ours("errors", "metrics", "conditions", "records"),
     "divsal_bench.contracts": ours("errors", "cams", "contracts"),
-    "divsal_bench.explain": ours("errors", "seeds", "cams", "agreement", "backbones", "explain"),
+    "divsal_bench.maps": ours("errors", "seeds", "cams", "agreement", "backbones", "explain"),
     "divsal_bench.leaderboard": ours(
         "errors",
         "escaping",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from divsal_bench.errors import UserError
-from divsal_bench.explained import inputs
+from divsal_bench.explain import inputs
 from divsal_bench.predict import prediction
 
 CLASSES = ("normal", "abnormal")

@@ -16,9 +16,9 @@ from divsal_bench.cli.run_data import RunData
 from divsal_bench.data.arrays import load
 from divsal_bench.data.catalogue import resolve
 from divsal_bench.errors import UserError
-from divsal_bench.explain.evidence import gather
-from divsal_bench.explain.regions import Region
 from divsal_bench.grid import planning, work
+from divsal_bench.maps.evidence import gather
+from divsal_bench.maps.regions import Region
 from divsal_bench.networks import backbones
 from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.registry import method_choice, plugins, protocols

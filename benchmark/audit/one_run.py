@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
-from divsal_bench.explain import case, fooling, measures
-from divsal_bench.explain.evidence import ONE_LOGIT, Evidence, gather, join
-from divsal_bench.explain.fidelity import COLUMNS, choose, fidelity
-from divsal_bench.explain.maps import MAPS
-from divsal_bench.explain.sensitivity import Sensitivity, Version, class_sensitivity, no_positive, pair
 from divsal_bench.grid import work
+from divsal_bench.maps import case, fooling, measures
+from divsal_bench.maps.evidence import ONE_LOGIT, Evidence, gather, join
+from divsal_bench.maps.fidelity import COLUMNS, choose, fidelity
+from divsal_bench.maps.sensitivity import Sensitivity, Version, class_sensitivity, no_positive, pair
+from divsal_bench.maps.table import MAPS
 from divsal_bench.networks.trained import protocol_of, weights_sha256
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Block, Images, Metric, Number, Quantity, Undefined
 from divsal_bench.runs.records import ENGINE_VERSION
@@ -314,7 +314,7 @@ def add_fidelity(
     protocol: Protocol,
 ) -> tuple[int, int]:
     """Confidence drop, deletion and insertion of both maps and of the controls; images used, and cells that are k %."""
-    from divsal_bench.explain.covering import margin_score
+    from divsal_bench.maps.covering import margin_score
 
     correct = (seen.margins >= 0) == (seen.labels == 1)
     chosen = choose(ids, correct, settings.images, data.fingerprint)

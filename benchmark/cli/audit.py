@@ -75,7 +75,7 @@ def check_heads(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
     given = [f"--{name}" for name in SENSITIVITY_OPTIONS if getattr(arguments, name) is not None]
     one = next((run for run in runs if run.spec.head == "one-logit"), None)
     if given and one is not None:
-        from divsal_bench.explain.evidence import ONE_LOGIT
+        from divsal_bench.maps.evidence import ONE_LOGIT
 
         raise UserError(
             f"{given[0]} asks for the class-sensitivity test, and {one.path} has one logit: the test is {ONE_LOGIT}; "

@@ -18,8 +18,8 @@ from divsal_bench.files import whole
 from divsal_bench.networks import devices
 
 if TYPE_CHECKING:
-    from divsal_bench.explained.inputs import Opened, Subject
-    from divsal_bench.explained.single import Explanation
+    from divsal_bench.explain.image import Explanation
+    from divsal_bench.explain.inputs import Opened, Subject
     from divsal_bench.predict.loading import Pretrained
 
 #: Images that are decoded ahead.
@@ -56,15 +56,15 @@ def check_options(arguments: argparse.Namespace) -> None:
 
 def explain_images(arguments: argparse.Namespace) -> int:
     """Explain images: a figure and a JSON file for each, and tables."""
-    from divsal_bench.explained import inputs, single
+    from divsal_bench.explain import image, inputs
     from divsal_bench.predict import loading
 
-    names = single.chosen(arguments.maps)
+    names = image.chosen(arguments.maps)
     device = devices.choose(arguments.device)
     network = windowed(loading.load(*locate(arguments.model)), arguments.window)
     subjects = inputs.collect(arguments.images, network.class_names, arguments.label, arguments.human)
     paths = require_out(arguments.out, subjects, arguments.csv, arguments.force)
-    closed = single.closed_form(network, names, asked=arguments.maps is not None)
+    closed = image.closed_form(network, names, asked=arguments.maps is not None)
     network.model.net.to(device)
     use_threads(network)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def explain_images(arguments: argparse.Namespace) -> int:
                 if isinstance(content, str):
                     raise UserError(f"{printable(one.input.image)} {printable(content)}")
                 deep += [content.highest] if content.highest else []
-                found = single.explain(network, one.input.image, content, one.label, names, closed)
+                found = image.explain(network, one.input.image, content, one.label, names, closed)
             except UserError as error:
                 if len(subjects) == 1:
                     raise
@@ -117,7 +117,7 @@ def decoded(
     network: Pretrained, subjects: Sequence[Subject], paths: Sequence[Path]
 ) -> Iterator[tuple[Subject, Path, Opened | str]]:
     """Images in order, decoded in threads a little ahead of the network."""
-    from divsal_bench.explained import inputs
+    from divsal_bench.explain import inputs
     from divsal_bench.predict.prediction import ahead
 
     contents = ahead(lambda one: inputs.opened(network, one), subjects, AHEAD)
@@ -138,8 +138,8 @@ def counted(
 
 def write_files(found: Explanation, path: Path, network: Pretrained) -> None:
     """The figure, and everything in it as numbers."""
-    from divsal_bench.explained.as_json import as_json
-    from divsal_bench.explained.picture import picture
+    from divsal_bench.explain.image_figure import picture
+    from divsal_bench.explain.image_json import as_json
 
     whole.write(path, picture(found))
     content = as_json(found, network.origin, network.threshold)

@@ -15,8 +15,8 @@ from divsal_bench.networks import devices
 from divsal_bench.registry import plugins
 
 if TYPE_CHECKING:
-    from divsal_bench.explained.overview import Overview
-    from divsal_bench.explained.report import Heading
+    from divsal_bench.explain.data_set import Overview
+    from divsal_bench.explain.data_set_page import Heading
     from divsal_bench.predict.loading import Pretrained
     from divsal_bench.runs.records import Run
 
@@ -27,7 +27,7 @@ def explain_set(arguments: argparse.Namespace) -> int:
     """Write report.html and samples.csv, and print the errors and the cells that decide."""
     from divsal_bench.cli.progress import counter
     from divsal_bench.cli.run_data import RunData
-    from divsal_bench.explained import overview, report
+    from divsal_bench.explain import data_set, data_set_page
     from divsal_bench.predict import loading
 
     if arguments.limit is not None and arguments.limit < 1:
@@ -40,11 +40,11 @@ def explain_set(arguments: argparse.Namespace) -> int:
     network.require_maps()
     opened = RunData(arguments.data)
     data = opened.arrays(run)
-    positions = overview.rows_of(data, arguments.set, arguments.limit, run.spec.data, network.class_names)
+    positions = data_set.rows_of(data, arguments.set, arguments.limit, run.spec.data, network.class_names)
     network.model.net.to(device)
     use_threads(network)
-    found = overview.overview(network, data, positions, arguments.set, counter("explained"))
-    page = report.render(found, data, opened.terms(run), heading(run, network))
+    found = data_set.overview(network, data, positions, arguments.set, counter("explained"))
+    page = data_set_page.render(found, data, opened.terms(run), heading(run, network))
     arguments.out.mkdir(parents=True, exist_ok=True)
     tidy([arguments.out])
     text = escaping.table_csv(found.table, float_format="%.9g")
@@ -82,7 +82,7 @@ def run_of(folder: Path, origin: str) -> Run:
 
 def heading(run: Run, network: Pretrained) -> Heading:
     """What the report is about."""
-    from divsal_bench.explained.report import Heading
+    from divsal_bench.explain.data_set_page import Heading
 
     names = network.class_names
     if network.threshold is None:

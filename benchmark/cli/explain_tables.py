@@ -12,7 +12,7 @@ from divsal_bench.errors import printable
 from divsal_bench.files import escaping
 
 if TYPE_CHECKING:
-    from divsal_bench.explained.single import Explanation
+    from divsal_bench.explain.image import Explanation
 
 Cell = str | float | int
 #: Up to so many images each get a table of their regions; more get one row each.
@@ -90,7 +90,7 @@ def summary(found: Explanation) -> dict[str, Cell]:
 
 def region_rows(found: Explanation) -> list[dict[str, Cell]]:
     """The regions of one image as rows, then rest, bias and their sum."""
-    from divsal_bench.explained.single import speaks_for
+    from divsal_bench.explain.image import speaks_for
 
     parts = found.regions
     if parts is None:

@@ -65,7 +65,7 @@ class Quantity(Typed):
         of: A map (``true-class``, ``difference``, ``case``, …), a control of the fidelity test (``random``,
             ``centre``), ``decision``, or ``head``.
         images: Which of the block's images it is the mean over.
-        metric: As the functions of :mod:`divsal_bench.explain` name it. Shares are in [0, 1], agreement in per cent.
+        metric: As the functions of :mod:`divsal_bench.maps` name it. Shares are in [0, 1], agreement in per cent.
     """
 
     block: Block

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.explain import maps
-from divsal_bench.explain.covering import margin_score
-from divsal_bench.explain.evidence import Evidence, gather
-from divsal_bench.explain.fidelity import fidelity
-from divsal_bench.explain.measures import energy, rows
-from divsal_bench.explain.sensitivity import class_sensitivity, pair
+from divsal_bench.maps import table
+from divsal_bench.maps.covering import margin_score
+from divsal_bench.maps.evidence import Evidence, gather
+from divsal_bench.maps.fidelity import fidelity
+from divsal_bench.maps.measures import energy, rows
+from divsal_bench.maps.sensitivity import class_sensitivity, pair
 from divsal_bench.studies.difference import mean_of
 from divsal_bench.studies.inputs import Inputs
 
@@ -60,7 +60,7 @@ def numbers(
     shown, undefined = {}, {}
     result: dict[str, dict[str, float]] = {}
     for kind in KINDS:
-        found = maps.kind(kind).function(evidence, target)
+        found = table.kind(kind).function(evidence, target)
         shown[kind], undefined[kind] = found.values.cpu().numpy(), found.undefined.cpu().numpy()
         first, second, left_out = pair(evidence, kind)
         tested = class_sensitivity(first, second, k=k, tau=tau, undefined=left_out, head=evidence.head)
@@ -173,7 +173,7 @@ def at_angle(evidence: Evidence, test: Inputs) -> dict[str, float]:
     angle = rows(evidence.weight.cpu().numpy())
     result = {"cosine": angle.cosine, "residual": angle.residual_ratio}
     for kind in KINDS:
-        found = maps.kind(kind).function(evidence, target)
+        found = table.kind(kind).function(evidence, target)
         inside = energy(found.values.cpu().numpy(), human)
         result[f"pe {kind}"] = mean_of(inside["pe"])
         if kind == "case":

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.explain import maps
-from divsal_bench.explain.covering import margin_score
-from divsal_bench.explain.evidence import gather
-from divsal_bench.explain.fidelity import choose
-from divsal_bench.explain.measures import energy
-from divsal_bench.explain.regions import Region, Regions, occlusion, regions
+from divsal_bench.maps import table
+from divsal_bench.maps.covering import margin_score
+from divsal_bench.maps.evidence import gather
+from divsal_bench.maps.fidelity import choose
+from divsal_bench.maps.measures import energy
+from divsal_bench.maps.regions import Region, Regions, occlusion, regions
 from divsal_bench.networks.trained import protocol_of
 from divsal_bench.studies.inputs import Inputs, inputs
 
@@ -46,7 +46,7 @@ def numbers(run: Run, model: CamNet, data: DataArrays, images: int) -> dict[str,
     test = inputs(data, protocol_of(run), "test")
     evidence = gather(model, test.images)
     labels = test.label_tensor()
-    both = {kind: maps.kind(kind).function(evidence, labels).values.cpu().numpy() for kind in KINDS}
+    both = {kind: table.kind(kind).function(evidence, labels).values.cpu().numpy() for kind in KINDS}
     mapped = test.mapped
     human = test.human(both["difference"].shape[1:])
     chosen = choose(test.ids, np.ones(len(test.ids), bool), images, data.fingerprint)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench.explain import maps
-from divsal_bench.explain.evidence import gather
-from divsal_bench.explain.measures import bias_share, energy, error_rates
+from divsal_bench.maps import table
+from divsal_bench.maps.evidence import gather
+from divsal_bench.maps.measures import bias_share, energy, error_rates
 from divsal_bench.networks.trained import protocol_of
 from divsal_bench.studies.difference import mean_of
 from divsal_bench.studies.inputs import inputs
@@ -43,7 +43,7 @@ def numbers(run: Run, model: CamNet, data: DataArrays) -> dict[str, dict[str, fl
         raise UserError(f"{run.path}: its training split is balanced ({counts[0]} of each class); this study needs not")
     seen = np.isin(test.sources, train.sources) & np.isin(test.categories, train.categories)
     evidence = gather(model, test.images)
-    found = maps.kind("binary-predicted").function(evidence, test.label_tensor())
+    found = table.kind("binary-predicted").function(evidence, test.label_tensor())
     margins = evidence.margin.double().cpu().numpy()
     bias = float((evidence.bias[1] - evidence.bias[0]).double())
     shares = bias_share(margins, bias)

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from divsal_bench.cli.explain import write_files
-from divsal_bench.explained import inputs, single
+from divsal_bench.explain import image, inputs
 from divsal_bench.networks import backbones
 from divsal_bench.predict.loading import Pretrained
 from divsal_bench.predict.prediction import Input
@@ -75,7 +75,7 @@ def main() -> None:
                 start = time.perf_counter()
                 read = inputs.opened(made, subject)
                 assert isinstance(read, inputs.Opened)
-                found = single.explain(made, str(number), read, 1, single.DEFAULT)
+                found = image.explain(made, str(number), read, 1, image.DEFAULT)
                 write_files(found, Path(folder) / f"out{number}.png", made)
                 seconds.append(time.perf_counter() - start)
             assert found.regions is not None

@@ -28,9 +28,9 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(arguments.th
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from divsal_bench.explain import fidelity, fooling, maps, measures, regions, sensitivity  # noqa: E402
-from divsal_bench.explain.covering import margin_score  # noqa: E402
-from divsal_bench.explain.evidence import Evidence, gather, join  # noqa: E402
+from divsal_bench.maps import fidelity, fooling, measures, regions, sensitivity, table  # noqa: E402
+from divsal_bench.maps.covering import margin_score  # noqa: E402
+from divsal_bench.maps.evidence import Evidence, gather, join  # noqa: E402
 from divsal_bench.networks import backbones
 from divsal_bench.registry import protocols  # noqa: E402
 
@@ -52,7 +52,7 @@ def ratio_of_maps() -> None:
             model.net(images)
 
     def explained() -> None:
-        maps.core(gather(model, images), labels)
+        table.core(gather(model, images), labels)
 
     for warm_up in (plain, explained) * 3:
         warm_up()
@@ -69,7 +69,7 @@ def ratio_of_maps() -> None:
     one = 1000 * statistics.median(seconds[plain]) / arguments.batch
     print(
         f"resnet50, 224 px, batch {arguments.batch}, {arguments.threads} threads: plain forward {one:.1f} ms an image; "
-        f"with all {len(maps.MAPS)} maps × {middle:.3f} (quartiles {low:.3f} to {high:.3f}, {arguments.pairs} pairs; "
+        f"with all {len(table.MAPS)} maps × {middle:.3f} (quartiles {low:.3f} to {high:.3f}, {arguments.pairs} pairs; "
         f"wanted: at most {TARGET:.2f})"
     )
 
@@ -95,7 +95,7 @@ def parts_of_an_audit() -> None:
     one = timed("forward", lambda: join([gather(model, some) for some in images.split(128)]))
     assert isinstance(one, Evidence)
     labels = one.predicted  # an untrained network decides at random: called right, all images can be used
-    found = timed("maps", lambda: maps.core(one, labels))
+    found = timed("maps", lambda: table.core(one, labels))
     assert isinstance(found, dict)
     values = {name: map_.values.numpy() for name, map_ in found.items()}
     score, margins = margin_score(model), one.margin.double().numpy()

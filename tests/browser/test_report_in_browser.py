@@ -15,7 +15,7 @@ from chromium import HOSTILE, Driver, browser
 
 from divsal_bench import cli
 from divsal_bench.cli.run_data import RunData
-from divsal_bench.explained import overview, report
+from divsal_bench.explain import data_set, data_set_page
 from divsal_bench.grid import planning, work
 from divsal_bench.predict import loading
 from divsal_bench.registry import method_choice, protocols
@@ -47,9 +47,9 @@ def addresses(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> dict[
     rows["source"] = np.where(rows["split"] == "test", HOSTILE, rows["source"])
     hostile, names = dataclasses.replace(data, rows=rows), (HOSTILE, "b")
     network = dataclasses.replace(network, class_names=names)
-    found = overview.overview(network, hostile, overview.rows_of(hostile, "test", 40, "", names), "test")
-    heading = report.Heading(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 0, names, HOSTILE)
-    (folder / "hostile.html").write_text(report.render(found, hostile, {}, heading), encoding="utf-8")
+    found = data_set.overview(network, hostile, data_set.rows_of(hostile, "test", 40, "", names), "test")
+    heading = data_set_page.Heading(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 0, names, HOSTILE)
+    (folder / "hostile.html").write_text(data_set_page.render(found, hostile, {}, heading), encoding="utf-8")
     return {"plain": (folder / "out/report.html").as_uri(), "hostile": (folder / "hostile.html").as_uri()}
 
 

@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import nn
 
-from divsal_bench.explain.evidence import Evidence, Head
+from divsal_bench.maps.evidence import Evidence, Head
 from divsal_bench.networks import backbones
 from divsal_bench.networks.backbones import CamNet
 from divsal_bench.registry import protocols

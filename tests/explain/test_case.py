@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from divsal_bench.explain import case, maps, measures
-from divsal_bench.explain.evidence import Evidence, gather
+from divsal_bench.maps import case, measures
+from divsal_bench.maps import table as maps
+from divsal_bench.maps.evidence import Evidence, gather
 
 LABELS = torch.tensor([0, 1, 1, 0])
 

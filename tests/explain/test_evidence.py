@@ -8,7 +8,7 @@ import torch
 from drawn_evidence import GRID, evidence, images, many_logits, network
 
 from divsal_bench.errors import UserError
-from divsal_bench.explain.evidence import Evidence, gather, join
+from divsal_bench.maps.evidence import Evidence, gather, join
 from divsal_bench.networks.backbones import HEADS, CamNet
 
 

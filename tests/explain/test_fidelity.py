@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from divsal_bench.explain import covering, fidelity, maps
-from divsal_bench.explain.covering import margin_score, on_pixels
-from divsal_bench.explain.evidence import gather
-from divsal_bench.explain.fidelity import CONTROLS, Fidelity
+from divsal_bench.maps import covering, fidelity, table
+from divsal_bench.maps.covering import margin_score, on_pixels
+from divsal_bench.maps.evidence import gather
+from divsal_bench.maps.fidelity import CONTROLS, Fidelity
 
 IDS = [f"sample-{i}" for i in range(40)]
 LABELS = np.arange(40) % 2
@@ -57,7 +57,7 @@ RIGHT, WRONG = marks((slice(0, 1), slice(3, 4))), marks((slice(3, 4), slice(0, 1
 def run(maps: dict[str, np.ndarray], count: int = 200, **options: object) -> Fidelity:
     score, pictures = planted(corner()), signed_images()
     return fidelity.fidelity(
-        score, pictures, maps, LABELS, score(pictures), IDS, "fingerprint", count=count, **options  # type: ignore[arg-type]
+        score, pictures, table, LABELS, score(pictures), IDS, "fingerprint", count=count, **options  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def test_curves_of_a_real_network_equal_a_loop_over_cells(steps: int) -> None:
     score = margin_score(model)
     margins = score(pictures)
     labels = (margins >= 0).astype(int)
-    drawn = maps.true_cam(gather(model, pictures), torch.from_numpy(labels)).values.numpy()
+    drawn = table.true_cam(gather(model, pictures), torch.from_numpy(labels)).values.numpy()
     found = fidelity.fidelity(score, pictures, {"true": drawn}, labels, margins, IDS[:5], "f", k=25, steps=steps)
     assert found.steps == min(steps, 16)
     counts = fidelity.steps_of(steps, (4, 4)).tolist()

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
-from divsal_bench.explain import maps
-from divsal_bench.explain.evidence import Evidence, Head, gather
-from divsal_bench.explain.fooling import add_to_rows
-from divsal_bench.explain.gradcam import gradcam
+from divsal_bench.maps import table
+from divsal_bench.maps.evidence import Evidence, Head, gather
+from divsal_bench.maps.fooling import add_to_rows
+from divsal_bench.maps.gradcam import gradcam
 
 SIZES = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5), st.integers(1, 5), st.integers(0, 500))
 LABELS = torch.tensor([0, 1, 1, 0])
@@ -64,21 +64,21 @@ def by_autograd(one: Evidence, target: Tensor, scalar: Callable[[Tensor, Tensor]
 @settings(max_examples=15, deadline=None)
 def test_every_map_is_grad_cam_of_its_target(name: str, head: Head, classes: int, sizes: tuple[int, ...]) -> None:
     one, target = case(sizes, head, classes)
-    if not maps.MAPS[name].applies(one):
+    if not table.MAPS[name].applies(one):
         with pytest.raises(UserError, match="of a yes-or-no decision; this network has 4 classes"):
-            maps.MAPS[name].function(one, target)
+            table.MAPS[name].function(one, target)
         return
-    torch.testing.assert_close(maps.MAPS[name].function(one, target).values, by_autograd(one, target, TARGETS[name]))
+    torch.testing.assert_close(table.MAPS[name].function(one, target).values, by_autograd(one, target, TARGETS[name]))
 
 
 def test_the_autograd_references_cover_the_table() -> None:
-    assert set(maps.MAPS) - set(TARGETS) == {"case", "case-clamped"}, "their reference is in test_case.py"
+    assert set(table.MAPS) - set(TARGETS) == {"case", "case-clamped"}, "their reference is in test_case.py"
 
 
-@pytest.mark.parametrize("name", maps.MAPS)
+@pytest.mark.parametrize("name", table.MAPS)
 @pytest.mark.parametrize("head", TWO_HEADS)
 def test_every_entry_holds_its_contract(name: str, head: Head) -> None:
-    entry = maps.kind(name)
+    entry = table.kind(name)
     one = gather(network(head), images(4))
     found = entry.function(one, LABELS)
     assert found.values.shape == (4, *one.grid)
@@ -96,26 +96,26 @@ def test_every_entry_holds_its_contract(name: str, head: Head) -> None:
 
 @pytest.mark.parametrize(("head", "classes"), [("two-logit", 2), ("one-logit", 2), ("many-logit", 3)])
 def test_core_gives_all_maps_that_exist(head: Head, classes: int) -> None:
-    found = maps.core(evidence(head, classes), LABELS)
-    missing = {name for name in maps.MAPS if name.startswith("binary")} if classes > 2 else set()
-    assert set(found) == set(maps.MAPS) - missing
+    found = table.core(evidence(head, classes), LABELS)
+    missing = {name for name in table.MAPS if name.startswith("binary")} if classes > 2 else set()
+    assert set(found) == set(table.MAPS) - missing
 
 
 def test_an_unknown_map_gets_the_closest_name() -> None:
     with pytest.raises(UserError, match="Did you mean 'difference'"):
-        maps.kind("diference")
+        table.kind("diference")
 
 
 @pytest.mark.parametrize("head", TWO_HEADS)
 def test_closed_forms_are_autograd_grad_cam_of_a_real_network(head: Head) -> None:
     model = network(head)  # type: ignore[arg-type]
     one = gather(model, images(4))
-    torch.testing.assert_close(maps.true_cam(one, LABELS).values, gradcam(model, images(4), LABELS).values)
-    torch.testing.assert_close(maps.false_cam(one, LABELS).values, gradcam(model, images(4), 1 - LABELS).values)
+    torch.testing.assert_close(table.true_cam(one, LABELS).values, gradcam(model, images(4), LABELS).values)
+    torch.testing.assert_close(table.false_cam(one, LABELS).values, gradcam(model, images(4), 1 - LABELS).values)
 
 
 @pytest.mark.parametrize("base", ["max", "mean", "soft"])
-def test_bases_of_diffgradcam_are_gradients_and_one_for_two_classes(base: maps.Base) -> None:
+def test_bases_of_diffgradcam_are_gradients_and_one_for_two_classes(base: table.Base) -> None:
     others: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "max": best_other,
         "mean": lambda z, t: (z.sum(1) - own(z, t)) / (z.shape[1] - 1),
@@ -123,15 +123,15 @@ def test_bases_of_diffgradcam_are_gradients_and_one_for_two_classes(base: maps.B
     }
     many = evidence("many-logit", 4)
     reference = by_autograd(many, LABELS, lambda z, t: own(z, t) - others[base](z, t))
-    torch.testing.assert_close(maps.diffgradcam(many, LABELS, base).values, reference)
+    torch.testing.assert_close(table.diffgradcam(many, LABELS, base).values, reference)
     two = evidence()
-    torch.testing.assert_close(maps.diffgradcam(two, LABELS, base).values, maps.difference(two, LABELS).values)
+    torch.testing.assert_close(table.diffgradcam(two, LABELS, base).values, table.difference(two, LABELS).values)
 
 
 def test_grad_cam_of_the_probability_is_the_same_picture_as_diffgradcam() -> None:
     one = evidence()
     probability = by_autograd(one, LABELS, lambda z, t: own(z.softmax(1), t))
-    margin = maps.diffgradcam(one, LABELS).values
+    margin = table.diffgradcam(one, LABELS).values
     torch.testing.assert_close(
         probability / probability.abs().amax((1, 2), keepdim=True), margin / margin.abs().amax((1, 2), keepdim=True)
     )
@@ -146,7 +146,7 @@ def test_a_vector_added_to_all_rows_moves_class_cams_and_nothing_that_is_a_diffe
         moved = add_to_rows(one, u)
         torch.testing.assert_close(moved.logits, moved.features.mean((2, 3)) @ moved.weight.T + moved.bias)
         torch.testing.assert_close(moved.logits.softmax(1), one.logits.softmax(1))
-        before, after = maps.core(one, target), maps.core(moved, target)
+        before, after = table.core(one, target), table.core(moved, target)
         for name in set(before) - {"true-class", "false-class", "case", "case-clamped"}:
             torch.testing.assert_close(before[name].values, after[name].values)
         shift = torch.einsum("bchw,c->bhw", one.features, u)
@@ -155,20 +155,20 @@ def test_a_vector_added_to_all_rows_moves_class_cams_and_nothing_that_is_a_diffe
 
 def test_the_two_cams_of_one_logit_are_each_others_negative() -> None:
     one = evidence("one-logit")
-    true, false = maps.true_cam(one, LABELS).values, maps.false_cam(one, LABELS).values
+    true, false = table.true_cam(one, LABELS).values, table.false_cam(one, LABELS).values
     assert torch.equal(true, -false)
     torch.testing.assert_close(cams.normalise(false), 1 - cams.normalise(true))
-    torch.testing.assert_close(maps.difference(one, LABELS).values, 2 * true)
-    torch.testing.assert_close(maps.binary_cam(one, LABELS, "label").values, 2 * true)
+    torch.testing.assert_close(table.difference(one, LABELS).values, 2 * true)
+    torch.testing.assert_close(table.binary_cam(one, LABELS, "label").values, 2 * true)
 
 
 def test_modes_of_the_binary_cam_differ_only_where_the_sign_does() -> None:
     one = evidence(batch=12, seed=3)
     labels = torch.arange(12) % 2
-    positive = maps.binary_cam(one, labels, 1).values
+    positive = table.binary_cam(one, labels, 1).values
     torch.testing.assert_close(positive, one.cams[:, 1] - one.cams[:, 0])
-    torch.testing.assert_close(maps.binary_cam(one, labels, -1).values, -positive)
-    predicted = maps.binary_cam(one, labels).values
+    torch.testing.assert_close(table.binary_cam(one, labels, -1).values, -positive)
+    predicted = table.binary_cam(one, labels).values
     says_yes = one.margin >= 0
     assert says_yes.any()
     assert not says_yes.all()
@@ -177,14 +177,14 @@ def test_modes_of_the_binary_cam_differ_only_where_the_sign_does() -> None:
         predicted.mean((1, 2)) + one.margin.sign() * (one.bias[1] - one.bias[0]), one.margin.abs()
     )
     torch.testing.assert_close(
-        maps.binary_cam(one, labels, "label").values, torch.where((labels == 1)[:, None, None], positive, -positive)
+        table.binary_cam(one, labels, "label").values, torch.where((labels == 1)[:, None, None], positive, -positive)
     )
 
 
 def test_a_margin_of_zero_still_has_a_binary_cam() -> None:
     one = evidence()
     tied = Evidence(one.features, one.weight, one.bias, torch.zeros_like(one.logits), "two-logit")
-    torch.testing.assert_close(maps.binary_cam(tied, LABELS).values, maps.binary_cam(one, LABELS, 1).values)
+    torch.testing.assert_close(table.binary_cam(tied, LABELS).values, table.binary_cam(one, LABELS, 1).values)
 
 
 def test_cross_entropy_without_weight_decay_never_trains_the_common_mode() -> None:

@@ -11,8 +11,8 @@ from drawn_evidence import images, network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from divsal_bench.explain import measures
-from divsal_bench.explain.evidence import gather
+from divsal_bench.maps import measures
+from divsal_bench.maps.evidence import gather
 
 REAL = st.floats(-100, 100, allow_nan=False)
 

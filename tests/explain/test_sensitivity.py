@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from divsal_bench.explain import maps, sensitivity
-from divsal_bench.explain.evidence import gather, join
-from divsal_bench.explain.sensitivity import class_sensitivity
+from divsal_bench.maps import sensitivity, table
+from divsal_bench.maps.evidence import gather, join
+from divsal_bench.maps.sensitivity import class_sensitivity
 
 
 def noise(count: int = 50, side: int = 8, seed: int = 0) -> np.ndarray:
@@ -172,8 +172,8 @@ def test_the_pair_is_of_the_two_likeliest_classes(classes: int) -> None:
     one = gather(many_logits(classes), images())
     order = one.logits.argsort(1, descending=True)
     first, second, undefined = sensitivity.pair(one, "true-class")
-    np.testing.assert_allclose(first, maps.true_cam(one, order[:, 0]).values.numpy())
-    np.testing.assert_allclose(second, maps.true_cam(one, order[:, 1]).values.numpy())
+    np.testing.assert_allclose(first, table.true_cam(one, order[:, 0]).values.numpy())
+    np.testing.assert_allclose(second, table.true_cam(one, order[:, 1]).values.numpy())
     assert not undefined.any()
 
 

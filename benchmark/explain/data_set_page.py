@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divsal_bench import figure
-from divsal_bench.explained.overview import KINDS, Overview
-from divsal_bench.explained.picture import as_picture
-from divsal_bench.explained.samples import MEANING
+from divsal_bench.explain.data_set import KINDS, Overview
+from divsal_bench.explain.data_set_table import MEANING
+from divsal_bench.explain.image_figure import as_picture
 from divsal_bench.figure import Panel
 from divsal_bench.gallery import may_show
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from divsal_bench.errors import printable
-from divsal_bench.explain.regions import Regions
-from divsal_bench.explained.single import Explanation, ShownMap, speaks_for
+from divsal_bench.explain.image import Explanation, ShownMap, speaks_for
+from divsal_bench.maps.regions import Regions
 from divsal_bench.scores.agreement import COLUMNS
 
 #: Significant digits.

@@ -9,9 +9,9 @@ import numpy as np
 
 from divsal_bench import figure
 from divsal_bench.errors import printable
-from divsal_bench.explain.regions import Occlusion, Region
-from divsal_bench.explained.single import Explanation, ShownMap, speaks_for
+from divsal_bench.explain.image import Explanation, ShownMap, speaks_for
 from divsal_bench.figure import Panel
+from divsal_bench.maps.regions import Occlusion, Region
 
 #: Panels in a row.
 COLUMNS = 4

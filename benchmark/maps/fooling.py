@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.errors import UserError
-from divsal_bench.explain.evidence import Evidence
-from divsal_bench.explain.maps import difference, true_cam
-from divsal_bench.explain.measures import energy
+from divsal_bench.maps.evidence import Evidence
+from divsal_bench.maps.measures import energy
+from divsal_bench.maps.table import difference, true_cam
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +95,7 @@ class Fooling:
     """What the attack did to one network's maps and decisions.
 
     Attributes:
-        columns: ``true`` and ``difference`` to columns (N,): those of :func:`divsal_bench.explain.measures.energy` in
+        columns: ``true`` and ``difference`` to columns (N,): those of :func:`divsal_bench.maps.measures.energy` in
             the target before and after (``pe_before``, ``pe_after``, …), and ``likeness``, the Pearson correlation of
             the map before with the map after: 1 where the attack did nothing to it.
         decisions_changed: How many; rounding apart none can.

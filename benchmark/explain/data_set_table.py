@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.explain.regions import Region
+from divsal_bench.maps.regions import Region
 from divsal_bench.scores.agreement import COLUMNS, agreement
 
 if TYPE_CHECKING:

@@ -192,7 +192,7 @@ def no_closed_form(reason: str) -> UserError:
     """The refusal of a network where a closed form is needed."""
     return UserError(
         f"this network has no closed-form CAM ({reason}), which this map needs: it takes global average pooling and "
-        "one linear layer; Grad-CAM by autograd (divsal_bench.explain.gradcam) works for other heads"
+        "one linear layer; Grad-CAM by autograd (divsal_bench.maps.gradcam) works for other heads"
     )
 
 

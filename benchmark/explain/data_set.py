@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from divsal_bench.errors import UserError
 from divsal_bench.evaluation.predictions import condition_columns
-from divsal_bench.explain import evidence, measures
-from divsal_bench.explain.fidelity import choose
-from divsal_bench.explain.regions import Region, Regions, occlusion, regions
-from divsal_bench.explained.samples import agreements, samples
-from divsal_bench.explained.single import pooled, precision, scorer
+from divsal_bench.explain.data_set_table import agreements, samples
+from divsal_bench.explain.image import pooled, precision, scorer
+from divsal_bench.maps import evidence, measures
+from divsal_bench.maps.fidelity import choose
+from divsal_bench.maps.regions import Region, Regions, occlusion, regions
 from divsal_bench.training import training
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ class Overview:
         cells: Of each class that an image is called.
         errors: By condition.
         bias: b1 − b0.
-        bias_share: Mean share of the bias in the decisions, as :func:`divsal_bench.explain.measures.bias_share`.
-        common_share: Of the head's rows, as :class:`divsal_bench.explain.measures.Rows`.
+        bias_share: Mean share of the bias in the decisions, as :func:`divsal_bench.maps.measures.bias_share`.
+        common_share: Of the head's rows, as :class:`divsal_bench.maps.measures.Rows`.
         low_lift: Rows of the table whose difference map lies least where people look; empty without human maps.
         failures: Rows where covering the region that decided moved the margin most in the other direction.
         confident: Wrong rows by how wrong, the worst first.

@@ -14,8 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from divsal_bench.errors import UserError, unknown
-from divsal_bench.explain import case
-from divsal_bench.explain.evidence import ONE_LOGIT, Evidence, Maps, combine
+from divsal_bench.maps import case
+from divsal_bench.maps.evidence import ONE_LOGIT, Evidence, Maps, combine
 
 if TYPE_CHECKING:
     from torch import Tensor

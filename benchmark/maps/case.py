@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from divsal_bench.explain.evidence import ONE_LOGIT, Evidence, Maps, combine
+from divsal_bench.maps.evidence import ONE_LOGIT, Evidence, Maps, combine
 
 if TYPE_CHECKING:
     from torch import Tensor

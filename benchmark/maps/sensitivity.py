@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.explain.evidence import ONE_LOGIT
-from divsal_bench.explain.maps import kind
+from divsal_bench.maps.evidence import ONE_LOGIT
+from divsal_bench.maps.table import kind
 from divsal_bench.scores.agreement import EMPTY
 
 if TYPE_CHECKING:
-    from divsal_bench.explain.evidence import Evidence
+    from divsal_bench.maps.evidence import Evidence
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -84,7 +84,7 @@ def pair(evidence: Evidence, name: str) -> tuple[npt.NDArray[np.floating], npt.N
 
     Args:
         evidence: Of B images.
-        name: Of :data:`divsal_bench.explain.maps.MAPS`.
+        name: Of :data:`divsal_bench.maps.table.MAPS`.
 
     Returns:
         Maps of the predicted class and of the runner-up, each (B, h, w), and (B,) where either is undefined.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError, unknown
-from divsal_bench.explain.evidence import Maps, camnet, evaluating
+from divsal_bench.maps.evidence import Maps, camnet, evaluating
 from divsal_bench.networks.backbones import CamNet, first_line
 
 if TYPE_CHECKING:

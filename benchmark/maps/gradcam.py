@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from divsal_bench.errors import UserError
-from divsal_bench.explain.evidence import Maps, camnet, evaluating
+from divsal_bench.maps.evidence import Maps, camnet, evaluating
 from divsal_bench.networks.backbones import CamNet
 
 if TYPE_CHECKING:

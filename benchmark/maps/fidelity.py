@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench import seeds
-from divsal_bench.explain.covering import Cover, Score, covered, on_pixels
+from divsal_bench.maps.covering import Cover, Score, covered, on_pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,7 +100,7 @@ def fidelity(
     """Score maps and controls.
 
     Args:
-        score: Images to margins z1 − z0, as :func:`divsal_bench.explain.covering.margin_score` makes it.
+        score: Images to margins z1 − z0, as :func:`divsal_bench.maps.covering.margin_score` makes it.
         images: (N, channels, S, S), normalised.
         maps: Name to signed maps for the right class, which is the predicted one of the images used, (N, h, w).
         labels: (N,), 0 or 1.

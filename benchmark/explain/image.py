@@ -12,16 +12,16 @@ import numpy as np
 
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError, unknown
-from divsal_bench.explain import evidence, gradcam, maps, public
-from divsal_bench.explain.covering import Score, margin_score
-from divsal_bench.explain.regions import Occlusion, Region, Regions, occlusion, regions
+from divsal_bench.maps import evidence, gradcam, public, table
+from divsal_bench.maps.covering import Score, margin_score
+from divsal_bench.maps.regions import Occlusion, Region, Regions, occlusion, regions
 from divsal_bench.scores.agreement import EMPTY, agreement
 from divsal_bench.training import training
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from divsal_bench.explained.inputs import Opened
+    from divsal_bench.explain.inputs import Opened
     from divsal_bench.predict.loading import Pretrained
 
 #: The maps that are shown where none are asked for.
@@ -89,7 +89,7 @@ class Explanation:
     logits: tuple[float, float]
     score: float
     decision: int
-    maps: tuple[ShownMap, ...]
+    table: tuple[ShownMap, ...]
     regions: Regions | None
     covering: tuple[Occlusion, ...]
     pixels: np.ndarray
@@ -130,10 +130,10 @@ def chosen(text: str | None) -> tuple[str, ...]:
         return DEFAULT
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
-        raise UserError(f"--maps names no map; choose from {', '.join([*maps.MAPS, *FREE])}")
+        raise UserError(f"--maps names no map; choose from {', '.join([*table.MAPS, *FREE])}")
     for name in names:
-        if name not in maps.MAPS and name not in FREE:
-            raise unknown("map", name, [*maps.MAPS, *FREE])
+        if name not in table.MAPS and name not in FREE:
+            raise unknown("map", name, [*table.MAPS, *FREE])
     return names
 
 
@@ -150,9 +150,9 @@ def closed_form(pretrained: Pretrained, names: Sequence[str], asked: bool) -> bo
     """
     if any(name in FREE and name != "gradcam" for name in names):
         public.load()
-    closed_names = [name for name in names if name in maps.MAPS]
+    closed_names = [name for name in names if name in table.MAPS]
     for name in closed_names if asked else ():
-        if why := maps.kind(name).undefined_for(pretrained.model.head):
+        if why := table.kind(name).undefined_for(pretrained.model.head):
             raise UserError(f"--maps {name}: {why}; leave it out, or take difference or case-clamped")
     try:
         pretrained.require_maps()
@@ -203,7 +203,7 @@ def explain(
     shown = tuple(one_map(pretrained, name, found, floats, classes, opened.human) for name in names)
     parts, covering = None, tuple[Occlusion, ...]()
     if found is not None:
-        difference = maps.difference(found, classes).values[0].double().cpu().numpy()
+        difference = table.difference(found, classes).values[0].double().cpu().numpy()
         bias = float(found.bias[target].double() - found.bias[1 - target].double())
         parts = regions(difference, bias, pooled(opened.human, found.grid), count=NAMED)
         side = np.array([1 if target else -1])
@@ -233,9 +233,9 @@ def one_map(
     human: np.ndarray | None,
 ) -> ShownMap:
     """One map of one image, with its agreement."""
-    if name in maps.MAPS:
+    if name in table.MAPS:
         assert found is not None
-        entry = maps.kind(name)
+        entry = table.kind(name)
         sentence, source, signed, on_scale = entry.sentence, entry.source, entry.signed, True
         why = entry.undefined_for(pretrained.model.head)
         made = None if why else entry.function(found, target)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.explain.covering import Score, covered, on_pixels
+from divsal_bench.maps.covering import Score, covered, on_pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
