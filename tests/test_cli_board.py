@@ -187,8 +187,8 @@ def test_an_installed_method_is_of_its_own_kind(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_run_that_moved_is_still_itself(tmp_path: Path) -> None:
-    from divsal_bench.cli.run_data import collect
     from divsal_bench.runs import store
+    from divsal_bench.workflows.run_data import collect
 
     run = a_run()
     path = store.save(tmp_path / "runs", run.record)

@@ -17,11 +17,12 @@ import timm
 from PIL import Image
 from safetensors.torch import save_file
 
-from divsal_bench import cli, figure
+from divsal_bench import cli
 from divsal_bench.data import catalogue, colormaps
 from divsal_bench.explain import image as single
 from divsal_bench.explain import image_figure, inputs
 from divsal_bench.grid import planning, work
+from divsal_bench.pictures import figure
 from divsal_bench.predict import loading, prediction
 from divsal_bench.predict.prediction import Input
 from divsal_bench.predict.preprocessing import Preprocessing

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 
 from divsal_bench import cli
-from divsal_bench.cli.run_data import RunData
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.errors import UserError
@@ -25,6 +24,7 @@ from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.records import Run, read_run
 from divsal_bench.scores import scoring
 from divsal_bench.scores.agreement import COLUMNS
+from divsal_bench.workflows.run_data import RunData
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from divsal_bench import gallery
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.data import arrays, catalogue
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
 from divsal_bench.networks.trained import load_model, weights_sha256
+from divsal_bench.publish import gallery
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.runs.records import Run, read_run
 

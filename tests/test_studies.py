@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from divsal_bench import cli
-from divsal_bench.cli.run_data import RunData
 from divsal_bench.data.arrays import load
 from divsal_bench.data.catalogue import resolve
 from divsal_bench.errors import UserError
@@ -23,9 +22,10 @@ from divsal_bench.networks import backbones
 from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.runs.records import Run, read_runs
-from divsal_bench.studies import case, difference, imbalance, training
+from divsal_bench.studies import case, difference, imbalance, own_networks
 from divsal_bench.studies.inputs import Inputs, inputs
 from divsal_bench.tasks.adapters.standin import thinned
+from divsal_bench.workflows.run_data import RunData
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
@@ -154,10 +154,10 @@ def test_the_imbalance_study(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_many_classes_are_trained_and_tested(runs: Path) -> None:
     run = read_runs(runs)[0]
     _, arrays, test = opened(run)
-    classes, names = training.species(arrays)  # type: ignore[arg-type]
+    classes, names = own_networks.species(arrays)  # type: ignore[arg-type]
     assert names == ["", "lens-dots", "print"]
     assert set(np.unique(classes)) == {-1, 0, 1, 2}
-    model = training.train(arrays, classes, TINY, "iris-pad", seed=0)  # type: ignore[arg-type]
+    model = own_networks.train(arrays, classes, TINY, "iris-pad", seed=0)  # type: ignore[arg-type]
     own = classes[(arrays.rows["split"] == "test").to_numpy()]  # type: ignore[attr-defined]
     chosen = own >= 0
     found = case.numbers(model, case.some(test, chosen), own[chosen], "0" * 64, images=12, k=5.0, tau=50.0)
@@ -172,7 +172,7 @@ def test_training_for_a_study_is_training_for_a_run(runs: Path) -> None:
     model, arrays, _ = opened(run)
     labels = arrays.rows["label"].to_numpy(np.int64, copy=True)  # type: ignore[attr-defined]
     watched = []
-    again = training.train(
+    again = own_networks.train(
         arrays, labels, TINY, "iris-pad", 0, lambda epoch, net: watched.append(epoch)  # type: ignore[arg-type]
     )  # fmt: skip
     assert watched == [1]

@@ -10,13 +10,13 @@ from pathlib import Path
 from divsal_bench.audit.many_runs import AuditJob, execute
 from divsal_bench.cli import EXIT_USER_ERROR, say, tidy
 from divsal_bench.cli.progress import duration
-from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.cli.submit import chosen
 from divsal_bench.cli.verify import found_runs
 from divsal_bench.errors import UserError, plural
 from divsal_bench.grid import work
 from divsal_bench.runs.audit_record import Audit, AuditSettings, find_audit
 from divsal_bench.runs.records import Run
+from divsal_bench.workflows.run_data import RunData, collect
 
 #: Options that ask for the class-sensitivity test by name; None where they are not given.
 SENSITIVITY_OPTIONS = ("k", "tau", "reference")

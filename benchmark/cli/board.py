@@ -43,10 +43,10 @@ def board(arguments: argparse.Namespace) -> int:
 
 def audits(arguments: argparse.Namespace) -> list[AuditTable]:
     """What has been audited of the runs; nothing is computed here."""
-    from divsal_bench.cli.run_data import collect
     from divsal_bench.leaderboard import audit
     from divsal_bench.networks.trained import WEIGHTS_FILE, weights_sha256
     from divsal_bench.runs.audit_record import find_audits
+    from divsal_bench.workflows.run_data import collect
 
     runs = collect(arguments.runs, arguments.out)
     found = [
@@ -89,9 +89,9 @@ def recompute(root: Path) -> tuple[list[Table], list[Gallery | None]]:
 
 def of_runs(arguments: argparse.Namespace) -> tuple[list[Table], list[Gallery | None]]:
     """Tables of run directories; the galleries need their weights and data, and only the page shows them."""
-    from divsal_bench.cli.run_data import collect
     from divsal_bench.leaderboard import board as tables
     from divsal_bench.leaderboard import entries
+    from divsal_bench.workflows.run_data import collect
 
     runs = collect(arguments.runs, arguments.out)
     sheets = entries.from_runs(runs)
@@ -103,8 +103,8 @@ def of_runs(arguments: argparse.Namespace) -> tuple[list[Table], list[Gallery | 
 
 def run_gallery(sheet: Sheet, runs: Sequence[Run], data: str | None) -> Gallery:
     """Pictures of a table's data, with the maps of the lowest seed that its methods share."""
-    from divsal_bench.cli.run_data import RunData
     from divsal_bench.leaderboard.gallery import Gallery
+    from divsal_bench.workflows.run_data import RunData
 
     by_place = {str(run.path): run for run in runs}
     with_result = [entry for entry in sheet.entries if entry.seeds]

@@ -26,9 +26,9 @@ REPORT, SAMPLES = "report.html", "samples.csv"
 def explain_set(arguments: argparse.Namespace) -> int:
     """Write report.html and samples.csv, and print the errors and the cells that decide."""
     from divsal_bench.cli.progress import counter
-    from divsal_bench.cli.run_data import RunData
     from divsal_bench.explain import data_set, data_set_page
     from divsal_bench.predict import loading
+    from divsal_bench.workflows.run_data import RunData
 
     if arguments.limit is not None and arguments.limit < 1:
         raise UserError(f"--limit {arguments.limit} is no number of images; give 1 or more")

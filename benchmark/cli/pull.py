@@ -14,9 +14,9 @@ from divsal_bench.errors import UserError
 from divsal_bench.files import whole
 from divsal_bench.hub import link
 from divsal_bench.hub.client import endpoint
-from divsal_bench.hub.contents import FILES, RECORD, WEIGHTS
 from divsal_bench.hub.pull import Snapshot, snapshot
 from divsal_bench.networks.trained import weights_sha256
+from divsal_bench.publish.contents import FILES, RECORD, WEIGHTS
 from divsal_bench.runs.records import read_run
 
 #: What task and method names look like; a record from outside must not choose another folder.

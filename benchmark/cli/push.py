@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divsal_bench.cli import say, tidy
-from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.cli.submit import chosen
 from divsal_bench.data import catalogue
 from divsal_bench.errors import UserError
@@ -23,12 +22,13 @@ from divsal_bench.hub.client import plain_push_errors
 from divsal_bench.hub.push import Pushed, open_repository
 from divsal_bench.registry import plugins
 from divsal_bench.runs.records import Run
+from divsal_bench.workflows.run_data import RunData, collect
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import SourceTerms
     from divsal_bench.data.canonical import Info
-    from divsal_bench.hub.card import CardFacts, Summary
     from divsal_bench.leaderboard.publishing import PublicData
+    from divsal_bench.publish.card import CardFacts, Summary
 
 
 def push(arguments: argparse.Namespace) -> int:
@@ -104,11 +104,11 @@ def check_runs(members: Sequence[Run]) -> None:
 
 def push_method(repo: str, members: Sequence[Run], opened: RunData, private: bool) -> list[tuple[Run, Pushed]]:
     """Push one method's seeds, each to its branch, and seed 0 to ``main`` too."""
-    from divsal_bench.hub.contents import contents
     from divsal_bench.hub.push import push as send
     from divsal_bench.leaderboard.publishing import publication
     from divsal_bench.networks.trained import load_model, protocol_of
     from divsal_bench.predict.preprocessing import Preprocessing
+    from divsal_bench.publish.contents import contents
 
     public = opened.public(members[0])
     found = publication(members, public, lambda run: names.branch(run.spec.seed))
@@ -157,10 +157,10 @@ def check_main(repo: str, done: Sequence[Run]) -> None:
 
 def summary_of(members: Sequence[Run]) -> Summary:
     """What the board says of these runs alone."""
-    from divsal_bench.hub.card import METRICS, Summary
     from divsal_bench.leaderboard import board, wording
     from divsal_bench.leaderboard.marks import MARKS
     from divsal_bench.leaderboard.scored import Metric
+    from divsal_bench.publish.card import METRICS, Summary
 
     table = board.tables(members)[0]
     row = table.rows[0]
@@ -187,8 +187,8 @@ def facts_of(
     repo: str, run: Run, opened: RunData, public: PublicData, summary: Summary
 ) -> tuple[CardFacts, bytes | None]:
     """What a run's card says, and its figure."""
-    from divsal_bench.hub.card import CardFacts
-    from divsal_bench.hub.contents import FIGURE
+    from divsal_bench.publish.card import CardFacts
+    from divsal_bench.publish.contents import FIGURE
 
     task = plugins.tasks().get(run.spec.task)
     source = opened.source(run)
@@ -226,8 +226,8 @@ def example(run: Run, public: PublicData) -> tuple[bytes, str] | None:
     """A picture of a run's maps, and what it shows: on a test image that the data's terms allow to show, else drawn."""
     from PIL import Image
 
-    from divsal_bench import figure
-    from divsal_bench.figure import Panel
+    from divsal_bench.pictures import figure
+    from divsal_bench.pictures.figure import Panel
 
     if public.gallery.pictures:
         shown = public.gallery.pictures[0]
@@ -264,8 +264,8 @@ def example(run: Run, public: PublicData) -> tuple[bytes, str] | None:
 def drawn_example(run: Run) -> tuple[bytes, np.ndarray | None, int, np.ndarray] | None:
     """A picture of the task's stand-in as PNG, its human map, its label and a run's class CAMs of it."""
     from divsal_bench.data import arrays
-    from divsal_bench.gallery import class_cams, pictures
     from divsal_bench.networks.trained import protocol_of
+    from divsal_bench.publish.gallery import class_cams, pictures
 
     task = plugins.tasks().get(run.spec.task)
     data = arrays.load(task, catalogue.resolve(task, "standin"), protocol_of(run).input_size)

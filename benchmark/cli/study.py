@@ -15,12 +15,12 @@ import numpy as np
 
 from divsal_bench.cli import EXIT_INTERRUPTED, say, tables
 from divsal_bench.cli.run import execute, grid_of, worker_count
-from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import escaping
 from divsal_bench.grid import planning
 from divsal_bench.leaderboard.cells import cell
 from divsal_bench.registry import method_choice, plugins, protocols
+from divsal_bench.workflows.run_data import RunData, collect
 
 if TYPE_CHECKING:
     from divsal_bench.runs.records import Run
@@ -162,7 +162,7 @@ def case(arguments: argparse.Namespace) -> list[Table] | None:
     """Class sensitivity and fidelity of maps, binary and with many classes; and the collapse of CASE."""
     from divsal_bench.networks.trained import protocol_of
     from divsal_bench.studies import case as engine
-    from divsal_bench.studies import training
+    from divsal_bench.studies import own_networks
     from divsal_bench.studies.inputs import inputs
 
     runs = trained(arguments, method="cross-entropy")
@@ -185,8 +185,8 @@ def case(arguments: argparse.Namespace) -> list[Table] | None:
         for run in in_order(run for run in runs if run.spec.task == task):
             say(f"{task} seed {run.spec.seed}: a class for each category")
             arrays, protocol = data.arrays(run), protocol_of(run)
-            classes, names = training.species(arrays)
-            model = training.train(arrays, classes, protocol, task, run.spec.seed)
+            classes, names = own_networks.species(arrays)
+            model = own_networks.train(arrays, classes, protocol, task, run.spec.seed)
             test = inputs(arrays, protocol, "test")
             own = classes[(arrays.rows["split"] == "test").to_numpy()]
             keep = (own >= 0) & np.isin(test.sources, train_sources(arrays))
@@ -215,7 +215,7 @@ def case(arguments: argparse.Namespace) -> list[Table] | None:
 def collapse(arguments: argparse.Namespace, runs: Sequence[Run], data: RunData) -> Table:
     """What cross-entropy does to the angle of the two rows, and the angle to CASE, epoch by epoch."""
     from divsal_bench.studies import case as engine
-    from divsal_bench.studies import training
+    from divsal_bench.studies import own_networks
     from divsal_bench.studies.inputs import inputs
 
     rows: Rows = {}
@@ -233,7 +233,7 @@ def collapse(arguments: argparse.Namespace, runs: Sequence[Run], data: RunData) 
             if epoch in EPOCHS or epoch == last:
                 add(rows, (task, f"{epoch:3d}"), engine.collapse(model, test))
 
-        training.train(arrays, labels, protocol, run.spec.task, run.spec.seed, watch)
+        own_networks.train(arrays, labels, protocol, run.spec.task, run.spec.seed, watch)
     notes = (
         "cosine, residual: of the two classifier rows; CASE keeps the residual. pe: energy inside the human map of "
         "the true class's map, on test images with a human map, maps that the guard calls undefined (residual < 0.1) "

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divsal_bench.cli import say, tidy, tidy_below
-from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import owners
 from divsal_bench.hub import link
 from divsal_bench.registry import plugins
 from divsal_bench.registry.method_choice import parse, split_items
 from divsal_bench.runs.records import Run
+from divsal_bench.workflows.run_data import RunData, collect
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.publishing import PublicData

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divsal_bench.cli import tidy
-from divsal_bench.cli.run_data import RunData, collect
 from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import owners
 from divsal_bench.hub.client import parse_id
-from divsal_bench.hub.contents import CONFIG, RECORD
+from divsal_bench.publish.contents import CONFIG, RECORD
 from divsal_bench.registry import plugins
 from divsal_bench.runs.records import Run, Scores, read_run
+from divsal_bench.workflows.run_data import RunData, collect
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.claim import SeedResult

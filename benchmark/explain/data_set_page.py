@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench import figure
 from divsal_bench.explain.data_set import KINDS, Overview
 from divsal_bench.explain.data_set_table import MEANING
 from divsal_bench.explain.image_figure import as_picture
-from divsal_bench.figure import Panel
-from divsal_bench.gallery import may_show
+from divsal_bench.pictures import figure
+from divsal_bench.pictures.figure import Panel
+from divsal_bench.publish.gallery import may_show
 
 if TYPE_CHECKING:
     from PIL.Image import Image

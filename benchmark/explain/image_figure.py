@@ -7,11 +7,11 @@ import math
 
 import numpy as np
 
-from divsal_bench import figure
 from divsal_bench.errors import printable
 from divsal_bench.explain.image import Explanation, ShownMap, speaks_for
-from divsal_bench.figure import Panel
 from divsal_bench.maps.regions import Occlusion, Region
+from divsal_bench.pictures import figure
+from divsal_bench.pictures.figure import Panel
 
 #: Panels in a row.
 COLUMNS = 4

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from divsal_bench.errors import UserError
 from divsal_bench.hub.client import broken_connection, is_commit, parse_id, plain_errors
-from divsal_bench.hub.contents import CONFIG, FILES, PREDICTIONS, RECORD, WEIGHTS
 from divsal_bench.hub.fetch import Offer, cached, fetch, offer
 from divsal_bench.hub.guard import UnreachableError
 from divsal_bench.networks.trained import PICKLES
 from divsal_bench.predict.loading import LARGEST_JSON
+from divsal_bench.publish.contents import CONFIG, FILES, PREDICTIONS, RECORD, WEIGHTS
 from divsal_bench.runs.records import LARGEST_RECORD, read_run
 
 #: Bytes that each file may have; timm's largest network has some five thousand million.

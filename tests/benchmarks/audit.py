@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from divsal_bench.audit import many_runs
-from divsal_bench.cli.run_data import RunData
 from divsal_bench.data.arrays import DataArrays, open_cached, seal
 from divsal_bench.grid import planning
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.audit_record import AuditSettings
 from divsal_bench.runs.records import Run, read_runs
+from divsal_bench.workflows.run_data import RunData
 
 TARGET, RUNS, IMAGES = 180, 10, 1000
 

@@ -14,12 +14,12 @@ import pytest
 from chromium import HOSTILE, Driver, browser
 
 from divsal_bench import cli
-from divsal_bench.cli.run_data import RunData
 from divsal_bench.explain import data_set, data_set_page
 from divsal_bench.grid import planning, work
 from divsal_bench.predict import loading
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.records import read_run
+from divsal_bench.workflows.run_data import RunData
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}

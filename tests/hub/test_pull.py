@@ -20,12 +20,12 @@ from safetensors.torch import load_file, save
 
 import divsal_bench
 from divsal_bench import cli
-from divsal_bench.cli.run_data import RunData
 from divsal_bench.errors import UserError
 from divsal_bench.hub import client, link, names
 from divsal_bench.hub.guard import MisbehavedError
 from divsal_bench.hub.pull import snapshot
 from divsal_bench.runs.records import Run, read_run, read_runs
+from divsal_bench.workflows.run_data import RunData
 
 
 @pytest.fixture

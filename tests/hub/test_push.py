@@ -19,7 +19,6 @@ from hub_server import HubServer
 
 from divsal_bench import cli
 from divsal_bench.cli.parser import parse
-from divsal_bench.cli.run_data import RunData
 from divsal_bench.evaluation import predictions
 from divsal_bench.grid import work
 from divsal_bench.hub import link, names
@@ -30,6 +29,7 @@ from divsal_bench.runs import store
 from divsal_bench.runs.records import Run, read_run, read_runs
 from divsal_bench.scores import scoring
 from divsal_bench.training import training
+from divsal_bench.workflows.run_data import RunData
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 

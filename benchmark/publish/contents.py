@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench.hub.card import CardFacts, card, evaluation
 from divsal_bench.networks.trained import WEIGHTS_FILE
 from divsal_bench.predict.loading import CONFIG_FILE, RUN_FILE
 from divsal_bench.predict.preprocessing import OWN_KEY
+from divsal_bench.publish.card import CardFacts, card, evaluation
 
 if TYPE_CHECKING:
     import pandas as pd

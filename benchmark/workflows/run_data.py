@@ -150,9 +150,9 @@ class RunData:
             run: Any run on the data.
             key: Sample id to the key under which it is shown.
         """
-        from divsal_bench.gallery import class_cams, pictures
         from divsal_bench.leaderboard.gallery import Gallery, Picture
         from divsal_bench.leaderboard.keys import hashed
+        from divsal_bench.publish.gallery import class_cams, pictures
 
         found = pictures(
             self.arrays(run), self.terms(run), lambda sample: hashed(sample, run.spec.data_fingerprint, "sample")

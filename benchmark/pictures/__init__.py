@@ -1,0 +1,1 @@
+"""Pictures: one palette, one layout of text, for every figure and page."""

@@ -1,0 +1,1 @@
+"""What leaves the machine: model cards, the files of a published run, the gallery."""
