@@ -9,10 +9,10 @@ from typing import get_args
 import numpy as np
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import families
-from divsal_bench.leaderboard.cells import Cell, cell
 from divsal_bench.leaderboard.entries import Group, group_of, unique_labels
-from divsal_bench.leaderboard.families import Kind
+from divsal_bench.leaderboard.statistics import families
+from divsal_bench.leaderboard.statistics.families import Kind
+from divsal_bench.leaderboard.statistics.over_seeds import Cell, cell
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Quantity
 from divsal_bench.runs.records import Run
 

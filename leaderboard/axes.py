@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from divsal_bench.leaderboard.reader_case import Comparison
 from divsal_bench.leaderboard.scored import Metric
+from divsal_bench.leaderboard.statistics.reader_case import Comparison
 
 #: Width of a drawing in CSS pixels, and of one with less to tell.
 WIDTH, NARROW = 132, 92

@@ -9,14 +9,16 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.leaderboard import cells, entrants, families, marks, notes, over_conditions, scored
-from divsal_bench.leaderboard.cells import Cell
+from divsal_bench.leaderboard import entrants, notes, scored
 from divsal_bench.leaderboard.entrants import Outside
 from divsal_bench.leaderboard.entries import Entry, Sheet, Standing, from_runs
-from divsal_bench.leaderboard.families import Family, Kind, Rank
-from divsal_bench.leaderboard.placements import SubjectCounts
-from divsal_bench.leaderboard.reader_case import Comparison, FixedImages, Interval
 from divsal_bench.leaderboard.scored import Metric, Scored, Subjects, compare, metric
+from divsal_bench.leaderboard.statistics import families, marks, over_conditions
+from divsal_bench.leaderboard.statistics import over_seeds as cells
+from divsal_bench.leaderboard.statistics.families import Family, Kind, Rank
+from divsal_bench.leaderboard.statistics.over_seeds import Cell
+from divsal_bench.leaderboard.statistics.placements import SubjectCounts
+from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages, Interval
 from divsal_bench.runs.records import FieldScore, MapAgreement, Run, Scores
 from divsal_bench.scores.conditions import IN_DOMAIN
 
@@ -31,7 +33,7 @@ class Test:
     """The decisive test of one pair, in its family.
 
     Attributes:
-        family: As :class:`divsal_bench.leaderboard.families.Family` names it.
+        family: As :class:`divsal_bench.leaderboard.statistics.families.Family` names it.
         first, second: Labels; the difference is first − second.
         comparison: Over new seeds and new test subjects.
         p_holm: Adjusted within the family; NaN where undefined or withheld.
@@ -161,7 +163,7 @@ class Row:
         in_domain, open_set, worst: Without seeds where a run has no result, or where another method stands for this.
         difference: To cross-entropy on the primary metric, over the seeds both have; None without any. It has a p, not
             adjusted, only where a family tests it.
-        marks: Of :data:`divsal_bench.leaderboard.marks.MARKS`.
+        marks: Of :data:`divsal_bench.leaderboard.statistics.marks.MARKS`.
         true_cam, difference_map: Agreement with people; None without human maps in the test split.
         maps: (negatives, positives) with a human map in the test split.
         seconds: Mean seconds a run.

@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 
 from divsal_bench.leaderboard.board import Agreement, Row, Table
 from divsal_bench.leaderboard.entries import Entry, Sheet
-from divsal_bench.leaderboard.families import ALPHA
 from divsal_bench.leaderboard.saved import SavedBoard
 from divsal_bench.leaderboard.scored import Metric
+from divsal_bench.leaderboard.statistics.families import ALPHA
 
 NONE = "–"
 #: Characters that mean something in Markdown or HTML, or make a mention or a link.

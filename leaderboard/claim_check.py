@@ -12,7 +12,7 @@ from typing import Any
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.claim import Claim, Missing, SeedResult, TableFacts, same_person, state_of
 from divsal_bench.leaderboard.editions import reference
-from divsal_bench.leaderboard.families import MIN_SEEDS
+from divsal_bench.leaderboard.statistics.families import MIN_SEEDS
 
 
 def folder_of(facts: TableFacts) -> PurePosixPath:

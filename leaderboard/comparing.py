@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from divsal_bench.errors import UserError, plural
-from divsal_bench.leaderboard import cells, entrants, families, notes, over_conditions, scored
+from divsal_bench.leaderboard import entrants, notes, scored
 from divsal_bench.leaderboard.entries import Entry, Sheet
-from divsal_bench.leaderboard.placements import SubjectCounts
-from divsal_bench.leaderboard.reader_case import Comparison, FixedImages
 from divsal_bench.leaderboard.scored import BySeed, Subjects
+from divsal_bench.leaderboard.statistics import families, over_conditions, over_seeds
+from divsal_bench.leaderboard.statistics.placements import SubjectCounts
+from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages
 
 NAN = float("nan")
 
@@ -156,8 +157,8 @@ def compare(sheet: Sheet, first: Entry, second: Entry) -> Comparing:
         second=names[1],
         paired=matched(first, second, shared),
         lines=tuple(lines),
-        hedges_g=cells.hedges_g(*values) if equally_many else NAN,
-        superiority=cells.probability_of_superiority(*values) if equally_many else NAN,
+        hedges_g=over_seeds.hedges_g(*values) if equally_many else NAN,
+        superiority=over_seeds.probability_of_superiority(*values) if equally_many else NAN,
         smallest_effect=smallest,
         smallest_range=ends,
         subject_share=c.c_plus / c.variance if c.variance > 0 else NAN,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from divsal_bench.leaderboard.entries import Entry
-from divsal_bench.leaderboard.families import Kind
+from divsal_bench.leaderboard.statistics.families import Kind
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from divsal_bench.leaderboard import families
 from divsal_bench.leaderboard.entries import Entry, Sheet
+from divsal_bench.leaderboard.statistics import families
 
 NO_TRAINING_MAPS = "no training maps"
 TOO_FEW_SUBJECTS = "test subjects too few or unequal"

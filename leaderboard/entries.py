@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.families import Kind
+from divsal_bench.leaderboard.statistics.families import Kind
 from divsal_bench.runs.records import Run, Scores
 from divsal_bench.scores.scoring import margins
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import cells, families, reader_case
-from divsal_bench.leaderboard.cells import Cell
 from divsal_bench.leaderboard.entries import Entry, Sheet
-from divsal_bench.leaderboard.placements import Condition, SubjectCounts, clustered_influence, count_subjects
-from divsal_bench.leaderboard.reader_case import Comparison, FixedImages, Interval
+from divsal_bench.leaderboard.statistics import families, over_seeds, reader_case
+from divsal_bench.leaderboard.statistics.over_seeds import Cell
+from divsal_bench.leaderboard.statistics.placements import Condition, SubjectCounts, clustered_influence, count_subjects
+from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages, Interval
 from divsal_bench.scores import conditions
 
 if TYPE_CHECKING:
@@ -190,11 +190,11 @@ def metric(found: BySeed, counts: Sequence[SubjectCounts] = ()) -> Metric:
     """
     values = np.array([found[seed][0] for seed in sorted(found)])
     if not len(values):
-        return Metric(cells.cell(values), None)
+        return Metric(over_seeds.cell(values), None)
     interval = reader_case.single(values, np.array([found[seed][1] for seed in sorted(found)]))
     if families.withheld(counts, interval.subjects):
         interval = dataclasses.replace(interval, low=NAN, high=NAN, status="undefined")
-    return Metric(cells.cell(values), interval)
+    return Metric(over_seeds.cell(values), interval)
 
 
 def seeds_only(found: BySeed) -> Metric:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from divsal_bench.leaderboard import notes
 from divsal_bench.leaderboard.axes import unit
 from divsal_bench.leaderboard.board import Agreement, ConditionCell, Pair, Test
-from divsal_bench.leaderboard.cells import Cell
 from divsal_bench.leaderboard.entrants import TOO_FEW_SUBJECTS
-from divsal_bench.leaderboard.families import ALPHA
-from divsal_bench.leaderboard.reader_case import Comparison, FixedImages, Interval
 from divsal_bench.leaderboard.render import NONE
+from divsal_bench.leaderboard.statistics.families import ALPHA
+from divsal_bench.leaderboard.statistics.over_seeds import Cell
+from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages, Interval
 
 Signed = Comparison | FixedImages
 

@@ -13,8 +13,8 @@ from tabulate import tabulate
 from divsal_bench.cli import say
 from divsal_bench.errors import UserError
 from divsal_bench.files import escaping
-from divsal_bench.leaderboard import calibration, simulation
-from divsal_bench.leaderboard.calibration import MEASURES, TOPICS, CellRates, Measure, Rate
+from divsal_bench.leaderboard.calibration import calibration, simulation
+from divsal_bench.leaderboard.calibration.calibration import MEASURES, TOPICS, CellRates, Measure, Rate
 
 NONE = "–"
 

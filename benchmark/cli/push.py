@@ -158,8 +158,8 @@ def check_main(repo: str, done: Sequence[Run]) -> None:
 def summary_of(members: Sequence[Run]) -> Summary:
     """What the board says of these runs alone."""
     from divsal_bench.leaderboard import board, wording
-    from divsal_bench.leaderboard.marks import MARKS
     from divsal_bench.leaderboard.scored import Metric
+    from divsal_bench.leaderboard.statistics.marks import MARKS
     from divsal_bench.publish.card import METRICS, Summary
 
     table = board.tables(members)[0]

@@ -18,7 +18,7 @@ from divsal_bench.cli.run import execute, grid_of, worker_count
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import escaping
 from divsal_bench.grid import planning
-from divsal_bench.leaderboard.cells import cell
+from divsal_bench.leaderboard.statistics.over_seeds import cell
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.workflows.run_data import RunData, collect
 

@@ -22,10 +22,11 @@ from scipy import stats
 from divsal_bench.cli import main
 from divsal_bench.cli.calibrate import written
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import batched, calibration, families, placements, reader_case, simulation
-from divsal_bench.leaderboard.calibration import MEASURES, TOPICS, CellRates, Measure, calibrate, rate
-from divsal_bench.leaderboard.judging import errors, estimate, join, judge, reproduction
-from divsal_bench.leaderboard.simulation import DESIGNS, draw, separations
+from divsal_bench.leaderboard.calibration import batched, calibration, simulation
+from divsal_bench.leaderboard.calibration.calibration import MEASURES, TOPICS, CellRates, Measure, calibrate, rate
+from divsal_bench.leaderboard.calibration.judging import errors, estimate, join, judge, reproduction
+from divsal_bench.leaderboard.calibration.simulation import DESIGNS, draw, separations
+from divsal_bench.leaderboard.statistics import families, placements, reader_case
 
 Floats = npt.NDArray[np.float64]
 

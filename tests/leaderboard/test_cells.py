@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from divsal_bench.leaderboard.cells import cell, hedges_g, probability_of_superiority
+from divsal_bench.leaderboard.statistics.over_seeds import cell, hedges_g, probability_of_superiority
 
 aurocs = st.lists(st.integers(0, 20).map(lambda i: i / 20), min_size=1, max_size=8)
 

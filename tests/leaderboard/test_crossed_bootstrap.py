@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import rankdata
 
-from divsal_bench.leaderboard import reader_case
-from divsal_bench.leaderboard.placements import Condition, clustered_influence
+from divsal_bench.leaderboard.statistics import reader_case
+from divsal_bench.leaderboard.statistics.placements import Condition, clustered_influence
 
 Floats = npt.NDArray[np.float64]
 DRAWS = 1500

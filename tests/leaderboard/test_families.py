@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from divsal_bench.leaderboard.families import (
+from divsal_bench.leaderboard.statistics.families import (
     Family,
     Kind,
     Rank,
@@ -22,7 +22,7 @@ from divsal_bench.leaderboard.families import (
     visible_effect_range,
     withheld,
 )
-from divsal_bench.leaderboard.placements import SubjectCounts
+from divsal_bench.leaderboard.statistics.placements import SubjectCounts
 
 KINDS: dict[str, Kind] = {
     "cross-entropy": "unguided",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from divsal_bench.leaderboard import marks
-from divsal_bench.leaderboard.reader_case import Interval, compare, single
+from divsal_bench.leaderboard.statistics import marks
+from divsal_bench.leaderboard.statistics.reader_case import Interval, compare, single
 
 BELOW, NOT_ABOVE = marks.BELOW_CHANCE, marks.NOT_ABOVE_CHANCE
 

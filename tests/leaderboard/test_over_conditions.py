@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from divsal_bench.leaderboard.over_conditions import leave_one_out, random_conditions
+from divsal_bench.leaderboard.statistics.over_conditions import leave_one_out, random_conditions
 
 
 def test_by_hand() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from divsal_bench.leaderboard.placements import Condition, clustered_influence
+from divsal_bench.leaderboard.statistics.placements import Condition, clustered_influence
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

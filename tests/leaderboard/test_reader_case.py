@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from divsal_bench.leaderboard import placements, reader_case
+from divsal_bench.leaderboard.statistics import placements, reader_case
 
 Floats = npt.NDArray[np.float64]
 

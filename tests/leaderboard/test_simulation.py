@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from divsal_bench.leaderboard.families import all_pairs, holm
-from divsal_bench.leaderboard.placements import Condition, clustered_influence
-from divsal_bench.leaderboard.reader_case import compare, on_these_images, single
+from divsal_bench.leaderboard.statistics.families import all_pairs, holm
+from divsal_bench.leaderboard.statistics.placements import Condition, clustered_influence
+from divsal_bench.leaderboard.statistics.reader_case import compare, on_these_images, single
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,9 +15,9 @@ from multiprocessing import get_context
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.leaderboard import batched
-from divsal_bench.leaderboard.judging import GAINS, Boards, estimate, join, judge
-from divsal_bench.leaderboard.simulation import DESIGNS, Cell, draw
+from divsal_bench.leaderboard.calibration import batched
+from divsal_bench.leaderboard.calibration.judging import GAINS, Boards, estimate, join, judge
+from divsal_bench.leaderboard.calibration.simulation import DESIGNS, Cell, draw
 
 Floats = npt.NDArray[np.float64]
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from divsal_bench.leaderboard.reader_case import LEVEL
+from divsal_bench.leaderboard.statistics.reader_case import LEVEL
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-from divsal_bench.leaderboard import families
-from divsal_bench.leaderboard.families import ALPHA
-from divsal_bench.leaderboard.placements import Condition, SubjectCounts
-from divsal_bench.leaderboard.reader_case import LEVEL, ZERO
+from divsal_bench.leaderboard.statistics import families
+from divsal_bench.leaderboard.statistics.families import ALPHA
+from divsal_bench.leaderboard.statistics.placements import Condition, SubjectCounts
+from divsal_bench.leaderboard.statistics.reader_case import LEVEL, ZERO
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special, stats
 
-from divsal_bench.leaderboard import families
-from divsal_bench.leaderboard.reader_case import Comparison, Interval
+from divsal_bench.leaderboard.statistics import families
+from divsal_bench.leaderboard.statistics.reader_case import Comparison, Interval
 
 CHANCE = 0.5
 #: A method whose in-domain AUROC is shown to lose more than this against cross-entropy is marked.

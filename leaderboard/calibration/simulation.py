@@ -28,8 +28,8 @@ import numpy.typing as npt
 from scipy import integrate, optimize, special, stats
 
 from divsal_bench.errors import unknown
-from divsal_bench.leaderboard.families import BASELINE, MIN_SEEDS, REFERENCE, Kind
-from divsal_bench.leaderboard.placements import Condition, SubjectCounts, count_subjects
+from divsal_bench.leaderboard.statistics.families import BASELINE, MIN_SEEDS, REFERENCE, Kind
+from divsal_bench.leaderboard.statistics.placements import Condition, SubjectCounts, count_subjects
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]

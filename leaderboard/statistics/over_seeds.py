@@ -1,7 +1,7 @@
 """One cell of the board: a metric of one method over its seeds; and plain effect sizes between two methods.
 
 Everything here speaks about seeds "on exactly these test images". The interval that also allows for new
-subjects is in `divsal_bench.leaderboard.reader_case`.
+subjects is in `divsal_bench.leaderboard.statistics.reader_case`.
 """
 
 from __future__ import annotations

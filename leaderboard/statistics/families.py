@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special, stats
 
-from divsal_bench.leaderboard.placements import SubjectCounts
+from divsal_bench.leaderboard.statistics.placements import SubjectCounts
 
 Floats = npt.NDArray[np.float64]
 Pair = tuple[str, str]

@@ -1,6 +1,6 @@
 """AUROC per condition, and how much each test subject moves the primary metric of each run.
 
-The influence values are what the Obuchowski-Rockette test in `divsal_bench.leaderboard.reader_case` needs of
+The influence values are what the Obuchowski-Rockette test in `divsal_bench.leaderboard.statistics.reader_case` needs of
 the test images: the sum over subjects of the product of two runs' influence values estimates the covariance
 that the two runs share because they were scored on the same images.
 

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-from divsal_bench.leaderboard import batched
-from divsal_bench.leaderboard.batched import Estimates
-from divsal_bench.leaderboard.families import ALPHA, MIN_SEEDS, Pair, families, smallest_visible_miss
-from divsal_bench.leaderboard.placements import SubjectCounts
-from divsal_bench.leaderboard.simulation import CHANCE, EFFECTS, LOSSES, Cell, Design
+from divsal_bench.leaderboard.calibration import batched
+from divsal_bench.leaderboard.calibration.batched import Estimates
+from divsal_bench.leaderboard.calibration.simulation import CHANCE, EFFECTS, LOSSES, Cell, Design
+from divsal_bench.leaderboard.statistics.families import ALPHA, MIN_SEEDS, Pair, families, smallest_visible_miss
+from divsal_bench.leaderboard.statistics.placements import SubjectCounts
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

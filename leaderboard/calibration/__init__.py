@@ -1,0 +1,1 @@
+"""Simulations that show what the statistics' error rates and coverage are."""

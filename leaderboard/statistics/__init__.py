@@ -1,0 +1,1 @@
+"""Statistics of paired, clustered results: they know arrays, and nothing of runs or tables."""
