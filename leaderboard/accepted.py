@@ -1,6 +1,6 @@
 """Read the accepted results: every file is checked, and every number computed again from the stored margins.
 
-Where the files lie stands in :mod:`divsal_bench.leaderboard.files`.
+Where the files lie stands in :mod:`divsal_bench.leaderboard.claims.files`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import keys as key_files
-from divsal_bench.leaderboard.claim import Claim
-from divsal_bench.leaderboard.claim_check import Defaults, check_itself, place
-from divsal_bench.leaderboard.editions import CURRENT
-from divsal_bench.leaderboard.entries import Entry, Group, Sheet, Standing, check_unique, keepers
-from divsal_bench.leaderboard.files import (
+from divsal_bench.leaderboard.claims import keys as key_files
+from divsal_bench.leaderboard.claims.claim import Claim
+from divsal_bench.leaderboard.claims.consistency import Defaults, check_itself, place
+from divsal_bench.leaderboard.claims.files import (
     DEPTH,
     GALLERY,
     KEYS,
@@ -33,9 +31,11 @@ from divsal_bench.leaderboard.files import (
     read_bytes,
     read_model,
 )
-from divsal_bench.leaderboard.gallery import Gallery
-from divsal_bench.leaderboard.gallery_check import check_cams, check_gallery
+from divsal_bench.leaderboard.claims.gallery import Gallery
+from divsal_bench.leaderboard.claims.gallery_check import check_cams, check_gallery
 from divsal_bench.leaderboard.rescoring import rescore
+from divsal_bench.leaderboard.sheets.editions import CURRENT
+from divsal_bench.leaderboard.sheets.entries import Entry, Group, Sheet, Standing, check_unique, keepers
 from divsal_bench.leaderboard.standing import check_reproduction, proof_of
 from divsal_bench.scores.scoring import Layout, layout
 
@@ -67,7 +67,7 @@ class DataSet:
     """What all results on one data set share.
 
     Attributes:
-        rows: Columns :data:`divsal_bench.leaderboard.entries.ROW_COLUMNS`, sorted by key.
+        rows: Columns :data:`divsal_bench.leaderboard.sheets.entries.ROW_COLUMNS`, sorted by key.
         key_sha256: Of ``key.parquet``.
         gallery: Without maps; None where the folder has none.
     """

@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.entries import Group, group_of, unique_labels
+from divsal_bench.leaderboard.sheets.entries import Group, group_of, unique_labels
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.families import Kind
 from divsal_bench.leaderboard.statistics.over_seeds import Cell, cell

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from divsal_bench.leaderboard.scored import Metric
+from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics.reader_case import Comparison
 
 #: Width of a drawing in CSS pixels, and of one with less to tell.

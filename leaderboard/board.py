@@ -9,10 +9,11 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.leaderboard import entrants, notes, scored
-from divsal_bench.leaderboard.entrants import Outside
-from divsal_bench.leaderboard.entries import Entry, Sheet, Standing, from_runs
-from divsal_bench.leaderboard.scored import Metric, Scored, Subjects, compare, metric
+from divsal_bench.leaderboard import notes
+from divsal_bench.leaderboard.sheets import entrants, scored
+from divsal_bench.leaderboard.sheets.entrants import Outside
+from divsal_bench.leaderboard.sheets.entries import Entry, Sheet, Standing, from_runs
+from divsal_bench.leaderboard.sheets.scored import Metric, Scored, Subjects, compare, metric
 from divsal_bench.leaderboard.statistics import families, marks, over_conditions
 from divsal_bench.leaderboard.statistics import over_seeds as cells
 from divsal_bench.leaderboard.statistics.families import Family, Kind, Rank

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from divsal_bench.leaderboard.board import Agreement, Row, Table
-from divsal_bench.leaderboard.entries import Entry, Sheet
 from divsal_bench.leaderboard.saved import SavedBoard
-from divsal_bench.leaderboard.scored import Metric
+from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
+from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics.families import ALPHA
 
 NONE = "–"

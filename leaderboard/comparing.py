@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from divsal_bench.errors import UserError, plural
-from divsal_bench.leaderboard import entrants, notes, scored
-from divsal_bench.leaderboard.entries import Entry, Sheet
-from divsal_bench.leaderboard.scored import BySeed, Subjects
+from divsal_bench.leaderboard import notes
+from divsal_bench.leaderboard.sheets import entrants, scored
+from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
+from divsal_bench.leaderboard.sheets.scored import BySeed, Subjects
 from divsal_bench.leaderboard.statistics import families, over_conditions, over_seeds
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from divsal_bench.errors import plural
-from divsal_bench.leaderboard import entrants
-from divsal_bench.leaderboard.entries import Sheet, different_devices
+from divsal_bench.leaderboard.sheets import entrants
+from divsal_bench.leaderboard.sheets.entries import Sheet, different_devices
 from divsal_bench.leaderboard.statistics import families, marks
 
 if TYPE_CHECKING:

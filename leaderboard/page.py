@@ -16,7 +16,7 @@ from divsal_bench.leaderboard import audit_columns, axes, notes, page_view, word
 from divsal_bench.leaderboard.audit import AuditTable
 from divsal_bench.leaderboard.audit_columns import AuditBlock
 from divsal_bench.leaderboard.board import Table
-from divsal_bench.leaderboard.gallery import Gallery
+from divsal_bench.leaderboard.claims.gallery import Gallery
 from divsal_bench.leaderboard.page_gallery import GalleryView, gallery_view, stylesheet
 from divsal_bench.leaderboard.page_view import View
 

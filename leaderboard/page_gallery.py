@@ -12,8 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.gallery import ClassCams, Gallery, Picture
-from divsal_bench.leaderboard.gallery_check import BROKEN_PICTURE
+from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery, Picture
+from divsal_bench.leaderboard.claims.gallery_check import BROKEN_PICTURE
 from divsal_bench.pictures import colours
 
 Floats = npt.NDArray[np.float64]

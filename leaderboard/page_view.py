@@ -10,9 +10,9 @@ from divsal_bench.errors import plural
 from divsal_bench.leaderboard import axes, notes, render, wording
 from divsal_bench.leaderboard.axes import Axis, Drawn
 from divsal_bench.leaderboard.board import Pair, Row, Table, Test
-from divsal_bench.leaderboard.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.notes import FEW_MAPS, QUESTIONS
-from divsal_bench.leaderboard.scored import Metric
+from divsal_bench.leaderboard.sheets.entrants import TOO_FEW_SUBJECTS
+from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.marks import MARKS
 

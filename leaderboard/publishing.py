@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from divsal_bench.errors import UserError, field_problem
 from divsal_bench.files import foreign
-from divsal_bench.leaderboard import keys
-from divsal_bench.leaderboard.claim import Missing, SeedResult, Weights, metric_names
-from divsal_bench.leaderboard.entries import computed_on, rows_and_margins
-from divsal_bench.leaderboard.gallery import ClassCams, Gallery
+from divsal_bench.leaderboard.claims import keys
+from divsal_bench.leaderboard.claims.claim import Missing, SeedResult, Weights, metric_names
+from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
 from divsal_bench.leaderboard.rescoring import check_agreement, first_difference, scores_of
+from divsal_bench.leaderboard.sheets.entries import computed_on, rows_and_margins
 from divsal_bench.runs.records import Run, Scores
 from divsal_bench.scores.scoring import REDEFINED, Layout, layout, score
 
@@ -34,7 +34,7 @@ class PublicData:
     """What publishing needs to know of a data set; whoever can open the data hands it in.
 
     Attributes:
-        rows: Its validation and test rows, columns :data:`divsal_bench.leaderboard.entries.ROW_COLUMNS`, ``key``
+        rows: Its validation and test rows, columns :data:`divsal_bench.leaderboard.sheets.entries.ROW_COLUMNS`, ``key``
             and ``subject`` being the ids of the data, sorted by key.
         predictions: May predictions on these rows be published?
         gallery: Pictures under their published keys, no maps.
@@ -75,7 +75,7 @@ def publication(runs: Sequence[Run], data: PublicData, where: Callable[[Run], st
     Args:
         runs: Of one specification but for the seed.
         data: Theirs.
-        where: Where a run's weights can be had; see :class:`divsal_bench.leaderboard.claim.Weights`.
+        where: Where a run's weights can be had; see :class:`divsal_bench.leaderboard.claims.claim.Weights`.
 
     Raises:
         UserError: Predictions that do not fit run.json or the data, a seed that is there twice, missing weights.

@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.claim import Claim, SeedResult
-from divsal_bench.leaderboard.keys import Margins
+from divsal_bench.leaderboard.claims.claim import Claim, SeedResult
+from divsal_bench.leaderboard.claims.keys import Margins
 from divsal_bench.runs.records import MapAgreement, Scores
 from divsal_bench.scores.scoring import Layout, score_margins
 

@@ -16,11 +16,11 @@ import numpy as np
 from scipy import stats
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import claim as claims
-from divsal_bench.leaderboard import keys
-from divsal_bench.leaderboard.claim import NEW_SEEDS, Claim, Reproduction, Verified
-from divsal_bench.leaderboard.claim_check import check_new_seeds, check_proofs
-from divsal_bench.leaderboard.files import MARGINS, read_bytes
+from divsal_bench.leaderboard.claims import claim as claims
+from divsal_bench.leaderboard.claims import keys
+from divsal_bench.leaderboard.claims.claim import NEW_SEEDS, Claim, Reproduction, Verified
+from divsal_bench.leaderboard.claims.consistency import check_new_seeds, check_proofs
+from divsal_bench.leaderboard.claims.files import MARGINS, read_bytes
 from divsal_bench.leaderboard.publishing import Publication
 from divsal_bench.leaderboard.rescoring import AGREES
 from divsal_bench.leaderboard.statistics import families

@@ -10,14 +10,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from divsal_bench.errors import UserError, field_problem
-from divsal_bench.leaderboard import keys
 from divsal_bench.leaderboard.accepted import DataSet, read_claim, read_data_set
-from divsal_bench.leaderboard.claim import Claim, TableFacts
-from divsal_bench.leaderboard.claim_check import check_itself, place
-from divsal_bench.leaderboard.entries import Group, group_of
-from divsal_bench.leaderboard.files import GALLERY, KEYS, MARGINS, NEW_MARGINS, as_json, write_all
-from divsal_bench.leaderboard.gallery import ClassCams, Gallery
+from divsal_bench.leaderboard.claims import keys
+from divsal_bench.leaderboard.claims.claim import Claim, TableFacts
+from divsal_bench.leaderboard.claims.consistency import check_itself, place
+from divsal_bench.leaderboard.claims.files import GALLERY, KEYS, MARGINS, NEW_MARGINS, as_json, write_all
+from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
 from divsal_bench.leaderboard.publishing import Publication, PublicData, publication
+from divsal_bench.leaderboard.sheets.entries import Group, group_of
 from divsal_bench.runs.records import Run
 
 #: Significant digits of published maps.
@@ -34,7 +34,7 @@ class Terms:
         describe: A method's name to its one sentence.
         permitted: The submitter holds a permission that the data set's terms do not state.
         force: Replace results of the same methods.
-        mark: As :func:`divsal_bench.leaderboard.files.write_all` takes it.
+        mark: As :func:`divsal_bench.leaderboard.claims.files.write_all` takes it.
     """
 
     by: str

@@ -284,7 +284,7 @@ def test_next_lines_can_be_pasted(command: Run, world: Path, tmp_path: Path) -> 
 )  # fmt: skip
 def test_names_of_people_are_taken_as_they_are_spelt_or_refused_in_words(name: str, taken: bool) -> None:
     from divsal_bench.errors import UserError
-    from divsal_bench.leaderboard.claim import person
+    from divsal_bench.leaderboard.claims.claim import person
 
     if taken:
         assert person(name) == name

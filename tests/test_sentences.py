@@ -13,7 +13,7 @@ from pydantic import BaseModel, StringConstraints, ValidationError, field_valida
 from divsal_bench import cli
 from divsal_bench.errors import field_problem, plural
 from divsal_bench.leaderboard import saved
-from divsal_bench.leaderboard.gallery import Picture
+from divsal_bench.leaderboard.claims.gallery import Picture
 
 PICTURE = {"key": "k", "label": 1, "condition": "c", "image": "", "human": None, "credit": ""}
 

@@ -25,7 +25,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
 from divsal_bench.hub import link
 from divsal_bench.leaderboard import saved
-from divsal_bench.leaderboard.files import read_bytes
+from divsal_bench.leaderboard.claims.files import read_bytes
 from divsal_bench.networks import trained
 from divsal_bench.predict import loading
 from divsal_bench.registry import method_choice, protocols

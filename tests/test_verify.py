@@ -19,7 +19,8 @@ from divsal_bench.data.arrays import open_cached
 from divsal_bench.errors import UserError
 from divsal_bench.evaluation import verify
 from divsal_bench.grid import planning, work
-from divsal_bench.leaderboard import accepted, files, keys
+from divsal_bench.leaderboard import accepted
+from divsal_bench.leaderboard.claims import files, keys
 from divsal_bench.networks.trained import load_model
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.registry.plugins import tasks

@@ -15,8 +15,8 @@ from divsal_bench.files import owners, whole
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.audit import AuditTable
     from divsal_bench.leaderboard.board import Table
-    from divsal_bench.leaderboard.entries import Sheet
-    from divsal_bench.leaderboard.gallery import Gallery
+    from divsal_bench.leaderboard.claims.gallery import Gallery
+    from divsal_bench.leaderboard.sheets.entries import Sheet
     from divsal_bench.runs.records import Run
 
 #: Where accepted results lie in a checkout.
@@ -79,7 +79,7 @@ def recompute(root: Path) -> tuple[list[Table], list[Gallery | None]]:
     """Check every accepted result, compute the tables and store them."""
     from divsal_bench.leaderboard import saved
     from divsal_bench.leaderboard.accepted import read
-    from divsal_bench.leaderboard.files import write_all
+    from divsal_bench.leaderboard.claims.files import write_all
 
     tidy_below(root)
     found = saved.compute(read(root, say_file))
@@ -90,7 +90,7 @@ def recompute(root: Path) -> tuple[list[Table], list[Gallery | None]]:
 def of_runs(arguments: argparse.Namespace) -> tuple[list[Table], list[Gallery | None]]:
     """Tables of run directories; the galleries need their weights and data, and only the page shows them."""
     from divsal_bench.leaderboard import board as tables
-    from divsal_bench.leaderboard import entries
+    from divsal_bench.leaderboard.sheets import entries
     from divsal_bench.workflows.run_data import collect
 
     runs = collect(arguments.runs, arguments.out)
@@ -103,7 +103,7 @@ def of_runs(arguments: argparse.Namespace) -> tuple[list[Table], list[Gallery | 
 
 def run_gallery(sheet: Sheet, runs: Sequence[Run], data: str | None) -> Gallery:
     """Pictures of a table's data, with the maps of the lowest seed that its methods share."""
-    from divsal_bench.leaderboard.gallery import Gallery
+    from divsal_bench.leaderboard.claims.gallery import Gallery
     from divsal_bench.workflows.run_data import RunData
 
     by_place = {str(run.path): run for run in runs}
@@ -187,7 +187,7 @@ def check_kinds(sheets: Sequence[Sheet]) -> None:
     entries = [entry for sheet in sheets for entry in sheet.entries]
     if not entries:
         return
-    from divsal_bench.leaderboard.claim_check import label_of
+    from divsal_bench.leaderboard.claims.consistency import label_of
     from divsal_bench.registry import plugins
 
     known = plugins.methods().found

@@ -16,7 +16,7 @@ from divsal_bench.errors import UserError, unknown
 from divsal_bench.files import escaping
 from divsal_bench.leaderboard import comparing, notes, render
 from divsal_bench.leaderboard.comparing import Comparing, Line
-from divsal_bench.leaderboard.entries import Entry, Sheet, from_runs
+from divsal_bench.leaderboard.sheets.entries import Entry, Sheet, from_runs
 from divsal_bench.runs.records import read_run, require_utf8, run_folders
 
 #: A seed is below 2³¹.

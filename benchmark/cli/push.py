@@ -138,7 +138,7 @@ def push_method(repo: str, members: Sequence[Run], opened: RunData, private: boo
 
 def key(fingerprint: str, value: str, what: str) -> str:
     """The published key of an id."""
-    from divsal_bench.leaderboard.keys import hashed
+    from divsal_bench.leaderboard.claims.keys import hashed
 
     return hashed(value, fingerprint, what)
 
@@ -158,7 +158,7 @@ def check_main(repo: str, done: Sequence[Run]) -> None:
 def summary_of(members: Sequence[Run]) -> Summary:
     """What the board says of these runs alone."""
     from divsal_bench.leaderboard import board, wording
-    from divsal_bench.leaderboard.scored import Metric
+    from divsal_bench.leaderboard.sheets.scored import Metric
     from divsal_bench.leaderboard.statistics.marks import MARKS
     from divsal_bench.publish.card import METRICS, Summary
 

@@ -31,7 +31,7 @@ HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})", re.ASCII)
 
 def submit(arguments: argparse.Namespace) -> int:
     """Write result files, or stamp one with a reproduction."""
-    from divsal_bench.leaderboard.claim import person
+    from divsal_bench.leaderboard.claims.claim import person
     from divsal_bench.leaderboard.submission import Terms
     from divsal_bench.leaderboard.submission import submit as write
 
@@ -89,7 +89,7 @@ def without_pictures(data: PublicData) -> PublicData:
 def reproduce(runs: Sequence[Run], opened: RunData, where: Callable[[Run], str], arguments: argparse.Namespace) -> int:
     """Compare new seeds with somebody's result and store the outcome in it; 1 if they do not reproduce it."""
     from divsal_bench.leaderboard.accepted import open_result
-    from divsal_bench.leaderboard.files import NEW_MARGINS, as_json, write_all
+    from divsal_bench.leaderboard.claims.files import NEW_MARGINS, as_json, write_all
     from divsal_bench.leaderboard.publishing import publication
     from divsal_bench.leaderboard.standing import noticed_miss, unnoticed, with_reproduction
     from divsal_bench.leaderboard.submission import Terms, check_permission

@@ -22,7 +22,7 @@ from divsal_bench.runs.records import Run, Scores, read_run
 from divsal_bench.workflows.run_data import RunData, collect
 
 if TYPE_CHECKING:
-    from divsal_bench.leaderboard.claim import SeedResult
+    from divsal_bench.leaderboard.claims.claim import SeedResult
 
 
 def verify(arguments: argparse.Namespace) -> int:
@@ -84,8 +84,8 @@ def require_data(run: Run, origin: str, data: str | None) -> None:
 
 def claimed_margins(run: Run, opened: RunData) -> dict[str, float]:
     """A run's own margins by sample id; of a run from the Hub, whose ids are salted keys, by the ids of the data."""
-    from divsal_bench.leaderboard.entries import rows_and_margins
-    from divsal_bench.leaderboard.keys import hashed
+    from divsal_bench.leaderboard.claims.keys import hashed
+    from divsal_bench.leaderboard.sheets.entries import rows_and_margins
 
     rows, values = rows_and_margins(run)
     own = dict(zip(rows["key"].astype(str), values.tolist(), strict=True))
@@ -138,8 +138,8 @@ def verify_accepted(arguments: argparse.Namespace) -> int:
     """Verify an accepted result from its weights, in run directories or on the Hub, and stamp it."""
     from divsal_bench.grid import work
     from divsal_bench.leaderboard.accepted import open_result
-    from divsal_bench.leaderboard.claim import Verified, day, person
-    from divsal_bench.leaderboard.files import as_json, write_all
+    from divsal_bench.leaderboard.claims.claim import Verified, day, person
+    from divsal_bench.leaderboard.claims.files import as_json, write_all
     from divsal_bench.leaderboard.standing import with_verification
     from divsal_bench.networks.trained import weights_sha256
 
@@ -221,9 +221,9 @@ def published_samples(run: Run, opened: RunData, folder: Path) -> list[str]:
         folder: Of the accepted data set.
     """
     from divsal_bench.leaderboard.accepted import read_data_set
-    from divsal_bench.leaderboard.entries import ROW_COLUMNS
-    from divsal_bench.leaderboard.files import KEYS
-    from divsal_bench.leaderboard.keys import hashed, published, same_rows
+    from divsal_bench.leaderboard.claims.files import KEYS
+    from divsal_bench.leaderboard.claims.keys import hashed, published, same_rows
+    from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS
 
     fingerprint = run.spec.data_fingerprint
     own = opened.public(run).rows

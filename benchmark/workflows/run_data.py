@@ -19,7 +19,7 @@ from divsal_bench.runs.records import Run, read_run, read_runs, require_utf8, ru
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import Permission
-    from divsal_bench.leaderboard.gallery import ClassCams, Gallery
+    from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
     from divsal_bench.leaderboard.publishing import PublicData
 
 
@@ -110,9 +110,9 @@ class RunData:
     def public(self, run: Run) -> PublicData:
         """What publishing needs to know of a run's data."""
         from divsal_bench.evaluation.predictions import condition_columns
-        from divsal_bench.leaderboard.entries import ROW_COLUMNS
-        from divsal_bench.leaderboard.keys import hashed
+        from divsal_bench.leaderboard.claims.keys import hashed
         from divsal_bench.leaderboard.publishing import PublicData
+        from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS
 
         opened = self.arrays(run)
         chosen = (opened.rows["split"] != "train").to_numpy().nonzero()[0]
@@ -150,8 +150,8 @@ class RunData:
             run: Any run on the data.
             key: Sample id to the key under which it is shown.
         """
-        from divsal_bench.leaderboard.gallery import Gallery, Picture
-        from divsal_bench.leaderboard.keys import hashed
+        from divsal_bench.leaderboard.claims.gallery import Gallery, Picture
+        from divsal_bench.leaderboard.claims.keys import hashed
         from divsal_bench.publish.gallery import class_cams, pictures
 
         found = pictures(

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from divsal_bench.leaderboard import claim_check, keys
-from divsal_bench.leaderboard.claim import Claim, SeedResult, TableFacts, Weights
-from divsal_bench.leaderboard.files import KEYS, MARGINS, as_json, write_all
+from divsal_bench.leaderboard.claims import consistency, keys
+from divsal_bench.leaderboard.claims.claim import Claim, SeedResult, TableFacts, Weights
+from divsal_bench.leaderboard.claims.files import KEYS, MARGINS, as_json, write_all
 from divsal_bench.leaderboard.rescoring import scores_of
 from divsal_bench.runs.records import MapAgreement, Spec
 from divsal_bench.scores.scoring import Layout, layout
@@ -72,8 +72,8 @@ def make(root: Path, runs: int, count: int) -> int:
             if made >= runs:
                 return made
             claim, margins = result(task, names, fingerprint, method, table, where, hashlib.sha256(content).hexdigest())
-            path = root / claim_check.place(claim)
-            folder = root / claim_check.folder_of(claim.table)
+            path = root / consistency.place(claim)
+            folder = root / consistency.folder_of(claim.table)
             write_all({folder / KEYS: content, path.with_name(path.stem + MARGINS): margins, path: as_json(claim)})
             made += SEEDS
     return made

@@ -22,7 +22,7 @@ from divsal_bench.cli.parser import parse
 from divsal_bench.evaluation import predictions
 from divsal_bench.grid import work
 from divsal_bench.hub import link, names
-from divsal_bench.leaderboard.keys import hashed
+from divsal_bench.leaderboard.claims.keys import hashed
 from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.runs import store

@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import accepted, board, files, keys, saved
-from divsal_bench.leaderboard.claim import Claim
+from divsal_bench.leaderboard import accepted, board, saved
+from divsal_bench.leaderboard.claims import files, keys
+from divsal_bench.leaderboard.claims.claim import Claim
 from divsal_bench.leaderboard.publishing import PublicData
 from divsal_bench.leaderboard.submission import Submitted
 from divsal_bench.runs.records import DataFacts, Run

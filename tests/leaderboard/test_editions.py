@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divsal_bench.leaderboard import editions, page_view, render, saved
+from divsal_bench.leaderboard import page_view, render, saved
 from divsal_bench.leaderboard.board import Table
-from divsal_bench.leaderboard.editions import CURRENT, EDITIONS
-from divsal_bench.leaderboard.entries import ROW_COLUMNS, Entry, Group, Sheet
+from divsal_bench.leaderboard.sheets import editions
+from divsal_bench.leaderboard.sheets.editions import CURRENT, EDITIONS
+from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS, Entry, Group, Sheet
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.families import Family
 from divsal_bench.registry import plugins

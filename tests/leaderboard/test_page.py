@@ -20,7 +20,7 @@ from PIL import Image
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard import axes, wording
 from divsal_bench.leaderboard.board import Row, Table
-from divsal_bench.leaderboard.gallery import Gallery
+from divsal_bench.leaderboard.claims.gallery import Gallery
 from divsal_bench.leaderboard.page import hub_link, render_page, table_id
 from divsal_bench.leaderboard.page_gallery import gallery_view
 from divsal_bench.leaderboard.statistics.marks import MARKS

@@ -15,9 +15,10 @@ from pydantic import TypeAdapter
 from scipy import stats
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import accepted, claim, files, keys, standing
+from divsal_bench.leaderboard import accepted, standing
 from divsal_bench.leaderboard.accepted import Accepted
-from divsal_bench.leaderboard.claim import Claim, Verified
+from divsal_bench.leaderboard.claims import claim, files, keys
+from divsal_bench.leaderboard.claims.claim import Claim, Verified
 from divsal_bench.leaderboard.publishing import Publication, PublicData, publication
 from divsal_bench.leaderboard.submission import Submitted
 from divsal_bench.runs.records import Run

@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import accepted, files
+from divsal_bench.leaderboard import accepted
+from divsal_bench.leaderboard.claims import files
 from divsal_bench.leaderboard.publishing import PublicData
 from divsal_bench.leaderboard.submission import Submitted
 from divsal_bench.runs.records import Run, read_run

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.entries import ROW_COLUMNS
+from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ def published(rows: pd.DataFrame, fingerprint: str) -> pd.DataFrame:
     """Replace ids by keys.
 
     Args:
-        rows: Columns :data:`divsal_bench.leaderboard.entries.ROW_COLUMNS`, ``key`` being the sample's id.
+        rows: Columns :data:`divsal_bench.leaderboard.sheets.entries.ROW_COLUMNS`, ``key`` being the sample's id.
         fingerprint: Of the data.
 
     Returns:
@@ -192,7 +192,7 @@ def read_keys(path: Path, content: bytes) -> pd.DataFrame:
     """Read ``key.parquet``.
 
     Returns:
-        Columns :data:`divsal_bench.leaderboard.entries.ROW_COLUMNS`, sorted by key; label is int64.
+        Columns :data:`divsal_bench.leaderboard.sheets.entries.ROW_COLUMNS`, sorted by key; label is int64.
 
     Raises:
         UserError: It is damaged or its content impossible.

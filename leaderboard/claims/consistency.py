@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.claim import Claim, Missing, SeedResult, TableFacts, same_person, state_of
-from divsal_bench.leaderboard.editions import reference
+from divsal_bench.leaderboard.claims.claim import Claim, Missing, SeedResult, TableFacts, same_person, state_of
+from divsal_bench.leaderboard.sheets.editions import reference
 from divsal_bench.leaderboard.statistics.families import MIN_SEEDS
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from divsal_bench.leaderboard.entries import Entry
+from divsal_bench.leaderboard.sheets.entries import Entry
 from divsal_bench.leaderboard.statistics.families import Kind
 
 

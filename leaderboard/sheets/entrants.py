@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from divsal_bench.leaderboard.entries import Entry, Sheet
+from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
 from divsal_bench.leaderboard.statistics import families
 
 NO_TRAINING_MAPS = "no training maps"

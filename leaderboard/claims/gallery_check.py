@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.gallery import ClassCams, Gallery
+from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
 
 #: Largest picture, bytes.
 MOST_PICTURE = 60_000

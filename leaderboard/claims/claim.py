@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
 from divsal_bench.errors import UserError, field_problem
-from divsal_bench.leaderboard.entries import Group
-from divsal_bench.leaderboard.gallery import ClassCams
+from divsal_bench.leaderboard.claims.gallery import ClassCams
+from divsal_bench.leaderboard.sheets.entries import Group
 from divsal_bench.runs.records import Scores, Spec, Typed
 
 #: Raised when the files change in a way that older readers would misread.

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from divsal_bench.errors import UserError, field_problem
 from divsal_bench.files import foreign
-from divsal_bench.leaderboard.claim import SCHEMA_VERSION
+from divsal_bench.leaderboard.claims.claim import SCHEMA_VERSION
 
 #: Files of the results folder that are no results.
 BESIDES = ("board.json", "README.md")

@@ -1,0 +1,1 @@
+"""Claims: what a stranger submits, and whether it is consistent with itself."""

@@ -1,0 +1,1 @@
+"""Runs and claims as entries with scores: what every table is made of."""
