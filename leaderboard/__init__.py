@@ -20,7 +20,7 @@ def table(runs: Iterable[Run], form: str = "terminal") -> str:
         UserError: An unknown format, or runs that do not fit together.
     """
     from divsal_bench.errors import unknown
-    from divsal_bench.leaderboard import board, render
+    from divsal_bench.leaderboard.tables import board, render
 
     chosen = next((known for known in render.FORMATS if known == form), None)
     if chosen is None:

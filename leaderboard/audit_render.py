@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from divsal_bench.files import escaping
 from divsal_bench.leaderboard.audit import AuditRow, AuditTable, Reason, Value
-from divsal_bench.leaderboard.render import NONE, plain, write_csv
+from divsal_bench.leaderboard.tables.render import NONE, plain, write_csv
 from divsal_bench.runs.audit_record import Block, Images, Metric, Quantity
 
 Format = Literal["terminal", "markdown", "csv", "json"]

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from divsal_bench.leaderboard import audit_columns, axes, notes, page_view, wording
+from divsal_bench.leaderboard import audit_columns, axes, page_view
 from divsal_bench.leaderboard.audit import AuditTable
 from divsal_bench.leaderboard.audit_columns import AuditBlock
-from divsal_bench.leaderboard.board import Table
 from divsal_bench.leaderboard.claims.gallery import Gallery
 from divsal_bench.leaderboard.page_gallery import GalleryView, gallery_view, stylesheet
 from divsal_bench.leaderboard.page_view import View
+from divsal_bench.leaderboard.tables import notes, wording
+from divsal_bench.leaderboard.tables.board import Table
 
 TEMPLATES = Path(__file__).with_name("templates")
 TITLE = "divsal-bench leaderboard"

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from divsal_bench.errors import plural
-from divsal_bench.leaderboard import axes, notes, render, wording
+from divsal_bench.leaderboard import axes
 from divsal_bench.leaderboard.axes import Axis, Drawn
-from divsal_bench.leaderboard.board import Pair, Row, Table, Test
-from divsal_bench.leaderboard.notes import FEW_MAPS, QUESTIONS
 from divsal_bench.leaderboard.sheets.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.marks import MARKS
+from divsal_bench.leaderboard.tables import notes, render, wording
+from divsal_bench.leaderboard.tables.board import Pair, Row, Table, Test
+from divsal_bench.leaderboard.tables.notes import FEW_MAPS, QUESTIONS
 
 
 @dataclass(frozen=True)

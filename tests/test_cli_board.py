@@ -68,8 +68,8 @@ def test_results_are_written_into_a_checkout_or_where_one_says(tmp_path: Path, m
 
 
 def test_pictures_can_be_left_out_of_what_is_published() -> None:
+    from divsal_bench.leaderboard.accepted.publishing import PublicData
     from divsal_bench.leaderboard.claims.gallery import Gallery, Picture
-    from divsal_bench.leaderboard.publishing import PublicData
 
     picture = Picture(key="0" * 16, label=0, condition="in-domain", image="", human=None, credit="")
     gallery = Gallery(class_names=("normal", "abnormal"), pictures=[picture])

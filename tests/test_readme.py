@@ -78,7 +78,7 @@ def test_every_command_named_in_the_readme_exists() -> None:
 
 
 def test_the_table_shown_is_of_the_command_that_stands_above_it() -> None:
-    from divsal_bench.leaderboard import board
+    from divsal_bench.leaderboard.tables import board
 
     found = re.search(r"<!-- table -->\n```\n(.*?)```", README, re.DOTALL)
     assert found

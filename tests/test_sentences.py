@@ -12,7 +12,7 @@ from pydantic import BaseModel, StringConstraints, ValidationError, field_valida
 
 from divsal_bench import cli
 from divsal_bench.errors import field_problem, plural
-from divsal_bench.leaderboard import saved
+from divsal_bench.leaderboard.accepted import board_file
 from divsal_bench.leaderboard.claims.gallery import Picture
 
 PICTURE = {"key": "k", "label": 1, "condition": "c", "image": "", "human": None, "credit": ""}
@@ -67,7 +67,7 @@ def test_a_gallery_label_that_is_no_class_is_refused(label: object) -> None:
                 '[{"schema_version": ' + "9" * 400 + "}]", '[{"schema_version": -1, "tables": null}]'],
 )  # fmt: skip
 def test_a_damaged_stored_board_is_one_line(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / saved.FILE).write_text(content)
+    (tmp_path / board_file.FILE).write_text(content)
     assert cli.main(["board", "--accepted", "--results", str(tmp_path)]) == 2
     said = capsys.readouterr()
     assert said.out == ""

@@ -24,7 +24,7 @@ from divsal_bench.data import arrays
 from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
 from divsal_bench.hub import link
-from divsal_bench.leaderboard import saved
+from divsal_bench.leaderboard.accepted import board_file
 from divsal_bench.leaderboard.claims.files import read_bytes
 from divsal_bench.networks import trained
 from divsal_bench.predict import loading
@@ -183,7 +183,7 @@ def test_a_link_that_is_a_pipe(run: Path) -> None:
 @pytest.mark.parametrize("name", ["results.json", "board.json"])
 def test_results_that_are_pipes(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
-    read = partial(saved.load, tmp_path) if name == "board.json" else partial(read_bytes, tmp_path / name, 100)
+    read = partial(board_file.load, tmp_path) if name == "board.json" else partial(read_bytes, tmp_path / name, 100)
     with pytest.raises(UserError, match=r"is no file|not a regular file"):
         read()
 

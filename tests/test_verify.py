@@ -19,7 +19,7 @@ from divsal_bench.data.arrays import open_cached
 from divsal_bench.errors import UserError
 from divsal_bench.evaluation import verify
 from divsal_bench.grid import planning, work
-from divsal_bench.leaderboard import accepted
+from divsal_bench.leaderboard.accepted import reading
 from divsal_bench.leaderboard.claims import files, keys
 from divsal_bench.networks.trained import load_model
 from divsal_bench.registry import method_choice, protocols
@@ -223,11 +223,11 @@ def test_from_submission_to_reproduction(
     assert cli.main(["submit", "ann", "--by", "Ann", "--results", "results"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["unchanged:", "unchanged:"]
 
-    claim = accepted.open_result(path).claim
+    claim = reading.open_result(path).claim
     assert claim.description.startswith("Cross-entropy") or claim.description
     assert claim.seeds[0].weights.where.startswith("cxr/cross-entropy/seed0-")
     assert len(claim.cams) == 4
-    gallery = accepted.read_data_set(path.parents[2]).gallery
+    gallery = reading.read_data_set(path.parents[2]).gallery
     assert gallery is not None
     assert {picture.key for picture in gallery.pictures} == set(claim.cams)
     assert gallery.class_names == ("normal", "abnormal")
@@ -244,7 +244,7 @@ def test_from_submission_to_reproduction(
     stamped = path.read_bytes()
     assert cli.main(arguments) == 0
     assert path.read_bytes() == stamped
-    assert accepted.open_result(path).claim.state == "verified"
+    assert reading.open_result(path).claim.state == "verified"
 
     again = ["submit", "bob", "--reproduces", str(path), "--results", "results"]
     assert cli.main([*again, "--by", "ann"]) == 2
@@ -253,7 +253,7 @@ def test_from_submission_to_reproduction(
     assert "is no name" in capsys.readouterr().err
     code = cli.main([*again, "--by", "Bob"])
     text = capsys.readouterr().out
-    claim = accepted.open_result(path).claim
+    claim = reading.open_result(path).claim
     assert claim.reproduction is not None
     assert claim.state in ("reproduced", "not reproduced")
     assert code == int(claim.state == "not reproduced")
@@ -302,7 +302,7 @@ def test_an_accepted_result_that_its_weights_do_not_give_is_not_verified(
     assert "true_cam pe is claimed as 0.9000" in capsys.readouterr().out
     files.write_all(before)
 
-    claim = accepted.open_result(path).claim
+    claim = reading.open_result(path).claim
     names, seeds = rows["key"].tolist(), [one.seed for one in claim.seeds]
     moved = keys.read_margins(margins, before[margins], seeds, names).astype(np.float64) * 4
     margins.write_bytes(keys.margin_bytes(names, seeds, moved.astype(np.float32)))
@@ -315,7 +315,7 @@ def test_an_accepted_result_that_its_weights_do_not_give_is_not_verified(
 
 def rescale(path: Path, margins: Path, rows: pd.DataFrame, values: keys.Margins) -> None:
     """Make a result's scores fit margins that were changed."""
-    claim = accepted.read_claim(path)
+    claim = reading.read_claim(path)
     seeds = []
     for one, own in zip(claim.seeds, values, strict=True):
         old = one.scores
@@ -377,4 +377,4 @@ def test_runs_on_prepared_data_are_found_again(
     fail_seeds(Path("runs"), "cross-entropy", 1, 2, 3, 4)
     assert cli.main(["submit", "runs", "--by", "Ann", "--results", "results"]) == 0
     (path,) = Path("results").rglob("cross-entropy.json")
-    assert len(accepted.open_result(path).claim.cams) == 4
+    assert len(reading.open_result(path).claim.cams) == 4

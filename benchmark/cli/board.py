@@ -14,9 +14,9 @@ from divsal_bench.files import owners, whole
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.audit import AuditTable
-    from divsal_bench.leaderboard.board import Table
     from divsal_bench.leaderboard.claims.gallery import Gallery
     from divsal_bench.leaderboard.sheets.entries import Sheet
+    from divsal_bench.leaderboard.tables.board import Table
     from divsal_bench.runs.records import Run
 
 #: Where accepted results lie in a checkout.
@@ -69,28 +69,28 @@ def results_folder(given: Path | None) -> Path:
 
 def accepted(root: Path) -> tuple[list[Table], list[Gallery | None]]:
     """What the last ``--recompute`` computed."""
-    from divsal_bench.leaderboard import saved
+    from divsal_bench.leaderboard.accepted import board_file
 
-    found = saved.load(root)
+    found = board_file.load(root)
     return [one.table for one in found.tables], [one.gallery for one in found.tables]
 
 
 def recompute(root: Path) -> tuple[list[Table], list[Gallery | None]]:
     """Check every accepted result, compute the tables and store them."""
-    from divsal_bench.leaderboard import saved
-    from divsal_bench.leaderboard.accepted import read
+    from divsal_bench.leaderboard.accepted import board_file
+    from divsal_bench.leaderboard.accepted.reading import read
     from divsal_bench.leaderboard.claims.files import write_all
 
     tidy_below(root)
-    found = saved.compute(read(root, say_file))
-    write_all({root / saved.FILE: saved.as_bytes(found)}, owners.mark())
+    found = board_file.compute(read(root, say_file))
+    write_all({root / board_file.FILE: board_file.as_bytes(found)}, owners.mark())
     return [one.table for one in found.tables], [one.gallery for one in found.tables]
 
 
 def of_runs(arguments: argparse.Namespace) -> tuple[list[Table], list[Gallery | None]]:
     """Tables of run directories; the galleries need their weights and data, and only the page shows them."""
-    from divsal_bench.leaderboard import board as tables
     from divsal_bench.leaderboard.sheets import entries
+    from divsal_bench.leaderboard.tables import board as tables
     from divsal_bench.workflows.run_data import collect
 
     runs = collect(arguments.runs, arguments.out)
@@ -132,7 +132,8 @@ def write(
     audited: list[AuditTable] | None = None,
 ) -> int:
     """Print the tables, or write the page."""
-    from divsal_bench.leaderboard import audit_columns, render
+    from divsal_bench.leaderboard import audit_columns
+    from divsal_bench.leaderboard.tables import render
 
     if arguments.html is None:
         if audited is None:
@@ -155,26 +156,26 @@ def check(arguments: argparse.Namespace) -> int:
 
     What changed is printed even where the stored board is refused: a reviewer needs both.
     """
-    from divsal_bench.leaderboard import saved
-    from divsal_bench.leaderboard.accepted import read
+    from divsal_bench.leaderboard.accepted import board_file
+    from divsal_bench.leaderboard.accepted.reading import read
 
     found = read(arguments.results, say_file)
     check_kinds(found.sheets)
-    computed = saved.compute(found)
+    computed = board_file.compute(found)
     count = sum(len(sheet.entries) for sheet in found.sheets)
     if not count:
         say(f"there is no accepted result in {arguments.results}")
     counted = f"{plural(count, 'result')} in {plural(len(found.sheets), 'table')}"
     say(f"checked: {counted}; every number follows from its margins")
     if arguments.diff is not None:
-        from divsal_bench.leaderboard.changes import changes
+        from divsal_bench.leaderboard.accepted.changes import changes
 
         if arguments.diff.exists() and not arguments.diff.is_dir():
             raise UserError(f"--diff {arguments.diff} is no folder; give a results folder")
         base = read(arguments.diff, say_file) if arguments.diff.is_dir() else None
-        before = saved.compute(base) if base is not None else saved.EMPTY
+        before = board_file.compute(base) if base is not None else board_file.EMPTY
         print(changes(before, computed, base.sheets if base is not None else (), found.sheets))
-    saved.check_current(arguments.results, computed)
+    board_file.check_current(arguments.results, computed)
     return 0
 
 

@@ -14,9 +14,9 @@ from divsal_bench.cli import terminal_width
 from divsal_bench.cli.run import MAX_SEEDS
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.files import escaping
-from divsal_bench.leaderboard import comparing, notes, render
-from divsal_bench.leaderboard.comparing import Comparing, Line
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet, from_runs
+from divsal_bench.leaderboard.tables import comparing, notes, render
+from divsal_bench.leaderboard.tables.comparing import Comparing, Line
 from divsal_bench.runs.records import read_run, require_utf8, run_folders
 
 #: A seed is below 2³¹.

@@ -27,13 +27,13 @@ from divsal_bench.workflows.run_data import RunData, collect
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import SourceTerms
     from divsal_bench.data.canonical import Info
-    from divsal_bench.leaderboard.publishing import PublicData
+    from divsal_bench.leaderboard.accepted.publishing import PublicData
     from divsal_bench.publish.card import CardFacts, Summary
 
 
 def push(arguments: argparse.Namespace) -> int:
     """Push every method's runs to a repository of their own."""
-    from divsal_bench.leaderboard.submission import by_method
+    from divsal_bench.leaderboard.accepted.submission import by_method
 
     runs = chosen(collect(arguments.runs, arguments.out), arguments.task, arguments.method)
     groups = by_method(runs)
@@ -105,7 +105,7 @@ def check_runs(members: Sequence[Run]) -> None:
 def push_method(repo: str, members: Sequence[Run], opened: RunData, private: bool) -> list[tuple[Run, Pushed]]:
     """Push one method's seeds, each to its branch, and seed 0 to ``main`` too."""
     from divsal_bench.hub.push import push as send
-    from divsal_bench.leaderboard.publishing import publication
+    from divsal_bench.leaderboard.accepted.publishing import publication
     from divsal_bench.networks.trained import load_model, protocol_of
     from divsal_bench.predict.preprocessing import Preprocessing
     from divsal_bench.publish.contents import contents
@@ -157,9 +157,9 @@ def check_main(repo: str, done: Sequence[Run]) -> None:
 
 def summary_of(members: Sequence[Run]) -> Summary:
     """What the board says of these runs alone."""
-    from divsal_bench.leaderboard import board, wording
     from divsal_bench.leaderboard.sheets.scored import Metric
     from divsal_bench.leaderboard.statistics.marks import MARKS
+    from divsal_bench.leaderboard.tables import board, wording
     from divsal_bench.publish.card import METRICS, Summary
 
     table = board.tables(members)[0]

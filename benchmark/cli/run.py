@@ -23,7 +23,7 @@ MAX_SEEDS = 1000
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan, run what is missing, print the table."""
-    from divsal_bench.leaderboard import board, render
+    from divsal_bench.leaderboard.tables import board, render
 
     grid = grid_of(arguments)
     if not arguments.plan:

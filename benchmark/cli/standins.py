@@ -14,8 +14,8 @@ from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import plural
 from divsal_bench.files import escaping
 from divsal_bench.grid import planning
-from divsal_bench.leaderboard import board
 from divsal_bench.leaderboard.sheets.scored import Metric
+from divsal_bench.leaderboard.tables import board
 from divsal_bench.registry import method_choice
 from divsal_bench.runs.records import Run
 

@@ -22,7 +22,7 @@ from divsal_bench.runs.records import Run
 from divsal_bench.workflows.run_data import RunData, collect
 
 if TYPE_CHECKING:
-    from divsal_bench.leaderboard.publishing import PublicData
+    from divsal_bench.leaderboard.accepted.publishing import PublicData
 
 #: Where accepted results lie in a checkout.
 RESULTS = Path("leaderboard/results")
@@ -31,9 +31,9 @@ HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})", re.ASCII)
 
 def submit(arguments: argparse.Namespace) -> int:
     """Write result files, or stamp one with a reproduction."""
+    from divsal_bench.leaderboard.accepted.submission import Terms
+    from divsal_bench.leaderboard.accepted.submission import submit as write
     from divsal_bench.leaderboard.claims.claim import person
-    from divsal_bench.leaderboard.submission import Terms
-    from divsal_bench.leaderboard.submission import submit as write
 
     person(arguments.by)
     runs = chosen(collect(arguments.runs, arguments.out), arguments.task, arguments.method)
@@ -88,11 +88,11 @@ def without_pictures(data: PublicData) -> PublicData:
 
 def reproduce(runs: Sequence[Run], opened: RunData, where: Callable[[Run], str], arguments: argparse.Namespace) -> int:
     """Compare new seeds with somebody's result and store the outcome in it; 1 if they do not reproduce it."""
-    from divsal_bench.leaderboard.accepted import open_result
+    from divsal_bench.leaderboard.accepted.proofs import noticed_miss, unnoticed, with_reproduction
+    from divsal_bench.leaderboard.accepted.publishing import publication
+    from divsal_bench.leaderboard.accepted.reading import open_result
+    from divsal_bench.leaderboard.accepted.submission import Terms, check_permission
     from divsal_bench.leaderboard.claims.files import NEW_MARGINS, as_json, write_all
-    from divsal_bench.leaderboard.publishing import publication
-    from divsal_bench.leaderboard.standing import noticed_miss, unnoticed, with_reproduction
-    from divsal_bench.leaderboard.submission import Terms, check_permission
 
     path = arguments.reproduces
     known = open_result(path)

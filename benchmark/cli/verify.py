@@ -137,10 +137,10 @@ def check(run: Run, opened: RunData, claimed: Scores, margins: Mapping[str, floa
 def verify_accepted(arguments: argparse.Namespace) -> int:
     """Verify an accepted result from its weights, in run directories or on the Hub, and stamp it."""
     from divsal_bench.grid import work
-    from divsal_bench.leaderboard.accepted import open_result
+    from divsal_bench.leaderboard.accepted.proofs import with_verification
+    from divsal_bench.leaderboard.accepted.reading import open_result
     from divsal_bench.leaderboard.claims.claim import Verified, day, person
     from divsal_bench.leaderboard.claims.files import as_json, write_all
-    from divsal_bench.leaderboard.standing import with_verification
     from divsal_bench.networks.trained import weights_sha256
 
     if not arguments.by:
@@ -220,7 +220,7 @@ def published_samples(run: Run, opened: RunData, folder: Path) -> list[str]:
         opened: The data.
         folder: Of the accepted data set.
     """
-    from divsal_bench.leaderboard.accepted import read_data_set
+    from divsal_bench.leaderboard.accepted.reading import read_data_set
     from divsal_bench.leaderboard.claims.files import KEYS
     from divsal_bench.leaderboard.claims.keys import hashed, published, same_rows
     from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS

@@ -19,8 +19,8 @@ from divsal_bench.runs.records import Run, read_run, read_runs, require_utf8, ru
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import Permission
+    from divsal_bench.leaderboard.accepted.publishing import PublicData
     from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
-    from divsal_bench.leaderboard.publishing import PublicData
 
 
 def collect(paths: list[Path], out: Path) -> list[Run]:
@@ -110,8 +110,8 @@ class RunData:
     def public(self, run: Run) -> PublicData:
         """What publishing needs to know of a run's data."""
         from divsal_bench.evaluation.predictions import condition_columns
+        from divsal_bench.leaderboard.accepted.publishing import PublicData
         from divsal_bench.leaderboard.claims.keys import hashed
-        from divsal_bench.leaderboard.publishing import PublicData
         from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS
 
         opened = self.arrays(run)

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from divsal_bench.leaderboard.accepted.rescoring import scores_of
 from divsal_bench.leaderboard.claims import consistency, keys
 from divsal_bench.leaderboard.claims.claim import Claim, SeedResult, TableFacts, Weights
 from divsal_bench.leaderboard.claims.files import KEYS, MARGINS, as_json, write_all
-from divsal_bench.leaderboard.rescoring import scores_of
 from divsal_bench.runs.records import MapAgreement, Spec
 from divsal_bench.scores.scoring import Layout, layout
 

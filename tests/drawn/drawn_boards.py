@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from divsal_bench.leaderboard import board
-from divsal_bench.leaderboard.board import Table
 from divsal_bench.leaderboard.claims.gallery import Gallery, Picture
 from divsal_bench.leaderboard.sheets.entries import Entry, Group, Sheet, Standing
+from divsal_bench.leaderboard.tables import board
+from divsal_bench.leaderboard.tables.board import Table
 from divsal_bench.scores.conditions import assign, conditions
 from divsal_bench.scores.scoring import score
 

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divsal_bench.leaderboard import submission
+from divsal_bench.leaderboard.accepted import submission
+from divsal_bench.leaderboard.accepted.publishing import PublicData
+from divsal_bench.leaderboard.accepted.submission import Submitted, Terms
 from divsal_bench.leaderboard.claims import keys
 from divsal_bench.leaderboard.claims.gallery import Gallery, Picture
-from divsal_bench.leaderboard.publishing import PublicData
 from divsal_bench.leaderboard.sheets import editions
 from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS
-from divsal_bench.leaderboard.submission import Submitted, Terms
 from divsal_bench.runs import store
 from divsal_bench.runs.records import DataFacts, Record, Run, Spec, read_run
 from divsal_bench.scores.conditions import assign, conditions

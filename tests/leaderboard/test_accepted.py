@@ -20,11 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import accepted, board, saved
+from divsal_bench.leaderboard.accepted import board_file, reading
+from divsal_bench.leaderboard.accepted.publishing import PublicData
+from divsal_bench.leaderboard.accepted.submission import Submitted
 from divsal_bench.leaderboard.claims import files, keys
 from divsal_bench.leaderboard.claims.claim import Claim
-from divsal_bench.leaderboard.publishing import PublicData
-from divsal_bench.leaderboard.submission import Submitted
+from divsal_bench.leaderboard.tables import board
 from divsal_bench.runs.records import DataFacts, Run
 
 MakeRun = Callable[..., Run]
@@ -53,7 +54,7 @@ def put(content: Any, place: tuple[Any, ...], value: Any) -> None:
 def test_what_is_read_is_what_was_run(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
     runs = [make_published(method, seed) for method in ("cross-entropy", "cyborg") for seed in range(5)]
     submit(runs)
-    (sheet,) = accepted.read_accepted(tmp_path / "results")
+    (sheet,) = reading.read_accepted(tmp_path / "results")
     assert sheet.rows is not None
     assert [entry.label for entry in sheet.entries] == ["cross-entropy", "cyborg"]
     assert sheet.standin
@@ -71,7 +72,7 @@ def test_what_is_read_is_what_was_run(make_published: MakeRun, submit: Submit, t
 
 
 def test_the_gallery_comes_with_the_maps_of_the_lowest_seed(results: Path) -> None:
-    found = accepted.read(results)
+    found = reading.read(results)
     (gallery,) = found.galleries
     assert gallery is not None
     (picture,) = gallery.pictures
@@ -84,7 +85,7 @@ def test_published_keys_tell_nothing_of_the_ids(results: Path, public: PublicDat
     text = b"".join(path.read_bytes() for path in results.rglob("*") if path.is_file())
     for name in (*public.rows["key"][:50], *public.rows["subject"].unique()[:50]):
         assert name.encode() not in text
-    rows = accepted.read_data_set(results / FOLDER).rows
+    rows = reading.read_data_set(results / FOLDER).rows
     assert rows["subject"].nunique() == public.rows["subject"].nunique()
     assert keys.hashed("a", "f" * 64, "sample") != keys.hashed("a", "f" * 64, "subject")
     assert keys.hashed("a", "f" * 64, "sample") != keys.hashed("a", "e" * 64, "sample")
@@ -110,15 +111,15 @@ def test_every_edited_score_is_found_and_named(results: Path) -> None:
     carried = ("true_cam", "difference_map")
     places = [(place, value) for place, value in numbers(scores) if place[0] not in carried]
     assert len(places) > 20
-    data = accepted.read_data_set(results / FOLDER)
+    data = reading.read_data_set(results / FOLDER)
     for place, value in places:
         change = 1 if isinstance(value, int) else 1e-6
         edit(path, lambda c, place=place, new=value + change: put(c, ("seeds", 1, "scores", *place), new))  # type: ignore[misc]
         with pytest.raises(UserError, match=r"edited metrics in .*cyborg\.json, seed 1: ") as caught:
-            accepted.read_result(results, PurePosixPath((METHOD / "cyborg.json").as_posix()), data)
+            reading.read_result(results, PurePosixPath((METHOD / "cyborg.json").as_posix()), data)
         assert [part for part in place if isinstance(part, str)][-1] in str(caught.value)
         path.write_bytes(original)
-    accepted.read_accepted(results)
+    reading.read_accepted(results)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_impossible_agreement_with_people_is_found(results: Path, field: str, va
     path = results / METHOD / "cyborg.json"
     edit(path, lambda content: put(content, ("seeds", 2, "scores", "true_cam", field), value))
     with pytest.raises(UserError, match=r"edited metrics in .*seed 2.*(numbers of human maps|true_cam\." + field + ")"):
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_what_does_not_fit_is_refused_by_name(results: Path, place: tuple[Any, .
     path = results / METHOD / "cyborg.json"
     edit(path, lambda content: put(content, place, value))
     with pytest.raises(UserError, match=message) as caught:
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
     assert "cyborg.json" in str(caught.value)
 
 
@@ -192,7 +193,7 @@ def test_maps_that_are_no_grid_are_refused(results: Path) -> None:
     for cams in ([[[1.0]]], [[[1.0]], [[1.0, 2.0]]], [[[1.0], [1.0, 2.0]], [[1.0]]], [[[0.0] * 65], [[0.0] * 65]]):
         edit(path, lambda content, cams=cams: put(content, ("cams", key), cams))  # type: ignore[misc]
         with pytest.raises(UserError, match="grid"):
-            accepted.read_accepted(results)
+            reading.read_accepted(results)
 
 
 @pytest.mark.parametrize(
@@ -212,20 +213,20 @@ def test_a_result_lies_where_its_content_says(results: Path, move_to: str, messa
     for end in (".json", ".parquet"):
         (results / METHOD / f"cyborg{end}").rename(target.with_suffix(end))
     with pytest.raises(UserError, match=message):
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "cxr/ffffffff/run.sh", "cxr/ffffffff/quick-v1/resnet10t/x.parquet"])
 def test_files_that_no_result_names_are_refused(results: Path, name: str) -> None:
     (results / name).write_text("hello")
     with pytest.raises(UserError, match="belongs to no accepted result"):
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
 
 
 def test_names_that_act_on_a_terminal_are_refused(results: Path) -> None:
     (results / METHOD / "x\x1b[2J.json").write_text("{}")
     with pytest.raises(UserError, match="has a file with the name") as caught:
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
     assert str(caught.value).isprintable()
 
 
@@ -235,13 +236,13 @@ def test_links_are_refused_wherever_they_lead(results: Path, tmp_path: Path, nam
     (results / name).rename(outside)
     (results / name).symlink_to(outside)
     with pytest.raises(UserError, match="is a link"):
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
 
 
 def rewrite(results: Path, change: Callable[[list[str], np.ndarray], tuple[list[str], np.ndarray]]) -> None:
     """Change the margins of a result and name the new file in its JSON."""
     path = results / METHOD / "cyborg.json"
-    names = accepted.read_data_set(results / FOLDER).rows["key"].tolist()
+    names = reading.read_data_set(results / FOLDER).rows["key"].tolist()
     old = keys.read_margins(path, path.with_suffix(".parquet").read_bytes(), range(5), names)
     content = keys.margin_bytes(*(lambda pair: (pair[0], range(5), pair[1]))(change(names, old)))
     path.with_suffix(".parquet").write_bytes(content)
@@ -251,20 +252,20 @@ def rewrite(results: Path, change: Callable[[list[str], np.ndarray], tuple[list[
 def test_changed_margins_are_found_by_scoring_them(results: Path) -> None:
     rewrite(results, lambda names, margins: (names, margins + np.linspace(0, 1, margins.shape[1], dtype=np.float32)))
     with pytest.raises(UserError, match=r"edited metrics in .*seed 0"):
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
 
 
 def test_missing_scores_are_refused(results: Path) -> None:
     rewrite(results, lambda names, margins: (names, np.where(margins == margins[1].max(), np.nan, margins)))
     with pytest.raises(UserError, match="seed 1 that are missing or not finite"):
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
 
 
 def test_margins_of_other_rows_are_refused(results: Path) -> None:
     rewrite(results, lambda names, margins: ([*names[:-1], "f" * 15 + "0"], margins))
     with pytest.raises(UserError, match="other rows"):
-        accepted.read_accepted(results)
-    rewrite_count = accepted.read_data_set(results / FOLDER).rows["key"].tolist()[:-1]
+        reading.read_accepted(results)
+    rewrite_count = reading.read_data_set(results / FOLDER).rows["key"].tolist()[:-1]
     content = keys.margin_bytes(rewrite_count, [0, 1, 2], np.zeros((3, len(rewrite_count)), np.float32))
     with pytest.raises(UserError, match="rows"):
         keys.read_margins(results, content, [0, 1, 2], [*rewrite_count, "f" * 16])
@@ -276,16 +277,16 @@ def test_damaged_and_missing_files_are_named(results: Path) -> None:
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
         with pytest.raises(UserError, match=path.name.replace(".", r"\.")):
-            accepted.read_accepted(results)
+            reading.read_accepted(results)
         path.write_bytes(content)
     for path in (margins, key):
         content = path.read_bytes()
         path.unlink()
         with pytest.raises(UserError, match=path.name):
-            accepted.read_accepted(results)
+            reading.read_accepted(results)
         path.write_bytes(content)
     with pytest.raises(UserError, match="no results folder"):
-        accepted.read_accepted(results / "nowhere")
+        reading.read_accepted(results / "nowhere")
 
 
 def test_changed_rows_are_found_by_their_hash(results: Path) -> None:
@@ -293,7 +294,7 @@ def test_changed_rows_are_found_by_their_hash(results: Path) -> None:
     rows = keys.read_keys(path, path.read_bytes())
     path.write_bytes(keys.key_bytes(rows.assign(category="another")))
     with pytest.raises(UserError, match=r"names another key\.parquet"):
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +314,7 @@ def test_impossible_rows_are_refused(results: Path, change: Callable[[Any], Any]
     rows = keys.read_keys(path, path.read_bytes())
     path.write_bytes(keys.key_bytes(change(rows)))
     with pytest.raises(UserError, match=message):
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
 
 
 def broken_png() -> str:
@@ -345,7 +346,7 @@ def broken_png() -> str:
 def test_a_gallery_holds_pictures_of_test_rows(results: Path, place: tuple[Any, ...], value: Any, message: str) -> None:
     edit(results / FOLDER / "gallery.json", lambda content: put(content, place, value))
     with pytest.raises(UserError, match=message):
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
 
 
 def test_results_of_different_data_and_protocols_never_meet(
@@ -356,7 +357,7 @@ def test_results_of_different_data_and_protocols_never_meet(
     ]  # fmt: skip
     for change in changes:
         submit([make_published("cyborg", seed, **change) for seed in range(5)])
-    sheets = accepted.read_accepted(tmp_path / "results")
+    sheets = reading.read_accepted(tmp_path / "results")
     assert len({sheet.group for sheet in sheets}) == len(changes)
     assert all(len(sheet.entries) == 1 for sheet in sheets)
 
@@ -397,18 +398,18 @@ def test_hidden_files_are_refused_and_named(results: Path, name: Path, message: 
     (results / name).parent.mkdir(exist_ok=True)
     (results / name).write_text("{")
     with pytest.raises(UserError, match=message) as caught:
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
     assert str(results / name if name.parts[1:] != (".git", "config") else results / "cxr/.git") in str(caught.value)
 
 
 def test_the_board_and_a_note_are_not_results(results: Path) -> None:
     (results / "board.json").write_text("{}")
     (results / "README.md").write_text("# Results")
-    assert len(accepted.read_accepted(results)) == 1
+    assert len(reading.read_accepted(results)) == 1
 
 
 def test_an_empty_folder_is_an_empty_board(tmp_path: Path) -> None:
-    assert accepted.read_accepted(tmp_path) == []
+    assert reading.read_accepted(tmp_path) == []
 
 
 def test_files_are_small(public: PublicData) -> None:
@@ -424,18 +425,18 @@ def test_files_are_small(public: PublicData) -> None:
 
 def test_a_copied_seed_is_refused_and_named(results: Path) -> None:
     path = results / METHOD / "cyborg.parquet"
-    names = accepted.read_data_set(results / FOLDER).rows["key"].tolist()
+    names = reading.read_data_set(results / FOLDER).rows["key"].tolist()
     values = keys.read_margins(path, path.read_bytes(), range(5), names)
     path.write_bytes(keys.margin_bytes(names, range(5), values[[0, 1, 0, 3, 4]]))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     edit(path.with_suffix(".json"), lambda content: put(content, ("margins_sha256",), sha256))
     with pytest.raises(UserError, match=r"cyborg\.parquet: seeds 0 and 2 have the same margins"):
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
 
 
 def test_claims_round_trip(results: Path) -> None:
     path = results / METHOD / "cyborg.json"
-    claim = accepted.read_claim(path)
+    claim = reading.read_claim(path)
     assert files.as_json(claim) == path.read_bytes()
     assert Claim.model_validate_json(path.read_bytes()) == claim
 
@@ -483,7 +484,7 @@ def test_what_a_kill_leaves_is_whole_and_named(results: Path, tmp_path: Path, re
     for path in before.values():
         path.unlink()
     with pytest.raises(UserError, match=r"\.partial-mark-\d is unfinished"):
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
 
 
 def test_a_disk_that_fills_up_leaves_everything_as_it_was(results: Path) -> None:
@@ -516,13 +517,13 @@ def test_a_version_bump_of_the_baseline_waits_for_the_next_edition(
     submit([make_published("cyborg", seed) for seed in range(5)])
     for version in versions:
         submit([make_published("cross-entropy", seed, 1 + 0.4 * version, method_version=version) for seed in range(5)])
-    found = accepted.read(tmp_path / "results")
+    found = reading.read(tmp_path / "results")
     (sheet,) = found.sheets
     assert [(entry.label, entry.version) for entry in sheet.entries] == [
         ("cross-entropy", 1), ("cross-entropy (cross-entropy.v2)", 2), ("cyborg", 1),
     ]  # fmt: skip
     later = "cross-entropy (cross-entropy.v2)"
-    assert {(test.family, test.first, test.second) for test in saved.dated_table(sheet).tests} == {
+    assert {(test.family, test.first, test.second) for test in board_file.dated_table(sheet).tests} == {
         ("baseline", "cyborg", "cross-entropy"),
         (f"own family of {later}", later, "cross-entropy"),
         (f"own family of {later}", later, "cyborg"),
@@ -547,7 +548,7 @@ def test_a_label_that_collides_is_refused(five: Five, submit: Submit, tmp_path: 
     evil = {"fields": {"a": f"1 ({stem})"}, "record": {"method_label": f"{label} ({stem})"}}
     submit(five("cyborg", method_version=3, **evil))
     with pytest.raises(UserError, match="have the same label"):
-        accepted.read_accepted(tmp_path / "results")
+        reading.read_accepted(tmp_path / "results")
 
 
 #: Labels that are not their fields: of a method that an edition lists, and of one that nobody here knows.
@@ -601,7 +602,7 @@ def test_labels_that_contradict_each_other_are_refused(
     for label, fields in (first, second):
         submit(five("unknown", fields=fields, record={"method_label": label}))
     with pytest.raises(UserError, match=message) as caught:
-        accepted.read_accepted(tmp_path / "results")
+        reading.read_accepted(tmp_path / "results")
     assert len(re.findall(r"unknown[^ ]*\.json", str(caught.value))) == 2, "both files are named"
 
 
@@ -610,7 +611,7 @@ def test_labels_that_agree_are_read(five: Five, submit: Submit, tmp_path: Path) 
         ("unknown:a=1,b=2", {"a": 1, "b": 2}), ("unknown", {"a": 0, "b": 0}), ("unknown:a=1", {"a": 1, "b": 0}),
     ):  # fmt: skip
         submit(five("unknown", fields=fields, record={"method_label": label}))
-    (sheet,) = accepted.read_accepted(tmp_path / "results")
+    (sheet,) = reading.read_accepted(tmp_path / "results")
     assert len(sheet.entries) == 3
 
 
@@ -642,7 +643,7 @@ def test_seeds_that_were_chosen_are_refused(
 def test_a_seed_taken_out_of_a_result_is_missed(results: Path) -> None:
     edit(results / METHOD / "cyborg.json", lambda content: content["seeds"].pop(3))
     with pytest.raises(UserError, match=r"cyborg\.json has seeds 0, 1, 2, 4; .* seed 3 is missing"):
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
 
 
 def test_a_folder_may_be_called_as_its_owner_likes(five: Five, submit: Submit, tmp_path: Path) -> None:
@@ -650,29 +651,29 @@ def test_a_folder_may_be_called_as_its_owner_likes(five: Five, submit: Submit, t
     facts = DataFacts(kind="prepared", revision="", pixel_hash="", train=4, validation=60, test=230, train_maps=2)
     for method, data in (("cross-entropy", "hospital"), ("cyborg", "standing-cxr"), ("difference", "standin-copy")):
         submit(five(method, data=data, record={"data": facts}))
-    (sheet,) = accepted.read_accepted(tmp_path / "results")
+    (sheet,) = reading.read_accepted(tmp_path / "results")
     assert len(sheet.entries) == 3
     assert not sheet.standin
     assert sheet.data == "hospital"
     submit(five("cyborg-shuffled", data="standin-copy", record={"data": facts}))
-    assert accepted.read_accepted(tmp_path / "results")[0].data == "standin-copy", "what most call it"
+    assert reading.read_accepted(tmp_path / "results")[0].data == "standin-copy", "what most call it"
 
 
 def test_one_claim_cannot_say_the_data_is_real(results: Path) -> None:
     edit(results / METHOD / "cyborg.json", lambda content: put(content, ("table", "kind"), "prepared"))
     with pytest.raises(UserError, match="says its data is"):
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
     edit(results / METHOD / "cyborg.json", lambda content: put(content, ("table", "kind"), "standin"))
     edit(results / METHOD / "cyborg.json", lambda content: put(content, ("table", "data"), "hospital"))
     with pytest.raises(UserError, match="says its data is"):
-        accepted.read_accepted(results)
+        reading.read_accepted(results)
 
 
 def test_one_method_is_of_one_kind(five: Five, submit: Submit, tmp_path: Path) -> None:
     submit(five("cyborg"))
     submit(five("cyborg", method_version=2, record={"method_kind": "control"}))
     with pytest.raises(UserError, match=r"says cyborg is (control|one-cam), .* says it is"):
-        accepted.read_accepted(tmp_path / "results")
+        reading.read_accepted(tmp_path / "results")
 
 
 # -- Parquet files that would cost too much, or are no text ------------------------------------------------------
@@ -720,7 +721,7 @@ def test_margins_with_keys_that_are_no_text_are_refused() -> None:
 
 
 def test_a_list_of_digits_and_text_is_written_at_once(results: Path) -> None:
-    claim = accepted.read_claim(results / METHOD / "cyborg.json")
+    claim = reading.read_claim(results / METHOD / "cyborg.json")
     hostile = claim.model_copy(update={"fields": {"a": [int("1" * 4000), "x"], "b": ["1" * 4000], "c": [1] * 4000}})
     text = files.as_json(hostile).decode()
     assert json.loads(text)["fields"]["c"] == [1] * 4000

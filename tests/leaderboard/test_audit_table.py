@@ -13,8 +13,9 @@ from parsed_html import parse
 from scipy import stats
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import audit, audit_columns, audit_render, board
+from divsal_bench.leaderboard import audit, audit_columns, audit_render
 from divsal_bench.leaderboard.page import render_page
+from divsal_bench.leaderboard.tables import board
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Number, Quantity, Undefined
 from divsal_bench.runs.records import DataFacts, Record, Run, Scores, Spec
 

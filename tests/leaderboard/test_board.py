@@ -16,10 +16,10 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import board, notes, render
 from divsal_bench.leaderboard.sheets import scored
 from divsal_bench.leaderboard.sheets.entries import from_runs
 from divsal_bench.leaderboard.statistics.families import Rank
+from divsal_bench.leaderboard.tables import board, notes, render
 from divsal_bench.runs.records import DataFacts, Run
 
 MakeRun = Callable[..., Run]

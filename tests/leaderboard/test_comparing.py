@@ -17,10 +17,10 @@ import pytest
 from divsal_bench.cli import main
 from divsal_bench.cli.compare import as_text
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import board, comparing
 from divsal_bench.leaderboard.sheets.entries import from_runs
 from divsal_bench.leaderboard.sheets.scored import score
 from divsal_bench.leaderboard.statistics.reader_case import compare_unpaired
+from divsal_bench.leaderboard.tables import board, comparing
 from divsal_bench.runs.records import DataFacts, Run
 
 MakeRun = Callable[..., Run]

@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divsal_bench.leaderboard import page_view, render, saved
-from divsal_bench.leaderboard.board import Table
+from divsal_bench.leaderboard import page_view
+from divsal_bench.leaderboard.accepted import board_file
 from divsal_bench.leaderboard.sheets import editions
 from divsal_bench.leaderboard.sheets.editions import CURRENT, EDITIONS
 from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS, Entry, Group, Sheet
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.families import Family
+from divsal_bench.leaderboard.tables import render
+from divsal_bench.leaderboard.tables.board import Table
 from divsal_bench.registry import plugins
 from divsal_bench.scores.scoring import margins, score
 
@@ -80,7 +82,7 @@ class Boards:
     def table(self, entries: list[Entry]) -> Table:
         """The table of the accepted board."""
         group = Group("cxr", "f" * 64, "quick-v1", "resnet10t", "two-logit", "0" * 8)
-        return saved.dated_table(Sheet(group, "standin", self.rows, tuple(entries), True))
+        return board_file.dated_table(Sheet(group, "standin", self.rows, tuple(entries), True))
 
 
 def by_key(table: pd.DataFrame) -> pd.DataFrame:

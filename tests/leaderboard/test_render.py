@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 from drawn_boards import METHODS, drawn_table
 
-from divsal_bench.leaderboard import notes, render
-from divsal_bench.leaderboard.board import Table
+from divsal_bench.leaderboard.tables import notes, render
+from divsal_bench.leaderboard.tables.board import Table
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import accepted, render, saved
-from divsal_bench.leaderboard.changes import changes, escaped
-from divsal_bench.leaderboard.submission import Submitted
+from divsal_bench.leaderboard.accepted import board_file, reading
+from divsal_bench.leaderboard.accepted.changes import changes, escaped
+from divsal_bench.leaderboard.accepted.submission import Submitted
+from divsal_bench.leaderboard.tables import render
 from divsal_bench.runs.records import Run
 
 MakeRun = Callable[..., Run]
@@ -25,9 +26,9 @@ Submit = Callable[..., list[Submitted]]
 
 
 @pytest.fixture(scope="module")
-def computed(written: Path) -> saved.SavedBoard:
+def computed(written: Path) -> board_file.SavedBoard:
     """The board of two methods."""
-    return saved.compute(accepted.read(written / "results"))
+    return board_file.compute(reading.read(written / "results"))
 
 
 def same(a: Any, b: Any) -> bool:
@@ -41,40 +42,40 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def test_round_trip(computed: saved.SavedBoard, tmp_path: Path) -> None:
-    (tmp_path / saved.FILE).write_bytes(saved.as_bytes(computed))
-    again = saved.load(tmp_path)
+def test_round_trip(computed: board_file.SavedBoard, tmp_path: Path) -> None:
+    (tmp_path / board_file.FILE).write_bytes(board_file.as_bytes(computed))
+    again = board_file.load(tmp_path)
     assert same(computed, again)
-    assert saved.as_bytes(again) == saved.as_bytes(computed)
-    text = saved.as_bytes(computed).decode()
+    assert board_file.as_bytes(again) == board_file.as_bytes(computed)
+    text = board_file.as_bytes(computed).decode()
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     for form in ("terminal", "markdown", "csv", "json"):
         first, second = (render.render([one.table for one in board.tables], form) for board in (computed, again))  # type: ignore[arg-type]
         assert first == second
 
 
-def test_infinite_and_tiny_numbers_survive(computed: saved.SavedBoard, tmp_path: Path) -> None:
+def test_infinite_and_tiny_numbers_survive(computed: board_file.SavedBoard, tmp_path: Path) -> None:
     row = computed.tables[0].table.rows[0]
     assert row.in_domain.population is not None
     values = {"df": math.inf, "low": -math.inf, "high": 5e-324, "c": float(np.nextafter(0.1, 1)), "sd": math.nan}
     interval = dataclasses.replace(row.in_domain.population, **values)
     row = dataclasses.replace(row, in_domain=dataclasses.replace(row.in_domain, population=interval))
     table = dataclasses.replace(computed.tables[0].table, rows=(row,))
-    board = saved.SavedBoard(1, (saved.SavedTable(table, None),))
-    (tmp_path / saved.FILE).write_bytes(saved.as_bytes(board))
-    assert same(saved.load(tmp_path), board)
-    text = saved.as_bytes(board).decode()
+    board = board_file.SavedBoard(1, (board_file.SavedTable(table, None),))
+    (tmp_path / board_file.FILE).write_bytes(board_file.as_bytes(board))
+    assert same(board_file.load(tmp_path), board)
+    text = board_file.as_bytes(board).decode()
     assert {'"NaN"', '"Infinity"', '"-Infinity"'} <= set(text.replace(",", " ").split())
 
 
 def test_one_method_is_a_board(five: Five, submit: Submit, tmp_path: Path) -> None:
     submit(five("cyborg"))
-    board = saved.compute(accepted.read(tmp_path / "results"))
+    board = board_file.compute(reading.read(tmp_path / "results"))
     (row,) = board.tables[0].table.rows
     assert row.rank is None
     assert not board.tables[0].table.tests
-    (tmp_path / saved.FILE).write_bytes(saved.as_bytes(board))
-    assert same(saved.load(tmp_path), board)
+    (tmp_path / board_file.FILE).write_bytes(board_file.as_bytes(board))
+    assert same(board_file.load(tmp_path), board)
 
 
 def test_the_order_of_submission_changes_no_byte(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_the_order_of_submission_changes_no_byte(make_published: MakeRun, submit
         for method in methods:
             submit([make_published(method, seed) for seed in range(5)])
         (tmp_path / "results").rename(tmp_path / place)
-        boards.append(saved.as_bytes(saved.compute(accepted.read(tmp_path / place))))
+        boards.append(board_file.as_bytes(board_file.compute(reading.read(tmp_path / place))))
     assert boards[0] == boards[1]
 
 
@@ -100,22 +101,22 @@ def test_the_order_of_submission_changes_no_byte(make_published: MakeRun, submit
 )
 def test_a_board_that_cannot_be_read(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
-        (tmp_path / saved.FILE).write_text(content)
+        (tmp_path / board_file.FILE).write_text(content)
     with pytest.raises(UserError, match=message):
-        saved.load(tmp_path)
+        board_file.load(tmp_path)
 
 
-def test_a_board_whose_texts_a_terminal_would_obey_is_refused(computed: saved.SavedBoard, tmp_path: Path) -> None:
+def test_a_board_whose_texts_a_terminal_would_obey_is_refused(computed: board_file.SavedBoard, tmp_path: Path) -> None:
     name = computed.tables[0].table.rows[0].label.encode()
-    content = saved.as_bytes(computed).replace(b'"' + name, b'"\\u001b[31m' + name)
-    (tmp_path / saved.FILE).write_bytes(content)
+    content = board_file.as_bytes(computed).replace(b'"' + name, b'"\\u001b[31m' + name)
+    (tmp_path / board_file.FILE).write_bytes(content)
     with pytest.raises(UserError, match=r"it has a text with control characters, '\\x1b\[31m.*--recompute"):
-        saved.load(tmp_path)
+        board_file.load(tmp_path)
 
 
 def test_changes_name_added_removed_and_changed_rows(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
-    def board() -> saved.SavedBoard:
-        return saved.compute(accepted.read(tmp_path / "results"))
+    def board() -> board_file.SavedBoard:
+        return board_file.compute(reading.read(tmp_path / "results"))
 
     strengths = {"cross-entropy": 1.0, "difference": 1.0}
     submit([make_published(method, seed, strength) for method, strength in strengths.items() for seed in range(5)])
@@ -131,7 +132,7 @@ def test_changes_name_added_removed_and_changed_rows(make_published: MakeRun, su
     (line,) = [line for line in text.splitlines() if line.startswith("| changed | cross-entropy")]
     assert "1–2, top → 2–3" in line
     assert "| removed | cyborg |" in changes(after, before)
-    assert changes(saved.EMPTY, after).count("| added |") == 3
+    assert changes(board_file.EMPTY, after).count("| added |") == 3
 
 
 @pytest.mark.parametrize(
@@ -150,15 +151,15 @@ def test_text_from_outside_cannot_act_in_markdown(text: str) -> None:
 def changed(results: Path, place: tuple[str, ...], value: Any) -> str:
     """What the difference says after one value of a claim was edited."""
     path = results / "cxr/ffffffff/quick-v1/resnet10t/cyborg.json"
-    before = accepted.read(results)
+    before = reading.read(results)
     content = json.loads(path.read_text())
     inner = content
     for part in place[:-1]:
         inner = inner[part]
     inner[place[-1]] = value
     path.write_text(json.dumps(content))
-    after = accepted.read(results)
-    return changes(saved.compute(before), saved.compute(after), before.sheets, after.sheets)
+    after = reading.read(results)
+    return changes(board_file.compute(before), board_file.compute(after), before.sheets, after.sheets)
 
 
 @pytest.mark.parametrize(
@@ -189,45 +190,45 @@ def test_an_edited_lift_shows(results: Path) -> None:
 def test_new_proofs_are_said_to_be_statements(results: Path) -> None:
     proof = {"by": "Bob <b>", "date": "2026-01-01", "max_difference": 0.0, "device": "cpu", "versions": {}}
     path = results / "cxr/ffffffff/quick-v1/resnet10t/cyborg.json"
-    before = accepted.read(results)
+    before = reading.read(results)
     content = json.loads(path.read_text())
     proof["margins_sha256"] = content["margins_sha256"]
     path.write_text(json.dumps({**content, "verified": proof, "state": "verified"}))
-    after = accepted.read(results)
-    boards = saved.compute(before), saved.compute(after)
+    after = reading.read(results)
+    boards = board_file.compute(before), board_file.compute(after)
     text = changes(*boards, before.sheets, after.sheets)
     assert "stated by Bob &#60;b&#62;, not established by this check" in text
     assert "reported → verified" in text
     assert "not established" not in changes(boards[1], boards[1], after.sheets, after.sheets)
-    assert "not established" in changes(saved.EMPTY, boards[1], (), after.sheets)
+    assert "not established" in changes(board_file.EMPTY, boards[1], (), after.sheets)
 
 
-def test_a_stored_board_must_be_what_the_results_give(computed: saved.SavedBoard, tmp_path: Path) -> None:
+def test_a_stored_board_must_be_what_the_results_give(computed: board_file.SavedBoard, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no .*--recompute"):
-        saved.check_current(tmp_path, computed)
-    saved.check_current(tmp_path, saved.EMPTY)
-    path = tmp_path / saved.FILE
-    path.write_bytes(saved.as_bytes(computed))
-    saved.check_current(tmp_path, computed)
+        board_file.check_current(tmp_path, computed)
+    board_file.check_current(tmp_path, board_file.EMPTY)
+    path = tmp_path / board_file.FILE
+    path.write_bytes(board_file.as_bytes(computed))
+    board_file.check_current(tmp_path, computed)
     (one,) = computed.tables
     for factor, refused in ((1 + 1e-12, False), (1 + 1e-6, True)):
         row = one.table.rows[1]
         cell = dataclasses.replace(row.open_set.seeds, mean=row.open_set.seeds.mean * factor)
         row = dataclasses.replace(row, open_set=dataclasses.replace(row.open_set, seeds=cell))
         table = dataclasses.replace(one.table, rows=(one.table.rows[0], row))
-        path.write_bytes(saved.as_bytes(saved.SavedBoard(1, (saved.SavedTable(table, one.gallery),))))
+        path.write_bytes(board_file.as_bytes(board_file.SavedBoard(1, (board_file.SavedTable(table, one.gallery),))))
         if refused:
             with pytest.raises(UserError, match=r"table cxr/ffffffff/.*, row cyborg differs.*--recompute"):
-                saved.check_current(tmp_path, computed)
+                board_file.check_current(tmp_path, computed)
         else:
-            saved.check_current(tmp_path, computed)
-    path.write_bytes(saved.as_bytes(saved.EMPTY))
+            board_file.check_current(tmp_path, computed)
+    path.write_bytes(board_file.as_bytes(board_file.EMPTY))
     with pytest.raises(UserError, match="only computed"):
-        saved.check_current(tmp_path, computed)
-    path.write_bytes(saved.as_bytes(computed))
+        board_file.check_current(tmp_path, computed)
+    path.write_bytes(board_file.as_bytes(computed))
     with pytest.raises(UserError, match="only stored"):
-        saved.check_current(tmp_path, saved.EMPTY)
+        board_file.check_current(tmp_path, board_file.EMPTY)
     table = dataclasses.replace(one.table, notes=("All is well.",))
-    path.write_bytes(saved.as_bytes(saved.SavedBoard(1, (saved.SavedTable(table, one.gallery),))))
+    path.write_bytes(board_file.as_bytes(board_file.SavedBoard(1, (board_file.SavedTable(table, one.gallery),))))
     with pytest.raises(UserError, match="notes differs"):
-        saved.check_current(tmp_path, computed)
+        board_file.check_current(tmp_path, computed)

@@ -15,12 +15,12 @@ from pydantic import TypeAdapter
 from scipy import stats
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import accepted, standing
-from divsal_bench.leaderboard.accepted import Accepted
+from divsal_bench.leaderboard.accepted import proofs, reading
+from divsal_bench.leaderboard.accepted.publishing import Publication, PublicData, publication
+from divsal_bench.leaderboard.accepted.reading import Accepted
+from divsal_bench.leaderboard.accepted.submission import Submitted
 from divsal_bench.leaderboard.claims import claim, files, keys
 from divsal_bench.leaderboard.claims.claim import Claim, Verified
-from divsal_bench.leaderboard.publishing import Publication, PublicData, publication
-from divsal_bench.leaderboard.submission import Submitted
 from divsal_bench.runs.records import Run
 
 MakeRun = Callable[..., Run]
@@ -31,7 +31,7 @@ Submit = Callable[..., list[Submitted]]
 def known(reproduction: tuple[Path, list[Run], list[Run]], tmp_path: Path) -> Accepted:
     """Ann's claim with five seeds, in a folder of one's own."""
     results = shutil.copytree(reproduction[0], tmp_path / "results")
-    return accepted.open_result(next(Path(results).rglob("cyborg.json")))
+    return reading.open_result(next(Path(results).rglob("cyborg.json")))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def published(runs: list[Run], data: PublicData) -> Publication:
 def reproduced(known: Accepted, runs: list[Run], data: PublicData, by: str = "Bob") -> Claim:
     """Store a reproduction beside the claim, as the command does."""
     found = published(runs, data)
-    new = standing.with_reproduction(known.claim, found, runs, by, "2026-02-01", known.path)
+    new = proofs.with_reproduction(known.claim, found, runs, by, "2026-02-01", known.path)
     second = known.path.with_name(known.path.stem + files.NEW_MARGINS)
     files.write_all({second: found.margin_bytes(), known.path: files.as_json(new)})
     return new
@@ -64,7 +64,7 @@ def test_an_honest_result_misses_in_about_five_percent() -> None:
     for n, m, sd in ((3, 5, 0.02), (5, 5, 0.05), (10, 5, 0.01), (5, 20, 0.03)):
         boards = 4000
         claimed, new = draw.normal(0.8, sd, (boards, n)), draw.normal(0.8, sd, (boards, m))
-        missed = np.mean([not standing.closeness(a, b).holds for a, b in zip(claimed, new, strict=True)])
+        missed = np.mean([not proofs.closeness(a, b).holds for a, b in zip(claimed, new, strict=True)])
         # Never more than 5 %; the least tolerance can only make it less.
         assert missed == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / boards))
 
@@ -76,48 +76,48 @@ def test_a_miss_of_the_size_that_is_said_is_noticed_in_four_of_five_cases(n: int
     """With the least tolerance in force, too (sd 1e-4 and 4e-4)."""
     draw = np.random.default_rng(1)
     typical = np.linspace(-1, 1, n)
-    size = standing.noticed_miss(list(0.8 + sd * typical / np.std(typical, ddof=1)), m)
+    size = proofs.noticed_miss(list(0.8 + sd * typical / np.std(typical, ddof=1)), m)
     boards = 3000
     claimed, new = draw.normal(0.8, sd, (boards, n)), draw.normal(0.8 - size, sd, (boards, m))
-    noticed = np.mean([not standing.closeness(a, b).holds for a, b in zip(claimed, new, strict=True)])
+    noticed = np.mean([not proofs.closeness(a, b).holds for a, b in zip(claimed, new, strict=True)])
     assert noticed == pytest.approx(0.8, abs=4 * np.sqrt(0.8 * 0.2 / boards))
 
 
 def test_seeds_that_do_not_differ_leave_only_the_least_tolerance() -> None:
-    assert standing.noticed_miss([0.8] * 5, 5) == standing.LEAST_TOLERANCE
+    assert proofs.noticed_miss([0.8] * 5, 5) == proofs.LEAST_TOLERANCE
 
 
 def test_the_tolerance_is_the_formula_and_at_least_a_thousandth() -> None:
     claimed, new = [0.80, 0.82, 0.81, 0.84], [0.8] * 6
-    found = standing.closeness(claimed, new)
+    found = proofs.closeness(claimed, new)
     assert found.tolerance == pytest.approx(stats.t.ppf(0.975, 3) * np.std(claimed, ddof=1) * np.sqrt(1 / 4 + 1 / 6))
-    assert standing.closeness([0.8, 0.8], [0.8009] * 5) == standing.Closeness(0.8, pytest.approx(0.8009), 0.001)
-    assert standing.closeness([0.8, 0.8], [0.8009] * 5).holds
-    assert not standing.closeness([0.8, 0.8], [0.8011] * 5).holds
+    assert proofs.closeness([0.8, 0.8], [0.8009] * 5) == proofs.Closeness(0.8, pytest.approx(0.8009), 0.001)
+    assert proofs.closeness([0.8, 0.8], [0.8009] * 5).holds
+    assert not proofs.closeness([0.8, 0.8], [0.8011] * 5).holds
     with pytest.raises(UserError, match="1 claimed"):
-        standing.closeness([0.8], new)
+        proofs.closeness([0.8], new)
 
 
 def test_reproduced_and_its_proof_are_kept_and_read(known: Accepted, honest: list[Run], public: PublicData) -> None:
     new = reproduced(known, honest, public)
     assert new.state == "reproduced"
-    again = accepted.open_result(known.path).claim
+    again = reading.open_result(known.path).claim
     assert again == new
-    (sheet,) = accepted.read_accepted(known.path.parents[4])
+    (sheet,) = reading.read_accepted(known.path.parents[4])
     found = sheet.entries[0].standing
     assert found is not None
     assert found.state == "reproduced"
     assert "reproduced by Bob (2026-02-01): mean 0." in found.proof
-    size = standing.noticed_miss(new.primary, 5)
+    size = proofs.noticed_miss(new.primary, 5)
     assert f"; no miss was found: one of {size:.4f} would have been in 80 % of cases, a smaller one" in found.proof
-    assert size > standing.closeness(new.primary, new.primary).tolerance
+    assert size > proofs.closeness(new.primary, new.primary).tolerance
     assert sheet.entries[0].seeds == (0, 1, 2, 3, 4), "the new seeds are proof, not part of the claim"
 
 
 def test_a_miss_is_kept_with_both_means(known: Accepted, weak: list[Run], public: PublicData) -> None:
     new = reproduced(known, weak, public)
     assert new.state == "not reproduced"
-    (sheet,) = accepted.read_accepted(known.path.parents[4])
+    (sheet,) = reading.read_accepted(known.path.parents[4])
     found = sheet.entries[0].standing
     assert found is not None
     assert found.state == "not reproduced"
@@ -154,7 +154,7 @@ def test_what_is_no_reproduction(
 ) -> None:  # fmt: skip
     runs = [make_published("cyborg", seed, **change) for seed in seeds]
     with pytest.raises(UserError, match=message):
-        standing.with_reproduction(known.claim, published(runs, public), runs, by, "2026-02-01", known.path)
+        proofs.with_reproduction(known.claim, published(runs, public), runs, by, "2026-02-01", known.path)
 
 
 def test_failed_new_seeds_are_counted_and_do_not_help(
@@ -179,15 +179,15 @@ def proof_for(known: Claim) -> Verified:
 def test_a_proof_is_of_the_margins_that_it_saw(known: Accepted, honest: list[Run], public: PublicData) -> None:
     other = proof_for(known.claim).model_copy(update={"margins_sha256": "0" * 64})
     with pytest.raises(UserError, match="verified is of margins with sha256 000000000000"):
-        standing.with_verification(known.claim, other)
-    verified = standing.with_verification(known.claim, proof_for(known.claim))
+        proofs.with_verification(known.claim, other)
+    verified = proofs.with_verification(known.claim, proof_for(known.claim))
     new = reproduced(known, honest, public)
     assert new.reproduction is not None
     assert new.reproduction.claim_margins_sha256 == known.claim.margins_sha256
     for one, name in ((verified, "verified"), (new, "reproduction")):
         known.path.write_bytes(files.as_json(one.model_copy(update={"margins_sha256": "1" * 64})))
         with pytest.raises(UserError, match=f"{name} is of margins"):
-            accepted.read_claim(known.path)
+            reading.read_claim(known.path)
 
 
 def test_copied_seeds_are_no_reproduction(known: Accepted, honest: list[Run], public: PublicData) -> None:
@@ -198,7 +198,7 @@ def test_copied_seeds_are_no_reproduction(known: Accepted, honest: list[Run], pu
     ):
         copied = dataclasses.replace(found, margins=new)
         with pytest.raises(UserError, match=message):
-            standing.with_reproduction(known.claim, copied, honest, "Bob", "2026-02-01", known.path)
+            proofs.with_reproduction(known.claim, copied, honest, "Bob", "2026-02-01", known.path)
     zeros = np.array([[0.0, 1.0], [-0.0, 1.0], [0.0, 2.0]], np.float32)
     with pytest.raises(UserError, match="seeds 0 and 1"):
         keys.check_no_copies("x", [0, 1, 2], zeros)
@@ -224,15 +224,15 @@ def test_one_person_has_many_spellings() -> None:
 
 def test_a_verification_stays_when_a_reproduction_comes(known: Accepted, honest: list[Run], public: PublicData) -> None:
     proof = proof_for(known.claim)
-    verified = standing.with_verification(known.claim, proof)
+    verified = proofs.with_verification(known.claim, proof)
     assert verified.state == "verified"
-    assert standing.proof_of(verified) == "verified by Cem (2026-01-05): largest |ΔAUROC| 2e-06 on cpu"
+    assert proofs.proof_of(verified) == "verified by Cem (2026-01-05): largest |ΔAUROC| 2e-06 on cpu"
     files.write_all({known.path: files.as_json(verified)})
-    new = reproduced(accepted.open_result(known.path), honest, public)
+    new = reproduced(reading.open_result(known.path), honest, public)
     assert new.verified == proof
-    assert standing.proof_of(new).startswith("verified by Cem")
-    assert "; reproduced by Bob" in standing.proof_of(new)
-    assert standing.with_verification(new, proof).state == "reproduced"
+    assert proofs.proof_of(new).startswith("verified by Cem")
+    assert "; reproduced by Bob" in proofs.proof_of(new)
+    assert proofs.with_verification(new, proof).state == "reproduced"
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_an_edited_reproduction_is_found(
     state = claim.state_of(Claim.model_validate(content))
     known.path.write_text(json.dumps({**content, "state": state}))
     with pytest.raises(UserError, match=message):
-        accepted.open_result(known.path)
+        reading.open_result(known.path)
 
 
 def test_states_and_proofs_must_agree(known: Accepted, weak: list[Run], public: PublicData) -> None:
@@ -267,11 +267,11 @@ def test_states_and_proofs_must_agree(known: Accepted, weak: list[Run], public: 
     for change in ({"state": "reproduced"}, {"submitter": "bob"}, {"reproduction": None, "state": "reported"}):
         known.path.write_bytes(files.as_json(new.model_copy(update=change)))
         with pytest.raises(UserError, match=r"its proofs show|cannot reproduce their own|names no reproduction"):
-            accepted.open_result(known.path)
+            reading.open_result(known.path)
     known.path.write_bytes(files.as_json(new))
     known.path.with_name("cyborg.reproduction.parquet").unlink()
     with pytest.raises(UserError, match=r"cyborg\.reproduction\.parquet"):
-        accepted.open_result(known.path)
+        reading.open_result(known.path)
 
 
 def test_a_new_submission_starts_at_reported(
@@ -281,12 +281,12 @@ def test_a_new_submission_starts_at_reported(
     runs = [make_published("cyborg", seed) for seed in range(5)]
     (same,) = submit(runs)
     assert same.change == "unchanged"
-    assert accepted.open_result(known.path).claim.state == "reproduced"
+    assert reading.open_result(known.path).claim.state == "reproduced"
     submit([*runs, make_published("cyborg", 5)], force=True)
-    assert accepted.open_result(known.path).claim.state == "reported"
+    assert reading.open_result(known.path).claim.state == "reported"
     assert not list(known.path.parent.glob("*.reproduction.parquet"))
 
 
 def test_an_accepted_result_is_found_by_its_file_only(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no accepted result"):
-        accepted.open_result(tmp_path / "nothing.json")
+        reading.open_result(tmp_path / "nothing.json")

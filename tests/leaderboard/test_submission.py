@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import accepted
+from divsal_bench.leaderboard.accepted import reading
+from divsal_bench.leaderboard.accepted.publishing import PublicData
+from divsal_bench.leaderboard.accepted.submission import Submitted
 from divsal_bench.leaderboard.claims import files
-from divsal_bench.leaderboard.publishing import PublicData
-from divsal_bench.leaderboard.submission import Submitted
 from divsal_bench.runs.records import Run, read_run
 from divsal_bench.scores.scoring import score
 
@@ -64,7 +64,7 @@ def test_another_result_of_the_method_needs_force(make_published: MakeRun, submi
     assert content(tmp_path / "results") == before
     (done,) = submit(runs, force=True)
     assert done.change == "replaced"
-    (sheet,) = accepted.read_accepted(tmp_path / "results")
+    (sheet,) = reading.read_accepted(tmp_path / "results")
     assert sheet.entries[0].seeds == (0, 1, 2, 3, 4, 5)
 
 
@@ -99,7 +99,7 @@ def test_failed_and_diverged_seeds_are_recorded_and_counted(
     runs += [make_published("cyborg", 2, status="failed"), make_published("cyborg", 3, status="diverged")]
     (done,) = submit(runs)
     assert [(one.seed, one.status) for one in done.claim.missing] == [(2, "failed"), (3, "diverged")]
-    (sheet,) = accepted.read_accepted(tmp_path / "results")
+    (sheet,) = reading.read_accepted(tmp_path / "results")
     assert (sheet.entries[0].failed, sheet.entries[0].diverged) == (1, 1)
 
 
@@ -187,7 +187,7 @@ def test_numbers_of_an_older_definition_keep_no_run_out(
             continue
         (done,) = submit(runs)
         assert all(one.scores.field_metrics[0].value != 0.123 for one in done.claim.seeds)
-        accepted.read_accepted(tmp_path / "results")
+        reading.read_accepted(tmp_path / "results")
         shutil.rmtree(tmp_path / "results")
 
 
@@ -226,7 +226,7 @@ def test_what_no_file_may_hold_is_refused_before_writing(five: Five, submit: Sub
 
 def test_markup_is_kept_as_text(five: Five, submit: Submit, tmp_path: Path) -> None:
     submit(five("cyborg"), describe=lambda name: "<script>alert(1)</script>")
-    (sheet,) = accepted.read_accepted(tmp_path / "results")
+    (sheet,) = reading.read_accepted(tmp_path / "results")
     assert sheet.entries[0].standing is not None
     assert sheet.entries[0].standing.description == "<script>alert(1)</script>"
 
@@ -265,11 +265,11 @@ def test_pictures_that_are_there_stay_and_lost_ones_come_back(
     path = done.path.parents[2] / "gallery.json"
     before = path.read_bytes()
     (picture,) = public.gallery.pictures
-    other = picture.model_copy(update={"key": accepted.read_data_set(path.parent).rows["key"].iloc[-1]})
+    other = picture.model_copy(update={"key": reading.read_data_set(path.parent).rows["key"].iloc[-1]})
     data = dataclasses.replace(public, gallery=public.gallery.model_copy(update={"pictures": [other, picture]}))
     submit(five("difference"), data)
     assert path.read_bytes() == before
-    accepted.read_accepted(tmp_path / "results")
+    reading.read_accepted(tmp_path / "results")
     path.unlink()
     submit(five("cyborg"))
     assert path.read_bytes() == before
@@ -280,7 +280,7 @@ def test_a_data_set_without_pictures_says_why(five: Five, submit: Submit, public
     (done,) = submit(five("cyborg"), dataclasses.replace(public, gallery=gallery))
     assert done.claim.cams == {}
     folder = done.path.parents[2]
-    found = accepted.read_data_set(folder)
+    found = reading.read_data_set(folder)
     assert found.gallery is not None
     assert found.gallery.absent == "Its owner forbids it."
 
@@ -288,9 +288,9 @@ def test_a_data_set_without_pictures_says_why(five: Five, submit: Submit, public
 def test_numbers_in_lists_stand_on_one_line(results: Path) -> None:
     for path in results.rglob("c*.json"):
         assert "[0.12346, -1.0]" in path.read_text()
-        assert files.as_json(accepted.read_claim(path)) == path.read_bytes()
+        assert files.as_json(reading.read_claim(path)) == path.read_bytes()
     path = next(results.rglob("gallery.json"))
-    gallery = accepted.read_data_set(path.parent).gallery
+    gallery = reading.read_data_set(path.parent).gallery
     assert gallery is not None
     assert "[0.25, 0.5]" in path.read_text()
     assert files.as_json(gallery) == path.read_bytes()

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from divsal_bench.errors import UserError, plural
-from divsal_bench.leaderboard import notes
 from divsal_bench.leaderboard.sheets import entrants, scored
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
 from divsal_bench.leaderboard.sheets.scored import BySeed, Subjects
 from divsal_bench.leaderboard.statistics import families, over_conditions, over_seeds
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages
+from divsal_bench.leaderboard.tables import notes
 
 NAN = float("nan")
 

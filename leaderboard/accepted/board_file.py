@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from divsal_bench.errors import UserError, field_problem
 from divsal_bench.files import foreign
-from divsal_bench.leaderboard.board import Table, table
 from divsal_bench.leaderboard.claims.gallery import Gallery
 from divsal_bench.leaderboard.sheets.editions import CURRENT, Edition, references
 from divsal_bench.leaderboard.sheets.entries import Sheet
 from divsal_bench.leaderboard.statistics import families
+from divsal_bench.leaderboard.tables.board import Table, table
 from divsal_bench.runs import records
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-    from divsal_bench.leaderboard.accepted import Results
+    from divsal_bench.leaderboard.accepted.reading import Results
 
 FILE = "board.json"
 #: Raised when tables change in a way that older readers would misread.

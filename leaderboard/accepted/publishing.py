@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from divsal_bench.errors import UserError, field_problem
 from divsal_bench.files import foreign
+from divsal_bench.leaderboard.accepted.rescoring import check_agreement, first_difference, scores_of
 from divsal_bench.leaderboard.claims import keys
 from divsal_bench.leaderboard.claims.claim import Missing, SeedResult, Weights, metric_names
 from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
-from divsal_bench.leaderboard.rescoring import check_agreement, first_difference, scores_of
 from divsal_bench.leaderboard.sheets.entries import computed_on, rows_and_margins
 from divsal_bench.runs.records import Run, Scores
 from divsal_bench.scores.scoring import REDEFINED, Layout, layout, score

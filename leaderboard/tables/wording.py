@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from divsal_bench.leaderboard import notes
 from divsal_bench.leaderboard.axes import unit
-from divsal_bench.leaderboard.board import Agreement, ConditionCell, Pair, Test
-from divsal_bench.leaderboard.render import NONE
 from divsal_bench.leaderboard.sheets.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.statistics.families import ALPHA
 from divsal_bench.leaderboard.statistics.over_seeds import Cell
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages, Interval
+from divsal_bench.leaderboard.tables import notes
+from divsal_bench.leaderboard.tables.board import Agreement, ConditionCell, Pair, Test
+from divsal_bench.leaderboard.tables.render import NONE
 
 Signed = Comparison | FixedImages
 

@@ -16,13 +16,13 @@ import numpy as np
 from scipy import stats
 
 from divsal_bench.errors import UserError
+from divsal_bench.leaderboard.accepted.publishing import Publication
+from divsal_bench.leaderboard.accepted.rescoring import AGREES
 from divsal_bench.leaderboard.claims import claim as claims
 from divsal_bench.leaderboard.claims import keys
 from divsal_bench.leaderboard.claims.claim import NEW_SEEDS, Claim, Reproduction, Verified
 from divsal_bench.leaderboard.claims.consistency import check_new_seeds, check_proofs
 from divsal_bench.leaderboard.claims.files import MARGINS, read_bytes
-from divsal_bench.leaderboard.publishing import Publication
-from divsal_bench.leaderboard.rescoring import AGREES
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.runs.records import Run
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divsal_bench.errors import UserError
+from divsal_bench.leaderboard.accepted.proofs import check_reproduction, proof_of
+from divsal_bench.leaderboard.accepted.rescoring import rescore
 from divsal_bench.leaderboard.claims import keys as key_files
 from divsal_bench.leaderboard.claims.claim import Claim
 from divsal_bench.leaderboard.claims.consistency import Defaults, check_itself, place
@@ -33,10 +35,8 @@ from divsal_bench.leaderboard.claims.files import (
 )
 from divsal_bench.leaderboard.claims.gallery import Gallery
 from divsal_bench.leaderboard.claims.gallery_check import check_cams, check_gallery
-from divsal_bench.leaderboard.rescoring import rescore
 from divsal_bench.leaderboard.sheets.editions import CURRENT
 from divsal_bench.leaderboard.sheets.entries import Entry, Group, Sheet, Standing, check_unique, keepers
-from divsal_bench.leaderboard.standing import check_reproduction, proof_of
 from divsal_bench.scores.scoring import Layout, layout
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
-from divsal_bench.leaderboard.board import Agreement, Row, Table
-from divsal_bench.leaderboard.saved import SavedBoard
+from divsal_bench.leaderboard.accepted.board_file import SavedBoard
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics.families import ALPHA
+from divsal_bench.leaderboard.tables.board import Agreement, Row, Table
 
 NONE = "–"
 #: Characters that mean something in Markdown or HTML, or make a mention or a link.

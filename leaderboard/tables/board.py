@@ -9,7 +9,6 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.leaderboard import notes
 from divsal_bench.leaderboard.sheets import entrants, scored
 from divsal_bench.leaderboard.sheets.entrants import Outside
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet, Standing, from_runs
@@ -20,6 +19,7 @@ from divsal_bench.leaderboard.statistics.families import Family, Kind, Rank
 from divsal_bench.leaderboard.statistics.over_seeds import Cell
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages, Interval
+from divsal_bench.leaderboard.tables import notes
 from divsal_bench.runs.records import FieldScore, MapAgreement, Run, Scores
 from divsal_bench.scores.conditions import IN_DOMAIN
 

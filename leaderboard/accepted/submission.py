@@ -10,13 +10,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from divsal_bench.errors import UserError, field_problem
-from divsal_bench.leaderboard.accepted import DataSet, read_claim, read_data_set
+from divsal_bench.leaderboard.accepted.publishing import Publication, PublicData, publication
+from divsal_bench.leaderboard.accepted.reading import DataSet, read_claim, read_data_set
 from divsal_bench.leaderboard.claims import keys
 from divsal_bench.leaderboard.claims.claim import Claim, TableFacts
 from divsal_bench.leaderboard.claims.consistency import check_itself, place
 from divsal_bench.leaderboard.claims.files import GALLERY, KEYS, MARGINS, NEW_MARGINS, as_json, write_all
 from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
-from divsal_bench.leaderboard.publishing import Publication, PublicData, publication
 from divsal_bench.leaderboard.sheets.entries import Group, group_of
 from divsal_bench.runs.records import Run
 

@@ -1,0 +1,1 @@
+"""The accepted results: read, rescored, published, changed."""
