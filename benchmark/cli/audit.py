@@ -24,8 +24,8 @@ SENSITIVITY_OPTIONS = ("k", "tau", "reference")
 
 def audit(arguments: argparse.Namespace) -> int:
     """Audit what has not been audited yet, and print the tables."""
-    from divsal_bench.leaderboard import audit as statistics
-    from divsal_bench.leaderboard import audit_render
+    from divsal_bench.leaderboard.audits import render
+    from divsal_bench.leaderboard.audits import table as statistics
 
     settings = settings_of(arguments)
     given = found_runs(arguments.runs) if arguments.runs else [(run, "") for run in collect([], arguments.out)]
@@ -42,7 +42,7 @@ def audit(arguments: argparse.Namespace) -> int:
     found, lost = all_audits(done, origins, settings, arguments)
     audits = dict(zip((run.path for run in done), found, strict=True))
     tables = statistics.tables((run, audits.get(run.path)) for run in kept)
-    print(audit_render.render(tables, arguments.format))
+    print(render.render(tables, arguments.format))
     if lost:
         say(f"divsal-bench: {plural(len(lost), 'audit')} of {len(done)} could not be kept beside the run: {lost[0]}")
     return EXIT_USER_ERROR if lost else 0

@@ -13,7 +13,7 @@ from divsal_bench.errors import UserError, plural
 from divsal_bench.files import owners, whole
 
 if TYPE_CHECKING:
-    from divsal_bench.leaderboard.audit import AuditTable
+    from divsal_bench.leaderboard.audits.table import AuditTable
     from divsal_bench.leaderboard.claims.gallery import Gallery
     from divsal_bench.leaderboard.sheets.entries import Sheet
     from divsal_bench.leaderboard.tables.board import Table
@@ -43,7 +43,7 @@ def board(arguments: argparse.Namespace) -> int:
 
 def audits(arguments: argparse.Namespace) -> list[AuditTable]:
     """What has been audited of the runs; nothing is computed here."""
-    from divsal_bench.leaderboard import audit
+    from divsal_bench.leaderboard.audits import table as audit
     from divsal_bench.networks.trained import WEIGHTS_FILE, weights_sha256
     from divsal_bench.runs.audit_record import find_audits
     from divsal_bench.workflows.run_data import collect
@@ -132,16 +132,16 @@ def write(
     audited: list[AuditTable] | None = None,
 ) -> int:
     """Print the tables, or write the page."""
-    from divsal_bench.leaderboard import audit_columns
+    from divsal_bench.leaderboard.audits import columns
     from divsal_bench.leaderboard.tables import render
 
     if arguments.html is None:
         if audited is None:
             print(render.render(tables, arguments.format, terminal_width()))
         else:
-            print(audit_columns.render_with_audits(tables, audited, arguments.format, terminal_width()))
+            print(columns.render_with_audits(tables, audited, arguments.format, terminal_width()))
         return 0
-    from divsal_bench.leaderboard.page import render_page, table_id
+    from divsal_bench.leaderboard.web.page import render_page, table_id
 
     known = {table_id(table): one for table, one in zip(tables, galleries, strict=True) if one is not None}
     arguments.html.parent.mkdir(parents=True, exist_ok=True)

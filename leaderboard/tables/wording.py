@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from divsal_bench.leaderboard.axes import unit
 from divsal_bench.leaderboard.sheets.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.statistics.families import ALPHA
 from divsal_bench.leaderboard.statistics.over_seeds import Cell
@@ -13,6 +12,7 @@ from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedIma
 from divsal_bench.leaderboard.tables import notes
 from divsal_bench.leaderboard.tables.board import Agreement, ConditionCell, Pair, Test
 from divsal_bench.leaderboard.tables.render import NONE
+from divsal_bench.leaderboard.web.axes import unit
 
 Signed = Comparison | FixedImages
 

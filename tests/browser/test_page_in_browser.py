@@ -15,8 +15,8 @@ import pytest
 from chromium import HOSTILE, Driver, browser
 from drawn_boards import CXR, METHODS, OUTSIDE, STANDINGS, Fake, drawn_gallery, drawn_table
 
-from divsal_bench.leaderboard.page import render_page, table_id
 from divsal_bench.leaderboard.tables.board import Table
+from divsal_bench.leaderboard.web.page import render_page, table_id
 
 
 @pytest.fixture(scope="module")

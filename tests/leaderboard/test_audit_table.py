@@ -13,9 +13,10 @@ from parsed_html import parse
 from scipy import stats
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import audit, audit_columns, audit_render
-from divsal_bench.leaderboard.page import render_page
+from divsal_bench.leaderboard.audits import columns, render
+from divsal_bench.leaderboard.audits import table as audit
 from divsal_bench.leaderboard.tables import board
+from divsal_bench.leaderboard.web.page import render_page
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Number, Quantity, Undefined
 from divsal_bench.runs.records import DataFacts, Record, Run, Scores, Spec
 
@@ -23,9 +24,9 @@ EMPTY = Scores(
     primary="open-set", validation=None, in_domain=0.9, open_set=0.7, worst=0.6, conditions=[], field_metrics=[],
     thresholds=[], true_cam=None, difference_map=None,
 )  # fmt: skip
-LIFT = audit_render.quantity("energy", "difference", "all", "lift")
-DROP = audit_render.quantity("fidelity", "difference", "all", "drop")
-SHARE = audit_render.quantity("decision", "head", "all", "common_share")
+LIFT = render.quantity("energy", "difference", "all", "lift")
+DROP = render.quantity("fidelity", "difference", "all", "drop")
+SHARE = render.quantity("decision", "head", "all", "common_share")
 
 
 def a_run(method: str = "cyborg", seed: int = 0, in_domain: float = 0.9, head: str = "two-logit") -> Run:
@@ -73,7 +74,7 @@ def test_a_cell_is_the_mean_with_its_t_interval_over_seeds() -> None:
     assert (found.cell.mean, found.cell.n, found.missing) == (pytest.approx(1.7), 3, 0)
     assert (found.cell.low, found.cell.high) == (pytest.approx(low), pytest.approx(high))
     assert (row.in_domain.cell.mean, row.open_set.cell.mean) == (pytest.approx(0.9), pytest.approx(0.7))
-    text = audit_render.render([table], "terminal")
+    text = render.render([table], "terminal")
     assert "1.70" in text
     assert f"[0.00, {high:.2f}]" in text, "a lift is never below 0"
     assert "n = 3 seeds" in text
@@ -82,10 +83,10 @@ def test_a_cell_is_the_mean_with_its_t_interval_over_seeds() -> None:
 
 def test_seeds_without_a_number_are_counted_and_none_is_undefined() -> None:
     (table,) = audit.tables(audited([1.0, None, 2.0]))
-    assert audit_render.number(table.rows[0].values[LIFT], "lift").startswith("1.50 (2/3)")
-    assert "(7/10): only so many of the seeds have the number." in audit_render.notes(table)
+    assert render.number(table.rows[0].values[LIFT], "lift").startswith("1.50 (2/3)")
+    assert "(7/10): only so many of the seeds have the number." in render.notes(table)
     (none,) = audit.tables(audited([None, None]))
-    assert audit_render.number(none.rows[0].values[LIFT], "lift") == "undefined"
+    assert render.number(none.rows[0].values[LIFT], "lift") == "undefined"
 
 
 def test_a_reason_names_the_methods_it_holds_for() -> None:
@@ -93,7 +94,7 @@ def test_a_reason_names_the_methods_it_holds_for() -> None:
     why = ("fooling", "", "undefined for a one-logit head")
     (table,) = audit.tables([(plain, an_audit(plain, {SHARE: 0.3})), (odd, an_audit(odd, {SHARE: 0.4}, (why,)))])
     assert table.reasons == (audit.Reason(*why, ("cyborg",)),)
-    assert audit_render.why(table, "fooling") == ["(cyborg): undefined for a one-logit head."]
+    assert render.why(table, "fooling") == ["(cyborg): undefined for a one-logit head."]
 
 
 def test_rows_stand_in_the_order_of_the_board_and_runs_without_an_audit_are_counted() -> None:
@@ -108,7 +109,7 @@ def test_rows_stand_in_the_order_of_the_board_and_runs_without_an_audit_are_coun
         ("cross-entropy", (0,), 0),
         ("cyborg", (0, 1), 1),
     ]
-    assert "Runs without an audit: cyborg (1), margin (1)." in audit_render.notes(table)
+    assert "Runs without an audit: cyborg (1), margin (1)." in render.notes(table)
     assert audit.tables([(a_run(), None)]) == []
 
 
@@ -140,23 +141,21 @@ def test_the_settings_that_most_runs_share_are_taken() -> None:
 
 def test_minority_and_majority_are_named() -> None:
     run = a_run()
-    quantities = {
-        audit_render.quantity("decision", "decision", images, "error"): 0.1 for images in ("all", "negatives")
-    }
+    quantities = {render.quantity("decision", "decision", images, "error"): 0.1 for images in ("all", "negatives")}
     (table,) = audit.tables([(run, an_audit(run, quantities))])  # type: ignore[arg-type]
-    assert "error, negatives (majority)" in audit_render.decision(table).headers
-    rows = list(csv.DictReader(io.StringIO(audit_render.render([table], "csv"))))
+    assert "error, negatives (majority)" in render.decision(table).headers
+    rows = list(csv.DictReader(io.StringIO(render.render([table], "csv"))))
     assert [row["role"] for row in rows if row["metric"] == "error"] == ["", "majority"]
     (table,) = audit.tables([(run, an_audit(run, quantities, minority=None))])  # type: ignore[arg-type]
-    assert "error, negatives" in audit_render.decision(table).headers
-    assert "no class is the minority" in audit_render.decision(table).notes[0]
+    assert "error, negatives" in render.decision(table).headers
+    assert "no class is the minority" in render.decision(table).notes[0]
 
 
 def test_blocks_without_numbers_say_why() -> None:
     run = a_run()
     why = ("energy", "", "the test split has no human maps")
     (table,) = audit.tables([(run, an_audit(run, {DROP: 0.2}, (why,)))])
-    text = audit_render.render([table], "terminal")
+    text = render.render([table], "terminal")
     assert "Energy\n\n  the test split has no human maps." in text
     assert "lift" not in text.split("Decision")[0]
     assert "0.200" in text
@@ -164,15 +163,15 @@ def test_blocks_without_numbers_say_why() -> None:
 
 def test_csv_is_long_and_json_has_the_same_numbers() -> None:
     tables = audit.tables([*audited([1.0, 2.0]), *audited([3.0, None], "cross-entropy")])
-    rows = list(csv.DictReader(io.StringIO(audit_render.render(tables, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(render.render(tables, "csv"))))
     lifts = {row["method"]: row for row in rows if row["metric"] == "lift"}
     assert (float(lifts["cyborg"]["mean"]), lifts["cyborg"]["n"]) == (1.5, "2")
     assert (lifts["cross-entropy"]["n"], lifts["cross-entropy"]["missing"]) == ("1", "1")
     assert lifts["cross-entropy"]["sd"] == ""
-    (content,) = json.loads(audit_render.render(tables, "json"))
+    (content,) = json.loads(render.render(tables, "json"))
     assert len(content["numbers"]) == len(rows)
     assert content["numbers"][-1]["method"] == "cyborg"
-    assert audit_render.render([], "csv") == ""
+    assert render.render([], "csv") == ""
 
 
 def of_board(group: tuple[str, ...]) -> board.Table:
@@ -195,19 +194,19 @@ def of_board(group: tuple[str, ...]) -> board.Table:
 def test_the_board_shows_audit_columns_and_names_the_command_for_the_rest() -> None:
     found = audited([1.0, 2.0])
     tables, audits = [of_board(found[0][0].spec.group)], audit.tables([*found, (a_run("margin"), None)])
-    text = audit_columns.render_with_audits(tables, audits, "terminal")
+    text = columns.render_with_audits(tables, audits, "terminal")
     assert "1.50" in text
     assert "Runs without an audit: margin; `divsal-bench audit RUNS` makes them." in text
-    rows = list(csv.DictReader(io.StringIO(audit_columns.render_with_audits(tables, audits, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(columns.render_with_audits(tables, audits, "csv"))))
     assert [(row["method"], row["audit_lift"], row["audit_lift_n"]) for row in rows] == [
         ("cyborg", "1.5", "2"),
         ("margin", "", "0"),
     ]
-    (content,) = json.loads(audit_columns.render_with_audits(tables, audits, "json"))
+    (content,) = json.loads(columns.render_with_audits(tables, audits, "json"))
     assert content["rows"][0]["audit"]["audit_lift"] == 1.5
-    assert "| audit" in audit_columns.render_with_audits(tables, audits, "markdown")
+    assert "| audit" in columns.render_with_audits(tables, audits, "markdown")
     with pytest.raises(UserError, match="not written as LaTeX"):
-        audit_columns.render_with_audits(tables, audits, "latex")
+        columns.render_with_audits(tables, audits, "latex")
 
 
 def test_the_page_has_the_block_only_when_asked_and_escapes_what_it_is_given() -> None:

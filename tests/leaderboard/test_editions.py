@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divsal_bench.leaderboard import page_view
 from divsal_bench.leaderboard.accepted import board_file
 from divsal_bench.leaderboard.sheets import editions
 from divsal_bench.leaderboard.sheets.editions import CURRENT, EDITIONS
@@ -20,6 +19,7 @@ from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.families import Family
 from divsal_bench.leaderboard.tables import render
 from divsal_bench.leaderboard.tables.board import Table
+from divsal_bench.leaderboard.web import page_view
 from divsal_bench.registry import plugins
 from divsal_bench.scores.scoring import margins, score
 

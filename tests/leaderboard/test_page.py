@@ -18,13 +18,13 @@ from parsed_html import Node, parse
 from PIL import Image
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard import axes
 from divsal_bench.leaderboard.claims.gallery import Gallery
-from divsal_bench.leaderboard.page import hub_link, render_page, table_id
-from divsal_bench.leaderboard.page_gallery import gallery_view
 from divsal_bench.leaderboard.statistics.marks import MARKS
 from divsal_bench.leaderboard.tables import wording
 from divsal_bench.leaderboard.tables.board import Row, Table
+from divsal_bench.leaderboard.web import axes
+from divsal_bench.leaderboard.web.page import hub_link, render_page, table_id
+from divsal_bench.leaderboard.web.page_gallery import gallery_view
 from divsal_bench.pictures import colours
 
 HOSTILE = "<img src=x onerror=\"document.title='ran'\"></script><script>document.title='ran'</script>\"'{{ 7*7 }}"

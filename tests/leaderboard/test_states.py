@@ -12,10 +12,10 @@ from drawn_boards import METHODS, PAD, Fake, drawn_table
 from parsed_html import parse
 
 from divsal_bench.cli.compare import as_text
-from divsal_bench.leaderboard.page import render_page
 from divsal_bench.leaderboard.sheets import entries
 from divsal_bench.leaderboard.tables import comparing, render
 from divsal_bench.leaderboard.tables.board import Table
+from divsal_bench.leaderboard.web.page import render_page
 
 CE, CYBORG, DIFFERENCE, SHUFFLED = METHODS[0], METHODS[2], METHODS[3], METHODS[7]
 INSIDE = [part for part in PAD if part[1] == "sensor-a" and part[2] in ("", "print")]

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from divsal_bench.errors import plural
-from divsal_bench.leaderboard import axes
-from divsal_bench.leaderboard.axes import Axis, Drawn
 from divsal_bench.leaderboard.sheets.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics import families
@@ -16,6 +14,8 @@ from divsal_bench.leaderboard.statistics.marks import MARKS
 from divsal_bench.leaderboard.tables import notes, render, wording
 from divsal_bench.leaderboard.tables.board import Pair, Row, Table, Test
 from divsal_bench.leaderboard.tables.notes import FEW_MAPS, QUESTIONS
+from divsal_bench.leaderboard.web import axes
+from divsal_bench.leaderboard.web.axes import Axis, Drawn
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from tabulate import tabulate
 
 from divsal_bench.files import escaping
-from divsal_bench.leaderboard.audit import AuditRow, AuditTable, Reason, Value
+from divsal_bench.leaderboard.audits.table import AuditRow, AuditTable, Reason, Value
 from divsal_bench.leaderboard.tables.render import NONE, plain, write_csv
 from divsal_bench.runs.audit_record import Block, Images, Metric, Quantity
 

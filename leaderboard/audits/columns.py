@@ -11,8 +11,8 @@ from typing import Any
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import escaping
-from divsal_bench.leaderboard.audit import AuditRow, AuditTable
-from divsal_bench.leaderboard.audit_render import quantity, shown
+from divsal_bench.leaderboard.audits.render import quantity, shown
+from divsal_bench.leaderboard.audits.table import AuditRow, AuditTable
 from divsal_bench.leaderboard.sheets.entries import Group
 from divsal_bench.leaderboard.tables import render
 from divsal_bench.leaderboard.tables.board import Table

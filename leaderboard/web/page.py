@@ -12,14 +12,15 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from divsal_bench.leaderboard import audit_columns, axes, page_view
-from divsal_bench.leaderboard.audit import AuditTable
-from divsal_bench.leaderboard.audit_columns import AuditBlock
+from divsal_bench.leaderboard.audits import columns
+from divsal_bench.leaderboard.audits.columns import AuditBlock
+from divsal_bench.leaderboard.audits.table import AuditTable
 from divsal_bench.leaderboard.claims.gallery import Gallery
-from divsal_bench.leaderboard.page_gallery import GalleryView, gallery_view, stylesheet
-from divsal_bench.leaderboard.page_view import View
 from divsal_bench.leaderboard.tables import notes, wording
 from divsal_bench.leaderboard.tables.board import Table
+from divsal_bench.leaderboard.web import axes, page_view
+from divsal_bench.leaderboard.web.page_gallery import GalleryView, gallery_view, stylesheet
+from divsal_bench.leaderboard.web.page_view import View
 
 TEMPLATES = Path(__file__).with_name("templates")
 TITLE = "divsal-bench leaderboard"
@@ -97,7 +98,7 @@ def panel(
     """One table with its gallery and audits, methods in the order of the board."""
     view = page_view.view(table)
     methods = [(line.row.label, line.row.kind) for group in view.groups for line in group.lines]
-    shown = audit_columns.of_table(table, audits) if audits is not None else None
+    shown = columns.of_table(table, audits) if audits is not None else None
     return Panel(table_id(table), label, view, gallery_view(gallery, methods, f"shot-{index}"), shown)
 
 
