@@ -43,22 +43,22 @@ def predict(arguments: argparse.Namespace) -> int:
     require_csv(arguments.csv, inputs, arguments.force)
     pictures = overlay_paths(arguments.overlay, inputs, arguments.force)
     device = devices.choose(arguments.device)
-    loading = windowed(open_model(arguments.model), arguments.window)
+    pretrained = windowed(open_model(arguments.model), arguments.window)
     if pictures:
-        loading.require_maps()
-    loading.model.net.to(device)
-    use_threads(loading)
+        pretrained.require_maps()
+    pretrained.model.net.to(device)
+    use_threads(pretrained)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # damage that matters becomes an error row
-        scored = prediction.stream(loading, inputs, arguments.batch_size, with_maps=bool(pictures))
+        scored = prediction.stream(pretrained, inputs, arguments.batch_size, with_maps=bool(pictures))
         deep: list[int] = []
-        seen = noted(drawn(scored, pictures, loading), deep)
+        seen = noted(drawn(scored, pictures, pretrained), deep)
         table = prediction.table(counted(seen, len(inputs)))
     if arguments.csv is not None:
         write_csv(table, arguments.csv)
     print_table(table, arguments.csv)
-    say_depth(deep, loading)
-    return say_outcome(table, loading, arguments)
+    say_depth(deep, pretrained)
+    return say_outcome(table, pretrained, arguments)
 
 
 def check_options(arguments: argparse.Namespace) -> None:
@@ -168,7 +168,7 @@ def use_threads(pretrained: Pretrained) -> None:
     """A network that was trained on one thread is too small to share: decoding has better use for the others."""
     import torch
 
-    if loading.record is not None and loading.record.spec.protocol_settings.get("threads") == 1:
+    if pretrained.record is not None and pretrained.record.spec.protocol_settings.get("threads") == 1:
         torch.set_num_threads(1)
 
 
@@ -190,7 +190,7 @@ def drawn(scored: Iterator[Prediction], pictures: Sequence[Path], pretrained: Pr
 
     def draw(one: tuple[Prediction, Path]) -> Prediction:
         if one[0].difference is not None:
-            overlay.save(overlay.draw(one[0], loading.class_names, loading.threshold), one[1])
+            overlay.save(overlay.draw(one[0], pretrained.class_names, pretrained.threshold), one[1])
         return one[0]
 
     return ahead(draw, zip(scored, pictures, strict=True), DRAWN)
@@ -201,11 +201,11 @@ def windowed(pretrained: Pretrained, text: str | None) -> Pretrained:
     from divsal_bench.data import reading
 
     if text is None:
-        return loading
+        return pretrained
     found = reading.window_of(text)
     if found is None:
         raise UserError(f"--window {text!r}: write 12bit, or LO:HI with 0 ≤ LO < HI ≤ 65535, e.g. 0:4095")
-    return dataclasses.replace(loading, window=found)
+    return dataclasses.replace(pretrained, window=found)
 
 
 def noted(scored: Iterator[Prediction], deep: list[int]) -> Iterator[Prediction]:
@@ -218,7 +218,7 @@ def noted(scored: Iterator[Prediction], deep: list[int]) -> Iterator[Prediction]
 
 def say_depth(deep: Sequence[int], pretrained: Pretrained) -> None:
     """How files of 16 bits were read, and whether that fits them: once for all of them."""
-    low, high = loading.window
+    low, high = pretrained.window
     dark = [highest for highest in deep if highest - low < (high - low) / 2]
     bright = [highest for highest in deep if highest > high]
     if deep and (low, high) != (0, 65535):
@@ -268,14 +268,14 @@ def say_outcome(table: pd.DataFrame, pretrained: Pretrained, arguments: argparse
     """Where the numbers come from and how many there are of each kind, on standard error."""
     from divsal_bench.predict.prediction import left_out
 
-    names = loading.class_names
-    if loading.threshold is None:
+    names = pretrained.class_names
+    if pretrained.threshold is None:
         limit = f"no threshold keeps its rule, so nothing is called {names[1]}"
     else:
-        share = 1 / (1 + math.exp(-max(-700.0, min(700.0, loading.threshold))))
-        limit = f"{names[1]} from a score of {loading.threshold:+.4f} on, a probability of {share:.3f}"
-    say(f"model: {printable(loading.origin)}")
-    say(f"threshold: {limit} ({loading.threshold_rule or 'its rule is not stated'})")
+        share = 1 / (1 + math.exp(-max(-700.0, min(700.0, pretrained.threshold))))
+        limit = f"{names[1]} from a score of {pretrained.threshold:+.4f} on, a probability of {share:.3f}"
+    say(f"model: {printable(pretrained.origin)}")
+    say(f"threshold: {limit} ({pretrained.threshold_rule or 'its rule is not stated'})")
     wrong = table[table["error"] != ""]
     counts = [f"{int((table['decision'] == name).sum()):,} {name}" for name in names]
     say(f"{plural(len(table), 'image')}: {', '.join(counts)}, {len(wrong):,} not scored{left_out(arguments.images)}")

@@ -90,8 +90,8 @@ def signatures(method: type[Method]) -> str:
 
 
 def method_file(method: type[Method]) -> str:
-    """A method's file imports the contracts, the CAM algebra and other methods, and nothing slow at its top."""
-    return imports(Path(inspect.getsourcefile(method) or ""), ("contracts", "cams", "baselines"))
+    """A method's file imports the contracts and other methods, and nothing slow at its top."""
+    return imports(Path(inspect.getsourcefile(method) or ""), ("contracts", "baselines"))
 
 
 def imports(file: Path, allowed: tuple[str, ...]) -> str:

@@ -30,8 +30,8 @@ def losses_of(method: Method, batch: Batch, out: Outputs) -> dict[str, Tensor]:
             raise BreachError(f"{name} has shape {tuple(value.shape)}, not a scalar; take its mean")
         if not bool(torch.isfinite(value)):
             raise BreachError(
-                f"{name} is {float(value.detach())}; guard divisors before dividing, as divsal_bench.contracts.cams.normalise "
-                "and blend do"
+                f"{name} is {float(value.detach())}; guard divisors before dividing, as "
+                "divsal_bench.contracts.cams.normalise and blend do"
             )
     if not losses["loss"].requires_grad:
         raise BreachError("loss has no gradient; compute it from out, without detach(), item(), numpy() or no_grad()")
