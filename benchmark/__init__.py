@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from divsal_bench.contracts.method import Method
     from divsal_bench.contracts.task import Task
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.predict.loading import Pretrained
-    from divsal_bench.runs.records import Run
+    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.runs.reading import Run
 
 __all__ = [
     "__version__",
@@ -86,7 +86,7 @@ def load_data(task: str, data: str | None = None, size: int = 64) -> DataArrays:
 
 def load_run(path: str | Path) -> Run:
     """One run from its directory: record, and predictions on demand."""
-    from divsal_bench.runs.records import read_run
+    from divsal_bench.runs.reading import read_run
 
     return read_run(Path(path))
 
@@ -150,7 +150,7 @@ def run(
         UserError: Something is wrong that the caller can mend.
     """
     from divsal_bench.errors import UserError
-    from divsal_bench.grid import planning
+    from divsal_bench.grid import planning, pool
     from divsal_bench.networks.backbones import HEADS
     from divsal_bench.registry import method_choice, protocols
 
@@ -169,5 +169,5 @@ def run(
         device=device,
     )
     plans = planning.plan(grid)
-    new = planning.execute([job for plan in plans for job in plan.jobs], workers)
+    new = pool.execute([job for plan in plans for job in plan.jobs], workers)
     return [found for plan in plans for found in plan.done] + new

@@ -5,7 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    pass
 
 #: What a terminal would obey instead of showing it (control characters, changes of the direction of writing), and
 #: halves of characters, which cannot be written at all. File names and strangers' files may hold them.
@@ -113,3 +116,7 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserE
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     suggestion = f" Did you mean {close[0]!r}?" if close else ""
     return UserError(f"unknown {kind} {name!r}.{suggestion} {hint or 'Known: ' + ', '.join(names) + '.'}")
+
+
+class DivergedError(Exception):
+    """The loss or the scores stopped being finite."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from divsal_bench.runs.records import Run
+    from divsal_bench.runs.reading import Run
 
 
 def table(runs: Iterable[Run], form: str = "terminal") -> str:

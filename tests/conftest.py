@@ -40,7 +40,7 @@ def one_thread() -> None:
 def fail_seeds() -> Callable[..., None]:
     """Write failed runs of more seeds of a method into an output folder: (folder, method, *seeds)."""
     from divsal_bench.runs import store
-    from divsal_bench.runs.records import read_runs
+    from divsal_bench.runs.reading import read_runs
 
     def write(out: Path, method: str, *seeds: int) -> None:
         known = next(run.record for run in read_runs(out) if run.spec.method == method)

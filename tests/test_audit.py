@@ -29,10 +29,11 @@ from divsal_bench.evaluation import predictions
 from divsal_bench.grid import planning, work
 from divsal_bench.maps import fidelity
 from divsal_bench.networks.backbones import CamNet
-from divsal_bench.networks.trained import load_model, protocol_of, weights_sha256
+from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Quantity, audit_file, find_audit, find_audits
-from divsal_bench.runs.records import Run, read_run
+from divsal_bench.runs.reading import Run, read_run
+from divsal_bench.runs.store import weights_sha256
 from divsal_bench.scores import scoring
 
 #: 32 px, 4 × 4 CAMs.

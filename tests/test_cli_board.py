@@ -18,7 +18,9 @@ from divsal_bench import cli
 from divsal_bench.cli.board import results_folder
 from divsal_bench.cli.submit import chosen, results_place, weights_place, without_pictures
 from divsal_bench.errors import UserError
-from divsal_bench.runs.records import ConditionScore, DataFacts, Record, Run, Scores, Spec
+from divsal_bench.runs.reading import Run
+from divsal_bench.runs.records import DataFacts, Record, Spec
+from divsal_bench.scores.schema import ConditionScore, Scores
 
 COMMIT = "0123456789" * 4
 

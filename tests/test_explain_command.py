@@ -19,16 +19,16 @@ from safetensors.torch import save_file
 
 from divsal_bench import cli
 from divsal_bench.data import catalogue, colormaps
+from divsal_bench.explain import examples, image_figure
 from divsal_bench.explain import image as single
-from divsal_bench.explain import image_figure, inputs
 from divsal_bench.grid import planning, work
 from divsal_bench.pictures import figure
 from divsal_bench.predict import loading, prediction
-from divsal_bench.predict.prediction import Input
+from divsal_bench.predict.inputs import Input
 from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.registry.plugins import tasks
-from divsal_bench.runs.records import Run, read_run
+from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.scores.agreement import COLUMNS
 
 TINY = dataclasses.replace(
@@ -198,8 +198,8 @@ def test_covering_a_region_is_what_it_says(run: Run, image: Path, tmp_path: Path
 def test_scores_in_half_precision_are_those_of_predict(run: Run, image: Path) -> None:
     """A network trained under autocast is explained under it."""
     network = dataclasses.replace(loading.load(run.path, ""), precision="bf16")
-    read = inputs.opened(network, inputs.Subject(Input("x", image, ("x",))))
-    assert isinstance(read, inputs.Opened)
+    read = examples.opened(network, examples.Subject(Input("x", image, ("x",))))
+    assert isinstance(read, examples.Opened)
     found = single.explain(network, "x", read, 1, single.DEFAULT)
     (score,) = network.predict([image])["score"]
     assert found.score == pytest.approx(score, abs=1e-4)
@@ -262,9 +262,9 @@ def opened(found: single.Explanation) -> Image.Image:
 
 def explained(model: Path, image: Path, names: tuple[str, ...] = single.DEFAULT, **given: Any) -> single.Explanation:
     network = loading.load(model, "")
-    subject = inputs.Subject(Input(image.name, image, (image.name,)), human=given.get("human"))
-    read = inputs.opened(network, subject)
-    assert isinstance(read, inputs.Opened)
+    subject = examples.Subject(Input(image.name, image, (image.name,)), human=given.get("human"))
+    read = examples.opened(network, subject)
+    assert isinstance(read, examples.Opened)
     return single.explain(network, image.name, read, given.get("label"), names)
 
 
@@ -349,7 +349,7 @@ def test_maps_are_found_by_name_in_the_images_folders_or_without_them(tmp_path: 
     for place in ("images/a/x.png", "images/b/x.png", "images/b/y.jpg", "maps/a/x.tif", "maps/x.png", "maps/y.png"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8)).save(tmp_path / place)
-    found = inputs.collect([str(tmp_path / "images")], ("real", "fake"), "fake", tmp_path / "maps")
+    found = examples.collect([str(tmp_path / "images")], ("real", "fake"), "fake", tmp_path / "maps")
     maps = [one.human and str(one.human.relative_to(tmp_path)) for one in found]
     assert maps == ["maps/a/x.tif", "maps/x.png", "maps/y.png"]
     assert [one.label for one in found] == [1, 1, 1]
@@ -363,10 +363,10 @@ def test_a_map_follows_its_image_through_a_networks_own_cropping(tmp_path: Path)
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     for crop, share, interpolation in (("center", 0.9, "bicubic"), ("border", 1.0, "bilinear"), ("squash", 1.0, "box")):
         asked = Preprocessing(64, "L", 1, (0.5,), (0.5,), interpolation, crop, share)
-        network = loading.Pretrained(None, asked, ("a", "b"), 0.0, "", "fp32", "", None)  # type: ignore[arg-type]
-        given = inputs.Subject(Input("x", tmp_path / "image.png", ("x",)), human=tmp_path / "map.png")
-        read = inputs.opened(network, given)
-        assert isinstance(read, inputs.Opened)
+        network = prediction.Pretrained(None, asked, ("a", "b"), 0.0, "", "fp32", "", None)  # type: ignore[arg-type]
+        given = examples.Subject(Input("x", tmp_path / "image.png", ("x",)), human=tmp_path / "map.png")
+        read = examples.opened(network, given)
+        assert isinstance(read, examples.Opened)
         assert read.human is not None
         inside = read.pixels[0] > 200
         assert ((read.human > 127) == inside).mean() > 0.97, crop
@@ -378,9 +378,9 @@ def test_labels_are_names_or_numbers(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("image,label\na.png,fake\nb.png,real\nc.png,1\nd.png,\n")
     (tmp_path / "bare.csv").write_text("a.png,label\nb.png,fake\n")
     names = ("real", "fake")
-    assert [one.label for one in inputs.collect([str(tmp_path / "list.csv")], names, None, None)] == [1, 0, 1, None]
-    assert [one.label for one in inputs.collect([str(tmp_path / "list.csv")], names, "real", None)] == [0] * 4
-    assert [one.label for one in inputs.collect([str(tmp_path / "bare.csv")], names, None, None)] == [None] * 2
+    assert [one.label for one in examples.collect([str(tmp_path / "list.csv")], names, None, None)] == [1, 0, 1, None]
+    assert [one.label for one in examples.collect([str(tmp_path / "list.csv")], names, "real", None)] == [0] * 4
+    assert [one.label for one in examples.collect([str(tmp_path / "bare.csv")], names, None, None)] == [None] * 2
 
 
 # -- bad input -----------------------------------------------------------------------------------------------

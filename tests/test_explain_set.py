@@ -21,7 +21,7 @@ from divsal_bench.explain import data_set, data_set_page
 from divsal_bench.grid import planning, work
 from divsal_bench.predict import loading
 from divsal_bench.registry import method_choice, protocols
-from divsal_bench.runs.records import Run, read_run
+from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.scores import scoring
 from divsal_bench.scores.agreement import COLUMNS
 from divsal_bench.workflows.run_data import RunData

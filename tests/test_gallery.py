@@ -17,10 +17,11 @@ from divsal_bench.data import arrays, catalogue
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
-from divsal_bench.networks.trained import load_model, weights_sha256
+from divsal_bench.networks.trained import load_model
 from divsal_bench.publish import gallery
 from divsal_bench.registry import method_choice, plugins, protocols
-from divsal_bench.runs.records import Run, read_run
+from divsal_bench.runs.reading import Run, read_run
+from divsal_bench.runs.store import weights_sha256
 
 YES = SourceTerms("CC BY 4.0", "yes", "yes", "yes")
 

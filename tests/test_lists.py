@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from divsal_bench.errors import UserError
-from divsal_bench.explain import inputs
-from divsal_bench.predict import prediction
+from divsal_bench.explain import examples
+from divsal_bench.predict import inputs, prediction
 
 CLASSES = ("normal", "abnormal")
 
@@ -43,15 +43,15 @@ def test_the_first_row_is_a_heading_only_if_it_says_so(hospital: Path, kind: str
     text, expected = LISTS[kind]
     file = hospital / "list.csv"
     file.write_text(text, encoding="utf-8")
-    assert [one.image for one in prediction.collect_images([file])] == expected
+    assert [one.image for one in inputs.collect_images([file])] == expected
     # Classes are read by the same rule.
-    assert len(inputs.collect([str(file)], CLASSES, None, None)) == len(expected)
+    assert len(examples.collect([str(file)], CLASSES, None, None)) == len(expected)
 
 
 def test_classes_belong_to_their_rows(hospital: Path) -> None:
     file = hospital / "list.csv"
     file.write_text("file,label\n00001280_000,normal\nx.png,\n00001281_000,1\n")
-    found = inputs.collect([str(file)], CLASSES, None, None)
+    found = examples.collect([str(file)], CLASSES, None, None)
     assert [(one.input.image, one.label) for one in found] == [
         ("00001280_000", 0),
         ("x.png", None),
@@ -72,24 +72,24 @@ def test_classes_belong_to_their_rows(hospital: Path) -> None:
 def test_lists_that_cannot_be_read(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "list.csv").write_bytes(content)
     with pytest.raises(UserError, match=message):
-        prediction.collect_images([tmp_path / "list.csv"])
+        inputs.collect_images([tmp_path / "list.csv"])
 
 
 def test_files_without_the_suffix_of_an_image_are_counted(hospital: Path) -> None:
-    assert [one.image for one in prediction.collect_images([hospital])] == [str(hospital / "x.png")]
-    assert prediction.left_out([hospital]) == "; 4 files have no suffix of an image and were left out"
+    assert [one.image for one in inputs.collect_images([hospital])] == [str(hospital / "x.png")]
+    assert inputs.left_out([hospital]) == "; 4 files have no suffix of an image and were left out"
     (hospital / "x.png").rename(hospital / "x")
     with pytest.raises(UserError, match=r"holds no image .*; 5 files have no suffix of an image and were left out"):
-        prediction.collect_images([hospital])
+        inputs.collect_images([hospital])
     for file in list(hospital.iterdir())[1:]:
         file.unlink()
-    assert prediction.left_out([hospital, "x.png"]) == "; 1 file has no suffix of an image and was left out"
+    assert inputs.left_out([hospital, "x.png"]) == "; 1 file has no suffix of an image and was left out"
 
 
 def test_a_pipe_in_a_folder_or_as_a_list_is_not_waited_for(hospital: Path) -> None:
     os.mkfifo(hospital / "pipe.png")
     os.mkfifo(hospital / "pipe.csv")
-    found = [one.image for one in prediction.collect_images([hospital, hospital / "pipe.csv"])]
+    found = [one.image for one in inputs.collect_images([hospital, hospital / "pipe.csv"])]
     assert str(hospital / "pipe.png") in found  # a row with an error, when it is decoded
     with pytest.raises(prediction.NotAnImage, match="is not a file"):
         prediction.content(hospital / "pipe.png")

@@ -27,12 +27,13 @@ from divsal_bench import cli
 from divsal_bench.data import catalogue
 from divsal_bench.data.prepare import prepare
 from divsal_bench.grid import planning, work
-from divsal_bench.predict import loading, overlay, prediction
-from divsal_bench.predict.prediction import Input, Prediction
+from divsal_bench.predict import inputs, loading, overlay, prediction
+from divsal_bench.predict.inputs import Input
+from divsal_bench.predict.prediction import Prediction
 from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.registry.plugins import tasks
-from divsal_bench.runs.records import Run, read_run
+from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.scores import scoring
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
@@ -354,8 +355,8 @@ def test_names_of_pictures_never_lead_out_or_collide() -> None:
     assert overlay.file_names(parts) == [
         "a__x.png", "b__x.png", "a__X-2.png", "etc__x.png", "image.png", "image-2.png", "a_b.png", "胸__é_x.png"
     ]  # fmt: skip
-    assert prediction.relative_parts("a/b/x.png") == ("a", "b", "x.png")
-    assert prediction.relative_parts("/data/b/x.png") == prediction.relative_parts("../../x.png") == ("x.png",)
+    assert inputs.relative_parts("a/b/x.png") == ("a", "b", "x.png")
+    assert inputs.relative_parts("/data/b/x.png") == inputs.relative_parts("../../x.png") == ("x.png",)
     for long in ("x", "é", "胸"):
         (name,) = overlay.file_names([("d" * 500, long * 500 + ".png")])
         assert 100 < len(name.encode()) < 200
@@ -530,11 +531,11 @@ def test_batches_of_large_inputs_are_smaller(run: Run) -> None:
 
 def test_batches_are_made_smaller_without_a_word(run: Run, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, sizes = loading.load(run.path, ""), []
-    expected = [one.score for one in prediction.stream(found, prediction.collect_images([images]))]
+    expected = [one.score for one in prediction.stream(found, inputs.collect_images([images]))]
     monkeypatch.setattr(prediction, "LARGEST_BATCH", 4 * 32 * 32 * 4)
     stacked = prediction.stacked
     monkeypatch.setattr(prediction, "stacked", lambda pixels: sizes.append(len(pixels)) or stacked(pixels))
-    scores = [one.score for one in prediction.stream(found, prediction.collect_images([images]))]
+    scores = [one.score for one in prediction.stream(found, inputs.collect_images([images]))]
     assert sizes == [4, 2]
     assert scores == pytest.approx(expected, abs=1e-6)
 
@@ -583,7 +584,7 @@ def test_scores_that_are_not_finite_are_errors(run: Run, images: Path, tmp_path:
 def test_maps_and_scores_add_up(run: Run, images: Path) -> None:
     found = loading.load(run.path, "")
     bias = found.model.classifier()[1].detach()
-    for one in prediction.stream(found, prediction.collect_images([images]), with_maps=True):
+    for one in prediction.stream(found, inputs.collect_images([images]), with_maps=True):
         assert one.difference is not None
         assert one.pixels is not None
         assert one.pixels.shape == (1, 32, 32)

@@ -17,10 +17,10 @@ from PIL import Image
 from divsal_bench.contracts.task import Task
 from divsal_bench.data import arrays, catalogue, images
 from divsal_bench.errors import UserError
+from divsal_bench.networks import inference
 from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import protocols
 from divsal_bench.registry.plugins import tasks
-from divsal_bench.training import training
 
 QUICK = protocols.get("quick-v1")
 
@@ -51,7 +51,7 @@ def test_pixels_and_floats_are_those_of_training(name: str) -> None:
     assert pixels.dtype == np.uint8
     assert (pixels == data.images[list(chosen)]).all()
     batch = torch.from_numpy(pixels)
-    assert torch.equal(found.floats(batch), training.as_input(batch, protocol))
+    assert torch.equal(found.floats(batch), inference.as_input(batch, protocol))
 
 
 def test_grey_is_repeated_for_networks_of_three_channels() -> None:
@@ -61,7 +61,7 @@ def test_grey_is_repeated_for_networks_of_three_channels() -> None:
     batch = torch.from_numpy(np.stack([found.pixels(decoded(photograph(50, 40)))]))
     assert batch.shape == (1, 1, 32, 32)
     assert found.floats(batch).shape == (1, 3, 32, 32)
-    assert torch.equal(found.floats(batch), training.as_input(batch, protocol))
+    assert torch.equal(found.floats(batch), inference.as_input(batch, protocol))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -26,7 +26,8 @@ from divsal_bench.predict import loading
 from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.registry.plugins import tasks
-from divsal_bench.runs.records import Run, Spec, read_run
+from divsal_bench.runs.reading import Run, read_run
+from divsal_bench.runs.records import Spec
 from divsal_bench.scores import scoring
 
 TINY = dataclasses.replace(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from divsal_bench.cli.progress import Lines, duration
-from divsal_bench.grid import planning
+from divsal_bench.grid import planning, pool
 from divsal_bench.registry import method_choice, protocols
 
 SCRIPT = """
@@ -63,8 +63,8 @@ def test_lines_count_what_finished_and_estimate_what_is_left(
     )
     jobs = planning.plan(grid)[0].jobs
     lines = Lines(jobs)
-    lines.on_event(planning.Event("retry", jobs[0]))
-    planning.execute(jobs[:1], 0, lines.on_event)
+    lines.on_event(pool.Event("retry", jobs[0]))
+    pool.execute(jobs[:1], 0, lines.on_event)
     shown = capsys.readouterr().err.splitlines()
     assert "died; trying that run once more" in shown[0]
     assert shown[1].startswith("[1/2] cxr cross-entropy seed 0: done, in-domain 0.")

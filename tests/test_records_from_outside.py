@@ -22,8 +22,9 @@ from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
 from divsal_bench.hub import names
 from divsal_bench.registry import method_choice, protocols
-from divsal_bench.runs import records
-from divsal_bench.runs.records import Record, Run, Spec, read_run
+from divsal_bench.runs import prediction_table, reading, records
+from divsal_bench.runs.reading import Run, read_run
+from divsal_bench.runs.records import Record, Spec
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
@@ -63,7 +64,7 @@ def refusal(read: Callable[[], object], path: Path) -> str:
 def test_predictions_are_those_that_pandas_reads(run: Run) -> None:
     file = run.path / "predictions.parquet"
     expected = pd.read_parquet(file)
-    assert tuple(expected.columns) == records.PREDICTIONS
+    assert tuple(expected.columns) == prediction_table.PREDICTIONS
     for codec in ("snappy", "zstd"):
         expected.to_parquet(file, index=False, compression=codec)  # type: ignore[call-overload]
         found = run.predictions()
@@ -313,7 +314,7 @@ ROOM = {
 @pytest.mark.parametrize("kind", ROOM)
 def test_what_a_record_has_no_room_for_is_known_before_the_work(kind: str) -> None:
     conditions, sources = ROOM[kind]
-    assert records.room_problem(conditions, sources)
+    assert reading.room_problem(conditions, sources)
 
 
 @pytest.mark.parametrize("count", [1, 100, 1_000])
@@ -321,7 +322,7 @@ def test_what_it_has_room_for_can_be_read_back(made: Run, tmp_path: Path, count:
     """The largest record that the rule lets pass, with every field metric of every condition."""
     found = {f"condition {number}": {f"category {number % 7}"} for number in range(count)}
     sources = {f"source {number}" for number in range(count)}
-    assert not records.room_problem(found, sources)
+    assert not reading.room_problem(found, sources)
     scores = made.record.scores
     assert scores is not None
     one, field = scores.conditions[0], scores.field_metrics[0]
@@ -329,7 +330,7 @@ def test_what_it_has_room_for_can_be_read_back(made: Run, tmp_path: Path, count:
         "conditions": [one.model_copy(update={"name": name}) for name in found],
         "field_metrics": [
             field.model_copy(update={"condition": name, "species": dict.fromkeys(species, 0.123456789)})
-            for name, species in found.items() for _ in range(records.FIELD_METRICS)
+            for name, species in found.items() for _ in range(reading.FIELD_METRICS)
         ],
     })  # fmt: skip
     terms = {name: dict.fromkeys(("images", "weights", "predictions"), "unknown") for name in sources}
@@ -343,12 +344,12 @@ def test_what_it_has_room_for_can_be_read_back(made: Run, tmp_path: Path, count:
 def test_texts_of_predictions_that_pass_the_rule_can_be_read(run: Run) -> None:
     file, table = run.path / "predictions.parquet", run.predictions()
     rows = len(table)
-    fixed = sum(len(text) for name in records.PREDICTION_TEXTS[1:] for text in table[name])
-    room = records.text_room(rows) - fixed
+    fixed = sum(len(text) for name in prediction_table.PREDICTION_TEXTS[1:] for text in table[name])
+    room = prediction_table.text_room(rows) - fixed
     ids = [f"{number:0{room // rows}d}" for number in range(rows)]
-    assert records.table_problem(rows, fixed + sum(map(len, ids))) == ""
+    assert prediction_table.table_problem(rows, fixed + sum(map(len, ids))) == ""
     table.assign(sample_id=ids).to_parquet(file, index=False)
     assert list(run.predictions()["sample_id"]) == ids
     more = [text + "x" * 400 for text in ids]
-    assert "bytes a row, about" in records.table_problem(rows, fixed + sum(map(len, more)))
-    assert "more than a run holds" in records.table_problem(2_000_001, 0)
+    assert "bytes a row, about" in prediction_table.table_problem(rows, fixed + sum(map(len, more)))
+    assert "more than a run holds" in prediction_table.table_problem(2_000_001, 0)

@@ -21,10 +21,10 @@ from divsal_bench.cli import EXIT_INTERRUPTED
 from divsal_bench.errors import UserError
 from divsal_bench.files.owners import is_abandoned
 from divsal_bench.files.owners import mark as own_mark
-from divsal_bench.grid import planning, work
+from divsal_bench.grid import planning, pool, work
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.runs import store
-from divsal_bench.runs.records import Run, read_run, read_runs
+from divsal_bench.runs.reading import Run, read_run, read_runs
 
 #: Somebody else's package: a tiny task, and methods that misbehave. Test and methods talk through files.
 PACKAGE = r'''
@@ -149,7 +149,7 @@ class Meddling(Outside):
         elif self.how == "hook":
             torch.nn.modules.module.register_module_forward_hook(lambda module, given, out: out * 1.01)
         elif self.how == "kept":
-            divsal_bench.training.training.as_input.__defaults__ = None
+            divsal_bench.networks.inference.as_input.__defaults__ = None
             divsal_bench.training.training.batches.__code__ = (lambda count, size, generator: [
                 rows for rows in __import__("torch").arange(count).split(size) if len(rows) > 1
             ]).__code__
@@ -331,7 +331,7 @@ def gone(pid: int) -> bool:
 
 
 def test_a_worker_killed_in_the_middle_of_a_run_costs_one_retry(tmp_path: Path, marks: Path) -> None:
-    events: list[planning.Event] = []
+    events: list[pool.Event] = []
 
     def kill() -> None:
         wait_for(lambda: processes(marks) or (marks / "over").exists(), "the run begins")
@@ -341,7 +341,7 @@ def test_a_worker_killed_in_the_middle_of_a_run_costs_one_retry(tmp_path: Path, 
 
     killer = threading.Thread(target=kill)
     killer.start()
-    runs = planning.execute(missing(grid(tmp_path, "waiting", (0, 1))), 1, events.append)
+    runs = pool.execute(missing(grid(tmp_path, "waiting", (0, 1))), 1, events.append)
     (marks / "over").touch()
     killer.join()
     assert [(name_of(run), run.record.status, run.record.attempts) for run in runs] == [
@@ -357,10 +357,10 @@ def test_a_worker_killed_in_the_middle_of_a_run_costs_one_retry(tmp_path: Path, 
 def test_a_method_that_kills_its_process_fails_after_two_tries_and_the_others_finish(
     tmp_path: Path, marks: Path
 ) -> None:
-    events: list[planning.Event] = []
+    events: list[pool.Event] = []
     jobs = missing(grid(tmp_path, "killed,cross-entropy"))
     jobs.sort(key=lambda job: job.spec.method != "killed")
-    runs = planning.execute(jobs, 1, events.append)
+    runs = pool.execute(jobs, 1, events.append)
     assert [name_of(run) for run in runs] == [("killed", 0), ("cross-entropy", 0)]
     failed, done = (run.record for run in runs)
     assert (failed.status, failed.attempts, failed.scores) == ("failed", 2, None)
@@ -391,7 +391,7 @@ ENDS = {
 
 def test_a_method_that_ends_its_process_is_recorded_with_the_true_reason_and_the_others_finish(tmp_path: Path) -> None:
     methods = ",".join(["cross-entropy", *(f"ending:how={how}" for how in ENDS)])
-    runs = {run.record.method_label: run.record for run in planning.execute(missing(grid(tmp_path, methods)), 1)}
+    runs = {run.record.method_label: run.record for run in pool.execute(missing(grid(tmp_path, methods)), 1)}
     assert runs.pop("cross-entropy").status == "done"
     assert len(runs) == len(ENDS)
     for how, (error, last) in ENDS.items():
@@ -411,13 +411,13 @@ def test_a_method_that_ends_its_process_is_recorded_with_the_true_reason_and_the
 
 def test_no_method_changes_another_methods_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Patched functions, global settings, global hooks, edited code, and a plugin that only needs to be imported."""
-    alone = planning.execute(missing(grid(tmp_path / "alone", "cross-entropy")), 1)
+    alone = pool.execute(missing(grid(tmp_path / "alone", "cross-entropy")), 1)
     ways = ["patch", "engine", "precision", "hook", "kept"]
     monkeypatch.setenv("OUTSIDE_PATCH", "1")
     methods = ",".join(["cross-entropy", "patching", *(f"meddling:how={how}" for how in ways)])
     jobs = missing(grid(tmp_path / "among", methods))
     jobs.sort(key=lambda job: job.spec.method == "cross-entropy")
-    among = planning.execute(jobs, 1)
+    among = pool.execute(jobs, 1)
     assert [name_of(run) for run in among][-1] == ("cross-entropy", 0)
     assert_same_numbers(alone, among[-1:])
     patched = next(run for run in among if run.spec.method == "patching")
@@ -426,13 +426,13 @@ def test_no_method_changes_another_methods_numbers(tmp_path: Path, monkeypatch: 
 
 
 def test_runs_that_share_a_process_say_so(tmp_path: Path) -> None:
-    first, second = planning.execute(missing(grid(tmp_path, "cross-entropy", (0, 1))), 0)
+    first, second = pool.execute(missing(grid(tmp_path, "cross-entropy", (0, 1))), 0)
     assert first.record.notices == []
-    assert second.record.notices == [planning.SHARED]
+    assert second.record.notices == [pool.SHARED]
 
 
 def test_a_run_that_writes_more_than_a_record_may_hold_is_cut_and_can_be_read(tmp_path: Path) -> None:
-    (run,) = planning.execute(missing(grid(tmp_path, "talkative")), 1)
+    (run,) = pool.execute(missing(grid(tmp_path, "talkative")), 1)
     assert run.record.status == "done"
     notices = run.record.notices
     assert len(notices[0]) == work.LONGEST_NOTICE
@@ -452,11 +452,11 @@ def test_a_run_that_writes_more_than_a_record_may_hold_is_cut_and_can_be_read(tm
 def test_launchers_on_one_folder_divide_the_work(tmp_path: Path, marks: Path) -> None:
     asked = grid(tmp_path, "counting", (0, 1, 2, 3))
     plans = [missing(asked) for _ in range(3)]
-    events: list[list[planning.Event]] = [[], [], []]
+    events: list[list[pool.Event]] = [[], [], []]
     found: list[list[Run]] = [[], [], []]
 
     def launch(number: int) -> None:
-        found[number] = planning.execute(plans[number], 1, events[number].append)
+        found[number] = pool.execute(plans[number], 1, events[number].append)
 
     launchers = [threading.Thread(target=launch, args=(number,)) for number in range(3)]
     for launcher in launchers:
@@ -489,15 +489,15 @@ def test_a_launcher_waits_for_a_run_that_another_is_making_and_takes_over_when_t
     assert owner.stdout.readline() == "True\n"
     store.prepare(tmp_path)
     assert len(list((tmp_path / store.ASIDE).iterdir())) == 1, "the claim of a living owner is swept"
-    events: list[planning.Event] = []
+    events: list[pool.Event] = []
 
-    def take(event: planning.Event) -> None:
+    def take(event: pool.Event) -> None:
         events.append(event)
         if event.kind == "waiting":
             assert not processes(marks)
             owner.kill()
 
-    (run,) = planning.execute(jobs, 1, take)
+    (run,) = pool.execute(jobs, 1, take)
     owner.wait()
     assert run.record.status == "done"
     assert [(event.kind, event.total) for event in events] == [
@@ -506,12 +506,12 @@ def test_a_launcher_waits_for_a_run_that_another_is_making_and_takes_over_when_t
 
 
 def test_a_failed_run_that_another_launcher_has_tried_again_is_not_tried_once_more(tmp_path: Path, marks: Path) -> None:
-    planning.execute(missing(grid(tmp_path, "broken")), 0)
+    pool.execute(missing(grid(tmp_path, "broken")), 0)
     planned = missing(grid(tmp_path, "broken", retry_failed=True))
     (marks / "mended").touch()
-    again = planning.execute(missing(grid(tmp_path, "broken", retry_failed=True)), 0)
-    events: list[planning.Event] = []
-    found = planning.execute(planned, 0, events.append)
+    again = pool.execute(missing(grid(tmp_path, "broken", retry_failed=True)), 0)
+    events: list[pool.Event] = []
+    found = pool.execute(planned, 0, events.append)
     assert [run.record for run in found] == [run.record for run in again]
     assert [(event.kind, event.elsewhere) for event in events] == [("finished", True)]
 
@@ -538,7 +538,7 @@ def test_a_killed_worker_takes_its_run_along_and_the_run_is_made_again(tmp_path:
 
     killer = threading.Thread(target=kill)
     killer.start()
-    (run,) = planning.execute(missing(grid(tmp_path, "waiting")), 1)
+    (run,) = pool.execute(missing(grid(tmp_path, "waiting")), 1)
     (marks / "over").touch()
     killer.join()
     assert (run.record.status, run.record.attempts) == ("done", 2)
@@ -553,7 +553,7 @@ def test_where_a_fork_is_unsafe_each_run_gets_a_worker_of_its_own(
     monkeypatch.setattr(planning.work.Job, "to_json", lambda job, plain=planning.work.Job.to_json: {
         **plain(job), "device": "cpu:0",
     })  # fmt: skip
-    runs = planning.execute(missing(grid(tmp_path, "counting,ending:how=leave", (0, 1))), 1)
+    runs = pool.execute(missing(grid(tmp_path, "counting,ending:how=leave", (0, 1))), 1)
     by_method = {name_of(run): run.record for run in runs}
     assert [by_method["counting", seed].status for seed in (0, 1)] == ["done", "done"]
     assert [by_method["ending", seed].error[:41] for seed in (0, 1)] == [
@@ -574,7 +574,7 @@ def test_workers_that_cannot_start_end_the_command(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(planning.subprocess, "Popen", start)
     with pytest.raises(UserError, match="die before their first run; try --workers 0 to see why"):
-        planning.execute(jobs, 2)
+        pool.execute(jobs, 2)
     assert read_runs(tmp_path) == []
 
 
@@ -587,11 +587,11 @@ def test_a_full_disk_stops_the_command_and_the_same_command_goes_on(tmp_path: Pa
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # workers inherit it; a model needs more
     try:
         with pytest.raises(UserError, match=r"could not be written .* then give the same command again"):
-            planning.execute(jobs, 1)
+            pool.execute(jobs, 1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert read_runs(tmp_path) == []
-    assert [run.record.status for run in planning.execute(missing(asked), 0)] == ["done"]
+    assert [run.record.status for run in pool.execute(missing(asked), 0)] == ["done"]
 
 
 # ---------------------------------------------------------------- the same numbers, the missing runs
@@ -612,10 +612,10 @@ def assert_same_numbers(first: list[Run], second: list[Run]) -> None:
 def test_numbers_are_the_same_twice_and_with_any_number_of_workers(tmp_path: Path) -> None:
     """In this process, in two workers, and in another order; a loud method disturbs nothing."""
     methods = "cross-entropy,loud,cyborg-shuffled"
-    here = planning.execute(missing(grid(tmp_path / "a", methods, (0, 1))), 0)
-    again = planning.execute(list(reversed(missing(grid(tmp_path / "b", methods, (0, 1))))), 0)
+    here = pool.execute(missing(grid(tmp_path / "a", methods, (0, 1))), 0)
+    again = pool.execute(list(reversed(missing(grid(tmp_path / "b", methods, (0, 1))))), 0)
     asked = grid(tmp_path / "c", methods, (0, 1))
-    there = planning.execute(missing(asked), 2)
+    there = pool.execute(missing(asked), 2)
     assert [run.record.status for run in (*here, *again, *there)] == ["done"] * 18
     assert_same_numbers(here, again)
     assert_same_numbers(here, there)
@@ -626,7 +626,7 @@ def test_numbers_are_the_same_twice_and_with_any_number_of_workers(tmp_path: Pat
     (part,) = planning.plan(asked)
     assert part.jobs == ()
     assert {run.path for run in part.done} == {run.path for run in there}
-    assert planning.execute(part.jobs, 2) == []
+    assert pool.execute(part.jobs, 2) == []
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "c").rglob("*.*")} == before
 
 
@@ -641,7 +641,7 @@ def test_seeds_are_outermost_and_repetitions_planned_once(tmp_path: Path) -> Non
 
 def test_failed_runs_are_kept_and_only_retry_failed_runs_them_again(tmp_path: Path, marks: Path) -> None:
     methods = "cross-entropy,broken,broken:diverge=true"
-    runs = {run.record.method_label: run for run in planning.execute(missing(grid(tmp_path, methods)), 0)}
+    runs = {run.record.method_label: run for run in pool.execute(missing(grid(tmp_path, methods)), 0)}
     failed, diverged = runs["broken"].record, runs["broken:diverge=True"].record
     assert (failed.status, failed.error) == ("failed", "ValueError: out of luck")
     assert "outside_package.py" in failed.notices[0], "the traceback is kept"
@@ -656,7 +656,7 @@ def test_failed_runs_are_kept_and_only_retry_failed_runs_them_again(tmp_path: Pa
     again = missing(grid(tmp_path, methods, retry_failed=True))
     assert sorted(job.label for job in again) == ["broken", "broken:diverge=True"]
     kept = (runs["cross-entropy"].path / "run.json").stat().st_ino
-    retried = planning.execute(again, 0)
+    retried = pool.execute(again, 0)
     assert [(run.record.status, run.path) for run in retried] == [("done", runs[job.label].path) for job in again]
     assert [run.record.status for run in read_runs(tmp_path)] == ["done"] * 3
     assert (runs["cross-entropy"].path / "run.json").stat().st_ino == kept

@@ -21,7 +21,8 @@ from divsal_bench.errors import UserError
 from divsal_bench.files import owners
 from divsal_bench.networks.trained import load_model
 from divsal_bench.runs import store
-from divsal_bench.runs.records import DataFacts, Record, Run, Spec, Status, read_run, read_runs
+from divsal_bench.runs.reading import Run, read_run, read_runs
+from divsal_bench.runs.records import DataFacts, Record, Spec, Status
 
 
 def record(seed: int = 0, status: Status = "failed", **content: Any) -> Record:

@@ -26,13 +26,14 @@ from divsal_bench.grid import planning, work
 from divsal_bench.hub import link
 from divsal_bench.leaderboard.accepted import board_file
 from divsal_bench.leaderboard.claims.files import read_bytes
-from divsal_bench.networks import trained
+from divsal_bench.networks import inference, trained
+from divsal_bench.networks.inference import MOST_PIXELS, predict
 from divsal_bench.predict import loading
 from divsal_bench.registry import method_choice, protocols
-from divsal_bench.runs import audit_record
-from divsal_bench.runs.records import Run, Spec, read_run
+from divsal_bench.runs import audit_record, store
+from divsal_bench.runs.reading import Run, read_run
+from divsal_bench.runs.records import Spec
 from divsal_bench.training import training
-from divsal_bench.training.training import MOST_PIXELS, predict
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
@@ -208,7 +209,7 @@ def test_an_audit_of_a_strangers_is_passed_by(run: Path, kind: str, capsys: pyte
             }[kind]
         )  # fmt: skip
     assert audit_record.read_audit(file) is None
-    assert list(audit_record.find_audits(found, trained.weights_sha256(run))) == []
+    assert list(audit_record.find_audits(found, store.weights_sha256(run))) == []
 
 
 def test_a_head_of_many_tensors_is_not_read(run: Path) -> None:
@@ -244,7 +245,7 @@ def test_decoding_that_would_fill_the_disk_is_not_begun(tmp_path: Path) -> None:
 def test_a_large_input_makes_small_batches(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = trained.load_model(read_run(run))
     seen: list[int] = []
-    as_input = training.as_input
+    as_input = inference.as_input
 
     def counted(images: torch.Tensor, protocol: protocols.Protocol) -> torch.Tensor:
         seen.append(len(images))

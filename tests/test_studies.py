@@ -21,7 +21,7 @@ from divsal_bench.maps.regions import Region
 from divsal_bench.networks import backbones
 from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.registry import method_choice, plugins, protocols
-from divsal_bench.runs.records import Run, read_runs
+from divsal_bench.runs.reading import Run, read_runs
 from divsal_bench.studies import case, difference, imbalance, own_networks
 from divsal_bench.studies.inputs import Inputs, inputs
 from divsal_bench.tasks.adapters.standin import thinned

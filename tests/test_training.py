@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from divsal_bench import errors
 from divsal_bench.contracts.method import Batch, Kind, Method, Outputs
-from divsal_bench.networks import backbones
+from divsal_bench.networks import backbones, inference
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.training import augmentation, training
 from divsal_bench.training.training import Split, Streams
@@ -109,7 +110,7 @@ def test_a_loss_that_is_not_finite_names_itself_and_the_epoch() -> None:
         def loss(self, batch: Batch, out: Outputs) -> dict[str, torch.Tensor]:
             return {"loss": out.cross_entropy, "extra": out.cross_entropy * float("nan")}
 
-    with pytest.raises(training.DivergedError, match=r"extra is not finite in epoch 1 of 2"):
+    with pytest.raises(errors.DivergedError, match=r"extra is not finite in epoch 1 of 2"):
         train(Explodes())
 
 
@@ -198,8 +199,8 @@ def test_a_one_logit_head_reads_as_two_opposite_rows() -> None:
     images = split().images
     model.net.eval()
     with torch.inference_mode():
-        z = model.net(training.as_input(images, TINY))
-    logits, maps = training.predict(model, images, TINY, with_cams=True)
+        z = model.net(inference.as_input(images, TINY))
+    logits, maps = inference.predict(model, images, TINY, with_cams=True)
     torch.testing.assert_close(logits[:, 1:] - logits[:, :1], z)
     assert maps is not None
     torch.testing.assert_close((maps.mean((2, 3)) + bias)[:, 1], logits[:, 1])
@@ -210,7 +211,7 @@ def test_a_one_logit_head_reads_as_two_opposite_rows() -> None:
 def test_grey_images_are_repeated_where_the_protocol_asks_for_three_channels() -> None:
     protocol = dataclasses.replace(TINY, channels=3, mean=protocols.IMAGENET_MEAN, std=protocols.IMAGENET_STD)
     grey = torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8)
-    given = training.as_input(grey, protocol)
+    given = inference.as_input(grey, protocol)
     for c in range(3):
         expected = (grey[:, 0].float() / 255 - protocol.mean[c]) / protocol.std[c]
         torch.testing.assert_close(given[:, c], expected)

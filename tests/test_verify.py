@@ -24,8 +24,9 @@ from divsal_bench.leaderboard.claims import files, keys
 from divsal_bench.networks.trained import load_model
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.registry.plugins import tasks
-from divsal_bench.runs.records import Run, Scores, read_run
+from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.scores import scoring
+from divsal_bench.scores.schema import Scores
 
 FailSeeds = Callable[..., None]
 TINY = dataclasses.replace(

@@ -22,7 +22,7 @@ from divsal_bench.files import owners, whole
 from divsal_bench.grid import planning, work
 from divsal_bench.hub import link
 from divsal_bench.registry import method_choice, protocols
-from divsal_bench.runs.records import read_runs
+from divsal_bench.runs.reading import read_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = dataclasses.replace(

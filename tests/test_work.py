@@ -18,7 +18,7 @@ from divsal_bench.grid import planning, work
 from divsal_bench.networks import backbones
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.registry.protocols import Protocol
-from divsal_bench.runs.records import Run, read_run
+from divsal_bench.runs.reading import Run, read_run
 
 QUICK = dataclasses.replace(protocols.get("quick-v1"), epochs=1)
 

@@ -17,7 +17,7 @@ from divsal_bench.files import whole
 from divsal_bench.files.owners import end_with_parent
 from divsal_bench.networks import devices
 from divsal_bench.runs.audit_record import Audit, AuditSettings, audit_file
-from divsal_bench.runs.records import Run, read_run
+from divsal_bench.runs.reading import Run, read_run
 
 #: Told the position of a job, its audit as soon as it is there, and why it could not be kept ("" if it was).
 OnDone = Callable[[int, Audit, str], None]

@@ -17,15 +17,16 @@ import numpy.typing as npt
 
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
-from divsal_bench.grid import work
 from divsal_bench.maps import case, fooling, measures
 from divsal_bench.maps.evidence import ONE_LOGIT, Evidence, gather, join
 from divsal_bench.maps.fidelity import COLUMNS, choose, fidelity
 from divsal_bench.maps.sensitivity import Sensitivity, Version, class_sensitivity, no_positive, pair
 from divsal_bench.maps.table import MAPS
-from divsal_bench.networks.trained import protocol_of, weights_sha256
+from divsal_bench.networks.trained import protocol_of
+from divsal_bench.runs import versions
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Block, Images, Metric, Number, Quantity, Undefined
 from divsal_bench.runs.records import ENGINE_VERSION
+from divsal_bench.runs.store import weights_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from divsal_bench.data.arrays import DataArrays
     from divsal_bench.networks.backbones import CamNet
     from divsal_bench.registry.protocols import Protocol
-    from divsal_bench.runs.records import Run
+    from divsal_bench.runs.reading import Run
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -130,7 +131,7 @@ def audit(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) ->
         fingerprint=data.fingerprint,
         weights_sha256=weights_sha256(run.path),
         engine_version=ENGINE_VERSION,
-        versions=work.versions(),
+        versions=versions.versions(),
         grid=seen.evidence.grid,
         train_counts=train,
         test=counts,
@@ -217,7 +218,7 @@ def as_images(images: np.ndarray, protocol: Protocol) -> Tensor:
     """uint8 (B, C, S, S) as the network takes them."""
     import torch
 
-    from divsal_bench.training.training import as_input
+    from divsal_bench.networks.inference import as_input
 
     return as_input(torch.from_numpy(np.ascontiguousarray(images)), protocol)
 

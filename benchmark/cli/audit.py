@@ -13,9 +13,9 @@ from divsal_bench.cli.progress import duration
 from divsal_bench.cli.submit import chosen
 from divsal_bench.cli.verify import found_runs
 from divsal_bench.errors import UserError, plural
-from divsal_bench.grid import work
+from divsal_bench.networks import devices
 from divsal_bench.runs.audit_record import Audit, AuditSettings, find_audit
-from divsal_bench.runs.records import Run
+from divsal_bench.runs.reading import Run
 from divsal_bench.workflows.run_data import RunData, collect
 
 #: Options that ask for the class-sensitivity test by name; None where they are not given.
@@ -87,7 +87,7 @@ def all_audits(
     runs: Sequence[Run], origins: dict[Path, str], settings: AuditSettings, arguments: argparse.Namespace
 ) -> tuple[list[Audit], list[str]]:
     """The audits of runs: kept ones, and the others computed and kept; and why some could not be kept."""
-    from divsal_bench.networks.trained import weights_sha256
+    from divsal_bench.runs.store import weights_sha256
 
     found: dict[Path, Audit] = {}
     lost: list[str] = []
@@ -96,7 +96,7 @@ def all_audits(
             kept = find_audit(run, settings, weights_sha256(run.path))
             found |= {run.path: kept} if kept is not None else {}
     missing = [run for run in runs if run.path not in found]
-    workers = work.default_workers(1) if arguments.workers is None else arguments.workers
+    workers = devices.default_workers(1) if arguments.workers is None else arguments.workers
     if missing:
         say(
             f"audit: {plural(len(runs), 'run')}, {len(found)} already audited, {len(missing)} to do, "

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from divsal_bench.leaderboard.audits.table import AuditTable
     from divsal_bench.leaderboard.claims.gallery import Gallery
     from divsal_bench.leaderboard.sheets.entries import Sheet
-    from divsal_bench.leaderboard.tables.board import Table
-    from divsal_bench.runs.records import Run
+    from divsal_bench.leaderboard.tables.schema import Table
+    from divsal_bench.runs.reading import Run
 
 #: Where accepted results lie in a checkout.
 RESULTS = Path("leaderboard/results")
@@ -44,8 +44,9 @@ def board(arguments: argparse.Namespace) -> int:
 def audits(arguments: argparse.Namespace) -> list[AuditTable]:
     """What has been audited of the runs; nothing is computed here."""
     from divsal_bench.leaderboard.audits import table as audit
-    from divsal_bench.networks.trained import WEIGHTS_FILE, weights_sha256
     from divsal_bench.runs.audit_record import find_audits
+    from divsal_bench.runs.names import WEIGHTS_FILE
+    from divsal_bench.runs.store import weights_sha256
     from divsal_bench.workflows.run_data import collect
 
     runs = collect(arguments.runs, arguments.out)

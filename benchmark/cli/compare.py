@@ -17,7 +17,7 @@ from divsal_bench.files import escaping
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet, from_runs
 from divsal_bench.leaderboard.tables import comparing, notes, render
 from divsal_bench.leaderboard.tables.comparing import Comparing, Line
-from divsal_bench.runs.records import read_run, require_utf8, run_folders
+from divsal_bench.runs.reading import read_run, require_utf8, run_folders
 
 #: A seed is below 2³¹.
 MOST_DIGITS = 10

@@ -18,9 +18,9 @@ from divsal_bench.files import whole
 from divsal_bench.networks import devices
 
 if TYPE_CHECKING:
+    from divsal_bench.explain.examples import Opened, Subject
     from divsal_bench.explain.image import Explanation
-    from divsal_bench.explain.inputs import Opened, Subject
-    from divsal_bench.predict.loading import Pretrained
+    from divsal_bench.predict.prediction import Pretrained
 
 #: Images that are decoded ahead.
 AHEAD = 8
@@ -56,13 +56,13 @@ def check_options(arguments: argparse.Namespace) -> None:
 
 def explain_images(arguments: argparse.Namespace) -> int:
     """Explain images: a figure and a JSON file for each, and tables."""
-    from divsal_bench.explain import image, inputs
+    from divsal_bench.explain import examples, image
     from divsal_bench.predict import loading
 
     names = image.chosen(arguments.maps)
     device = devices.choose(arguments.device)
     network = windowed(loading.load(*locate(arguments.model)), arguments.window)
-    subjects = inputs.collect(arguments.images, network.class_names, arguments.label, arguments.human)
+    subjects = examples.collect(arguments.images, network.class_names, arguments.label, arguments.human)
     paths = require_out(arguments.out, subjects, arguments.csv, arguments.force)
     closed = image.closed_form(network, names, asked=arguments.maps is not None)
     network.model.net.to(device)
@@ -117,10 +117,10 @@ def decoded(
     network: Pretrained, subjects: Sequence[Subject], paths: Sequence[Path]
 ) -> Iterator[tuple[Subject, Path, Opened | str]]:
     """Images in order, decoded in threads a little ahead of the network."""
-    from divsal_bench.explain import inputs
-    from divsal_bench.predict.prediction import ahead
+    from divsal_bench.data.threads import ahead
+    from divsal_bench.explain import examples
 
-    contents = ahead(lambda one: inputs.opened(network, one), subjects, AHEAD)
+    contents = ahead(lambda one: examples.opened(network, one), subjects, AHEAD)
     yield from zip(subjects, paths, contents, strict=True)
 
 

@@ -17,8 +17,8 @@ from divsal_bench.registry import plugins
 if TYPE_CHECKING:
     from divsal_bench.explain.data_set import Overview
     from divsal_bench.explain.data_set_page import Heading
-    from divsal_bench.predict.loading import Pretrained
-    from divsal_bench.runs.records import Run
+    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.runs.reading import Run
 
 REPORT, SAMPLES = "report.html", "samples.csv"
 
@@ -70,8 +70,8 @@ def require_out(folder: Path, force: bool) -> None:
 
 def run_of(folder: Path, origin: str) -> Run:
     """The run of a network, which names its data."""
-    from divsal_bench.predict.loading import RUN_FILE
-    from divsal_bench.runs.records import read_run
+    from divsal_bench.runs.names import RUN_FILE
+    from divsal_bench.runs.reading import read_run
 
     if not (folder / RUN_FILE).is_file():
         raise UserError(

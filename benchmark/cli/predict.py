@@ -15,13 +15,13 @@ from divsal_bench.cli import EXIT_USER_ERROR, say, tables, tidy
 from divsal_bench.errors import UserError, plural, printable
 from divsal_bench.files import escaping, whole
 from divsal_bench.networks import devices
-from divsal_bench.runs.records import require_utf8, run_folders
+from divsal_bench.runs.reading import require_utf8, run_folders
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from divsal_bench.predict.loading import Pretrained
-    from divsal_bench.predict.prediction import Input, Prediction
+    from divsal_bench.predict.inputs import Input
+    from divsal_bench.predict.prediction import Prediction, Pretrained
 
 #: Rows on the screen.
 SHOWN = 50
@@ -36,12 +36,12 @@ def predict(arguments: argparse.Namespace) -> int:
     devices.prepare_environment()
     # Decoding shares the processors: torch's threads must sleep while they wait, not spin (8 times slower when busy).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from divsal_bench.predict import prediction
+    from divsal_bench.predict import inputs, prediction
 
     check_options(arguments)
-    inputs = prediction.collect_images(arguments.images)
-    require_csv(arguments.csv, inputs, arguments.force)
-    pictures = overlay_paths(arguments.overlay, inputs, arguments.force)
+    images = inputs.collect_images(arguments.images)
+    require_csv(arguments.csv, images, arguments.force)
+    pictures = overlay_paths(arguments.overlay, images, arguments.force)
     device = devices.choose(arguments.device)
     pretrained = windowed(open_model(arguments.model), arguments.window)
     if pictures:
@@ -50,10 +50,10 @@ def predict(arguments: argparse.Namespace) -> int:
     use_threads(pretrained)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # damage that matters becomes an error row
-        scored = prediction.stream(pretrained, inputs, arguments.batch_size, with_maps=bool(pictures))
+        scored = prediction.stream(pretrained, images, arguments.batch_size, with_maps=bool(pictures))
         deep: list[int] = []
         seen = noted(drawn(scored, pictures, pretrained), deep)
-        table = prediction.table(counted(seen, len(inputs)))
+        table = prediction.table(counted(seen, len(images)))
     if arguments.csv is not None:
         write_csv(table, arguments.csv)
     print_table(table, arguments.csv)
@@ -153,7 +153,7 @@ def single_run(folder: Path) -> Path:
     Raises:
         UserError: It holds several runs.
     """
-    from divsal_bench.predict.loading import CONFIG_FILE, RUN_FILE
+    from divsal_bench.runs.names import CONFIG_FILE, RUN_FILE
 
     if any((folder / name).is_file() for name in (RUN_FILE, CONFIG_FILE)):
         return folder
@@ -180,8 +180,8 @@ def drawn(scored: Iterator[Prediction], pictures: Sequence[Path], pretrained: Pr
         pictures: Where each is drawn; none without --overlay.
         pretrained: What scored them.
     """
+    from divsal_bench.data.threads import ahead
     from divsal_bench.predict import overlay
-    from divsal_bench.predict.prediction import ahead
 
     if not pictures:
         return scored
@@ -266,7 +266,7 @@ def print_table(table: pd.DataFrame, csv: Path | None) -> None:
 
 def say_outcome(table: pd.DataFrame, pretrained: Pretrained, arguments: argparse.Namespace) -> int:
     """Where the numbers come from and how many there are of each kind, on standard error."""
-    from divsal_bench.predict.prediction import left_out
+    from divsal_bench.predict.inputs import left_out
 
     names = pretrained.class_names
     if pretrained.threshold is None:

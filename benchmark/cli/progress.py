@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from divsal_bench.grid.planning import Event
+from divsal_bench.grid.pool import Event
 from divsal_bench.grid.work import Job
-from divsal_bench.runs.records import Run
+from divsal_bench.runs.reading import Run
 
 
 class Progress(Protocol):

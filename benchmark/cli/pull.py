@@ -15,9 +15,9 @@ from divsal_bench.files import whole
 from divsal_bench.hub import link
 from divsal_bench.hub.client import endpoint
 from divsal_bench.hub.pull import Snapshot, snapshot
-from divsal_bench.networks.trained import weights_sha256
-from divsal_bench.publish.contents import FILES, RECORD, WEIGHTS
-from divsal_bench.runs.records import read_run
+from divsal_bench.runs.names import PUBLISHED, RUN_FILE, WEIGHTS_FILE
+from divsal_bench.runs.reading import read_run
+from divsal_bench.runs.store import weights_sha256
 
 #: What task and method names look like; a record from outside must not choose another folder.
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -42,8 +42,8 @@ def copy(found: Snapshot, out: Path) -> Path:
     from divsal_bench.runs import store
 
     store.check_writable(out)
-    present = [name for name in FILES if (found.folder / name).is_file()]
-    if RECORD not in present:
+    present = [name for name in PUBLISHED if (found.folder / name).is_file()]
+    if RUN_FILE not in present:
         target = out / f"{found.repo.partition('/')[2]}-{found.commit[:8]}"
         target.mkdir(parents=True, exist_ok=True)
         tidy([target])
@@ -59,13 +59,13 @@ def copy(found: Snapshot, out: Path) -> Path:
         if not NAME.fullmatch(name):
             raise UserError(f"{found.origin}: run.json names {name[:60]!r}, which is no name of a task or method")
     there = store.run_path(out, record.spec)
-    if (there / WEIGHTS).exists() and weights_sha256(there) != weights_sha256(found.folder):
+    if (there / WEIGHTS_FILE).exists() and weights_sha256(there) != weights_sha256(found.folder):
         raise UserError(f"{there} holds other weights of the same run; give another folder with --out")
     store.prepare(out)
 
     def write_files(folder: Path) -> None:
         for name in present:
-            if name != RECORD:
+            if name != RUN_FILE:
                 shutil.copyfile(found.folder / name, folder / name)
         link.leave(folder, link.Link(found.repo, found.commit, weights_sha256(folder), endpoint() or link.PUBLIC))
 

@@ -21,7 +21,7 @@ from divsal_bench.hub import client, link, names
 from divsal_bench.hub.client import plain_push_errors
 from divsal_bench.hub.push import Pushed, open_repository
 from divsal_bench.registry import plugins
-from divsal_bench.runs.records import Run
+from divsal_bench.runs.reading import Run
 from divsal_bench.workflows.run_data import RunData, collect
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from divsal_bench.cli import say
 from divsal_bench.cli.tables import table
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import escaping
-from divsal_bench.runs.records import Record, Run, read_run, read_runs
+from divsal_bench.runs.reading import Run, read_run, read_runs
+from divsal_bench.runs.records import Record
 
 NONE = "–"
 

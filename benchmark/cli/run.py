@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, say, terminal_width
 from divsal_bench.cli.progress import counter, progress_of
 from divsal_bench.errors import UserError, plural
-from divsal_bench.grid import planning, work
+from divsal_bench.grid import planning, pool
 from divsal_bench.networks import devices
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.runs import store
-from divsal_bench.runs.records import Run
+from divsal_bench.runs.reading import Run
 
 #: More seeds than anyone means: a typo here would fill a disk.
 MAX_SEEDS = 1000
@@ -100,7 +100,7 @@ def worker_count(arguments: argparse.Namespace, grid: planning.Grid) -> int:
         if arguments.workers < 0:
             raise UserError(f"--workers must be 0 or more, not {arguments.workers}")
         return int(arguments.workers)
-    return 1 if uses_accelerator(grid.device) else work.default_workers(grid.protocol.threads)
+    return 1 if uses_accelerator(grid.device) else devices.default_workers(grid.protocol.threads)
 
 
 def uses_accelerator(device: str) -> bool:
@@ -150,7 +150,7 @@ def execute(plans: Sequence[planning.TaskPlan], workers: int) -> tuple[list[Run]
         return [], False
     with progress_of(jobs) as progress:
         try:
-            return planning.execute(jobs, workers, progress.on_event), False
+            return pool.execute(jobs, workers, progress.on_event), False
         except KeyboardInterrupt:
             progress.close()
             command = shlex.join(["divsal-bench", *sys.argv[1:]])

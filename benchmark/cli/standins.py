@@ -17,7 +17,7 @@ from divsal_bench.grid import planning
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.tables import board
 from divsal_bench.registry import method_choice
-from divsal_bench.runs.records import Run
+from divsal_bench.runs.reading import Run
 
 IN_DOMAIN_AT_LEAST = 0.90
 GAP_AT_LEAST = 0.10

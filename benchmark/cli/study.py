@@ -23,7 +23,7 @@ from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.workflows.run_data import RunData, collect
 
 if TYPE_CHECKING:
-    from divsal_bench.runs.records import Run
+    from divsal_bench.runs.reading import Run
 
 #: Where the rows of a table belong, then what each row is, then its numbers by seed.
 Rows = dict[tuple[str, ...], dict[str, list[float]]]

@@ -18,7 +18,7 @@ from divsal_bench.files import owners
 from divsal_bench.hub import link
 from divsal_bench.registry import plugins
 from divsal_bench.registry.method_choice import parse, split_items
-from divsal_bench.runs.records import Run
+from divsal_bench.runs.reading import Run
 from divsal_bench.workflows.run_data import RunData, collect
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import owners
 from divsal_bench.hub.client import parse_id
-from divsal_bench.publish.contents import CONFIG, RECORD
 from divsal_bench.registry import plugins
-from divsal_bench.runs.records import Run, Scores, read_run
+from divsal_bench.runs.names import CONFIG_FILE, RUN_FILE
+from divsal_bench.runs.reading import Run, read_run
+from divsal_bench.scores.schema import Scores
 from divsal_bench.workflows.run_data import RunData, collect
 
 if TYPE_CHECKING:
@@ -62,9 +63,9 @@ def found_runs(given: Sequence[str]) -> list[tuple[Run, str]]:
         found = snapshot(text)
         if found.notice:
             print(f"notice: {found.notice}", file=sys.stderr)
-        if not (found.folder / RECORD).is_file():
+        if not (found.folder / RUN_FILE).is_file():
             raise UserError(
-                f"{found.origin} has no {RECORD}: nothing can be verified, it was not pushed by divsal-bench"
+                f"{found.origin} has no {RUN_FILE}: nothing can be verified, it was not pushed by divsal-bench"
             )
         runs.append((read_run(found.folder), found.origin))
     return runs
@@ -89,7 +90,7 @@ def claimed_margins(run: Run, opened: RunData) -> dict[str, float]:
 
     rows, values = rows_and_margins(run)
     own = dict(zip(rows["key"].astype(str), values.tolist(), strict=True))
-    if not (run.path / CONFIG).is_file():
+    if not (run.path / CONFIG_FILE).is_file():
         return own
     ids = opened.arrays(run).rows["sample_id"].astype(str)
     names = {hashed(sample, run.spec.data_fingerprint, "sample"): sample for sample in ids}
@@ -136,12 +137,12 @@ def check(run: Run, opened: RunData, claimed: Scores, margins: Mapping[str, floa
 
 def verify_accepted(arguments: argparse.Namespace) -> int:
     """Verify an accepted result from its weights, in run directories or on the Hub, and stamp it."""
-    from divsal_bench.grid import work
     from divsal_bench.leaderboard.accepted.proofs import with_verification
     from divsal_bench.leaderboard.accepted.reading import open_result
     from divsal_bench.leaderboard.claims.claim import Verified, day, person
     from divsal_bench.leaderboard.claims.files import as_json, write_all
-    from divsal_bench.networks.trained import weights_sha256
+    from divsal_bench.runs import versions
+    from divsal_bench.runs.store import weights_sha256
 
     if not arguments.by:
         raise UserError("verify --accepted needs --by NAME, who verifies")
@@ -171,13 +172,13 @@ def verify_accepted(arguments: argparse.Namespace) -> int:
         if difference is None:
             return 1
         largest = max(largest, difference)
-    versions = work.versions()
+    now = versions.versions()
     proof = Verified(
         by=by,
         date=date,
         max_difference=largest,
         device="cpu",
-        versions={name: versions[name] for name in ("divsal-bench", "torch", "timm", "numpy")},
+        versions={name: now[name] for name in ("divsal-bench", "torch", "timm", "numpy")},
         margins_sha256=claim.margins_sha256,
     )
     stamped = with_verification(claim, proof)

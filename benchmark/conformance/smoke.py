@@ -15,11 +15,11 @@ from typing import Any
 from divsal_bench.conformance.checks import BreachError, Check
 from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import Task
-from divsal_bench.grid import planning
+from divsal_bench.grid import planning, pool
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.registry.method_choice import MethodChoice, validated
 from divsal_bench.registry.protocols import Protocol
-from divsal_bench.runs.records import Run
+from divsal_bench.runs.reading import Run
 
 HOME = "DIVSAL_BENCH_HOME"
 
@@ -75,7 +75,7 @@ def short_run(task: str, method: type[Method], protocol: Protocol, out: Path) ->
     choice = MethodChoice(method.name, validated(method, {}))
     grid = planning.Grid((task,), (choice,), (0,), out, protocol, data="standin", device="cpu")
     (plan,) = planning.plan(grid)
-    (run,) = planning.execute(plan.jobs, workers=0)
+    (run,) = pool.execute(plan.jobs, workers=0)
     if run.record.status != "done":
         raise BreachError(f"the run {run.record.status}: {run.record.error}{line_of(run, method)}; mend the plugin")
     return run

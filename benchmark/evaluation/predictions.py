@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench.scores import agreement, conditions
-from divsal_bench.training.training import DivergedError, predict
+from divsal_bench.errors import DivergedError
+from divsal_bench.networks.inference import predict
+from divsal_bench.scores import agreement
+from divsal_bench.scores.conditions import condition_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,15 +67,3 @@ def predictions(model: CamNet, data: DataArrays, protocol: Protocol) -> pd.DataF
                 columns[name][mapped] = numbers
         table = table.assign(**{f"{kind}_{name}": numbers for name, numbers in columns.items()})
     return table
-
-
-def condition_columns(rows: pd.DataFrame, chosen: np.ndarray) -> dict[str, np.ndarray]:
-    """Condition name and axis of the chosen rows; "" outside the test split."""
-    is_test = rows["split"].to_numpy(dtype=str) == "test"
-    names = np.full(len(rows), "", dtype=object)
-    axes = np.full(len(rows), "", dtype=object)
-    names[is_test] = conditions.assign(rows)
-    where = np.flatnonzero(is_test)
-    for condition in conditions.conditions(rows):
-        axes[where[condition.members]] = condition.axis
-    return {"condition": names[chosen], "condition_axis": axes[chosen]}

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench.errors import UserError
+from divsal_bench.errors import DivergedError, UserError
 from divsal_bench.evaluation import predictions
 from divsal_bench.networks.trained import protocol_of
-from divsal_bench.runs.records import ConditionScore, FieldScore, MapAgreement, Scores, Threshold
+from divsal_bench.scores.schema import ConditionScore, FieldScore, MapAgreement, Scores, Threshold
 from divsal_bench.scores.scoring import margins, score
-from divsal_bench.training.training import DivergedError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from divsal_bench.data.arrays import DataArrays
     from divsal_bench.networks.backbones import CamNet
-    from divsal_bench.runs.records import Run
+    from divsal_bench.runs.reading import Run
 
 #: Largest |ΔAUROC| that counts as the same: other processors and libraries round in other places.
 WITHIN = 1e-3

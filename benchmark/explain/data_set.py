@@ -11,19 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.errors import UserError
-from divsal_bench.evaluation.predictions import condition_columns
 from divsal_bench.explain.data_set_table import agreements, samples
 from divsal_bench.explain.image import pooled, precision, scorer
 from divsal_bench.maps import evidence, measures
 from divsal_bench.maps.fidelity import choose
 from divsal_bench.maps.regions import Region, Regions, occlusion, regions
-from divsal_bench.training import training
+from divsal_bench.networks import inference
+from divsal_bench.scores.conditions import condition_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.predict.loading import Pretrained
+    from divsal_bench.predict.prediction import Pretrained
 
 Floats = npt.NDArray[np.float64]
 Split = Literal["test", "validation"]
@@ -197,7 +197,7 @@ def overview(
     for start in range(0, len(positions), BATCH):
         here = positions[start : start + BATCH]
         pixels = torch.from_numpy(np.ascontiguousarray(data.images[here])).to(device)
-        floats = training.as_input(pixels, protocol)
+        floats = inference.as_input(pixels, protocol)
         with precision(pretrained, device.type):
             found = evidence.gather(pretrained.model, floats)
         margins = found.margin.double().cpu().numpy()

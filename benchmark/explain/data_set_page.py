@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from divsal_bench.data.terms import may_show
 from divsal_bench.explain.data_set import KINDS, Overview
 from divsal_bench.explain.data_set_table import MEANING
 from divsal_bench.explain.image_figure import as_picture
-from divsal_bench.pictures import figure
+from divsal_bench.pictures import colours, figure
 from divsal_bench.pictures.figure import Panel
-from divsal_bench.publish.gallery import may_show
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -207,9 +207,9 @@ def ramp(is_signed: bool) -> str:
     """A colour scale, for the legends."""
     from PIL import Image
 
-    scale = figure.DIVERGING if is_signed else figure.SEQUENTIAL
-    colours = Image.fromarray(figure.coloured(np.linspace(0, 1, 160)[None].repeat(10, 0), scale))
-    return url(Image.alpha_composite(Image.new("RGBA", colours.size, (238, 238, 238, 255)), colours).convert("RGB"))
+    scale = colours.DIVERGING if is_signed else colours.SEQUENTIAL
+    ramp = Image.fromarray(colours.coloured(np.linspace(0, 1, 160)[None].repeat(10, 0), scale))
+    return url(Image.alpha_composite(Image.new("RGBA", ramp.size, (238, 238, 238, 255)), ramp).convert("RGB"))
 
 
 def mean_rows(found: Overview, heading: Heading, under: np.ndarray | None, extent: float) -> list[MeanRow]:

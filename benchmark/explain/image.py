@@ -15,14 +15,14 @@ from divsal_bench.errors import UserError, unknown
 from divsal_bench.maps import evidence, gradcam, public, table
 from divsal_bench.maps.covering import Score, margin_score
 from divsal_bench.maps.regions import Occlusion, Region, Regions, occlusion, regions
+from divsal_bench.networks import inference
 from divsal_bench.scores.agreement import EMPTY, agreement
-from divsal_bench.training import training
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from divsal_bench.explain.inputs import Opened
-    from divsal_bench.predict.loading import Pretrained
+    from divsal_bench.explain.examples import Opened
+    from divsal_bench.predict.prediction import Pretrained
 
 #: The maps that are shown where none are asked for.
 DEFAULT = ("true-class", "false-class", "difference", "case", "case-clamped")
@@ -89,7 +89,7 @@ class Explanation:
     logits: tuple[float, float]
     score: float
     decision: int
-    table: tuple[ShownMap, ...]
+    maps: tuple[ShownMap, ...]
     regions: Regions | None
     covering: tuple[Occlusion, ...]
     pixels: np.ndarray
@@ -184,7 +184,7 @@ def explain(
 
     device = next(pretrained.model.net.parameters()).device
     protocol = pretrained.preprocessing.as_protocol(pretrained.precision, pretrained.channels_last)
-    floats = training.as_input(torch.from_numpy(opened.pixels.copy())[None].to(device), protocol)
+    floats = inference.as_input(torch.from_numpy(opened.pixels.copy())[None].to(device), protocol)
     found = None
     with precision(pretrained, device.type):
         if closed:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import datetime
-import importlib.metadata
-import os
-import platform
 import signal
 import sys
 import time
@@ -20,24 +17,24 @@ from typing import TYPE_CHECKING, Any
 from divsal_bench.contracts.method import Kind, Method
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays, open_cached
-from divsal_bench.errors import UserError, printable
+from divsal_bench.errors import DivergedError, UserError, printable
 from divsal_bench.evaluation import predictions
 from divsal_bench.files import escaping
 from divsal_bench.networks import backbones, devices
+from divsal_bench.networks.devices import device_name
 from divsal_bench.registry import plugins
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs import store
-from divsal_bench.runs.records import DataFacts, Record, Scores, Spec, Status
+from divsal_bench.runs.records import DataFacts, Record, Spec, Status
+from divsal_bench.runs.versions import versions
+from divsal_bench.scores.schema import Scores
 from divsal_bench.scores.scoring import score
-from divsal_bench.training.training import DivergedError, History, Split, Streams, fit
+from divsal_bench.training.training import History, Split, Streams, fit
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import torch
-
-#: Whose versions a result depends on.
-PACKAGES = ("divsal-bench", "torch", "timm", "numpy", "scipy", "scikit-learn", "pandas", "datasets", "pillow")
 
 
 #: Characters of what a method writes into its record: an error, its traceback, a notice, a logged term's name.
@@ -288,33 +285,9 @@ def peak_mb() -> float:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages a result depends on."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def device_name(device: torch.device) -> str:
-    """``cpu``, or the accelerator's kind and model."""
-    import torch
-
-    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
-
-
 def settings_of(protocol: Protocol) -> dict[str, Any]:
     """The protocol as JSON keeps it, so that a specification hashes the same before and after storing."""
     import json
 
     content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(protocol)))
     return content
-
-
-def default_workers(threads: int) -> int:
-    """As many workers as the processors that this process may use have room for."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, usable // threads)

@@ -11,13 +11,19 @@ from divsal_bench.errors import UserError
 from divsal_bench.hub.client import broken_connection, is_commit, parse_id, plain_errors
 from divsal_bench.hub.fetch import Offer, cached, fetch, offer
 from divsal_bench.hub.guard import UnreachableError
-from divsal_bench.networks.trained import PICKLES
-from divsal_bench.predict.loading import LARGEST_JSON
-from divsal_bench.publish.contents import CONFIG, FILES, PREDICTIONS, RECORD, WEIGHTS
-from divsal_bench.runs.records import LARGEST_RECORD, read_run
+from divsal_bench.runs.names import (
+    CONFIG_FILE,
+    LARGEST_CONFIG,
+    PICKLES,
+    PREDICTIONS_FILE,
+    PUBLISHED,
+    RUN_FILE,
+    WEIGHTS_FILE,
+)
+from divsal_bench.runs.reading import LARGEST_RECORD, read_run
 
 #: Bytes that each file may have; timm's largest network has some five thousand million.
-LARGEST = {CONFIG: LARGEST_JSON, RECORD: LARGEST_RECORD, PREDICTIONS: 2**30, WEIGHTS: 2**33}
+LARGEST = {CONFIG_FILE: LARGEST_CONFIG, RUN_FILE: LARGEST_RECORD, PREDICTIONS_FILE: 2**30, WEIGHTS_FILE: 2**33}
 INSTEAD = "use a run directory on this machine"
 
 
@@ -43,7 +49,7 @@ class Snapshot:
         return f"{self.repo}@{self.commit}"
 
 
-def snapshot(text: str, files: Sequence[str] = FILES) -> Snapshot:
+def snapshot(text: str, files: Sequence[str] = PUBLISHED) -> Snapshot:
     """Fetch a model repository, or find it in the local cache.
 
     Args:
@@ -58,14 +64,14 @@ def snapshot(text: str, files: Sequence[str] = FILES) -> Snapshot:
     if found is None:
         raise UserError(f"{text!r} is neither a folder nor a Hub id; write org/name or org/name@revision")
     repo, revision = found
-    with plain_errors("model", repo, revision, f"no {WEIGHTS}: it is no divsal-bench or timm repository", INSTEAD):
+    with plain_errors("model", repo, revision, f"no {WEIGHTS_FILE}: it is no divsal-bench or timm repository", INSTEAD):
         offered, notice = look_at(repo, revision, files)
         if offered is None:
-            folder = cached("model", repo, revision, WEIGHTS, files)
+            folder = cached("model", repo, revision, WEIGHTS_FILE, files)
         else:
             folder = fetch("model", repo, revision, offered)
     pinned = Snapshot(repo, folder.name, folder, notice)
-    if not (folder / WEIGHTS).is_file() or not ((folder / CONFIG).is_file() or (folder / RECORD).is_file()):
+    if not (folder / WEIGHTS_FILE).is_file() or not ((folder / CONFIG_FILE).is_file() or (folder / RUN_FILE).is_file()):
         raise UserError(neither(pinned.origin))
     require_seed(pinned, revision)
     return pinned
@@ -73,7 +79,7 @@ def snapshot(text: str, files: Sequence[str] = FILES) -> Snapshot:
 
 def neither(origin: str) -> str:
     """What to say of a repository that holds no network."""
-    return f"{origin} is neither a divsal-bench nor a timm repository: it lacks {WEIGHTS} or {CONFIG}"
+    return f"{origin} is neither a divsal-bench nor a timm repository: it lacks {WEIGHTS_FILE} or {CONFIG_FILE}"
 
 
 def require_seed(found: Snapshot, revision: str | None) -> None:
@@ -83,7 +89,7 @@ def require_seed(found: Snapshot, revision: str | None) -> None:
         UserError: It does.
     """
     asked = re.fullmatch(r"seed-(\d+)", revision or "")
-    if asked is None or not (found.folder / RECORD).is_file():
+    if asked is None or not (found.folder / RUN_FILE).is_file():
         return
     seed = read_run(found.folder).spec.seed
     if seed != int(asked[1]):
@@ -116,6 +122,6 @@ def look_at(repo: str, revision: str | None, files: Sequence[str]) -> tuple[Offe
                 f"{repo} offers {name[:100]!r}, a pickle, which can run any code when it is loaded; only "
                 "repositories with safetensors alone are accepted"
             )
-    if WEIGHTS not in found.files or not (CONFIG in found.files or RECORD in found.files):
+    if WEIGHTS_FILE not in found.files or not (CONFIG_FILE in found.files or RUN_FILE in found.files):
         raise UserError(neither(f"{repo}@{found.commit}"))
     return found, ""

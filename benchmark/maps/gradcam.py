@@ -20,8 +20,8 @@ def gradcam(model: CamNet | nn.Module, images: Tensor, target: Tensor, tap: nn.M
     Times h·w it equals the CAM where that has a closed form. Before the ReLU, as all maps here.
 
     Args:
-        model: A :class:`~divsal_bench.networks.backbones.CamNet`, any timm network of K ≥ 1 logits, or with ``tap`` any module
-            that maps images to logits (B, K).
+        model: A :class:`~divsal_bench.networks.backbones.CamNet`, any timm network of K ≥ 1 logits, or with ``tap`` any
+            module that maps images to logits (B, K).
         images: (B, channels, S, S), as the network takes them.
         target: The class c to explain, (B,) int64; of one logit z, class 1 is z/2 and class 0 −z/2.
         tap: The layer whose output is A; without it, what timm's ``forward_features`` gives.

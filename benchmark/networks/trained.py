@@ -9,14 +9,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from divsal_bench.errors import UserError, field_problem
-from divsal_bench.files import foreign
 from divsal_bench.networks import backbones
 from divsal_bench.networks.backbones import CamNet, Head, first_line
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.registry.protocols import Protocol
-from divsal_bench.runs.records import Run
+from divsal_bench.runs.names import WEIGHTS_FILE
+from divsal_bench.runs.reading import Run
 
-WEIGHTS_FILE = "model.safetensors"
 #: A network may take so many times the bytes of its weights file (which may have half precision), and so many more.
 MOST_TIMES, SPARE_BYTES = 4, 2**26
 #: Bytes of the head of a safetensors file, which names its tensors; the largest networks have some hundred thousand.
@@ -25,8 +24,6 @@ LARGEST_HEAD = 2**23
 LARGEST_NUMBER, LONGEST_LIST, LONGEST_NAME = 4096, 16, 60
 
 Shapes = dict[str, tuple[int, ...]]
-#: Ends of the names of files that can run code when they are loaded; none is.
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".tar")
 
 
 def load_model(run: Run) -> CamNet:
@@ -187,14 +184,3 @@ def protocol_of(run: Run) -> Protocol:
                 f"{run.path}: its protocol gives the backbone {str(name)[:60]!r}, which no protocol here does"
             )
     return protocol
-
-
-def weights_sha256(path: Path) -> str:
-    """Hash of a run directory's weights, 64 hexadecimal digits; a missing file is a UserError."""
-    if not (path / WEIGHTS_FILE).is_file():
-        raise UserError(f"{path / WEIGHTS_FILE} is missing, or is not a regular file; run it again")
-    try:
-        return foreign.sha256(path / WEIGHTS_FILE)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or f"it {error}"
-        raise UserError(f"{path / WEIGHTS_FILE} cannot be read ({reason}); run it again") from error

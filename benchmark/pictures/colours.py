@@ -14,6 +14,7 @@ from PIL import Image
 Floats = npt.NDArray[np.float64]
 Anchor = tuple[float, int, int, int, int]
 #: Position on the scale, red, green, blue, opacity. Nothing stays transparent, so that the image shows.
+#: Blue and orange-red differ in brightness too: those who see no red still tell them apart.
 SEQUENTIAL: Final[tuple[Anchor, ...]] = (
     (0.0, 255, 214, 102, 0), (0.35, 255, 196, 61, 120), (0.7, 240, 110, 35, 185), (1.0, 178, 24, 72, 220),
 )  # fmt: skip
@@ -60,3 +61,10 @@ def diverging(grid: Floats, extent: float) -> str:
 def data_url(content: bytes, kind: str) -> str:
     """Image bytes as a ``data:image/<kind>`` address."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def coloured(shares: np.ndarray, scale: Sequence[Sequence[float]]) -> np.ndarray:
+    """Positions on a scale, (h, w) in [0, 1], to uint8 (h, w, 4): red, green, blue, opacity."""
+    anchors = np.asarray(scale, np.float64)
+    at = np.clip(shares, 0, 1)
+    return np.stack([np.interp(at, anchors[:, 0], anchors[:, i]) for i in range(1, 5)], -1).round().astype(np.uint8)

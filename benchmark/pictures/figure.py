@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from divsal_bench.pictures.colours import DIVERGING, SEQUENTIAL, coloured
+from divsal_bench.pictures.text import fitted, font, wrapped
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 #: Side of a panel, and what lies around it, pixels.
 SIDE, GAP, TITLE, BAR, LINE = 224, 12, 22, 14, 18
 INK, PAPER, FAINT, BLANK = (24, 24, 28), (255, 255, 255), (110, 110, 118), (240, 240, 240)
-#: Position on the scale, red, green, blue, opacity. Nothing (0) stays transparent, so that the image shows.
-#: Blue and orange-red differ in brightness too: those who see no red still tell them apart.
-SEQUENTIAL = ((0.0, 255, 214, 102, 0), (0.35, 255, 196, 61, 130), (0.7, 240, 110, 35, 190), (1.0, 178, 24, 72, 225))
-DIVERGING = (
-    (0.0, 24, 78, 170, 225), (0.25, 60, 140, 220, 165), (0.5, 200, 200, 200, 0), (0.75, 240, 130, 40, 165),
-    (1.0, 178, 24, 72, 225),
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,25 +172,6 @@ def worded(text: str) -> Image:
     return panel
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """Lines no wider than a width in pixels; a word that is, is cut."""
-    measure, lines = font(), [""]
-    for word in plain(text).split():
-        longer = f"{lines[-1]} {word}".lstrip()
-        if lines[-1] and measure.getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return [fitted(line, width) for line in lines]
-
-
-def coloured(shares: np.ndarray, scale: Sequence[Sequence[float]]) -> np.ndarray:
-    """Positions on a scale, (h, w) in [0, 1], to uint8 (h, w, 4): red, green, blue, opacity."""
-    anchors = np.asarray(scale, np.float64)
-    at = np.clip(shares, 0, 1)
-    return np.stack([np.interp(at, anchors[:, 0], anchors[:, i]) for i in range(1, 5)], -1).round().astype(np.uint8)
-
-
 def below(sheet: Image, panel: Panel, left: int, top: int) -> None:
     """A panel's colour scale with its numbers, or its note."""
     from PIL import Image, ImageDraw
@@ -210,29 +187,6 @@ def below(sheet: Image, panel: Panel, left: int, top: int) -> None:
     ends = (f"{low:.3g}", "0" if panel.signed else "", f"{panel.extent:.3g}{panel.unit}")
     for text, anchor, at in zip(ends, ("la", "ma", "ra"), (left, left + SIDE // 2, left + SIDE), strict=True):
         draw.text((at, top + BAR + 2), text, FAINT, font(12), anchor=anchor)
-
-
-def font(size: int = 14) -> ImageFontLike:
-    """Pillow's own font: the same on every machine."""
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
-
-
-def plain(text: str) -> str:
-    """Text without what Pillow's font has no sign for."""
-    return text.replace("−", "-").replace("½", "1/2")
-
-
-def fitted(text: str, width: int) -> str:
-    """A line cut to a width in pixels, with an ellipsis where something is missing."""
-    text = plain(text)
-    measure = font()
-    if measure.getlength(text) <= width:
-        return text
-    while text and measure.getlength(text + "...") > width:
-        text = text[:-1]
-    return text.rstrip() + "..."
 
 
 if TYPE_CHECKING:

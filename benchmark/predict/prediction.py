@@ -2,65 +2,39 @@
 
 from __future__ import annotations
 
-import csv
+import dataclasses
 import io
 import math
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, TypeVar, Union
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from divsal_bench.data import images, reading
-from divsal_bench.data.images import NotAnImage
+from divsal_bench.data.images import FULL, NotAnImage, Window
+from divsal_bench.data.threads import ahead
 from divsal_bench.errors import UserError
-from divsal_bench.files import foreign
-from divsal_bench.training import training
+from divsal_bench.networks import backbones, inference
+from divsal_bench.networks.backbones import CamNet
+from divsal_bench.predict.inputs import Input, Source
+from divsal_bench.predict.preprocessing import Precision, Preprocessing
+from divsal_bench.runs.records import Record
 
 if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image
     from torch import Tensor
 
-    from divsal_bench.predict.loading import Pretrained
-
-#: What can be scored: a path, the bytes of an image file, or a PIL image.
-Source = Union[str, Path, bytes, "Image"]
 COLUMNS = ("image", "score", "probability", "decision", "error")
-#: Columns of a CSV file that may list the images; else its first does.
-LIST_COLUMNS = ("image", "path")
-#: A first row with one of these is a heading, unless it names a file.
-HEADINGS = frozenset({*LIST_COLUMNS, "label", "file", "filename", "file name", "file_name", "images", "image_path",
-                      "filepath", "file_path", "image index", "name", "id", "score"})  # fmt: skip
 #: Bytes. Beyond it a file is not read into memory.
 LARGEST_FILE = 2**30
 #: Bytes of one batch as the network's input, float32. A config.json may be a stranger's and ask for large inputs.
 LARGEST_BATCH = 2**28
 #: Batches that are decoded while one is in the network.
 AHEAD = 2
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-@dataclass(frozen=True, eq=False)
-class Input:
-    """One image to score.
-
-    Attributes:
-        image: As it was given, for tables.
-        source: What is decoded.
-        parts: Its place below what was given, for naming files after it: ``("a", "x.png")``.
-    """
-
-    image: str
-    source: Source
-    parts: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +81,7 @@ def stream(
         readable = [pixels for _, pixels, _ in batch if not isinstance(pixels, str)]
         margins, maps = np.zeros(0), None
         if readable:
-            logits, cams = training.predict(pretrained.model, stacked(readable), protocol, with_maps, batch_size)
+            logits, cams = inference.predict(pretrained.model, stacked(readable), protocol, with_maps, batch_size)
             values = logits.double().numpy()
             margins = values[:, 1] - values[:, 0]
             maps = None if cams is None else (cams[:, 1] - cams[:, 0]).numpy()
@@ -162,27 +136,6 @@ def stacked(pixels: Sequence[np.ndarray]) -> Tensor:
     import torch
 
     return torch.from_numpy(np.stack(pixels))
-
-
-def ahead(work: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[R]:
-    """Apply a function in threads, in order, at most ``count`` results ahead of whoever takes them.
-
-    Unlike :func:`divsal_bench.data.threads.in_threads` it goes on working while the taker is busy.
-    """
-    items = iter(items)
-    pool = ThreadPoolExecutor(min(8, usable_processors()))
-    try:
-        pending: deque[Future[R]] = deque(pool.submit(work, item) for item in islice(items, count))
-        while pending:
-            yield pending.popleft().result()
-            pending.extend(pool.submit(work, item) for item in islice(items, 1))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def usable_processors() -> int:
-    """Of this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def decode(pretrained: Pretrained, source: Source) -> np.ndarray | str:
@@ -242,136 +195,68 @@ def file_of(image: Image) -> bytes:
     return buffer.getvalue()
 
 
-def inputs_of(sources: Sequence[Source]) -> list[Input]:
-    """Sources as inputs: a path is named as it is given, anything else by its number from 1."""
-    found = []
-    for number, source in enumerate(sources, start=1):
-        is_path = isinstance(source, str | Path)
-        image = str(source) if is_path else f"image {number}"
-        found.append(Input(image, source, relative_parts(image)))
-    return found
+@dataclass(frozen=True, eq=False)
+class Pretrained:
+    """A network that decides between two classes, and all that using it takes.
 
-
-def relative_parts(path: str) -> tuple[str, ...]:
-    """Folders and name of a relative path; of an absolute one, or one that leads upwards, the name alone."""
-    pure = PurePath(path)
-    return (pure.name,) if pure.is_absolute() or ".." in pure.parts else pure.parts
-
-
-def collect_images(paths: Sequence[str | Path]) -> list[Input]:
-    """Every image that is meant.
-
-    Args:
-        paths: Image files; folders, whose images are found below them, in order, hidden ones left out; and CSV
-            files, whose column ``image`` or ``path``, else the first, lists paths relative to the CSV file's folder; a
-            first row with a word such as ``image``, ``file`` or ``label`` that names no file is a heading.
-
-    Raises:
-        UserError: Something is not there, a folder holds no image, a CSV file lists none or cannot be read.
+    Attributes:
+        model: In evaluation mode, on the CPU unless it was moved.
+        preprocessing: From a file to its input.
+        class_names: Of class 0 and class 1.
+        threshold, threshold_rule: As in :class:`OperatingPoint`.
+        precision: ``fp32``, or ``bf16`` (autocast).
+        origin: Where it came from, for people.
+        record: Of the run that trained it; None where that is not known.
+        channels_last: Its memory format.
+        window: The values of 16-bit files that are black and white; of a run whose data was prepared with one window,
+            that one.
     """
-    found: list[Input] = []
-    for given in paths:
-        path = Path(given)
-        if path.is_dir():
-            found += images_below(path)
-        elif not path.exists():
-            raise UserError(f"there is no file or folder {path}; give images, a folder or a CSV file that lists them")
-        elif path.suffix.lower() == ".csv" and path.is_file():
-            found += images_listed(path)
-        else:
-            found.append(Input(str(given), path, relative_parts(str(given))))
-    if not found:
-        raise UserError("there are no images; give images, a folder or a CSV file that lists them")
-    return found
 
+    model: CamNet
+    preprocessing: Preprocessing
+    class_names: tuple[str, str]
+    threshold: float | None
+    threshold_rule: str
+    precision: Precision
+    origin: str
+    record: Record | None
+    channels_last: bool = True
+    window: Window = FULL
 
-def images_below(folder: Path) -> list[Input]:
-    """Images of a folder and its folders, by their suffixes."""
-    suffixes = image_suffixes()
-    found = [path for path in files_below(folder) if path.suffix.lower() in suffixes]
-    if not found:
-        raise UserError(
-            f"the folder {folder} holds no image ({', '.join(images.FORMATS)} are read){left_out([folder])}"
+    def predict(self, images: Iterable[Source], batch_size: int = 32) -> pd.DataFrame:
+        """Score images, on the device where the model is.
+
+        Args:
+            images: Paths, bytes of image files, or PIL images.
+            batch_size: Images in one forward pass, fewer where the input is large; changes the last digits of a score
+                at most.
+
+        Returns:
+            One row an image, in order: image (the path, or ``image 3``), score (the logit margin z1 − z0), probability
+            (of class 1), decision (a class name) and error ("", or why the image could not be read; its score is NaN).
+
+        Raises:
+            UserError: One image instead of a list of them.
+        """
+        from divsal_bench.predict import inputs, prediction
+
+        if isinstance(images, str | bytes | Path) or not isinstance(images, Iterable):
+            raise UserError("predict takes a list of images; put a single one in brackets: predict([image])")
+        return prediction.table(prediction.stream(self, inputs.inputs_of(list(images)), batch_size))
+
+    def decision(self, score: float) -> str:
+        """The name of the class that a logit margin is called."""
+        return self.class_names[self.threshold is not None and score >= self.threshold]
+
+    def require_maps(self) -> None:
+        """Check that its class activation maps explain its scores: mean map + bias = logit.
+
+        Raises:
+            UserError: They do not, as in a transformer.
+        """
+        protocol = dataclasses.replace(
+            self.preprocessing.as_protocol(channels_last=False),
+            output_stride=self.preprocessing.size,  # any grid is enough to look at
         )
-    found.sort(key=lambda path: path.parts)
-    return [Input(str(folder / path), folder / path, path.parts) for path in found]
-
-
-def files_below(folder: Path) -> Iterator[PurePath]:
-    """Files of a folder and its folders, relative to it; hidden ones left out."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = PurePath(place).relative_to(folder)
-        yield from (below / name for name in names if not name.startswith("."))
-
-
-def left_out(paths: Sequence[str | Path]) -> str:
-    """In words, how many files of the folders among some paths are no images by their names; "" where all are."""
-    suffixes = image_suffixes()
-    folders = [Path(path) for path in paths if Path(path).is_dir()]
-    count = sum(path.suffix.lower() not in suffixes for folder in folders for path in files_below(folder))
-    if not count:
-        return ""
-    were = "files have" if count > 1 else "file has"
-    return f"; {count:,} {were} no suffix of an image and {'were' if count > 1 else 'was'} left out"
-
-
-def image_suffixes() -> set[str]:
-    """Of the formats that are read: ``.jpg``, ``.png``, …"""
-    from PIL.Image import registered_extensions
-
-    return {suffix for suffix, kind in registered_extensions().items() if kind in images.FORMATS} | {".dcm"}
-
-
-def images_listed(file: Path) -> list[Input]:
-    """Images that a CSV file lists."""
-    head, rows = listed(file)
-    column = image_column(head)
-    if not rows:
-        raise UserError(f"{file} lists no image below its heading")
-    found = []
-    for number, row in rows:
-        name = row[column].strip() if column < len(row) else ""
-        if not name:
-            raise UserError(f"{file}, row {number}: no image is named in column {column + 1}; give its path")
-        found.append(Input(name, file.parent / name, relative_parts(name)))
-    return found
-
-
-def listed(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The rows of a CSV file that lists images.
-
-    The first row is a heading if it has a word of headings, and its image is no file that is there: the names of
-    images may have no suffix.
-
-    Returns:
-        The heading in small letters, empty where there is none; and the other rows with their numbers from 1.
-
-    Raises:
-        UserError: It cannot be read, or is empty.
-    """
-    try:
-        text = foreign.read_bytes(file).decode("utf-8-sig")
-        rows = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(text)), start=1) if any(row)]
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{file} cannot be read as a CSV file ({error}); save it as UTF-8 text") from error
-    if not rows:
-        raise UserError(f"{file} is empty; list one image a line, with a heading such as image")
-    first = [cell.strip() for cell in rows[0][1]]
-    head = [cell.lower() for cell in first]
-    if HEADINGS.isdisjoint(head) or is_there(file.parent / first[image_column(head)]):
-        return [], rows
-    return head, rows[1:]
-
-
-def image_column(head: Sequence[str]) -> int:
-    """The column that names the images: the one that is called so, else the first."""
-    return next((head.index(name) for name in LIST_COLUMNS if name in head), 0)
-
-
-def is_there(path: Path) -> bool:
-    """Whether a file is there; what cannot be a name is not."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+        name = self.record.spec.backbone if self.record is not None else type(self.model.net).__name__
+        backbones.check_closed_form(self.model, name, protocol, self.preprocessing.in_chans)

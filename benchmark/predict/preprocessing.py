@@ -12,8 +12,8 @@ import numpy as np
 
 from divsal_bench.data import images
 from divsal_bench.errors import UserError
+from divsal_bench.networks import inference
 from divsal_bench.registry import protocols
-from divsal_bench.training import training
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -199,7 +199,7 @@ class Preprocessing:
 
     def floats(self, batch: Tensor) -> Tensor:
         """The network's input, (B, in_chans, S, S) float32, of uint8 pixels (B, 1 or 3, S, S), as in training."""
-        return training.as_input(batch, self.as_protocol())
+        return inference.as_input(batch, self.as_protocol())
 
 
 @functools.lru_cache(maxsize=8)

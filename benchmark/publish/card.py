@@ -13,7 +13,8 @@ from divsal_bench.scores.conditions import IN_DOMAIN
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import SourceTerms
     from divsal_bench.contracts.task import Task
-    from divsal_bench.runs.records import Record, Scores
+    from divsal_bench.runs.records import Record
+    from divsal_bench.scores.schema import Scores
 
 #: Metric to how it is named to the Hub and to people.
 METRICS = {"open_set": "open-set AUROC", "worst": "worst-condition AUROC", "in_domain": "in-domain AUROC"}

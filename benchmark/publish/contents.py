@@ -9,22 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench.networks.trained import WEIGHTS_FILE
-from divsal_bench.predict.loading import CONFIG_FILE, RUN_FILE
 from divsal_bench.predict.preprocessing import OWN_KEY
 from divsal_bench.publish.card import CardFacts, card, evaluation
+from divsal_bench.runs.names import CONFIG_FILE, PREDICTIONS_FILE, RUN_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from divsal_bench.networks.backbones import CamNet
     from divsal_bench.predict.preprocessing import Preprocessing
-    from divsal_bench.runs.records import Run
+    from divsal_bench.runs.reading import Run
 
-CONFIG, WEIGHTS, RECORD, PREDICTIONS = CONFIG_FILE, WEIGHTS_FILE, RUN_FILE, "predictions.parquet"
 FIGURE = "difference-map.png"
-#: What is fetched of a repository; everything else in it is left there.
-FILES = (CONFIG, WEIGHTS, RECORD, PREDICTIONS)
 
 
 def contents(
@@ -47,15 +43,15 @@ def contents(
     """
     predictions = published_predictions(run.predictions(), key)
     # What is published has other ids and no history: the record names the files that lie beside it there.
-    named = {name: digits for name, digits in facts.record.files.items() if name == WEIGHTS}
+    named = {name: digits for name, digits in facts.record.files.items() if name == WEIGHTS_FILE}
     if facts.record.files:
-        named[PREDICTIONS] = hashlib.sha256(predictions).hexdigest()
+        named[PREDICTIONS_FILE] = hashlib.sha256(predictions).hexdigest()
     record = facts.record.model_copy(update={"files": named})
     files: dict[str, bytes | Path] = {
-        CONFIG: as_json(config(run, model, preprocessing, facts.task.class_names)),
-        WEIGHTS: run.path / WEIGHTS,
-        RECORD: as_json(record.model_dump(mode="json")),
-        PREDICTIONS: predictions,
+        CONFIG_FILE: as_json(config(run, model, preprocessing, facts.task.class_names)),
+        WEIGHTS_FILE: run.path / WEIGHTS_FILE,
+        RUN_FILE: as_json(record.model_dump(mode="json")),
+        PREDICTIONS_FILE: predictions,
         "README.md": card(facts).encode(),
     }
     entries = evaluation(facts)

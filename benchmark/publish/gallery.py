@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divsal_bench.contracts.adapter import SourceTerms
+from divsal_bench.data.terms import may_show
 from divsal_bench.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.runs.records import Run
+    from divsal_bench.runs.reading import Run
 
 #: How many pictures, and their largest side.
 COUNT, SIDE = 4, 96
@@ -59,7 +60,7 @@ def pictures(data: DataArrays, terms: Mapping[str, SourceTerms] | None, key: Cal
         terms: Source to what its owner allows; None for a stand-in, which is ours.
         key: Sample id to its published key, which decides between equals.
     """
-    from divsal_bench.evaluation.predictions import condition_columns
+    from divsal_bench.scores.conditions import condition_columns
 
     chosen = np.flatnonzero(data.rows["split"].to_numpy(dtype=str) == "test")
     rows = data.rows.iloc[chosen].assign(
@@ -72,11 +73,6 @@ def pictures(data: DataArrays, terms: Mapping[str, SourceTerms] | None, key: Cal
         names = ", ".join(sorted(set(rows["source"])))
         return Pictures((), f"The terms of the test images' sources ({names}) do not allow showing them.")
     return Pictures(tuple(draw(data, row, terms) for _, row in choose(allowed).iterrows()))
-
-
-def may_show(terms: SourceTerms | None) -> bool:
-    """Only a plain yes counts."""
-    return terms is not None and terms.redistribute_images == "yes"
 
 
 def choose(rows: pd.DataFrame) -> pd.DataFrame:
@@ -134,8 +130,8 @@ def class_cams(run: Run, data: DataArrays, samples: Sequence[str]) -> dict[str, 
     """
     import torch
 
+    from divsal_bench.networks.inference import predict
     from divsal_bench.networks.trained import load_model, protocol_of
-    from divsal_bench.training.training import predict
 
     if not samples:
         return {}

@@ -10,7 +10,8 @@ from typing import Final, Literal
 
 from divsal_bench.errors import UNPRINTABLE
 from divsal_bench.files import foreign
-from divsal_bench.runs.records import Run, Typed
+from divsal_bench.runs.reading import Run
+from divsal_bench.scores.schema import Typed
 
 #: Raised whenever an audit may give other numbers for the same weights and settings.
 AUDIT_VERSION: Final = 1

@@ -14,7 +14,9 @@ from safetensors import SafetensorError
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign, owners
-from divsal_bench.runs.records import NoRunError, Record, Run, Spec, check_place, read_run, read_runs, require_utf8
+from divsal_bench.runs.names import WEIGHTS_FILE
+from divsal_bench.runs.reading import NoRunError, Run, check_place, read_run, read_runs, require_utf8
+from divsal_bench.runs.records import Record, Spec
 
 try:
     import fcntl
@@ -270,3 +272,14 @@ def flush(folder: Path) -> None:
 
 
 __all__ = ["ASIDE", "Claim", "UnreadableError", "claim", "find", "prepare", "read_runs", "run_path", "save"]
+
+
+def weights_sha256(path: Path) -> str:
+    """Hash of a run directory's weights, 64 hexadecimal digits; a missing file is a UserError."""
+    if not (path / WEIGHTS_FILE).is_file():
+        raise UserError(f"{path / WEIGHTS_FILE} is missing, or is not a regular file; run it again")
+    try:
+        return foreign.sha256(path / WEIGHTS_FILE)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or f"it {error}"
+        raise UserError(f"{path / WEIGHTS_FILE} cannot be read ({reason}); run it again") from error

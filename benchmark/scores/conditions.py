@@ -184,3 +184,15 @@ def restore(label: NDArray[np.integer], name: NDArray[np.object_], axis: NDArray
     order: dict[str, int] = {IN_DOMAIN: 0, "source": 1, "category": 2}
     found = sorted({(order[a], str(n), a) for n, a in zip(name, axis, strict=True)})
     return [_condition(value, kind, value, name == value, positive, in_domain_negatives) for _, value, kind in found]
+
+
+def condition_columns(rows: pd.DataFrame, chosen: np.ndarray) -> dict[str, np.ndarray]:
+    """Condition name and axis of the chosen rows; "" outside the test split."""
+    is_test = rows["split"].to_numpy(dtype=str) == "test"
+    names = np.full(len(rows), "", dtype=object)
+    axes = np.full(len(rows), "", dtype=object)
+    names[is_test] = assign(rows)
+    where = np.flatnonzero(is_test)
+    for condition in conditions(rows):
+        axes[where[condition.members]] = condition.axis
+    return {"condition": names[chosen], "condition_axis": axes[chosen]}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.runs.records import ConditionScore, FieldScore, MapAgreement, Scores, Threshold
 from divsal_bench.scores import metrics
 from divsal_bench.scores.conditions import IN_DOMAIN, Condition, restore
+from divsal_bench.scores.schema import ConditionScore, FieldScore, MapAgreement, Scores, Threshold
 
 if TYPE_CHECKING:
     import pandas as pd

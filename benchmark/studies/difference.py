@@ -23,7 +23,7 @@ from divsal_bench.studies.inputs import Inputs, inputs
 if TYPE_CHECKING:
     from divsal_bench.data.arrays import DataArrays
     from divsal_bench.networks.backbones import CamNet
-    from divsal_bench.runs.records import Run
+    from divsal_bench.runs.reading import Run
 
 KINDS = ("true-class", "difference")
 

@@ -20,7 +20,7 @@ from divsal_bench.studies.inputs import inputs
 if TYPE_CHECKING:
     from divsal_bench.data.arrays import DataArrays
     from divsal_bench.networks.backbones import CamNet
-    from divsal_bench.runs.records import Run
+    from divsal_bench.runs.reading import Run
 
 
 def numbers(run: Run, model: CamNet, data: DataArrays) -> dict[str, dict[str, float]]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.contracts import cams
-from divsal_bench.training.training import as_input
+from divsal_bench.networks.inference import as_input
 
 if TYPE_CHECKING:
     from torch import Tensor

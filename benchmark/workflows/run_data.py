@@ -15,7 +15,7 @@ from divsal_bench.data.arrays import DataArrays
 from divsal_bench.data.catalogue import DataSource
 from divsal_bench.errors import UserError
 from divsal_bench.registry import plugins
-from divsal_bench.runs.records import Run, read_run, read_runs, require_utf8, run_folders
+from divsal_bench.runs.reading import Run, read_run, read_runs, require_utf8, run_folders
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import Permission
@@ -109,10 +109,10 @@ class RunData:
 
     def public(self, run: Run) -> PublicData:
         """What publishing needs to know of a run's data."""
-        from divsal_bench.evaluation.predictions import condition_columns
         from divsal_bench.leaderboard.accepted.publishing import PublicData
         from divsal_bench.leaderboard.claims.keys import hashed
         from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS
+        from divsal_bench.scores.conditions import condition_columns
 
         opened = self.arrays(run)
         chosen = (opened.rows["split"] != "train").to_numpy().nonzero()[0]

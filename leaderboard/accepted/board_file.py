@@ -15,7 +15,8 @@ from divsal_bench.leaderboard.claims.gallery import Gallery
 from divsal_bench.leaderboard.sheets.editions import CURRENT, Edition, references
 from divsal_bench.leaderboard.sheets.entries import Sheet
 from divsal_bench.leaderboard.statistics import families
-from divsal_bench.leaderboard.tables.board import Table, table
+from divsal_bench.leaderboard.tables.board import table
+from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.runs import records
 
 if TYPE_CHECKING:

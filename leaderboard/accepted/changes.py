@@ -12,7 +12,7 @@ from divsal_bench.leaderboard.accepted.board_file import SavedBoard
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics.families import ALPHA
-from divsal_bench.leaderboard.tables.board import Agreement, Row, Table
+from divsal_bench.leaderboard.tables.schema import Agreement, Row, Table
 
 NONE = "–"
 #: Characters that mean something in Markdown or HTML, or make a mention or a link.

@@ -24,7 +24,7 @@ from divsal_bench.leaderboard.claims.claim import NEW_SEEDS, Claim, Reproduction
 from divsal_bench.leaderboard.claims.consistency import check_new_seeds, check_proofs
 from divsal_bench.leaderboard.claims.files import MARGINS, read_bytes
 from divsal_bench.leaderboard.statistics import families
-from divsal_bench.runs.records import Run
+from divsal_bench.runs.reading import Run
 
 #: Differences of AUROC below this are never held against anybody.
 LEAST_TOLERANCE = 0.001

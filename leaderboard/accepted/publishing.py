@@ -17,7 +17,8 @@ from divsal_bench.leaderboard.claims import keys
 from divsal_bench.leaderboard.claims.claim import Missing, SeedResult, Weights, metric_names
 from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
 from divsal_bench.leaderboard.sheets.entries import computed_on, rows_and_margins
-from divsal_bench.runs.records import Run, Scores
+from divsal_bench.runs.reading import Run
+from divsal_bench.scores.schema import Scores
 from divsal_bench.scores.scoring import REDEFINED, Layout, layout, score
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.claims.claim import Claim, SeedResult
 from divsal_bench.leaderboard.claims.keys import Margins
-from divsal_bench.runs.records import MapAgreement, Scores
+from divsal_bench.scores.schema import MapAgreement, Scores
 from divsal_bench.scores.scoring import Layout, score_margins
 
 #: Accepted numbers are computed from the stored margins: nothing but rounding may differ.

@@ -18,7 +18,7 @@ from divsal_bench.leaderboard.claims.consistency import check_itself, place
 from divsal_bench.leaderboard.claims.files import GALLERY, KEYS, MARGINS, NEW_MARGINS, as_json, write_all
 from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
 from divsal_bench.leaderboard.sheets.entries import Group, group_of
-from divsal_bench.runs.records import Run
+from divsal_bench.runs.reading import Run
 
 #: Significant digits of published maps.
 MAP_DIGITS = 5

@@ -15,7 +15,7 @@ from divsal_bench.leaderboard.audits.render import quantity, shown
 from divsal_bench.leaderboard.audits.table import AuditRow, AuditTable
 from divsal_bench.leaderboard.sheets.entries import Group
 from divsal_bench.leaderboard.tables import render
-from divsal_bench.leaderboard.tables.board import Table
+from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.runs.audit_record import Quantity
 
 #: Name in CSV and JSON, heading, and what stands in the column.

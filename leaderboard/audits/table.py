@@ -14,7 +14,7 @@ from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.families import Kind
 from divsal_bench.leaderboard.statistics.over_seeds import Cell, cell
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Quantity
-from divsal_bench.runs.records import Run
+from divsal_bench.runs.reading import Run
 
 #: A run, and its audit if it has one.
 Audited = tuple[Run, Audit | None]

@@ -14,7 +14,8 @@ from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, Vali
 from divsal_bench.errors import UserError, field_problem
 from divsal_bench.leaderboard.claims.gallery import ClassCams
 from divsal_bench.leaderboard.sheets.entries import Group
-from divsal_bench.runs.records import Scores, Spec, Typed
+from divsal_bench.runs.records import Spec
+from divsal_bench.scores.schema import Scores, Typed
 
 #: Raised when the files change in a way that older readers would misread.
 SCHEMA_VERSION: Final = 1

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from divsal_bench.runs.records import Typed
+from divsal_bench.scores.schema import Typed
 
 #: Class CAMs of one image on the CAM grid: (2, h, w), class 0 and class 1, without the bias.
 ClassCams = list[list[list[float]]]

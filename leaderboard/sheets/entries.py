@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.statistics.families import Kind
-from divsal_bench.runs.records import Run, Scores
+from divsal_bench.runs.reading import Run
+from divsal_bench.scores.schema import Scores
 from divsal_bench.scores.scoring import margins
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from divsal_bench.leaderboard.sheets.entries import Sheet, different_devices
 from divsal_bench.leaderboard.statistics import families, marks
 
 if TYPE_CHECKING:
-    from divsal_bench.leaderboard.tables.board import Pair, Row, Table, Test
+    from divsal_bench.leaderboard.tables.schema import Pair, Row, Table, Test
 
 SCOPE = "new seeds and new test subjects; training data, conditions, protocol and backbone as they are"
 #: Agreement with people over fewer human maps is shown without emphasis.

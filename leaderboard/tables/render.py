@@ -17,8 +17,8 @@ from divsal_bench.files import escaping
 from divsal_bench.leaderboard.sheets import entrants
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics import families
-from divsal_bench.leaderboard.tables.board import Agreement, Row, Table
 from divsal_bench.leaderboard.tables.notes import FEW_MAPS, signed
+from divsal_bench.leaderboard.tables.schema import Agreement, Row, Table
 
 Format = Literal["terminal", "markdown", "latex", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("terminal", "markdown", "latex", "csv", "json")

@@ -10,9 +10,8 @@ from divsal_bench.leaderboard.statistics.families import ALPHA
 from divsal_bench.leaderboard.statistics.over_seeds import Cell
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages, Interval
 from divsal_bench.leaderboard.tables import notes
-from divsal_bench.leaderboard.tables.board import Agreement, ConditionCell, Pair, Test
 from divsal_bench.leaderboard.tables.render import NONE
-from divsal_bench.leaderboard.web.axes import unit
+from divsal_bench.leaderboard.tables.schema import Agreement, ConditionCell, Pair, Test
 
 Signed = Comparison | FixedImages
 
@@ -103,3 +102,8 @@ def is_significant(p: float | None) -> bool:
 def lift(found: Agreement | None) -> str:
     """Mean lift; 1 is chance."""
     return NONE if found is None else number(found.lift.mean, 2)
+
+
+def unit(value: float) -> float:
+    """Cut at 0 and 1: an AUROC lies there, the t-interval of its mean may not. NaN stays NaN."""
+    return value if math.isnan(value) else min(max(value, 0.0), 1.0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics.reader_case import Comparison
+from divsal_bench.leaderboard.tables.wording import unit
 
 #: Width of a drawing in CSS pixels, and of one with less to tell.
 WIDTH, NARROW = 132, 92
@@ -114,11 +115,6 @@ def ends(metric: Metric) -> list[float]:
     """The mean and the ends of the population interval, as far as they are known."""
     interval = metric.population
     return [metric.seeds.mean, *([interval.low, interval.high] if interval else [])]
-
-
-def unit(value: float) -> float:
-    """Cut at 0 and 1: an AUROC lies there, the t-interval of its mean may not. NaN stays NaN."""
-    return value if math.isnan(value) else min(max(value, 0.0), 1.0)
 
 
 def draw_metric(on: Axis, metric: Metric) -> Drawn | None:

@@ -17,7 +17,7 @@ from divsal_bench.leaderboard.audits.columns import AuditBlock
 from divsal_bench.leaderboard.audits.table import AuditTable
 from divsal_bench.leaderboard.claims.gallery import Gallery
 from divsal_bench.leaderboard.tables import notes, wording
-from divsal_bench.leaderboard.tables.board import Table
+from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.leaderboard.web import axes, page_view
 from divsal_bench.leaderboard.web.page_gallery import GalleryView, gallery_view, stylesheet
 from divsal_bench.leaderboard.web.page_view import View

@@ -12,8 +12,8 @@ from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.marks import MARKS
 from divsal_bench.leaderboard.tables import notes, render, wording
-from divsal_bench.leaderboard.tables.board import Pair, Row, Table, Test
 from divsal_bench.leaderboard.tables.notes import FEW_MAPS, QUESTIONS
+from divsal_bench.leaderboard.tables.schema import Pair, Row, Table, Test
 from divsal_bench.leaderboard.web import axes
 from divsal_bench.leaderboard.web.axes import Axis, Drawn
 

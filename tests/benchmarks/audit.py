@@ -18,10 +18,10 @@ import numpy as np
 
 from divsal_bench.audit import many_runs
 from divsal_bench.data.arrays import DataArrays, open_cached, seal
-from divsal_bench.grid import planning
+from divsal_bench.grid import planning, pool
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.audit_record import AuditSettings
-from divsal_bench.runs.records import Run, read_runs
+from divsal_bench.runs.reading import Run, read_runs
 from divsal_bench.workflows.run_data import RunData
 
 TARGET, RUNS, IMAGES = 180, 10, 1000
@@ -33,7 +33,7 @@ def trained(out: Path) -> list[Run]:
         tasks=("cxr",), methods=tuple(method_choice.choose("cross-entropy,cyborg")), seeds=tuple(range(RUNS // 2)),
         out=out, protocol=dataclasses.replace(protocols.get("quick-v1"), epochs=1), data="standin", device="cpu",
     )  # fmt: skip
-    return planning.execute([job for part in planning.plan(grid) for job in part.jobs], workers=2)
+    return pool.execute([job for part in planning.plan(grid) for job in part.jobs], workers=2)
 
 
 def with_test_images(data: DataArrays, count: int, folder: Path) -> Path:

@@ -22,7 +22,8 @@ from divsal_bench.leaderboard.accepted.rescoring import scores_of
 from divsal_bench.leaderboard.claims import consistency, keys
 from divsal_bench.leaderboard.claims.claim import Claim, SeedResult, TableFacts, Weights
 from divsal_bench.leaderboard.claims.files import KEYS, MARGINS, as_json, write_all
-from divsal_bench.runs.records import MapAgreement, Spec
+from divsal_bench.runs.records import Spec
+from divsal_bench.scores.schema import MapAgreement
 from divsal_bench.scores.scoring import Layout, layout
 
 SEEDS, METHODS = 10, 15

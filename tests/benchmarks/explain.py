@@ -21,10 +21,10 @@ import torch
 from PIL import Image
 
 from divsal_bench.cli.explain import write_files
-from divsal_bench.explain import image, inputs
+from divsal_bench.explain import examples, image
 from divsal_bench.networks import backbones
-from divsal_bench.predict.loading import Pretrained
-from divsal_bench.predict.prediction import Input
+from divsal_bench.predict.inputs import Input
+from divsal_bench.predict.prediction import Pretrained
 from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import protocols
 
@@ -49,7 +49,7 @@ def network(name: str) -> Pretrained:
     return Pretrained(model, preprocessing, ("negative", "positive"), 0.0, "", "fp32", name, None)
 
 
-def draw(folder: Path, number: int) -> inputs.Subject:
+def draw(folder: Path, number: int) -> examples.Subject:
     """A smooth image and a map of a part of it."""
     generator = np.random.default_rng(number)
     coarse = generator.integers(0, 256, (9, 9, 3), dtype=np.uint8)
@@ -57,7 +57,7 @@ def draw(folder: Path, number: int) -> inputs.Subject:
     marked = np.zeros((SIDE, SIDE), np.uint8)
     marked[100:300, 150:400] = 255
     Image.fromarray(marked).save(folder / f"{number}-map.png")
-    return inputs.Subject(Input(str(number), folder / f"{number}.jpg", ("x",)), 1, folder / f"{number}-map.png")
+    return examples.Subject(Input(str(number), folder / f"{number}.jpg", ("x",)), 1, folder / f"{number}-map.png")
 
 
 def main() -> None:
@@ -73,8 +73,8 @@ def main() -> None:
             for number in range(REPEATS):
                 subject = draw(Path(folder), number)
                 start = time.perf_counter()
-                read = inputs.opened(made, subject)
-                assert isinstance(read, inputs.Opened)
+                read = examples.opened(made, subject)
+                assert isinstance(read, examples.Opened)
                 found = image.explain(made, str(number), read, 1, image.DEFAULT)
                 write_files(found, Path(folder) / f"out{number}.png", made)
                 seconds.append(time.perf_counter() - start)

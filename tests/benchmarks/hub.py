@@ -110,7 +110,7 @@ def main() -> None:
                 tool = [sys.executable, "-m", "divsal_bench"]
                 total = 0.0
                 from divsal_bench.hub import names
-                from divsal_bench.runs.records import read_run
+                from divsal_bench.runs.reading import read_run
 
                 repo = names.repository("ann", read_run(run).record) + "@seed-0"
                 for step, command in (

@@ -21,7 +21,7 @@ from pathlib import Path
 from divsal_bench.grid import planning
 from divsal_bench.registry import method_choice
 from divsal_bench.runs import store
-from divsal_bench.runs.records import Run, read_runs
+from divsal_bench.runs.reading import Run, read_runs
 
 FILES = {"run.json", "predictions.parquet", "model.safetensors", "history.csv"}
 

@@ -31,7 +31,7 @@ import torch  # noqa: E402
 from divsal_bench.maps import fidelity, fooling, measures, regions, sensitivity, table  # noqa: E402
 from divsal_bench.maps.covering import margin_score  # noqa: E402
 from divsal_bench.maps.evidence import Evidence, gather, join  # noqa: E402
-from divsal_bench.networks import backbones
+from divsal_bench.networks import backbones  # noqa: E402
 from divsal_bench.registry import protocols  # noqa: E402
 
 TARGET, AUDIT_TARGET = 1.10, 180

@@ -15,7 +15,7 @@ import pytest
 from chromium import HOSTILE, Driver, browser
 from drawn_boards import CXR, METHODS, OUTSIDE, STANDINGS, Fake, drawn_gallery, drawn_table
 
-from divsal_bench.leaderboard.tables.board import Table
+from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.leaderboard.web.page import render_page, table_id
 
 

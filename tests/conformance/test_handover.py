@@ -15,7 +15,7 @@ from divsal_bench.conformance import specimens
 from divsal_bench.conformance.handover import leaks
 from divsal_bench.conformance.specimens import MARK, ORDINARY, PROTOCOL, SIDE
 from divsal_bench.contracts.method import Batch
-from divsal_bench.training.training import as_input
+from divsal_bench.networks.inference import as_input
 
 HELD_OUT = torch.full((1, SIDE, SIDE), MARK, dtype=torch.uint8)
 

@@ -64,19 +64,22 @@ HOSTILE = {
     "a function of numpy": ("numpy.mean = lambda *a, **k: 0.0", "numpy.mean is replaced"),
     "a function of the engine": (
         "divsal_bench.training.training.Streams.of = classmethod(lambda cls, *given: cls(1, 2, 3, 4))",
-        "divsal_bench.training.training.Streams.of is replaced; cross-entropy, run in the same process, gives other numbers",
+        "divsal_bench.training.training.Streams.of is replaced; cross-entropy, run in the same process, "
+        "gives other numbers",
     ),
     "the code of a function": (
         "divsal_bench.training.training.batches.__code__ = (lambda count, size, generator: "
         "__import__('torch').arange(count).split(size)).__code__",
-        "divsal_bench.training.training.batches is replaced; cross-entropy, run in the same process, gives other numbers",
+        "divsal_bench.training.training.batches is replaced; cross-entropy, run in the same process, "
+        "gives other numbers",
     ),
     "a class of torch": (
         "torch.optim.AdamW = torch.optim.SGD",
         "torch.optim.AdamW is replaced",
     ),
     "data that the engine shares": (
-        "import dataclasses, divsal_bench.networks.backbones as b; b.TESTED.clear(); b.known.__globals__['known'] = b.known; "
+        "import dataclasses, divsal_bench.networks.backbones as b; b.TESTED.clear(); "
+        "b.known.__globals__['known'] = b.known; "
         "[object.__setattr__(p, 'mean', (0.9,)) for p in __import__('gc').get_objects() "
         "if type(p).__name__ == 'Protocol']",
         "something that runs share is changed; cross-entropy, run in the same process, gives other numbers after it",

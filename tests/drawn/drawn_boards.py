@@ -14,7 +14,7 @@ from PIL import Image
 from divsal_bench.leaderboard.claims.gallery import Gallery, Picture
 from divsal_bench.leaderboard.sheets.entries import Entry, Group, Sheet, Standing
 from divsal_bench.leaderboard.tables import board
-from divsal_bench.leaderboard.tables.board import Table
+from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.scores.conditions import assign, conditions
 from divsal_bench.scores.scoring import score
 

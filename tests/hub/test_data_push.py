@@ -19,7 +19,7 @@ from PIL import Image
 from divsal_bench import cli
 from divsal_bench.data.canonical import read_info
 from divsal_bench.registry import plugins
-from divsal_bench.runs.records import read_runs
+from divsal_bench.runs.reading import read_runs
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hub_server import HubServer
 
 from divsal_bench import cli
 from divsal_bench.hub import names
-from divsal_bench.runs.records import read_runs
+from divsal_bench.runs.reading import read_runs
 from divsal_bench.scores import scoring
 
 

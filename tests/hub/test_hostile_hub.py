@@ -24,7 +24,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.hub import client, guard, names
 from divsal_bench.hub.pull import snapshot
 from divsal_bench.hub.push import open_repository, push
-from divsal_bench.runs.records import Run, read_run, read_runs
+from divsal_bench.runs.reading import Run, read_run, read_runs
 
 Change = Callable[[dict[str, Any]], object]
 DEEP = "[" * 200_000 + "]" * 200_000

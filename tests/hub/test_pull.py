@@ -24,7 +24,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.hub import client, link, names
 from divsal_bench.hub.guard import MisbehavedError
 from divsal_bench.hub.pull import snapshot
-from divsal_bench.runs.records import Run, read_run, read_runs
+from divsal_bench.runs.reading import Run, read_run, read_runs
 from divsal_bench.workflows.run_data import RunData
 
 

@@ -23,12 +23,12 @@ from divsal_bench.evaluation import predictions
 from divsal_bench.grid import work
 from divsal_bench.hub import link, names
 from divsal_bench.leaderboard.claims.keys import hashed
+from divsal_bench.networks import inference
 from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.runs import store
-from divsal_bench.runs.records import Run, read_run, read_runs
+from divsal_bench.runs.reading import Run, read_run, read_runs
 from divsal_bench.scores import scoring
-from divsal_bench.training import training
 from divsal_bench.workflows.run_data import RunData
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -92,8 +92,8 @@ def test_a_resnet50_with_three_channels_too(hub: HubServer, runs: Path, tmp_path
     arrays = RunData(None).arrays(run)
     images = torch.from_numpy(arrays.images[:5].copy())
     with torch.inference_mode():
-        found = net(training.as_input(images, protocol_of(run)))
-    assert torch.allclose(found, training.predict(load_model(run), images, protocol_of(run))[0], atol=1e-4)
+        found = net(inference.as_input(images, protocol_of(run)))
+    assert torch.allclose(found, inference.predict(load_model(run), images, protocol_of(run))[0], atol=1e-4)
 
 
 def test_predictions_are_published_under_keys_alone(hub: HubServer, pushed: Path) -> None:

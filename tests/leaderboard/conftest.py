@@ -20,7 +20,8 @@ from divsal_bench.leaderboard.claims.gallery import Gallery, Picture
 from divsal_bench.leaderboard.sheets import editions
 from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS
 from divsal_bench.runs import store
-from divsal_bench.runs.records import DataFacts, Record, Run, Spec, read_run
+from divsal_bench.runs.reading import Run, read_run
+from divsal_bench.runs.records import DataFacts, Record, Spec
 from divsal_bench.scores.conditions import assign, conditions
 from divsal_bench.scores.scoring import score
 

@@ -26,7 +26,8 @@ from divsal_bench.leaderboard.accepted.submission import Submitted
 from divsal_bench.leaderboard.claims import files, keys
 from divsal_bench.leaderboard.claims.claim import Claim
 from divsal_bench.leaderboard.tables import board
-from divsal_bench.runs.records import DataFacts, Run
+from divsal_bench.runs.reading import Run
+from divsal_bench.runs.records import DataFacts
 
 MakeRun = Callable[..., Run]
 Five = Callable[..., list[Run]]

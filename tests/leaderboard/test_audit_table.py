@@ -15,10 +15,12 @@ from scipy import stats
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.audits import columns, render
 from divsal_bench.leaderboard.audits import table as audit
-from divsal_bench.leaderboard.tables import board
+from divsal_bench.leaderboard.tables import board, schema
 from divsal_bench.leaderboard.web.page import render_page
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Number, Quantity, Undefined
-from divsal_bench.runs.records import DataFacts, Record, Run, Scores, Spec
+from divsal_bench.runs.reading import Run
+from divsal_bench.runs.records import DataFacts, Record, Spec
+from divsal_bench.scores.schema import Scores
 
 EMPTY = Scores(
     primary="open-set", validation=None, in_domain=0.9, open_set=0.7, worst=0.6, conditions=[], field_metrics=[],
@@ -174,11 +176,11 @@ def test_csv_is_long_and_json_has_the_same_numbers() -> None:
     assert render.render([], "csv") == ""
 
 
-def of_board(group: tuple[str, ...]) -> board.Table:
+def of_board(group: tuple[str, ...]) -> schema.Table:
     """The board's table of the same runs, without statistics."""
     metric = board.metric({})
     rows = tuple(
-        board.Row(
+        schema.Row(
             label=label, kind="one-cam", seeds=(0, 1), failed=0, diverged=0, rank=None, in_domain=metric,
             open_set=metric, worst=metric, difference=None, marks=(), true_cam=None, difference_map=None, maps=(0, 0),
             conditions=(), field_metrics=(), seconds=1.0, peak_mb=0.0, standing=None,
@@ -186,7 +188,7 @@ def of_board(group: tuple[str, ...]) -> board.Table:
         for label in ("cyborg", "margin")
     )  # fmt: skip
     task, fingerprint, protocol, backbone, head, digest = group
-    return board.Table(
+    return schema.Table(
         task, "cxr", fingerprint, protocol, backbone, head, digest, "open-set", False, "", (), rows, (), ()
     )  # fmt: skip
 

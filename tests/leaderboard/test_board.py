@@ -19,14 +19,15 @@ from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.sheets import scored
 from divsal_bench.leaderboard.sheets.entries import from_runs
 from divsal_bench.leaderboard.statistics.families import Rank
-from divsal_bench.leaderboard.tables import board, notes, render
-from divsal_bench.runs.records import DataFacts, Run
+from divsal_bench.leaderboard.tables import board, notes, render, schema
+from divsal_bench.runs.reading import Run
+from divsal_bench.runs.records import DataFacts
 
 MakeRun = Callable[..., Run]
 Predictions = Callable[..., pd.DataFrame]
 
 
-def board_of(make_run: MakeRun, seeds: int = 5, strengths: dict[str, float] | None = None) -> board.Table:
+def board_of(make_run: MakeRun, seeds: int = 5, strengths: dict[str, float] | None = None) -> schema.Table:
     """A table of four methods."""
     chosen = strengths or {"cross-entropy": 1.5, "cyborg": 1.5, "difference": 1.5, "cyborg-shuffled": 1.5}
     runs = [make_run(method, seed, strength) for method, strength in chosen.items() for seed in range(seeds)]
@@ -34,7 +35,7 @@ def board_of(make_run: MakeRun, seeds: int = 5, strengths: dict[str, float] | No
     return table
 
 
-def row_of(table: board.Table, label: str) -> board.Row:
+def row_of(table: schema.Table, label: str) -> schema.Row:
     (found,) = [row for row in table.rows if row.label == label]
     return found
 
@@ -259,7 +260,7 @@ def test_a_missing_p_has_its_true_reason(make_run: MakeRun, methods: tuple[str, 
     assert any(reason in note for note in board.tables(runs)[0].notes)
 
 
-def with_subjects(make_run: MakeRun, predictions: Predictions, name: Callable[[int], str]) -> board.Table:
+def with_subjects(make_run: MakeRun, predictions: Predictions, name: Callable[[int], str]) -> schema.Table:
     """Two methods that differ much, the unseen category's rows given to the subjects that ``name`` says."""
     runs = []
     for i, method in enumerate(("cross-entropy", "cyborg")):

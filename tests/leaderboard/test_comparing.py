@@ -21,7 +21,8 @@ from divsal_bench.leaderboard.sheets.entries import from_runs
 from divsal_bench.leaderboard.sheets.scored import score
 from divsal_bench.leaderboard.statistics.reader_case import compare_unpaired
 from divsal_bench.leaderboard.tables import board, comparing
-from divsal_bench.runs.records import DataFacts, Run
+from divsal_bench.runs.reading import Run
+from divsal_bench.runs.records import DataFacts
 
 MakeRun = Callable[..., Run]
 Predictions = Callable[..., pd.DataFrame]

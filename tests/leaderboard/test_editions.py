@@ -18,7 +18,7 @@ from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS, Entry, Group, S
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.families import Family
 from divsal_bench.leaderboard.tables import render
-from divsal_bench.leaderboard.tables.board import Table
+from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.leaderboard.web import page_view
 from divsal_bench.registry import plugins
 from divsal_bench.scores.scoring import margins, score

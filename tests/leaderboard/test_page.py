@@ -21,7 +21,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.claims.gallery import Gallery
 from divsal_bench.leaderboard.statistics.marks import MARKS
 from divsal_bench.leaderboard.tables import wording
-from divsal_bench.leaderboard.tables.board import Row, Table
+from divsal_bench.leaderboard.tables.schema import Row, Table
 from divsal_bench.leaderboard.web import axes
 from divsal_bench.leaderboard.web.page import hub_link, render_page, table_id
 from divsal_bench.leaderboard.web.page_gallery import gallery_view

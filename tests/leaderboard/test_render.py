@@ -11,7 +11,7 @@ import pytest
 from drawn_boards import METHODS, drawn_table
 
 from divsal_bench.leaderboard.tables import notes, render
-from divsal_bench.leaderboard.tables.board import Table
+from divsal_bench.leaderboard.tables.schema import Table
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from divsal_bench.leaderboard.accepted import board_file, reading
 from divsal_bench.leaderboard.accepted.changes import changes, escaped
 from divsal_bench.leaderboard.accepted.submission import Submitted
 from divsal_bench.leaderboard.tables import render
-from divsal_bench.runs.records import Run
+from divsal_bench.runs.reading import Run
 
 MakeRun = Callable[..., Run]
 Five = Callable[..., list[Run]]

@@ -21,7 +21,7 @@ from divsal_bench.leaderboard.accepted.reading import Accepted
 from divsal_bench.leaderboard.accepted.submission import Submitted
 from divsal_bench.leaderboard.claims import claim, files, keys
 from divsal_bench.leaderboard.claims.claim import Claim, Verified
-from divsal_bench.runs.records import Run
+from divsal_bench.runs.reading import Run
 
 MakeRun = Callable[..., Run]
 Submit = Callable[..., list[Submitted]]

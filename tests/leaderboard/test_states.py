@@ -14,7 +14,7 @@ from parsed_html import parse
 from divsal_bench.cli.compare import as_text
 from divsal_bench.leaderboard.sheets import entries
 from divsal_bench.leaderboard.tables import comparing, render
-from divsal_bench.leaderboard.tables.board import Table
+from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.leaderboard.web.page import render_page
 
 CE, CYBORG, DIFFERENCE, SHUFFLED = METHODS[0], METHODS[2], METHODS[3], METHODS[7]

@@ -19,7 +19,7 @@ from divsal_bench.leaderboard.accepted import reading
 from divsal_bench.leaderboard.accepted.publishing import PublicData
 from divsal_bench.leaderboard.accepted.submission import Submitted
 from divsal_bench.leaderboard.claims import files
-from divsal_bench.runs.records import Run, read_run
+from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.scores.scoring import score
 
 MakeRun = Callable[..., Run]

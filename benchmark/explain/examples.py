@@ -13,11 +13,11 @@ import numpy as np
 from divsal_bench.data import images
 from divsal_bench.data.images import NotAnImage, Picture
 from divsal_bench.errors import UserError, plural
-from divsal_bench.predict import prediction
-from divsal_bench.predict.prediction import Input
+from divsal_bench.predict import inputs, prediction
+from divsal_bench.predict.inputs import Input
 
 if TYPE_CHECKING:
-    from divsal_bench.predict.loading import Pretrained
+    from divsal_bench.predict.prediction import Pretrained
     from divsal_bench.predict.preprocessing import Preprocessing
 
 #: The column of a CSV file that names each image's class.
@@ -58,8 +58,8 @@ def collect(paths: Sequence[str], class_names: tuple[str, str], label: str | Non
     """Every image that is meant, with class and human map.
 
     Args:
-        paths: As :func:`divsal_bench.predict.prediction.collect_images` takes them. A CSV file's column ``label`` names the
-            class of each image: a class name, 0 or 1, or nothing.
+        paths: As :func:`divsal_bench.predict.inputs.collect_images` takes them. A CSV file's column ``label`` names
+            the class of each image: a class name, 0 or 1, or nothing.
         class_names: Of class 0 and class 1.
         label: The class of all of them; None takes what the CSV files say.
         human: The map of the one image there is, or a folder with a map for some of them: under the same name, with
@@ -71,11 +71,11 @@ def collect(paths: Sequence[str], class_names: tuple[str, str], label: str | Non
     given = None if label is None else class_of(label, class_names, "--label")
     found: list[Subject] = []
     for path in paths:
-        inputs = prediction.collect_images([path])
-        labels: list[int | None] = [given] * len(inputs)
+        images_there = inputs.collect_images([path])
+        labels: list[int | None] = [given] * len(images_there)
         if given is None and Path(path).suffix.lower() == ".csv" and Path(path).is_file():
             labels = labels_listed(Path(path), class_names)
-        found += [Subject(one, own) for one, own in zip(inputs, labels, strict=True)]
+        found += [Subject(one, own) for one, own in zip(images_there, labels, strict=True)]
     return found if human is None else with_maps(found, human)
 
 
@@ -93,7 +93,7 @@ def class_of(name: str, class_names: tuple[str, str], where: str) -> int:
 
 def labels_listed(file: Path, class_names: tuple[str, str]) -> list[int | None]:
     """The column ``label`` of a CSV file whose images are listed already; all None without one."""
-    head, rows = prediction.listed(file)
+    head, rows = inputs.listed(file)
     if LABEL_COLUMN not in head:
         return [None] * len(rows)
     column = head.index(LABEL_COLUMN)
@@ -111,7 +111,7 @@ def with_maps(subjects: Sequence[Subject], human: Path) -> list[Subject]:
         UserError: As in :func:`collect`.
     """
     if human.is_dir():
-        files = prediction.collect_images([human])
+        files = inputs.collect_images([human])
         by_place: dict[tuple[str, ...], list[Path]] = {}
         for one in files:
             by_place.setdefault((*one.parts[:-1], PurePath(one.parts[-1]).stem), []).append(Path(str(one.source)))
