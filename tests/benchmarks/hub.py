@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "drawn"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "builders"))
 
 PLAIN = """
 import sys, shutil

@@ -23,7 +23,7 @@ BROKEN = {
     "no title": ('title="Dots"', 'title=" "', "contract: title is empty"),
     "the engine": (
         "import numpy as np\n",
-        "import numpy as np\nfrom divsal_bench import metrics\n",
+        "import numpy as np\nfrom divsal_bench.scores import metrics\n",
         "imports: dots.py line 6 imports divsal_bench.scores.metrics",
     ),
     "raises": (

@@ -78,7 +78,7 @@ def test_a_damaged_stored_board_is_one_line(content: str, tmp_path: Path, capsys
 
 def test_stored_boards_of_ours_are_read_as_before() -> None:
     """The label is checked more strictly, and no accepted board changes by it."""
-    results = Path(__file__).resolve().parents[1] / "leaderboard/results"
+    results = Path(__file__).resolve().parents[2] / "leaderboard/results"
     for file in results.rglob("gallery.json"):
         for picture in json.loads(file.read_text(encoding="utf-8"))["pictures"]:
             Picture.model_validate(picture)

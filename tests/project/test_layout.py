@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {
     "benchmark": "divsal_bench",
     "tasks": "divsal_bench.tasks",
@@ -117,7 +117,7 @@ DISCOVER = """
 import json, sys
 from pathlib import Path
 import divsal_bench.tasks
-from divsal_bench import plugins
+from divsal_bench.registry import plugins
 divsal_bench.tasks.__path__.append(sys.argv[1])
 assert sys.path[0] == "", sys.path
 broken = {**plugins.tasks().broken, **plugins.methods().broken, **plugins.adapters().broken}

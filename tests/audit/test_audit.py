@@ -468,7 +468,7 @@ def test_the_sample_does_not_depend_on_the_network(made: tuple[Path, Path], data
 AUDIT = """
 import sys
 from pathlib import Path
-from divsal_bench import audit_jobs
+from divsal_bench.audit import many_runs
 
 def endless(job):
     Path(sys.argv[1], f"pid-{__import__('os').getpid()}").touch()

@@ -479,7 +479,7 @@ def test_a_launcher_waits_for_a_run_that_another_is_making_and_takes_over_when_t
     jobs = missing(asked)
     store.prepare(tmp_path)
     code = (
-        "import sys, time; from pathlib import Path; from divsal_bench import store; "
+        "import sys, time; from pathlib import Path; from divsal_bench.runs import store; "
         "claim = store.claim(Path(sys.argv[1]), sys.argv[2]); print(claim is not None, flush=True); time.sleep(600)"
     )
     owner = subprocess.Popen(

@@ -24,7 +24,7 @@ from divsal_bench.hub import link
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.reading import read_runs
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
 )
@@ -59,7 +59,7 @@ def unfinished(folder: Path) -> list[Path]:
 
 def dead_mark() -> str:
     """The mark of a process of this host that is gone."""
-    code = "from divsal_bench import processes; print(processes.mark())"
+    code = "from divsal_bench.files import owners; print(owners.mark())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 

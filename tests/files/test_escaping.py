@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from divsal_bench.files import escaping
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FORMULAS = [
     "=1+1", "+1+1", "-1+1", "@SUM(A1)", "=cmd|' /C calc'!A0", "\t=1+1", "\r=1", " =1+1", "\n@x", "＝1+1", "－x", "-",
     "--x.png", '=HYPERLINK("https://e.vil")',

@@ -64,7 +64,7 @@ def test_results_are_written_into_a_checkout_or_where_one_says(tmp_path: Path, m
             Path("pyproject.toml").write_text(content)
         with pytest.raises(UserError, match=r"no checkout of divsal-bench; .* --results DIR"):
             results_place(None)
-    shutil.copy(Path(__file__).parents[1] / "pyproject.toml", tmp_path)
+    shutil.copy(Path(__file__).parents[2] / "pyproject.toml", tmp_path)
     assert results_place(None) == Path("leaderboard/results")
     assert not Path("leaderboard").exists()
 
@@ -210,7 +210,7 @@ def test_scores_have_no_field_that_rescoring_misses() -> None:
     }  # fmt: skip
 
 
-WORKFLOW = Path(__file__).parents[1] / ".github/workflows/submission.yml"
+WORKFLOW = Path(__file__).parents[2] / ".github/workflows/submission.yml"
 
 
 def steps() -> list[dict[str, Any]]:

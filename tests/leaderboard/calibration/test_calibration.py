@@ -580,7 +580,7 @@ def test_bad_input_is_one_line(arguments: list[str], message: str, capsys: pytes
 
 
 def test_the_documented_tables_are_of_the_cells_and_columns_that_there_are() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "calibration.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "calibration.md").read_text(encoding="utf-8")
     printed = written(list(calibrate(list(CELLS.values()), 2)), "markdown", 0)
 
     def outline(lines: str) -> list[list[str]]:

@@ -460,7 +460,7 @@ def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from divsal_bench.leaderboard import files
+from divsal_bench.leaderboard.claims import files
 replace, left = Path.replace, [int(sys.argv[2])]
 def counting(self, target):
     if not left[0]:
@@ -491,7 +491,7 @@ def test_what_a_kill_leaves_is_whole_and_named(results: Path, tmp_path: Path, re
 def test_a_disk_that_fills_up_leaves_everything_as_it_was(results: Path) -> None:
     """With a real limit on the size of files, which any of the three may be the first to reach."""
     script = (
-        "import resource, signal, sys\nfrom pathlib import Path\nfrom divsal_bench.leaderboard import files\n"
+        "import resource, signal, sys\nfrom pathlib import Path\nfrom divsal_bench.leaderboard.claims import files\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
         "root, large = Path(sys.argv[1]), int(sys.argv[2])\n"
         "files.write_all({root / f'{i}': b'x' * (100_000 if i == large else 10) for i in range(3)})"

@@ -261,7 +261,7 @@ def test_preparing_creates_the_folder_and_leaves_no_probe(tmp_path: Path) -> Non
 SAVE_ALL = """
 import os, sys, time
 from pathlib import Path
-from divsal_bench import store
+from divsal_bench.runs import store
 from divsal_bench.runs.records import read_run
 from test_store import record, text_of, write
 out, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -297,7 +297,7 @@ def test_processes_that_save_the_same_runs_at_once_keep_one_of_each(tmp_path: Pa
 DIE_WHILE_SAVING = """
 import os, sys
 from pathlib import Path
-from divsal_bench import store
+from divsal_bench.runs import store
 from test_store import record, write
 def die(folder):
     write("half")(folder)
@@ -368,7 +368,7 @@ def test_what_machines_that_cannot_be_asked_left_is_swept_after_a_day(tmp_path: 
 CLAIM = """
 import os, sys, time
 from pathlib import Path
-from divsal_bench import store
+from divsal_bench.runs import store
 print(store.claim(Path(sys.argv[1]), "0123456789abcdef") is not None, flush=True)
 time.sleep(float(sys.argv[2]))
 """

@@ -19,7 +19,7 @@ from divsal_bench.cli import main
 from divsal_bench.cli.parser import parse
 from divsal_bench.registry import plugins, protocols
 
-TEXT = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def block(marker: str, language: str) -> str:
@@ -93,4 +93,4 @@ def test_every_file_it_points_to_exists() -> None:
     links = re.findall(r"\]\(((?!https?:)[^)#]+)\)", TEXT)
     assert links
     for link in links:
-        assert (Path(__file__).parent.parent / link).exists(), link
+        assert (Path(__file__).parents[2] / link).exists(), link

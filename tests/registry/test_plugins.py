@@ -56,7 +56,7 @@ def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_file_of_the_folders_is_found() -> None:
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     files = {path.stem for path in (root / "baselines").glob("*.py")} - {"__init__"}
     assert {method.__module__.split(".")[-1] for method in plugins.methods().found.values()} >= files
     assert not plugins.methods().broken

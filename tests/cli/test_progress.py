@@ -17,7 +17,7 @@ from divsal_bench.registry import method_choice, protocols
 
 SCRIPT = """
 import dataclasses, sys
-from divsal_bench import protocols
+from divsal_bench.registry import protocols
 from divsal_bench.cli import main
 protocols.PROTOCOLS["quick-v1"] = dataclasses.replace(protocols.get("quick-v1"), epochs=2)
 sys.exit(main(sys.argv[1:]))

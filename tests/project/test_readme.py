@@ -17,7 +17,7 @@ SHIPPED = {
     "cross-entropy", "balanced-cross-entropy", "cyborg", "difference", "contrast", "margin",
     "cyborg-shuffled", "cyborg-inverted", "cyborg-center",
 }  # fmt: skip
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 def block(marker: str, language: str) -> str:
@@ -38,7 +38,7 @@ def test_the_example_method_is_within_twenty_lines_and_runs(tmp_path: Path) -> N
     (info / "entry_points.txt").write_text("[divsal_bench.methods]\nenergy = energy:Energy\n")
     script = (
         "import dataclasses, divsal_bench\n"
-        "from divsal_bench import protocols\n"
+        "from divsal_bench.registry import protocols\n"
         "protocols.PROTOCOLS['quick-v1'] = dataclasses.replace(protocols.get('quick-v1'), epochs=1)\n"
         "(run,) = divsal_bench.run('cxr', 'energy:alpha=0.3', seeds=1, data='standin', out='runs')\n"
         "print(run.record.status, run.record.error)\n"
@@ -74,7 +74,7 @@ def test_every_command_named_in_the_readme_exists() -> None:
     for line in lines:
         assert parse(shlex.split(line, comments=True)).handler
     for script in re.findall(r"tests/benchmarks/(\w+)\.py", README):
-        assert (Path(__file__).parent / "benchmarks" / f"{script}.py").exists()
+        assert (Path(__file__).parents[1] / "benchmarks" / f"{script}.py").exists()
 
 
 def test_the_table_shown_is_of_the_command_that_stands_above_it() -> None:
