@@ -474,9 +474,9 @@ def endless(job):
     Path(sys.argv[1], f"pid-{__import__('os').getpid()}").touch()
     __import__('time').sleep(600)
 
-audit_jobs.audit_one = endless
+many_runs.audit_one = endless
 if __name__ == "__main__":
-    audit_jobs.execute([None, None], 2)
+    many_runs.execute([None, None], 2)
 """
 
 

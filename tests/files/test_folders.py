@@ -80,7 +80,7 @@ def test_a_link_to_a_folder_is_kept_and_its_target_replaced(tmp_path):
 REPLACE = """
 import os, signal, sys
 from pathlib import Path
-from divsal_bench.data import folders
+from divsal_bench.files import folders
 out, steps = Path(sys.argv[1]), int(sys.argv[2])
 if steps >= 0:  # two renames, and killed after so many of them
     folders._exchange = lambda one, other: False

@@ -1,0 +1,1 @@
+"""A run directory: its record, how it is written and how it is read back. No torch."""

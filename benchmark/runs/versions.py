@@ -1,0 +1,25 @@
+"""The versions of what a result depends on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+#: Whose versions a result depends on.
+PACKAGES = ("divsal-bench", "torch", "timm", "numpy", "scipy", "scikit-learn", "pandas", "datasets", "pillow")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages a result depends on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
