@@ -155,6 +155,33 @@ class Method(ABC):
         """Return scalars by name: ``loss`` is optimised, all others are only logged."""
 
 
+@dataclass
+class Guided(Method):
+    """Base of methods that add guidance to cross-entropy: ``alpha`` · CE + (1 − ``alpha``) · s, s over mapped samples.
+
+    Attributes:
+        alpha: Weight of the cross-entropy, in [0, 1]; with 1 the method is cross-entropy.
+    """
+
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_share("alpha", self.alpha)
+
+    def blended(self, out: Outputs, saliency: Tensor, mapped: Tensor) -> dict[str, Tensor]:
+        """What ``loss`` returns.
+
+        Args:
+            out: The forward pass.
+            saliency: s, one number per sample, (B,); those of unmapped samples are ignored.
+            mapped: Which samples count, (B,) bool.
+        """
+        return {
+            "loss": cams.blend(out.cross_entropy, saliency, mapped, self.alpha),
+            "cross_entropy": out.cross_entropy,
+        }
+
+
 def check_share(name: str, value: float) -> None:
     """Raise ValueError unless ``value`` lies in [0, 1]."""
     if not 0 <= value <= 1:
