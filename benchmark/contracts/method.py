@@ -10,16 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from divsal_bench.contracts import cams
+from divsal_bench.words import Kind as Kind  # for plugins, which import contracts only
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-Kind = Literal["unguided", "one-cam", "two-cam", "control"]
-KINDS: tuple[Kind, ...] = ("unguided", "one-cam", "two-cam", "control")
 
 
 @dataclass

@@ -13,7 +13,6 @@ from divsal_bench.data.catalogue import DataSource
 from divsal_bench.data.terms import terms_of, windows_of
 from divsal_bench.errors import UserError
 from divsal_bench.grid import work
-from divsal_bench.networks.backbones import Head
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.registry.method_choice import MethodChoice
 from divsal_bench.registry.protocols import Protocol
@@ -21,6 +20,7 @@ from divsal_bench.runs import store
 from divsal_bench.runs.reading import Run, check_content
 from divsal_bench.runs.records import DataFacts, Spec
 from divsal_bench.scores import conditions
+from divsal_bench.words import Head
 
 #: Bytes kept of what a run prints, and characters of them in the record of one that ends without a word.
 KEPT_OUTPUT, SHOWN_OUTPUT = 2**15, 3000

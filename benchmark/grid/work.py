@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench.contracts.method import Kind, Method
+from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.errors import DivergedError, UserError, printable
@@ -30,6 +30,7 @@ from divsal_bench.runs.versions import versions
 from divsal_bench.scores.schema import Scores
 from divsal_bench.scores.scoring import score
 from divsal_bench.training.training import History, Split, Streams, fit
+from divsal_bench.words import Kind
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from divsal_bench.contracts.adapter import Adapter
-from divsal_bench.contracts.method import KINDS, Method
+from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import Task
 from divsal_bench.errors import UserError, unknown
+from divsal_bench.words import KINDS
 
 T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

@@ -33,7 +33,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from divsal_bench.contracts.method import Kind, Method
+from divsal_bench.contracts.method import Method
+from divsal_bench.words import Kind
 from divsal_bench.contracts.task import StandIn, Task
 from divsal_bench.errors import UserError
 

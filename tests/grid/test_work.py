@@ -19,6 +19,7 @@ from divsal_bench.networks import backbones
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs.reading import Run, read_run
+from divsal_bench.words import HEADS
 
 QUICK = dataclasses.replace(protocols.get("quick-v1"), epochs=1)
 
@@ -171,7 +172,7 @@ def test_the_run_id_depends_on_everything_but_the_data_sets_name(run: Run) -> No
 def test_stored_settings_hash_as_the_living_protocol_does(run: Run, tmp_path: Path) -> None:
     assert read_run(run.path).record.run_id == jobs(tmp_path)[0].spec.run_id
     assert Protocol(**run.spec.protocol_settings).epochs == 1
-    assert backbones.HEADS[0] == run.spec.head
+    assert HEADS[0] == run.spec.head
 
 
 def test_what_the_user_must_mend_is_not_stored_as_a_failed_run(tmp_path: Path) -> None:
