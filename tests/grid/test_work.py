@@ -16,7 +16,7 @@ import torch
 from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
 from divsal_bench.networks import backbones
-from divsal_bench.registry import method_choice, plugins, protocols
+from divsal_bench.registry import method_choice, method_source, plugins, protocols
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.words import HEADS
@@ -232,10 +232,10 @@ def test_a_run_says_with_which_instructions_its_processor_worked(
 def test_the_method_is_hashed_before_it_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be edited while it runs."""
     (job,) = jobs(tmp_path)
-    fit, source = work.fit, plugins.source_hash(plugins.methods().get("cyborg"))
+    fit, source = work.fit, method_source.source_hash(plugins.methods().get("cyborg"))
 
     def edited(*arguments: Any) -> Any:
-        monkeypatch.setattr(plugins, "source_hash", lambda method: "another")
+        monkeypatch.setattr(method_source, "source_hash", lambda method: "another")
         return fit(*arguments)
 
     monkeypatch.setattr(work, "fit", edited)
