@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from divsal_bench.contracts.cams import blend, normalise
-from divsal_bench.contracts.method import Batch, Kind, Method, Outputs, check_share
+from divsal_bench.contracts.cams import normalise
+from divsal_bench.contracts.method import Batch, Guided, Kind, Outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass
-class Contrast(Method):
+class Contrast(Guided):
     """Our reading: s = ½ mean (N(M_t) − H)² + ½ mean (N(M_f) − (1 − H))².
 
     Our reading of the hypothesis of "Divisive Decisions" (Piland, Sweet, Czajka 2025, arXiv 2507.17000),
@@ -23,17 +23,10 @@ class Contrast(Method):
 
     name: ClassVar[str] = "contrast"
     kind: ClassVar[Kind] = "two-cam"
-    alpha: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_share("alpha", self.alpha)
 
     def loss(self, batch: Batch, out: Outputs) -> dict[str, Tensor]:
         """α·CE + (1 − α)·mean over mapped samples of the two halves."""
         human, mapped = batch.human(out.grid)
         towards = (normalise(out.true_cam) - human).square().mean((-2, -1))  # (B,)
         away = (normalise(out.false_cam) - (1 - human)).square().mean((-2, -1))  # (B,)
-        return {
-            "loss": blend(out.cross_entropy, (towards + away) / 2, mapped, self.alpha),
-            "cross_entropy": out.cross_entropy,
-        }
+        return self.blended(out, (towards + away) / 2, mapped)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from divsal_bench.contracts.cams import blend, normalise
-from divsal_bench.contracts.method import Batch, Kind, Method, Outputs, check_share
+from divsal_bench.contracts.cams import normalise
+from divsal_bench.contracts.method import Batch, Guided, Kind, Outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass
-class Cyborg(Method):
+class Cyborg(Guided):
     """The true-class CAM should look like the human map: s = mean (N(M_t) − H)².
 
     Boyd, Tinsley, Bowyer, Czajka, WACV 2023 (arXiv 2112.00686). ``cam_class="predicted"`` compares the CAM
@@ -22,11 +22,7 @@ class Cyborg(Method):
 
     name: ClassVar[str] = "cyborg"
     kind: ClassVar[Kind] = "one-cam"
-    alpha: float = 0.5
     cam_class: Literal["true", "predicted"] = "true"
-
-    def __post_init__(self) -> None:
-        check_share("alpha", self.alpha)
 
     def target(self, batch: Batch, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """H, (B, h, w), and which samples have one, (B,); the controls replace this."""
@@ -37,7 +33,4 @@ class Cyborg(Method):
         human, mapped = self.target(batch, out.grid)
         cam = out.true_cam if self.cam_class == "true" else out.predicted_cam
         saliency = (normalise(cam) - human).square().mean((-2, -1))  # (B,)
-        return {
-            "loss": blend(out.cross_entropy, saliency, mapped, self.alpha),
-            "cross_entropy": out.cross_entropy,
-        }
+        return self.blended(out, saliency, mapped)

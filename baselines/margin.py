@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from divsal_bench.contracts.cams import blend, normalise
-from divsal_bench.contracts.method import Batch, Kind, Method, Outputs, check_share
+from divsal_bench.contracts.cams import normalise
+from divsal_bench.contracts.method import Batch, Guided, Kind, Outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass
-class Margin(Method):
+class Margin(Guided):
     """Our reading: s = mean (N(M_t) − H)² + λ · mean H·relu(m − (N(M_t) − N(M_f))) / mean H.
 
     Our reading of the hypothesis of "Divisive Decisions" (Piland, Sweet, Czajka 2025, arXiv 2507.17000). It
@@ -23,12 +23,11 @@ class Margin(Method):
 
     name: ClassVar[str] = "margin"
     kind: ClassVar[Kind] = "two-cam"
-    alpha: float = 0.5
     gap: float = 0.5
     weight: float = 0.1
 
     def __post_init__(self) -> None:
-        check_share("alpha", self.alpha)
+        super().__post_init__()
         if self.weight < 0:
             raise ValueError(f"weight must not be negative, not {self.weight:g}")
 
@@ -40,7 +39,4 @@ class Margin(Method):
         missing = (human * (self.gap - (true - false)).relu()).mean((-2, -1))  # (B,)
         # A mapped sample's H reaches 1 somewhere, so its mean is at least one cell; this guards the rest.
         area = human.mean((-2, -1)).clamp_min(1 / human[0].numel())
-        return {
-            "loss": blend(out.cross_entropy, distance + self.weight * missing / area, mapped, self.alpha),
-            "cross_entropy": out.cross_entropy,
-        }
+        return self.blended(out, distance + self.weight * missing / area, mapped)

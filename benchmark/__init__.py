@@ -151,8 +151,8 @@ def run(
     """
     from divsal_bench.errors import UserError
     from divsal_bench.grid import planning, pool
-    from divsal_bench.networks.backbones import HEADS
     from divsal_bench.registry import method_choice, protocols
+    from divsal_bench.words import HEADS
 
     chosen = next((known for known in HEADS if known == head), None)
     if chosen is None:

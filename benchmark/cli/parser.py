@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from divsal_bench.errors import UserError, unknown
+from divsal_bench.words import HEADS
 
 METHODS = "these methods only, joined by commas; a name alone is the method with its default fields"
 FORMATS = ("terminal", "markdown", "csv", "json")
@@ -111,7 +112,7 @@ def add_run(commands: Commands[Parser]) -> None:
     run.add_argument("--seeds", default="5", metavar="N", help="seeds 0 to N−1, or a range A-B (default: 5)")
     add_training(run)
     run.add_argument("--backbone", metavar="B", help="a timm name (default: the protocol's)")
-    run.add_argument("--head", choices=("two-logit", "one-logit"), default="two-logit", metavar="HEAD",
+    run.add_argument("--head", choices=HEADS, default="two-logit", metavar="HEAD",
                      help="two-logit (default) or one-logit")  # fmt: skip
     run.add_argument(
         "--data", metavar="D",

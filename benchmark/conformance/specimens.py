@@ -15,10 +15,11 @@ from divsal_bench.conformance.checks import BreachError
 from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
 from divsal_bench.contracts.task import StandIn, Task
 from divsal_bench.networks import backbones, devices
-from divsal_bench.networks.backbones import CamNet, Head
+from divsal_bench.networks.backbones import CamNet
 from divsal_bench.registry import protocols
 from divsal_bench.training import training
 from divsal_bench.training.training import Split
+from divsal_bench.words import Head
 
 if TYPE_CHECKING:
     import torch

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from divsal_bench.words import STRICTEST_FIRST as STRICTEST_FIRST  # for plugins, which import contracts only
+from divsal_bench.words import Permission as Permission
+
 if TYPE_CHECKING:
     from divsal_bench.contracts.task import Task
     from divsal_bench.errors import Mistake
 
-Permission = Literal["yes", "no", "unknown"]
 Split = Literal["train", "validation", "test"]
 SaliencyKind = Literal["mask", "box", "gaze", "region", "proxy", "none"]
 

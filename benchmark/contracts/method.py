@@ -10,16 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from divsal_bench.contracts import cams
+from divsal_bench.words import Kind as Kind  # for plugins, which import contracts only
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-Kind = Literal["unguided", "one-cam", "two-cam", "control"]
-KINDS: tuple[Kind, ...] = ("unguided", "one-cam", "two-cam", "control")
 
 
 @dataclass
@@ -153,6 +151,33 @@ class Method(ABC):
     @abstractmethod
     def loss(self, batch: Batch, out: Outputs) -> dict[str, Tensor]:
         """Return scalars by name: ``loss`` is optimised, all others are only logged."""
+
+
+@dataclass
+class Guided(Method):
+    """Base of methods that add guidance to cross-entropy: ``alpha`` · CE + (1 − ``alpha``) · s, s over mapped samples.
+
+    Attributes:
+        alpha: Weight of the cross-entropy, in [0, 1]; with 1 the method is cross-entropy.
+    """
+
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_share("alpha", self.alpha)
+
+    def blended(self, out: Outputs, saliency: Tensor, mapped: Tensor) -> dict[str, Tensor]:
+        """What ``loss`` returns.
+
+        Args:
+            out: The forward pass.
+            saliency: s, one number per sample, (B,); those of unmapped samples are ignored.
+            mapped: Which samples count, (B,) bool.
+        """
+        return {
+            "loss": cams.blend(out.cross_entropy, saliency, mapped, self.alpha),
+            "cross_entropy": out.cross_entropy,
+        }
 
 
 def check_share(name: str, value: float) -> None:

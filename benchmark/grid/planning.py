@@ -13,14 +13,14 @@ from divsal_bench.data.catalogue import DataSource
 from divsal_bench.data.terms import terms_of, windows_of
 from divsal_bench.errors import UserError
 from divsal_bench.grid import work
-from divsal_bench.networks.backbones import Head
-from divsal_bench.registry import plugins, protocols
+from divsal_bench.registry import method_source, plugins, protocols
 from divsal_bench.registry.method_choice import MethodChoice
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs import store
 from divsal_bench.runs.reading import Run, check_content
 from divsal_bench.runs.records import DataFacts, Spec
 from divsal_bench.scores import conditions
+from divsal_bench.words import Head
 
 #: Bytes kept of what a run prints, and characters of them in the record of one that ends without a word.
 KEPT_OUTPUT, SHOWN_OUTPUT = 2**15, 3000
@@ -150,7 +150,7 @@ def warnings(grid: Grid, done: Sequence[Run], facts: DataFacts) -> list[str]:
     found = []
     methods = plugins.methods()
     made_by = {(run.spec.method, run.record.method_source) for run in done}
-    stale = {name for name, source in made_by if plugins.has_changed(methods.get(name), source)}
+    stale = {name for name, source in made_by if method_source.has_changed(methods.get(name), source)}
     if stale:
         found.append(
             f"the code of {', '.join(sorted(stale))} has changed since these runs were made; raise its `version` to "

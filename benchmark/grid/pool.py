@@ -21,7 +21,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.grid import work
 from divsal_bench.grid.planning import KEPT_OUTPUT, SHOWN_OUTPUT
 from divsal_bench.networks import devices
-from divsal_bench.registry import plugins
+from divsal_bench.registry import method_source, plugins
 from divsal_bench.runs import store
 from divsal_bench.runs.reading import Run, read_run
 
@@ -384,7 +384,7 @@ def save_death(job: work.Job, error: str, output: str, begun: float, peak_mb: fl
         "device": job.device,
         "attempts": job.attempts,
         "peak_mb": peak_mb,
-        "method_source": plugins.source_hash(plugins.methods().get(job.spec.method)),
+        "method_source": method_source.source_hash(plugins.methods().get(job.spec.method)),
         "notices": [f"the last it printed:\n{output}"] if output else [],
     }
     return read_run(work.save_without_model(job, "failed", error, started, facts))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench.contracts.method import Kind, Method
+from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.errors import DivergedError, UserError, printable
@@ -22,7 +22,7 @@ from divsal_bench.evaluation import predictions
 from divsal_bench.files import escaping
 from divsal_bench.networks import backbones, devices
 from divsal_bench.networks.devices import device_name
-from divsal_bench.registry import plugins
+from divsal_bench.registry import method_source, plugins
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs import store
 from divsal_bench.runs.records import DataFacts, Record, Spec, Status
@@ -30,6 +30,7 @@ from divsal_bench.runs.versions import versions
 from divsal_bench.scores.schema import Scores
 from divsal_bench.scores.scoring import score
 from divsal_bench.training.training import History, Split, Streams, fit
+from divsal_bench.words import Kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -212,7 +213,7 @@ def prepare(job: Job, facts: dict[str, Any]) -> Parts:
     data = open_cached(Path(job.cache))
     task = plugins.tasks().get(spec.task)
     method = plugins.methods().get(spec.method)
-    facts["method_source"] = plugins.source_hash(method)
+    facts["method_source"] = method_source.source_hash(method)
     streams = Streams.of(spec.task, spec.data_fingerprint, spec.backbone, spec.seed)
     in_chans = 3 if protocol.channels == 3 else task.channels
     model = backbones.build(spec.backbone, protocol, in_chans, spec.head, streams.weights)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
+from divsal_bench import words
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
 from divsal_bench.networks.backbones import CamNet
@@ -18,7 +19,7 @@ from divsal_bench.networks.backbones import CamNet
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Head = Literal["two-logit", "one-logit", "many-logit"]
+Head = Literal[words.Head, "many-logit"]
 
 #: Why tests that compare two classes' rows say nothing about a one-logit head.
 ONE_LOGIT = (

@@ -10,11 +10,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from divsal_bench.errors import UserError, field_problem
 from divsal_bench.networks import backbones
-from divsal_bench.networks.backbones import CamNet, Head, first_line
+from divsal_bench.networks.backbones import CamNet, first_line
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs.names import WEIGHTS_FILE
 from divsal_bench.runs.reading import Run
+from divsal_bench.words import Head
 
 #: A network may take so many times the bytes of its weights file (which may have half precision), and so many more.
 MOST_TIMES, SPARE_BYTES = 4, 2**26

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign
-from divsal_bench.networks.backbones import Head, first_line
+from divsal_bench.networks.backbones import first_line
 from divsal_bench.networks.trained import (  # fmt: skip
     LARGEST_NUMBER,
     LONGEST_LIST,
@@ -19,6 +19,7 @@ from divsal_bench.networks.trained import (  # fmt: skip
 )
 from divsal_bench.predict.preprocessing import OWN_KEY, Preprocessing
 from divsal_bench.registry import protocols
+from divsal_bench.words import Head
 
 if TYPE_CHECKING:
     pass

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import importlib
 import importlib.metadata
 import inspect
 import pkgutil
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from divsal_bench.contracts.adapter import Adapter
-from divsal_bench.contracts.method import KINDS, Method
+from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import Task
 from divsal_bench.errors import UserError, unknown
+from divsal_bench.words import KINDS
 
 T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -172,38 +170,6 @@ def method_class(module: Any) -> type[Method]:
 def fields_of(method: type[Method]) -> tuple[dataclasses.Field[Any], ...]:
     """What can be set on a method; that each is a dataclass is checked when it is found, not by its type."""
     return dataclasses.fields(method)  # type: ignore[arg-type]
-
-
-def source_hash(method: type[Method]) -> str:
-    """Twelve digits for a method's file and those of the methods it builds on; "" where there is no source."""
-    modules = dict.fromkeys(one.__module__ for one in method.__mro__ if issubclass(one, Method) and one is not Method)
-    digest = hashlib.sha256()
-    try:
-        for module in modules:
-            text = Path(str(sys.modules[module].__file__)).read_text(encoding="utf-8")
-            digest.update(hashlib.sha256(text.encode()).digest())
-    except (OSError, KeyError, AttributeError, ValueError):
-        return ""
-    return digest.hexdigest()[:12]
-
-
-def has_changed(method: type[Method], recorded: str) -> bool:
-    """Whether a method's code is another than a run recorded; records without a hash never say so.
-
-    Earlier runs hashed the class alone, in eight digits: an edited helper beside it goes unnoticed there.
-    """
-    now = source_hash(method) if len(recorded) != 8 else class_hash(method)
-    return recorded != "" and recorded != now
-
-
-def class_hash(method: type[Method]) -> str:
-    """Eight digits for a method's class and those it builds on; "" where there is no source."""
-    classes = [one for one in method.__mro__ if issubclass(one, Method) and one is not Method]
-    try:
-        text = "".join(inspect.getsource(one) for one in classes)
-    except (OSError, TypeError):
-        return ""
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def check_name(name: object) -> str:

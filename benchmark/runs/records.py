@@ -10,6 +10,7 @@ from pydantic import field_validator
 
 from divsal_bench.errors import UNPRINTABLE, UserError
 from divsal_bench.scores.schema import Scores, Typed
+from divsal_bench.words import Head, Kind
 
 if TYPE_CHECKING:
     pass
@@ -42,7 +43,7 @@ class Spec(Typed):
     fields: dict[str, Any]
     backbone: str
     weights: str
-    head: Literal["two-logit", "one-logit"]
+    head: Head
     protocol: str
     protocol_settings: dict[str, Any]
     seed: int
@@ -118,7 +119,7 @@ class Record(Typed):
     run_id: str
     status: Status
     method_label: str
-    method_kind: Literal["unguided", "one-cam", "two-cam", "control"]
+    method_kind: Kind
     spec: Spec
     data: DataFacts
     scores: Scores | None = None

@@ -16,9 +16,9 @@ from divsal_bench.data.catalogue import DataSource
 from divsal_bench.errors import UserError
 from divsal_bench.registry import plugins
 from divsal_bench.runs.reading import Run, read_run, read_runs, require_utf8, run_folders
+from divsal_bench.words import STRICTEST_FIRST, Permission
 
 if TYPE_CHECKING:
-    from divsal_bench.contracts.adapter import Permission
     from divsal_bench.leaderboard.accepted.publishing import PublicData
     from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
 
@@ -55,11 +55,10 @@ def stricter(now: SourceTerms, then: Mapping[str, str]) -> SourceTerms:
         now: Of the data as it is found.
         then: ``images``, ``weights`` and ``predictions`` to yes, no or unknown; empty where a run does not say.
     """
-    order = ("no", "unknown", "yes")
     words = {
-        f"redistribute_{what}": min((getattr(now, f"redistribute_{what}"), word), key=order.index)
+        f"redistribute_{what}": min((getattr(now, f"redistribute_{what}"), word), key=STRICTEST_FIRST.index)
         for what, word in then.items()
-        if word in order and hasattr(now, f"redistribute_{what}")
+        if word in STRICTEST_FIRST and hasattr(now, f"redistribute_{what}")
     }
     return dataclasses.replace(now, **words)  # type: ignore[arg-type]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import ValidationError
@@ -20,11 +20,11 @@ from divsal_bench.leaderboard.sheets.entries import computed_on, rows_and_margin
 from divsal_bench.runs.reading import Run
 from divsal_bench.scores.schema import Scores
 from divsal_bench.scores.scoring import REDEFINED, Layout, layout, score
+from divsal_bench.words import Permission
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Permission = Literal["yes", "no", "unknown"]
 #: run.json was computed in float64 from the same logits.
 AGREES = 1e-4
 WEIGHTS_FILE = "model.safetensors"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.sheets.entries import Group, group_of, unique_labels
 from divsal_bench.leaderboard.statistics import families
-from divsal_bench.leaderboard.statistics.families import Kind
 from divsal_bench.leaderboard.statistics.over_seeds import Cell, cell
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Quantity
 from divsal_bench.runs.reading import Run
+from divsal_bench.words import KINDS, Kind
 
 #: A run, and its audit if it has one.
 Audited = tuple[Run, Audit | None]
@@ -144,7 +143,7 @@ def table_of(group: Group, audited: Sequence[Audited]) -> AuditTable:
         raise UserError("the audits of one table differ in their settings; give `divsal-bench audit` for all of them")
     labels = unique_labels([members[0][0] for members in by_entry.values()])
     rows = [row_of(label, members) for label, members in zip(labels, by_entry.values(), strict=True)]
-    order = get_args(Kind)
+    order = KINDS
     rows.sort(key=lambda row: (order.index(row.kind), row.label != families.BASELINE, row.label))
     return AuditTable(
         group=group,

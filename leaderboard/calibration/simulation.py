@@ -28,8 +28,9 @@ import numpy.typing as npt
 from scipy import integrate, optimize, special, stats
 
 from divsal_bench.errors import unknown
-from divsal_bench.leaderboard.statistics.families import BASELINE, MIN_SEEDS, REFERENCE, Kind
+from divsal_bench.leaderboard.statistics.families import BASELINE, MIN_SEEDS, REFERENCE
 from divsal_bench.leaderboard.statistics.placements import Condition, SubjectCounts, count_subjects
+from divsal_bench.words import Kind
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]

@@ -16,6 +16,7 @@ from divsal_bench.leaderboard.claims.gallery import ClassCams
 from divsal_bench.leaderboard.sheets.entries import Group
 from divsal_bench.runs.records import Spec
 from divsal_bench.scores.schema import Scores, Typed
+from divsal_bench.words import Head
 
 #: Raised when the files change in a way that older readers would misread.
 SCHEMA_VERSION: Final = 1
@@ -135,7 +136,7 @@ class TableFacts(Typed):
     protocol_settings: dict[str, Any]
     backbone: Name
     weights: Text
-    head: Literal["two-logit", "one-logit"]
+    head: Head
     engine_version: int
     digest: Digits8
     train: Annotated[int, Field(ge=1)] | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from divsal_bench.leaderboard.sheets.entries import Entry
-from divsal_bench.leaderboard.statistics.families import Kind
+from divsal_bench.words import Kind
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.statistics.families import Kind
 from divsal_bench.runs.reading import Run
 from divsal_bench.scores.schema import Scores
 from divsal_bench.scores.scoring import margins
+from divsal_bench.words import Kind
 
 if TYPE_CHECKING:
     import pandas as pd

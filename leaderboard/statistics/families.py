@@ -14,17 +14,16 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special, stats
 
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
+from divsal_bench.words import Kind
 
 Floats = npt.NDArray[np.float64]
 Pair = tuple[str, str]
-Kind = Literal["unguided", "one-cam", "two-cam", "control"]
 
 MIN_SEEDS = 5
 """Fewer seeds get no p and no rank: with 3 (preview) nothing but a huge effect could be seen."""

@@ -15,7 +15,7 @@ from divsal_bench.leaderboard.sheets.entries import Entry, Sheet, from_runs
 from divsal_bench.leaderboard.sheets.scored import Scored, Subjects, compare, metric
 from divsal_bench.leaderboard.statistics import families, marks, over_conditions
 from divsal_bench.leaderboard.statistics import over_seeds as cells
-from divsal_bench.leaderboard.statistics.families import Family, Kind, Rank
+from divsal_bench.leaderboard.statistics.families import Family, Rank
 from divsal_bench.leaderboard.statistics.over_seeds import Cell
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, Interval
@@ -35,6 +35,7 @@ from divsal_bench.leaderboard.tables.schema import (
 from divsal_bench.runs.reading import Run
 from divsal_bench.scores.conditions import IN_DOMAIN
 from divsal_bench.scores.schema import FieldScore, MapAgreement, Scores
+from divsal_bench.words import Kind
 
 #: Lists the families of the methods that are tested, from label and kind.
 FamilyRule = Callable[[Mapping[str, Kind]], list[Family]]

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TextIO, get_args
 
 from divsal_bench.contracts.adapter import (
+    STRICTEST_FIRST,
     Adapter,
     Delivery,
     Permission,
@@ -277,13 +278,12 @@ def _stricter(one: SourceTerms, other: SourceTerms) -> SourceTerms:
     """Join the terms of two rows of a source: all licence names, and of each permission the stricter."""
     if one == other:
         return one
-    order: tuple[Permission, ...] = ("no", "unknown", "yes")
     names = dict.fromkeys(name for name in (*one.licence.split("; "), *other.licence.split("; ")) if name)
     return replace(
         one,
         licence="; ".join(names),
         **{
-            name: min(getattr(one, name), getattr(other, name), key=order.index)
+            name: min(getattr(one, name), getattr(other, name), key=STRICTEST_FIRST.index)
             for name in (f"redistribute_{what}" for what in PUBLISHED)
         },
     )

@@ -8,6 +8,7 @@ import timm
 import torch
 from torch import nn
 
+from divsal_bench import words
 from divsal_bench.maps.evidence import Evidence, Head
 from divsal_bench.networks import backbones
 from divsal_bench.networks.backbones import CamNet
@@ -47,7 +48,7 @@ def with_rows(weight: torch.Tensor, seed: int = 0, head: Head = "two-logit") -> 
     return Evidence(features, weight, torch.zeros(len(weight)).double(), features.mean((2, 3)) @ weight.T, head)
 
 
-def network(head: backbones.Head = "two-logit", seed: int = 0) -> CamNet:
+def network(head: words.Head = "two-logit", seed: int = 0) -> CamNet:
     """A narrow ResNet-10-T with batch statistics that a few batches have moved, in evaluation mode."""
     model = backbones.build("resnet10t", TINY, 1, head, seed)
     return CamNet(settled(model.net, seed), head)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from divsal_bench.cli import main
-from divsal_bench.registry import plugins, protocols
+from divsal_bench.registry import method_source, plugins, protocols
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -317,7 +317,7 @@ def test_an_edited_method_is_noticed(cli: Cli, short: None, monkeypatch: pytest.
     command = (*CXR, "--data", "standin", "--method", "cyborg", "--seeds", "1", "--workers", "0")
     assert cli(*command)[0] == 0
     assert "has changed" not in cli(*command)[2]
-    monkeypatch.setattr(plugins, "source_hash", lambda method: "12345678")
+    monkeypatch.setattr(method_source, "source_hash", lambda method: "12345678")
     assert "the code of cyborg has changed since these runs were made; raise its `version`" in cli(*command)[2]
 
 

@@ -22,7 +22,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.files.owners import is_abandoned
 from divsal_bench.files.owners import mark as own_mark
 from divsal_bench.grid import planning, pool, work
-from divsal_bench.registry import method_choice, plugins, protocols
+from divsal_bench.registry import method_choice, method_source, plugins, protocols
 from divsal_bench.runs import store
 from divsal_bench.runs.reading import Run, read_run, read_runs
 
@@ -33,7 +33,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from divsal_bench.contracts.method import Kind, Method
+from divsal_bench.contracts.method import Method
+from divsal_bench.words import Kind
 from divsal_bench.contracts.task import StandIn, Task
 from divsal_bench.errors import UserError
 
@@ -365,7 +366,7 @@ def test_a_method_that_kills_its_process_fails_after_two_tries_and_the_others_fi
     failed, done = (run.record for run in runs)
     assert (failed.status, failed.attempts, failed.scores) == ("failed", 2, None)
     assert failed.error == "its process died 2 times (SIGKILL; too little memory is the usual cause)"
-    assert failed.method_source == plugins.source_hash(plugins.methods().get("killed"))
+    assert failed.method_source == method_source.source_hash(plugins.methods().get("killed"))
     assert failed.seconds > 0
     assert failed.peak_mb > 100
     assert failed.versions["torch"]
@@ -400,7 +401,7 @@ def test_a_method_that_ends_its_process_is_recorded_with_the_true_reason_and_the
         assert found.error.startswith(error.strip()), how
         assert last in found.notices[0], (how, found.notices)
         assert "memory" not in found.error
-        assert found.method_source == plugins.source_hash(plugins.methods().get("ending"))
+        assert found.method_source == method_source.source_hash(plugins.methods().get("ending"))
         assert found.seconds > 0
         assert found.peak_mb > 100
         assert found.attempts == (2 if "its process died" in error else 1)

@@ -16,9 +16,10 @@ import torch
 from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
 from divsal_bench.networks import backbones
-from divsal_bench.registry import method_choice, plugins, protocols
+from divsal_bench.registry import method_choice, method_source, plugins, protocols
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs.reading import Run, read_run
+from divsal_bench.words import HEADS
 
 QUICK = dataclasses.replace(protocols.get("quick-v1"), epochs=1)
 
@@ -171,7 +172,7 @@ def test_the_run_id_depends_on_everything_but_the_data_sets_name(run: Run) -> No
 def test_stored_settings_hash_as_the_living_protocol_does(run: Run, tmp_path: Path) -> None:
     assert read_run(run.path).record.run_id == jobs(tmp_path)[0].spec.run_id
     assert Protocol(**run.spec.protocol_settings).epochs == 1
-    assert backbones.HEADS[0] == run.spec.head
+    assert HEADS[0] == run.spec.head
 
 
 def test_what_the_user_must_mend_is_not_stored_as_a_failed_run(tmp_path: Path) -> None:
@@ -231,10 +232,10 @@ def test_a_run_says_with_which_instructions_its_processor_worked(
 def test_the_method_is_hashed_before_it_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be edited while it runs."""
     (job,) = jobs(tmp_path)
-    fit, source = work.fit, plugins.source_hash(plugins.methods().get("cyborg"))
+    fit, source = work.fit, method_source.source_hash(plugins.methods().get("cyborg"))
 
     def edited(*arguments: Any) -> Any:
-        monkeypatch.setattr(plugins, "source_hash", lambda method: "another")
+        monkeypatch.setattr(method_source, "source_hash", lambda method: "another")
         return fit(*arguments)
 
     monkeypatch.setattr(work, "fit", edited)

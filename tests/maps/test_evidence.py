@@ -9,7 +9,8 @@ from drawn_evidence import GRID, evidence, images, many_logits, network
 
 from divsal_bench.errors import UserError
 from divsal_bench.maps.evidence import Evidence, gather, join
-from divsal_bench.networks.backbones import HEADS, CamNet
+from divsal_bench.networks.backbones import CamNet
+from divsal_bench.words import HEADS
 
 
 @pytest.mark.parametrize("head", HEADS)

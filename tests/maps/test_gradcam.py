@@ -12,7 +12,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.maps import table
 from divsal_bench.maps.evidence import gather
 from divsal_bench.maps.gradcam import gradcam
-from divsal_bench.networks.backbones import HEADS
+from divsal_bench.words import HEADS
 
 TARGET = torch.tensor([0, 1, 2, 0])
 

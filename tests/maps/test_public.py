@@ -15,7 +15,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.maps import table
 from divsal_bench.maps.evidence import gather
 from divsal_bench.maps.public import PUBLIC, public_map
-from divsal_bench.networks.backbones import HEADS
+from divsal_bench.words import HEADS
 
 LABELS = torch.tensor([0, 1, 1, 0])
 installed = pytest.mark.skipif(

@@ -16,7 +16,7 @@ from divsal_bench.maps import table
 from divsal_bench.maps.covering import margin_score
 from divsal_bench.maps.evidence import gather
 from divsal_bench.maps.regions import occlusion, regions
-from divsal_bench.networks.backbones import HEADS
+from divsal_bench.words import HEADS
 
 
 def drawn(seed: int, height: int = 6, width: int = 7) -> np.ndarray:

@@ -21,7 +21,6 @@ from safetensors.torch import load_file, save_file
 from divsal_bench.data import catalogue
 from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
-from divsal_bench.networks.backbones import Head
 from divsal_bench.predict import loading
 from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import method_choice, plugins, protocols
@@ -29,6 +28,7 @@ from divsal_bench.registry.plugins import tasks
 from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.runs.records import Spec
 from divsal_bench.scores import scoring
+from divsal_bench.words import Head
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}

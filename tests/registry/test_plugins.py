@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from divsal_bench.conformance import loading
-from divsal_bench.contracts.method import Method
 from divsal_bench.errors import UserError
 from divsal_bench.registry import method_choice, plugins
 
@@ -130,50 +128,6 @@ def test_a_plugin_that_ends_the_program_does_not_end_a_run(outside: Callable[...
     assert planned.returncode == 0
     assert "plan: " in planned.stderr
     assert "it ends the program when it is imported (SystemExit: 0)" in planned.stderr
-
-
-WITH_HELPER = """
-    from divsal_bench.contracts.method import Method
-    from dataclasses import dataclass
-    from typing import ClassVar
-
-    SIGN = 1
-
-    def helper(out):
-        return SIGN * out.cross_entropy
-
-    @dataclass
-    class Mine(Method):
-        '''A method from outside.'''
-        name: ClassVar[str] = "mine"
-        kind: ClassVar[str] = "unguided"
-
-        def loss(self, batch, out):
-            return {"loss": helper(out)}
-"""
-
-
-@pytest.mark.parametrize("edit", [("SIGN * ", "-SIGN * "), ("SIGN = 1", "SIGN = -1"), ('"unguided"', '"one-cam"')])
-def test_an_edit_anywhere_in_a_methods_file_is_noticed(tmp_path: Path, edit: tuple[str, str]) -> None:
-    code = textwrap.dedent(WITH_HELPER)
-    file = tmp_path / "mine.py"
-
-    def load(text: str) -> type[Method]:
-        file.write_text(text, encoding="utf-8")
-        return plugins.method_class(loading.execute(file))
-
-    assert edit[0] in code
-    before = plugins.source_hash(load(code))
-    assert len(before) == 12
-    assert not plugins.has_changed(load(code), before)
-    assert not plugins.has_changed(load(code), "")
-    assert plugins.has_changed(load(code.replace(*edit)), before)
-
-
-def test_runs_of_before_the_whole_file_was_hashed_are_compared_by_their_class() -> None:
-    cyborg = plugins.methods().get("cyborg")
-    assert not plugins.has_changed(cyborg, plugins.class_hash(cyborg))
-    assert plugins.has_changed(cyborg, "01234567")
 
 
 def test_only_the_plugin_asked_for_is_loaded() -> None:

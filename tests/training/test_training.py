@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from divsal_bench import errors
-from divsal_bench.contracts.method import Batch, Kind, Method, Outputs
+from divsal_bench.contracts.method import Batch, Method, Outputs
 from divsal_bench.networks import backbones, inference
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.training import augmentation, training
 from divsal_bench.training.training import Split, Streams
+from divsal_bench.words import Head, Kind
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), name="tiny", epochs=2, batch_size=8, input_size=32, output_stride=8,
@@ -38,7 +39,7 @@ def split(count: int = 20, seed: int = 0, side: int = 32) -> Split:
 
 
 def train(
-    method: Method, protocol: protocols.Protocol = TINY, seed: int = 0, head: backbones.Head = "two-logit"
+    method: Method, protocol: protocols.Protocol = TINY, seed: int = 0, head: Head = "two-logit"
 ) -> tuple[backbones.CamNet, training.History]:
     """Train on the small split."""
     streams = Streams.of("toy", "fingerprint", protocol.backbone, seed)

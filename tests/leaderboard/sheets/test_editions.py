@@ -22,6 +22,7 @@ from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.leaderboard.web import page_view
 from divsal_bench.registry import plugins
 from divsal_bench.scores.scoring import margins, score
+from divsal_bench.words import Kind
 
 Predictions = Callable[..., pd.DataFrame]
 
@@ -45,7 +46,7 @@ def test_reference_methods_are_what_is_installed() -> None:
 
 
 def test_the_three_families_are_closed_and_everything_else_has_its_own() -> None:
-    kinds: dict[str, families.Kind] = {
+    kinds: dict[str, Kind] = {
         "cross-entropy": "unguided", "cyborg": "one-cam", "difference": "two-cam", "cyborg-center": "control",
         "later": "two-cam", "later-control": "control", "plain-later": "unguided",
     }  # fmt: skip
