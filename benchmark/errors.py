@@ -5,10 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    pass
+from typing import Any, NamedTuple
 
 #: What a terminal would obey instead of showing it (control characters, changes of the direction of writing), and
 #: halves of characters, which cannot be written at all. File names and strangers' files may hold them.

@@ -18,7 +18,8 @@ from divsal_bench.registry import plugins, protocols
 from divsal_bench.registry.method_choice import MethodChoice
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs import store
-from divsal_bench.runs.reading import Run, check_content
+from divsal_bench.runs.bounds import check_content
+from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts, Spec
 from divsal_bench.scores import conditions
 

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from divsal_bench.errors import UserError
+from divsal_bench.files import whole
 from divsal_bench.grid import work
 from divsal_bench.grid.planning import KEPT_OUTPUT, SHOWN_OUTPUT
 from divsal_bench.networks import devices
 from divsal_bench.registry import plugins
 from divsal_bench.runs import store
+from divsal_bench.runs.messages import LONGEST_ERROR
 from divsal_bench.runs.reading import Run, read_run
 
 #: A run whose worker dies is tried once more; then it is recorded as failed.
@@ -351,8 +353,8 @@ def read_back(job: work.Job, begun: float) -> Run:
     try:
         return read_run(store.run_path(Path(job.out), job.spec))
     except UserError as error:
-        store.remove(store.run_path(Path(job.out), job.spec))
-        return save_death(job, f"what it saved cannot be read: {error}"[: work.LONGEST_ERROR], "", begun, 0.0)
+        whole.remove(store.run_path(Path(job.out), job.spec))
+        return save_death(job, f"what it saved cannot be read: {error}"[:LONGEST_ERROR], "", begun, 0.0)
 
 
 def death_of(worker: Worker, code: int) -> str:

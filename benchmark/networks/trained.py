@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from divsal_bench.errors import UserError, field_problem
+from divsal_bench.files.texts import first_line
 from divsal_bench.networks import backbones
-from divsal_bench.networks.backbones import CamNet, Head, first_line
+from divsal_bench.networks.backbones import CamNet, Head
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs.names import WEIGHTS_FILE

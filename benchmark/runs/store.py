@@ -13,9 +13,9 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from divsal_bench.errors import UserError
-from divsal_bench.files import foreign, owners
-from divsal_bench.runs.names import WEIGHTS_FILE
-from divsal_bench.runs.reading import NoRunError, Run, check_place, read_run, read_runs, require_utf8
+from divsal_bench.files import foreign, owners, whole
+from divsal_bench.runs.names import HISTORY_FILE, PREDICTIONS_FILE, RUN_FILE, WEIGHTS_FILE
+from divsal_bench.runs.reading import NoRunError, Run, check_place, read_run, require_utf8
 from divsal_bench.runs.records import Record, Spec
 
 try:
@@ -28,7 +28,7 @@ ASIDE = ".partial"
 #: Tries to rename a run into place while others do the same.
 PUT_ATTEMPTS = 10
 #: What a run may hold beside run.json, which names their hashes.
-FILES = ("history.csv", "model.safetensors", "predictions.parquet")
+FILES = (HISTORY_FILE, WEIGHTS_FILE, PREDICTIONS_FILE)
 #: How the name of the file begins that a launcher holds locked while it makes a run.
 CLAIM = "claim-"
 #: Seconds after which a half-written run of a machine that cannot be asked is taken for left behind. One is written
@@ -99,7 +99,7 @@ def prepare(out: Path) -> None:
             if claimed is not None:
                 claimed.release()
         elif owners.is_abandoned(left.name) or (owners.is_mark(left.name) and is_forgotten(left)):
-            remove(left)
+            whole.remove(left)
 
 
 def is_forgotten(path: Path) -> bool:
@@ -160,15 +160,6 @@ def claim(out: Path, run_id: str) -> Claim | None:
         os.close(descriptor)  # its owner released it, and took the file away, between opening and locking
 
 
-def remove(path: Path) -> None:
-    """Delete a file or a folder; what cannot be deleted stays."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
-
-
 def save(
     out: Path, record: Record, write_files: Callable[[Path], None] = lambda folder: None, as_it_is: bool = False
 ) -> Path:
@@ -196,11 +187,11 @@ def save(
         write_files(aside)
         if not as_it_is:
             record = record.model_copy(update={"files": hashes(aside)})
-        with (aside / "run.json").open("w", encoding="utf-8") as file:
+        with (aside / RUN_FILE).open("w", encoding="utf-8") as file:
             json.dump(record.model_dump(mode="json"), file, indent=1, allow_nan=False)
             file.write("\n")
         check_readable(aside, path)
-        flush(aside)
+        whole.flush(aside)
         path.parent.mkdir(parents=True, exist_ok=True)
         put(aside, path, replaced)
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk in an exception of its own
@@ -210,8 +201,8 @@ def save(
             "another folder with --out, then give the same command again"
         ) from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
+        whole.remove(aside)
+        whole.remove(replaced)
     return path
 
 
@@ -264,16 +255,6 @@ def is_done(path: Path) -> bool:
         return False
 
 
-def flush(folder: Path) -> None:
-    """Write a folder's files through to the disk: a power cut must not leave a run of empty files."""
-    for path in folder.iterdir():
-        with path.open("r+b") as file:
-            os.fsync(file.fileno())
-
-
-__all__ = ["ASIDE", "Claim", "UnreadableError", "claim", "find", "prepare", "read_runs", "run_path", "save"]
-
-
 def weights_sha256(path: Path) -> str:
     """Hash of a run directory's weights, 64 hexadecimal digits; a missing file is a UserError."""
     if not (path / WEIGHTS_FILE).is_file():
@@ -281,5 +262,4 @@ def weights_sha256(path: Path) -> str:
     try:
         return foreign.sha256(path / WEIGHTS_FILE)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or f"it {error}"
-        raise UserError(f"{path / WEIGHTS_FILE} cannot be read ({reason}); run it again") from error
+        raise UserError(f"{path / WEIGHTS_FILE} cannot be read ({foreign.reason_of(error)}); run it again") from error

@@ -22,7 +22,7 @@ from divsal_bench.leaderboard.claims import claim as claims
 from divsal_bench.leaderboard.claims import keys
 from divsal_bench.leaderboard.claims.claim import NEW_SEEDS, Claim, Reproduction, Verified
 from divsal_bench.leaderboard.claims.consistency import check_new_seeds, check_proofs
-from divsal_bench.leaderboard.claims.files import MARGINS, read_bytes
+from divsal_bench.leaderboard.claims.files import MARGINS, read_submitted
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.runs.reading import Run
 
@@ -191,7 +191,7 @@ def check_not_copied(claim: Claim, found: Publication, where: Path) -> None:
     names = found.rows["key"].tolist()
     file = where.with_name(where.stem + MARGINS)
     claimed = [one.seed for one in claim.seeds]
-    margins = keys.read_margins(file, read_bytes(file, keys.limit(len(names))), claimed, names)
+    margins = keys.read_margins(file, read_submitted(file, keys.limit(len(names))), claimed, names)
     both = np.concatenate([margins, found.margins])
     keys.check_no_copies(where, [*claimed, *(one.seed for one in found.seeds)], both)
 

@@ -21,7 +21,7 @@ import pandas as pd
 from divsal_bench.leaderboard.accepted.rescoring import scores_of
 from divsal_bench.leaderboard.claims import consistency, keys
 from divsal_bench.leaderboard.claims.claim import Claim, SeedResult, TableFacts, Weights
-from divsal_bench.leaderboard.claims.files import KEYS, MARGINS, as_json, write_all
+from divsal_bench.leaderboard.claims.files import KEYS, MARGINS, model_json, write_all
 from divsal_bench.runs.records import Spec
 from divsal_bench.scores.schema import MapAgreement
 from divsal_bench.scores.scoring import Layout, layout
@@ -75,7 +75,7 @@ def make(root: Path, runs: int, count: int) -> int:
             claim, margins = result(task, names, fingerprint, method, table, where, hashlib.sha256(content).hexdigest())
             path = root / consistency.place(claim)
             folder = root / consistency.folder_of(claim.table)
-            write_all({folder / KEYS: content, path.with_name(path.stem + MARGINS): margins, path: as_json(claim)})
+            write_all({folder / KEYS: content, path.with_name(path.stem + MARGINS): margins, path: model_json(claim)})
             made += SEEDS
     return made
 

@@ -325,7 +325,7 @@ def rescale(path: Path, margins: Path, rows: pd.DataFrame, values: keys.Margins)
         )
         seeds.append(one.model_copy(update={"scores": new}))
     sha256 = hashlib.sha256(margins.read_bytes()).hexdigest()
-    path.write_bytes(files.as_json(claim.model_copy(update={"seeds": seeds, "margins_sha256": sha256})))
+    path.write_bytes(files.model_json(claim.model_copy(update={"seeds": seeds, "margins_sha256": sha256})))
 
 
 def test_verifying_needs_the_claimed_weights(

@@ -21,9 +21,9 @@ from divsal_bench.cli import EXIT_INTERRUPTED
 from divsal_bench.errors import UserError
 from divsal_bench.files.owners import is_abandoned
 from divsal_bench.files.owners import mark as own_mark
-from divsal_bench.grid import planning, pool, work
+from divsal_bench.grid import planning, pool
 from divsal_bench.registry import method_choice, plugins, protocols
-from divsal_bench.runs import store
+from divsal_bench.runs import messages, store
 from divsal_bench.runs.reading import Run, read_run, read_runs
 
 #: Somebody else's package: a tiny task, and methods that misbehave. Test and methods talk through files.
@@ -435,7 +435,7 @@ def test_a_run_that_writes_more_than_a_record_may_hold_is_cut_and_can_be_read(tm
     (run,) = pool.execute(missing(grid(tmp_path, "talkative")), 1)
     assert run.record.status == "done"
     notices = run.record.notices
-    assert len(notices[0]) == work.LONGEST_NOTICE
+    assert len(notices[0]) == messages.LONGEST_NOTICE
     assert notices[1:6] == [
         "right to ?left", "two lines ?[31m", "7", "None", "a Unsayable that cannot be shown",
     ]  # fmt: skip
@@ -443,7 +443,7 @@ def test_a_run_that_writes_more_than_a_record_may_hold_is_cut_and_can_be_read(tm
     assert [run.record for run in read_runs(tmp_path)] == [run.record]
     names = list(pd.read_csv(run.path / "history.csv"))
     assert names[-1] == "a,b ?[31m?"
-    assert max(map(len, names)) == work.LONGEST_NAME
+    assert max(map(len, names)) == messages.LONGEST_NAME
 
 
 # ---------------------------------------------------------------- several launchers

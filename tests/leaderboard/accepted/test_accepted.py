@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -438,23 +437,8 @@ def test_a_copied_seed_is_refused_and_named(results: Path) -> None:
 def test_claims_round_trip(results: Path) -> None:
     path = results / METHOD / "cyborg.json"
     claim = reading.read_claim(path)
-    assert files.as_json(claim) == path.read_bytes()
+    assert files.model_json(claim) == path.read_bytes()
     assert Claim.model_validate_json(path.read_bytes()) == claim
-
-
-def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
-    kept, blocked = tmp_path / "kept", tmp_path / "folder"
-    kept.write_bytes(b"old")
-    number = kept.stat().st_ino
-    (blocked / "inside").mkdir(parents=True)
-    with pytest.raises(UserError, match="cannot be written"):
-        files.write_all({kept: b"new", tmp_path / "a/b/c": b"1", blocked: b"2"})
-    assert kept.read_bytes() == b"old"
-    assert kept.stat().st_ino == number, "put back by a rename: a full disk has no space for a copy"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "kept"]
-    shutil.rmtree(blocked)
-    files.write_all({kept: b"new", tmp_path / "a/b/c": b"1"})
-    assert kept.read_bytes() == b"new"
 
 
 KILLED = """
@@ -469,7 +453,7 @@ def counting(self, target):
     return replace(self, target)
 Path.replace = counting
 root = Path(sys.argv[1])
-files.write_all({root / "a": b"new", root / "b": b"new", root / "c": b"new"}, "mark")
+files.write_all({root / "a": b"new", root / "b": b"new", root / "c": b"new"})
 """
 
 
@@ -484,28 +468,8 @@ def test_what_a_kill_leaves_is_whole_and_named(results: Path, tmp_path: Path, re
     assert [path.read_bytes() for path in before.values()] == [b"new"] * renames + [b"old"] * (3 - renames)
     for path in before.values():
         path.unlink()
-    with pytest.raises(UserError, match=r"\.partial-mark-\d is unfinished"):
+    with pytest.raises(UserError, match=r"\.partial-\S+-\d is unfinished"):
         reading.read_accepted(results)
-
-
-def test_a_disk_that_fills_up_leaves_everything_as_it_was(results: Path) -> None:
-    """With a real limit on the size of files, which any of the three may be the first to reach."""
-    script = (
-        "import resource, signal, sys\nfrom pathlib import Path\nfrom divsal_bench.leaderboard.claims import files\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
-        "root, large = Path(sys.argv[1]), int(sys.argv[2])\n"
-        "files.write_all({root / f'{i}': b'x' * (100_000 if i == large else 10) for i in range(3)})"
-    )
-    folder = results / METHOD
-    for i in range(3):
-        (folder / f"{i}").write_bytes(b"old")
-    for large in range(3):
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(folder), str(large)], capture_output=True, text=True, check=False
-        )
-        assert "cannot be written" in done.stderr
-        assert [(folder / f"{i}").read_bytes() for i in range(3)] == [b"old"] * 3
-        assert not list(folder.glob(".*"))
 
 
 # -- one label, one kind ---------------------------------------------------------------------------------------
@@ -724,6 +688,6 @@ def test_margins_with_keys_that_are_no_text_are_refused() -> None:
 def test_a_list_of_digits_and_text_is_written_at_once(results: Path) -> None:
     claim = reading.read_claim(results / METHOD / "cyborg.json")
     hostile = claim.model_copy(update={"fields": {"a": [int("1" * 4000), "x"], "b": ["1" * 4000], "c": [1] * 4000}})
-    text = files.as_json(hostile).decode()
+    text = files.model_json(hostile).decode()
     assert json.loads(text)["fields"]["c"] == [1] * 4000
     assert f"[{', '.join(['1'] * 4000)}]" in text
