@@ -222,13 +222,13 @@ def published_samples(run: Run, opened: RunData, folder: Path) -> list[str]:
     """
     from divsal_bench.leaderboard.accepted.reading import read_data_set
     from divsal_bench.leaderboard.claims.files import KEYS
-    from divsal_bench.leaderboard.claims.keys import hashed, published, same_rows
+    from divsal_bench.leaderboard.claims.keys import are_same_rows, hashed, published
     from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS
 
     fingerprint = run.spec.data_fingerprint
     own = opened.public(run).rows
     claimed, found = read_data_set(folder).rows, published(own, fingerprint)
-    if same_rows(claimed, found):
+    if are_same_rows(claimed, found):
         ids = {hashed(str(sample), fingerprint, "sample"): str(sample) for sample in own["key"]}
         return [ids[key] for key in found["key"]]
     if claimed["key"].tolist() != found["key"].tolist():

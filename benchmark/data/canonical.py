@@ -255,7 +255,7 @@ def read_file(path: Path, info: Info) -> Iterator[Entry]:
                     yield _entry(row, split)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(
-            f"{path} is damaged ({foreign.reason_of(error)}); prepare the data again with --force"
+            f"{path} is damaged ({foreign.why_unread(error)}); prepare the data again with --force"
         ) from error
 
 

@@ -23,7 +23,7 @@ class RefusedError(ValueError):
     """A file is not read, or its content not taken; the text is what is wrong, as ``it …`` goes on."""
 
 
-def reason_of(error: Exception) -> str:
+def why_unread(error: Exception) -> str:
     """Why a file could not be read, in one short line that stands by itself."""
     if isinstance(error, RefusedError):
         return f"it {error}"

@@ -1,6 +1,6 @@
 """Files and folders written aside and renamed into place, so that what is there is whole; and what was left of it.
 
-Everything unfinished has a hidden name with ``partial-`` or ``old-`` and the mark of its process in it, and goes away
+Everything unfinished has a hidden name with ``partial-`` or ``old-`` and the tag of its process in it, and goes away
 however the writing ends; what a killed process leaves is swept by the next command that writes there.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from divsal_bench.errors import UserError
 from divsal_bench.files import owners
 
-#: Hidden names of work in progress, folders of data included; what follows begins with its owner's mark.
+#: Hidden names of work in progress, folders of data included; what follows begins with its owner's tag.
 ASIDE = re.compile(r"\.(?:.+\.)?partial-(.+)", re.DOTALL)
 
 
@@ -32,7 +32,7 @@ def aside_of(path: Path, part: str = "", number: int | None = None) -> Path:
         number: Of the file among several.
     """
     start, end = f".{part}" if part else "", "" if number is None else f"-{number}"
-    return path.with_name(f"{start}.partial-{owners.mark()}{end}")
+    return path.with_name(f"{start}.partial-{owners.own_tag()}{end}")
 
 
 @contextmanager
@@ -192,8 +192,8 @@ def sweep(folders: Iterable[Path]) -> list[Path]:
     for folder in dict.fromkeys(folders):
         with suppress(OSError):
             for path in sorted(folder.iterdir()):
-                mark = ASIDE.fullmatch(path.name)
-                if mark and owners.is_abandoned(mark[1]) and remove(path):
+                unfinished = ASIDE.fullmatch(path.name)
+                if unfinished and owners.is_abandoned(unfinished[1]) and remove(path):
                     found.append(path)
     return found
 
@@ -251,7 +251,7 @@ def _put_folder(aside: Path, out: Path, replace: bool) -> None:
     if replace and out.is_dir() and _exchange(aside, out):
         remove(aside)
         return
-    old = out.with_name(f".{out.name}.old-{owners.mark()}")
+    old = out.with_name(f".{out.name}.old-{owners.own_tag()}")
     if replace and out.exists():
         out.rename(old)
     try:

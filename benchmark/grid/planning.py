@@ -123,7 +123,7 @@ def plan_task(
             protocol_settings=settings,
             seed=seed,
         )
-        run = store.find(grid.out, spec)
+        run = store.find_run(grid.out, spec)
         if run is not None and (run.record.status == "done" or not grid.retry_failed):
             done.append(run)
         else:

@@ -23,7 +23,7 @@ from divsal_bench.grid import work
 from divsal_bench.grid.planning import KEPT_OUTPUT, SHOWN_OUTPUT
 from divsal_bench.networks import devices
 from divsal_bench.registry import plugins
-from divsal_bench.runs import store
+from divsal_bench.runs import locks, store
 from divsal_bench.runs.messages import LONGEST_ERROR
 from divsal_bench.runs.reading import Run, read_run
 
@@ -82,7 +82,7 @@ def execute(
         raise UserError(f"workers must be 0 or more, not {workers}")
     if not jobs:
         return []
-    store.prepare(Path(jobs[0].out))
+    store.prepare_folder(Path(jobs[0].out))
     if workers == 0:
         devices.prepare_environment()
         return run_here(jobs, on_event)
@@ -95,7 +95,7 @@ class ToDo:
 
     def __init__(self, jobs: Sequence[work.Job]) -> None:
         self.waiting = deque(jobs)
-        self.claims: dict[str, store.Claim] = {}
+        self.claims: dict[str, locks.RunLock] = {}
 
     def __enter__(self) -> ToDo:
         return self
@@ -111,12 +111,12 @@ class ToDo:
             run_id, out = job.spec.run_id, Path(job.out)
             if run_id in self.claims:
                 return job, None
-            claim = store.claim(out, run_id)
+            claim = locks.lock_run(out, run_id)
             if claim is None:
                 self.waiting.append(job)
                 continue
             self.claims[run_id] = claim
-            run = store.find(out, job.spec)
+            run = store.find_run(out, job.spec)
             if run is None or (run.record.status != "done" and run.record.created == job.replaces):
                 return job, None
             self.release(job)
@@ -344,7 +344,7 @@ class Pool:
 
 def made_before_death(job: work.Job) -> Run | None:
     """The run of a process that died after it had saved it."""
-    run = store.find(Path(job.out), job.spec)
+    run = store.find_run(Path(job.out), job.spec)
     return run if run is not None and run.record.attempts == job.attempts and run.record.status == "done" else None
 
 

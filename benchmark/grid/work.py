@@ -147,7 +147,7 @@ def save(
             writer.writerows([epoch.get(name, "") for name in names] for epoch in history.epochs)
 
     try:
-        return store.save(Path(job.out), record, write_files)
+        return store.save_run(Path(job.out), record, write_files)
     except store.UnreadableError:
         raise
     except UserError as error:
@@ -226,7 +226,7 @@ def split_tensors(data: DataArrays, name: str, device: torch.device) -> Split:
 
 def save_without_model(job: Job, status: Status, error: str, started: float, facts: dict[str, Any]) -> Path:
     """Keep a run that has no numbers, with its reason."""
-    return store.save(Path(job.out), record_of(job, status, started, facts, error=one_line(error, LONGEST_ERROR)))
+    return store.save_run(Path(job.out), record_of(job, status, started, facts, error=one_line(error, LONGEST_ERROR)))
 
 
 def record_of(job: Job, status: Status, started: float, facts: dict[str, Any], **content: Any) -> Record:

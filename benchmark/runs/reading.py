@@ -59,7 +59,7 @@ class Run:
             found = foreign.sha256(path)
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{path} cannot be read ({foreign.reason_of(error)}); delete the folder {self.path} {AGAIN}"
+                f"{path} cannot be read ({foreign.why_unread(error)}); delete the folder {self.path} {AGAIN}"
             ) from error
         if found != self.record.files[name]:
             raise UserError(
@@ -82,7 +82,7 @@ class Run:
             table: pd.DataFrame = read_predictions(path).to_pandas(ignore_metadata=True)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise UserError(
-                f"{path} cannot be read ({foreign.reason_of(error)}); delete the folder {self.path} {AGAIN}"
+                f"{path} cannot be read ({foreign.why_unread(error)}); delete the folder {self.path} {AGAIN}"
             ) from error
         return table
 

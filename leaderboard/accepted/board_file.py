@@ -116,7 +116,7 @@ def read_board(root: Path) -> SavedBoard:
         line = f"field {field!r} {problem}"
         raise UserError(f"{path} cannot be read ({line}); mend it with `divsal-bench board --recompute`") from None
     except (OSError, ValueError) as error:
-        line = foreign.reason_of(error)
+        line = foreign.why_unread(error)
         raise UserError(f"{path} cannot be read ({line}); mend it with `divsal-bench board --recompute`") from None
 
 

@@ -37,7 +37,7 @@ from divsal_bench.leaderboard.claims.gallery import Gallery
 from divsal_bench.leaderboard.claims.gallery_check import check_cams, check_gallery
 from divsal_bench.leaderboard.sheets.editions import CURRENT
 from divsal_bench.leaderboard.sheets.entries import Entry, Group, Sheet, Standing, check_unique, keepers
-from divsal_bench.scores.scoring import Layout, layout
+from divsal_bench.scores.layout import Layout, layout_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,14 +128,14 @@ def read(root: Path, on_file: Callable[[Path], None] = lambda path: None) -> Res
 def read_data_set(folder: Path) -> DataSet:
     """Read ``key.parquet`` and ``gallery.json``."""
     content = read_submitted(folder / KEYS, MOST_KEYS)
-    rows = key_files.read_keys(folder / KEYS, content)
+    rows = key_files.parse_keys(folder / KEYS, content)
     path = folder / GALLERY
     gallery = read_claimed(path, Gallery) if path.exists() else None
     if gallery is not None:
         test = rows[rows["split"] == "test"]
         facts = zip(test["label"].tolist(), test["condition"].tolist(), strict=True)
         check_gallery(gallery, dict(zip(test["key"].tolist(), facts, strict=True)), path)
-    return DataSet(folder, rows, layout(rows), hashlib.sha256(content).hexdigest(), gallery)
+    return DataSet(folder, rows, layout_of(rows), hashlib.sha256(content).hexdigest(), gallery)
 
 
 def read_result(root: Path, file: PurePosixPath, data: DataSet) -> Accepted:
@@ -197,7 +197,7 @@ def read_margins(path: Path, end: str, sha256: str, seeds: list[int], names: lis
     content = read_submitted(file, key_files.limit(len(names)))
     if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(f"{file} is not the file that {path.name} names (its sha256 differs); submit it again")
-    return key_files.read_margins(file, content, seeds, names)
+    return key_files.parse_margins(file, content, seeds, names)
 
 
 def check_one_data_set(found: list[Accepted]) -> None:

@@ -138,7 +138,7 @@ def shared_files(
         made = contents[0] or keys.key_bytes(found.rows), contents[1] or model_json(data.gallery)
         return dict(zip(paths, made, strict=True)), data.gallery
     known: DataSet = read_data_set(folder)
-    if not keys.same_rows(known.rows, found.rows):
+    if not keys.are_same_rows(known.rows, found.rows):
         raise UserError(
             f"{paths[0]} lists other rows than these runs were scored on; with one fingerprint that means damage, "
             "restore it"

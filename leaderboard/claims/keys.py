@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import parquet
-from divsal_bench.files.foreign import RefusedError, reason_of
+from divsal_bench.files.foreign import RefusedError, why_unread
 from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def published(rows: pd.DataFrame, fingerprint: str) -> pd.DataFrame:
     return content.sort_values("key", ignore_index=True)
 
 
-def same_rows(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+def are_same_rows(first: pd.DataFrame, second: pd.DataFrame) -> bool:
     """Whether two tables hold the same rows in the same order, whatever the types that files give their columns."""
     return all(first[name].tolist() == second[name].tolist() for name in ROW_COLUMNS)
 
@@ -150,10 +150,10 @@ def read_exactly(path: Path, content: bytes, columns: dict[str, str], rows: int 
     except RefusedError as error:
         raise UserError(f"{path} {error}; submit it again") from None
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise UserError(f"{path} is damaged ({reason_of(error)}); submit it again") from error
+        raise UserError(f"{path} is damaged ({why_unread(error)}); submit it again") from error
 
 
-def read_keys(path: Path, content: bytes) -> pd.DataFrame:
+def parse_keys(path: Path, content: bytes) -> pd.DataFrame:
     """Read ``key.parquet``.
 
     Returns:
@@ -215,7 +215,7 @@ def is_key(text: Any) -> bool:
     return isinstance(text, str) and len(text) == DIGITS and not set(text) - set("0123456789abcdef")
 
 
-def read_margins(path: Path, content: bytes, seeds: Sequence[int], keys: Sequence[str]) -> Margins:
+def parse_margins(path: Path, content: bytes, seeds: Sequence[int], keys: Sequence[str]) -> Margins:
     """Read ``<method>.parquet``.
 
     Args:

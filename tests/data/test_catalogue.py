@@ -204,7 +204,7 @@ def test_data_of_an_older_version_is_remembered_once_it_was_found(task, ready):
 
 @pytest.mark.parametrize("kind", ["old", "partial"])
 def test_data_that_is_being_replaced_is_waited_for(task, ready, kind):
-    ready.rename(ready.parent / f".cxr.{kind}-{owners.mark()}")
+    ready.rename(ready.parent / f".cxr.{kind}-{owners.own_tag()}")
     with pytest.raises(UserError, match=r"another process is preparing .*; give the command again"):
         resolve(task, None)
 

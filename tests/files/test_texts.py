@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from divsal_bench.files import texts
-from divsal_bench.files.foreign import RefusedError, reason_of
+from divsal_bench.files.foreign import RefusedError, why_unread
 
 
 def test_the_reason_of_an_error_is_one_short_line() -> None:
     assert texts.first_line(ValueError("\n  first\nsecond")) == "first"
     assert texts.first_line(KeyError()) == "KeyError"
     assert len(texts.first_line(ValueError("x" * 999))) == texts.LONGEST_REASON
-    assert reason_of(RefusedError("is nested too deeply")) == "it is nested too deeply"
-    assert reason_of(PermissionError(13, "Permission denied", "secret")) == "Permission denied"
-    assert reason_of(OSError()) == "OSError"
+    assert why_unread(RefusedError("is nested too deeply")) == "it is nested too deeply"
+    assert why_unread(PermissionError(13, "Permission denied", "secret")) == "Permission denied"
+    assert why_unread(OSError()) == "OSError"
 
 
 def test_what_would_not_show_becomes_a_space_or_a_question_mark() -> None:

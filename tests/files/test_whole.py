@@ -59,7 +59,7 @@ def unfinished(folder: Path) -> list[Path]:
 
 def dead_mark() -> str:
     """The mark of a process of this host that is gone."""
-    code = "from divsal_bench.files import owners; print(owners.mark())"
+    code = "from divsal_bench.files import owners; print(owners.own_tag())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -137,7 +137,7 @@ def test_what_a_dead_process_left_is_swept_and_nothing_else(tmp_path: Path) -> N
     (dead[2] / "data").mkdir(parents=True)
     other_host = "0" * 8 + mark[8:]
     kept = [
-        tmp_path / f".partial-{owners.mark()}", tmp_path / f".partial-{other_host}", tmp_path / ".partial-",
+        tmp_path / f".partial-{owners.own_tag()}", tmp_path / f".partial-{other_host}", tmp_path / ".partial-",
         tmp_path / f".cxr.old-{mark}", tmp_path / f"partial-{mark}", tmp_path / ".hidden", tmp_path / ".partial-x.png",
     ]  # fmt: skip
     for path in kept:
@@ -222,7 +222,7 @@ def test_the_link_that_a_push_leaves_is_whole(run: Path, tmp_path: Path) -> None
 
 def test_unfinished_runs_are_no_runs(out: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Work in progress in ``.partial`` is neither counted nor taken for the one run of a folder."""
-    shutil.copytree(run, tmp_path / ".partial" / f"{owners.mark()}-new")
+    shutil.copytree(run, tmp_path / ".partial" / f"{owners.own_tag()}-new")
     shutil.copytree(run, tmp_path / ".partial/a/b")
     assert read_runs(tmp_path) == []
     for arguments in (["board", str(tmp_path)], ["verify", str(tmp_path)], ["audit", str(tmp_path)]):
@@ -238,9 +238,9 @@ def test_git_ignores_what_is_unfinished() -> None:
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("this is no checkout")
     names = [
-        f"leaderboard/results/cxr/2d1f6884/.partial-{owners.mark()}-0",
-        f"leaderboard/results/.partial-{owners.mark()}",
-        f"data/.cxr.partial-{owners.mark()}/data/test-00000.parquet",
+        f"leaderboard/results/cxr/2d1f6884/.partial-{owners.own_tag()}-0",
+        f"leaderboard/results/.partial-{owners.own_tag()}",
+        f"data/.cxr.partial-{owners.own_tag()}/data/test-00000.parquet",
     ]
     done = subprocess.run(["git", "check-ignore", *names], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == names

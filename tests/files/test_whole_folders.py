@@ -34,12 +34,12 @@ def dead_mark() -> str:
     """The mark of a process that is gone."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    host, _, rest = owners.mark().partition("-")
+    host, _, rest = owners.own_tag().partition("-")
     return f"{host}-{process.pid}-{rest.partition('-')[2]}"
 
 
 def test_what_killed_processes_left_is_removed_and_only_that(tmp_path):
-    out, dead, living = tmp_path / "out", dead_mark(), owners.mark()
+    out, dead, living = tmp_path / "out", dead_mark(), owners.own_tag()
     for name in (f".out.partial-{dead}", f".out.old-{dead}", f".out.partial-{living}", ".other.partial-1"):
         (tmp_path / name).mkdir()
     out.mkdir()

@@ -477,18 +477,18 @@ def test_a_launcher_waits_for_a_run_that_another_is_making_and_takes_over_when_t
 ) -> None:
     asked = grid(tmp_path, "counting")
     jobs = missing(asked)
-    store.prepare(tmp_path)
+    store.prepare_folder(tmp_path)
     code = (
-        "import sys, time; from pathlib import Path; from divsal_bench.runs import store; "
-        "claim = store.claim(Path(sys.argv[1]), sys.argv[2]); print(claim is not None, flush=True); time.sleep(600)"
+        "import sys, time; from pathlib import Path; from divsal_bench.runs import locks; "
+        "lock = locks.lock_run(Path(sys.argv[1]), sys.argv[2]); print(lock is not None, flush=True); time.sleep(600)"
     )
     owner = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path), jobs[0].spec.run_id], stdout=subprocess.PIPE, text=True
     )
     assert owner.stdout is not None
     assert owner.stdout.readline() == "True\n"
-    store.prepare(tmp_path)
-    assert len(list((tmp_path / store.ASIDE).iterdir())) == 1, "the claim of a living owner is swept"
+    store.prepare_folder(tmp_path)
+    assert len(list((tmp_path / store.ASIDE).iterdir())) == 1, "the lock of a living owner is swept"
     events: list[pool.Event] = []
 
     def take(event: pool.Event) -> None:

@@ -243,7 +243,7 @@ def rewrite(results: Path, change: Callable[[list[str], np.ndarray], tuple[list[
     """Change the margins of a result and name the new file in its JSON."""
     path = results / METHOD / "cyborg.json"
     names = reading.read_data_set(results / FOLDER).rows["key"].tolist()
-    old = keys.read_margins(path, path.with_suffix(".parquet").read_bytes(), range(5), names)
+    old = keys.parse_margins(path, path.with_suffix(".parquet").read_bytes(), range(5), names)
     content = keys.margin_bytes(*(lambda pair: (pair[0], range(5), pair[1]))(change(names, old)))
     path.with_suffix(".parquet").write_bytes(content)
     edit(path, lambda claim: put(claim, ("margins_sha256",), hashlib.sha256(content).hexdigest()))
@@ -268,7 +268,7 @@ def test_margins_of_other_rows_are_refused(results: Path) -> None:
     rewrite_count = reading.read_data_set(results / FOLDER).rows["key"].tolist()[:-1]
     content = keys.margin_bytes(rewrite_count, [0, 1, 2], np.zeros((3, len(rewrite_count)), np.float32))
     with pytest.raises(UserError, match="rows"):
-        keys.read_margins(results, content, [0, 1, 2], [*rewrite_count, "f" * 16])
+        keys.parse_margins(results, content, [0, 1, 2], [*rewrite_count, "f" * 16])
 
 
 def test_damaged_and_missing_files_are_named(results: Path) -> None:
@@ -291,7 +291,7 @@ def test_damaged_and_missing_files_are_named(results: Path) -> None:
 
 def test_changed_rows_are_found_by_their_hash(results: Path) -> None:
     path = results / FOLDER / "key.parquet"
-    rows = keys.read_keys(path, path.read_bytes())
+    rows = keys.parse_keys(path, path.read_bytes())
     path.write_bytes(keys.key_bytes(rows.assign(category="another")))
     with pytest.raises(UserError, match=r"names another key\.parquet"):
         reading.read_accepted(results)
@@ -311,7 +311,7 @@ def test_changed_rows_are_found_by_their_hash(results: Path) -> None:
 )
 def test_impossible_rows_are_refused(results: Path, change: Callable[[Any], Any], message: str) -> None:
     path = results / FOLDER / "key.parquet"
-    rows = keys.read_keys(path, path.read_bytes())
+    rows = keys.parse_keys(path, path.read_bytes())
     path.write_bytes(keys.key_bytes(change(rows)))
     with pytest.raises(UserError, match=message):
         reading.read_accepted(results)
@@ -418,7 +418,7 @@ def test_files_are_small(public: PublicData) -> None:
         names = sorted(f"{number:016x}" for number in draw.integers(0, 2**63, rows))
         content = keys.margin_bytes(names, range(10), draw.normal(size=(10, rows)).astype(np.float32))
         assert len(content) <= max(500_000, 60 * rows)
-        assert keys.read_margins(Path("x"), content, list(range(10)), names).shape == (10, rows)
+        assert keys.parse_margins(Path("x"), content, list(range(10)), names).shape == (10, rows)
     with pytest.raises(UserError, match="submit fewer seeds"):
         keys.margin_bytes(names, range(40), draw.normal(size=(40, rows)).astype(np.float32))
 
@@ -426,7 +426,7 @@ def test_files_are_small(public: PublicData) -> None:
 def test_a_copied_seed_is_refused_and_named(results: Path) -> None:
     path = results / METHOD / "cyborg.parquet"
     names = reading.read_data_set(results / FOLDER).rows["key"].tolist()
-    values = keys.read_margins(path, path.read_bytes(), range(5), names)
+    values = keys.parse_margins(path, path.read_bytes(), range(5), names)
     path.write_bytes(keys.margin_bytes(names, range(5), values[[0, 1, 0, 3, 4]]))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     edit(path.with_suffix(".json"), lambda content: put(content, ("margins_sha256",), sha256))
@@ -670,9 +670,9 @@ def test_texts_that_are_none_or_too_long_are_refused(
     results: Path, cell: bytes, options: dict[str, Any], message: str
 ) -> None:
     path = results / FOLDER / "key.parquet"
-    rows = keys.read_keys(path, path.read_bytes())
+    rows = keys.parse_keys(path, path.read_bytes())
     with pytest.raises(UserError, match=message) as caught:
-        keys.read_keys(path, parquet_with(rows, "category", cell, **options))
+        keys.parse_keys(path, parquet_with(rows, "category", cell, **options))
     assert "key.parquet" in str(caught.value)
 
 
@@ -682,7 +682,7 @@ def test_margins_with_keys_that_are_no_text_are_refused() -> None:
     sink = io.BytesIO()
     pq.write_table(pa.table({"key": text, "seed0": pa.array([0.0, 1.0, 2.0], pa.float32())}), sink, store_schema=False)
     with pytest.raises(UserError, match=r"x\.parquet is damaged"):
-        keys.read_margins(Path("x.parquet"), sink.getvalue(), [0], ["a", "b", "c"])
+        keys.parse_margins(Path("x.parquet"), sink.getvalue(), [0], ["a", "b", "c"])
 
 
 def test_a_list_of_digits_and_text_is_written_at_once(results: Path) -> None:

@@ -256,7 +256,7 @@ def test_an_edited_reproduction_is_found(
         inner = inner[part]
     inner[place[-1]] += change
     # The state follows from the numbers: an editor who wants to be believed changes both.
-    state = claim.state_of(Claim.model_validate(content))
+    state = claim.proven_state(Claim.model_validate(content))
     known.path.write_text(json.dumps({**content, "state": state}))
     with pytest.raises(UserError, match=message):
         reading.open_result(known.path)
