@@ -24,7 +24,7 @@ class Note(BaseModel):
 
 
 def with_language(content: dict[str, Any]) -> dict[str, Any]:
-    return {**content, "language": content.pop("lang", "en")}
+    return {"language": content.pop("lang", "en"), **content}
 
 
 def in_lines(content: dict[str, Any]) -> dict[str, Any]:

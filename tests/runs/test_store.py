@@ -262,7 +262,7 @@ SAVE_ALL = """
 import os, sys, time
 from pathlib import Path
 from divsal_bench.runs import store
-from divsal_bench.runs.records import read_run
+from divsal_bench.runs.reading import read_run
 from test_store import record, text_of, write
 out, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 (out / name).touch()
