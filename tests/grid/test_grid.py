@@ -19,8 +19,7 @@ import pytest
 
 from divsal_bench.cli import EXIT_INTERRUPTED
 from divsal_bench.errors import UserError
-from divsal_bench.files.owners import is_abandoned
-from divsal_bench.files.owners import mark as own_mark
+from divsal_bench.files.owners import is_abandoned, own_tag
 from divsal_bench.grid import planning, pool
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.runs import messages, store
@@ -324,7 +323,7 @@ def gone(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
-        return is_abandoned(f"{own_mark().split('-')[0]}-{pid}-")
+        return is_abandoned(f"{own_tag().split('-')[0]}-{pid}-")
 
 
 # ---------------------------------------------------------------- workers that die
