@@ -56,6 +56,6 @@ def fail_seeds() -> Callable[..., None]:
         for seed in seeds:
             spec = known.spec.model_copy(update={"seed": seed})
             change = {"spec": spec, "run_id": spec.run_id, "status": "failed", "scores": None, "error": "stopped"}
-            store.save(out, known.model_copy(update=change))
+            store.save_run(out, known.model_copy(update=change))
 
     return write

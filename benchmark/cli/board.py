@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from divsal_bench.cli import terminal_width, tidy, tidy_below
 from divsal_bench.errors import UserError, plural
-from divsal_bench.files import owners, whole
+from divsal_bench.files import whole
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.audits.table import AuditTable
@@ -72,7 +72,7 @@ def accepted(root: Path) -> tuple[list[Table], list[Gallery | None]]:
     """What the last ``--recompute`` computed."""
     from divsal_bench.leaderboard.accepted import board_file
 
-    found = board_file.load(root)
+    found = board_file.read_board(root)
     return [one.table for one in found.tables], [one.gallery for one in found.tables]
 
 
@@ -84,7 +84,7 @@ def recompute(root: Path) -> tuple[list[Table], list[Gallery | None]]:
 
     tidy_below(root)
     found = board_file.compute(read(root, say_file))
-    write_all({root / board_file.FILE: board_file.as_bytes(found)}, owners.mark())
+    write_all({root / board_file.FILE: board_file.as_bytes(found)})
     return [one.table for one in found.tables], [one.gallery for one in found.tables]
 
 

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     plans = planning.plan(grid, counter("decoded"))
     workers = worker_count(arguments, grid)
     if not arguments.plan:
-        store.prepare(grid.out)
+        store.prepare_folder(grid.out)
     say_plan(plans, grid, workers)
     if arguments.plan:
         return 0

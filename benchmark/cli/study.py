@@ -298,7 +298,7 @@ def as_text(table: Table, form: str) -> str:
     count = max((len(found) for row in table.rows.values() for found in row.values()), default=0)
     lines = [[*key, *(shown(row.get(name, [])) for name in metrics)] for key, row in table.rows.items()]
     markdown = form == "markdown"
-    rows = escaping.shown(lines, form)
+    rows = escaping.escaped_rows(lines, form)
     body = tables.table(rows, [*table.keys, *metrics], style="github" if markdown else "simple")
     notes = [f"n = {plural(count, 'seed')}: mean [95 % t-interval over seeds].", *table.notes]
     heading = f"**{table.title}**" if markdown else table.title

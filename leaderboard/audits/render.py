@@ -74,7 +74,7 @@ def as_text(table: AuditTable, form: Format) -> str:
     parts = [f"**{escaping.markdown(heading(table))}**" if markdown else heading(table)]
     for block in blocks(table):
         if block.rows:
-            rows = escaping.shown(block.rows, form)
+            rows = escaping.escaped_rows(block.rows, form)
             align = ["left" if head in ("method", "images", "order") else "right" for head in block.headers]
             text = tabulate(
                 rows, block.headers, tablefmt="github" if markdown else "simple", disable_numparse=True, colalign=align

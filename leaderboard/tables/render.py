@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from divsal_bench.errors import plural, printable
 from divsal_bench.files import escaping
+from divsal_bench.files.texts import spaced
 from divsal_bench.leaderboard.sheets import entrants
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics import families
@@ -264,7 +265,7 @@ LATEX = {
 
 def latex(text: str) -> str:
     """Text with everything escaped that TeX would read otherwise, on one line."""
-    plain_text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    plain_text = " ".join(spaced(text).split())
     escaped = "".join(LATEX.get(character, character) for character in plain_text)
     # A hyphen before a digit is a minus; two hyphens would become a dash.
     return re.sub(r"(?<![\w.-])-(?=\d)", "$-$", escaped).replace("--", "-{}-")

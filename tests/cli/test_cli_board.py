@@ -193,7 +193,7 @@ def test_a_run_that_moved_is_still_itself(tmp_path: Path) -> None:
     from divsal_bench.workflows.run_data import collect
 
     run = a_run()
-    path = store.save(tmp_path / "runs", run.record)
+    path = store.save_run(tmp_path / "runs", run.record)
     assert [one.record for one in collect([tmp_path / "runs", path], Path())] == [run.record]
     shutil.copytree(path, tmp_path / "copy")
     assert [one.record for one in collect([tmp_path / "copy"], Path())] == [run.record]

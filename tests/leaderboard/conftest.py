@@ -102,7 +102,7 @@ def write_run(
             **(record or {}),
         }
     )  # fmt: skip
-    return read_run(store.save(out, made, lambda folder: table.to_parquet(folder / "predictions.parquet")))
+    return read_run(store.save_run(out, made, lambda folder: table.to_parquet(folder / "predictions.parquet")))
 
 
 @pytest.fixture
