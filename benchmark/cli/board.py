@@ -99,7 +99,7 @@ def of_runs(arguments: argparse.Namespace) -> tuple[list[Table], list[Gallery | 
     galleries: list[Gallery | None] = [None] * len(sheets)
     if arguments.html is not None:
         galleries = [run_gallery(sheet, runs, arguments.data) for sheet in sheets]
-    return [tables.table(sheet) for sheet in sheets], galleries
+    return [tables.table_of_sheet(sheet) for sheet in sheets], galleries
 
 
 def run_gallery(sheet: Sheet, runs: Sequence[Run], data: str | None) -> Gallery:
@@ -138,7 +138,7 @@ def write(
 
     if arguments.html is None:
         if audited is None:
-            print(render.render(tables, arguments.format, terminal_width()))
+            print(render.render_tables(tables, arguments.format, terminal_width()))
         else:
             print(columns.render_with_audits(tables, audited, arguments.format, terminal_width()))
         return 0

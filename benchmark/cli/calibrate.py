@@ -24,10 +24,10 @@ def calibrate(arguments: argparse.Namespace) -> int:
     for name, least in (("boards", 2), ("seed", 0), ("workers", 1)):
         if getattr(arguments, name) < least:
             raise UserError(f"--{name} is {getattr(arguments, name)}; give {least} or more")
-    cells = simulation.choose(arguments.cells)
+    cells = simulation.cells_named(arguments.cells)
     started = time.monotonic()
     found: list[CellRates] = []
-    for one in calibration.calibrate(cells, arguments.boards, arguments.seed, arguments.workers):
+    for one in calibration.simulate_cells(cells, arguments.boards, arguments.seed, arguments.workers):
         found.append(one)
         seconds = time.monotonic() - started
         left = seconds / len(found) * (len(cells) - len(found))

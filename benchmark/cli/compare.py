@@ -16,7 +16,7 @@ from divsal_bench.errors import UserError, unknown
 from divsal_bench.files import escaping
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet, from_runs
 from divsal_bench.leaderboard.tables import comparing, notes, render
-from divsal_bench.leaderboard.tables.comparing import Comparing, Line
+from divsal_bench.leaderboard.tables.comparing import MetricDifference, PairComparison
 from divsal_bench.runs.reading import read_run, require_utf8, run_folders
 
 #: A seed is below 2³¹.
@@ -41,7 +41,7 @@ class Side:
 def compare(arguments: argparse.Namespace) -> int:
     """Print every comparison that the two arguments have in common."""
     first, second = (side(text, arguments.out, arguments.task) for text in (arguments.first, arguments.second))
-    found = [comparing.compare(*one) for one in pairs(first, second)]
+    found = [comparing.compare_entries(*one) for one in pairs(first, second)]
     print(written(found, arguments.format))
     return 0
 
@@ -142,10 +142,10 @@ def tables(one: Side) -> str:
     )
 
 
-def written(found: Sequence[Comparing], form: str) -> str:
+def written(found: Sequence[PairComparison], form: str) -> str:
     """In one of the formats; JSON and CSV unrounded."""
     if form == "json":
-        return json.dumps([render.plain(dataclasses.asdict(one)) for one in found], indent=1)
+        return json.dumps([render.without_nan(dataclasses.asdict(one)) for one in found], indent=1)
     if form == "csv":
         return escaping.csv_text([CSV_HEAD, *(row for one in found for row in csv_rows(one))])
     return "\n\n".join(as_text(one, form, terminal_width()) for one in found)
@@ -167,7 +167,7 @@ CSV_HEAD = (
 )
 
 
-def csv_rows(one: Comparing) -> list[list[object]]:
+def csv_rows(one: PairComparison) -> list[list[object]]:
     """One flat row a metric."""
     return [
         [one.heading, one.first, one.second, line.what, c.n, line.first, line.second, c.difference]
@@ -177,7 +177,7 @@ def csv_rows(one: Comparing) -> list[list[object]]:
     ]
 
 
-def as_text(one: Comparing, form: str, width: int | None = None) -> str:
+def as_text(one: PairComparison, form: str, width: int | None = None) -> str:
     """Heading, a line a metric, the claim."""
     head = ["AUROC", one.first, one.second, "difference", "95 % interval", "p", "on these images"]
     body = [row(line) for line in one.lines]
@@ -192,7 +192,7 @@ def as_text(one: Comparing, form: str, width: int | None = None) -> str:
     return render.terminal(title, head, body, said, width)
 
 
-def remarks(one: Comparing) -> list[str]:
+def remarks(one: PairComparison) -> list[str]:
     """What the numbers are, beside the claim."""
     main = one.lines[0]
     said = [one.paired[0].upper() + one.paired[1:] + "."]
@@ -211,7 +211,7 @@ def remarks(one: Comparing) -> list[str]:
         if shown:
             said.append(f"{', '.join(shown)} over seeds.")
     if not math.isnan(one.subject_share):
-        said.append(notes.subject_share(one.subject_share, "c⁺/v"))
+        said.append(notes.what_subject_share_means(one.subject_share, "c⁺/v"))
     if not math.isnan(one.smallest_effect):
         low, high = one.smallest_range
         said.append(
@@ -219,15 +219,15 @@ def remarks(one: Comparing) -> list[str]:
             f"{low:.3f} to {high:.3f}."
         )
     if not math.isnan(one.without_one[0]):
-        ends = " to ".join(map(notes.signed, one.without_one))
+        ends = " to ".join(map(notes.with_sign, one.without_one))
         said.append(f"With one unseen condition left out the difference is {ends} (descriptive).")
     if not math.isnan(one.over_conditions[0]):
-        ends = " to ".join(map(notes.signed, one.over_conditions))
+        ends = " to ".join(map(notes.with_sign, one.over_conditions))
         said.append(f"With the conditions taken as a sample: 95 % interval {ends} (descriptive: nobody drew them).")
     return said
 
 
-def row(line: Line) -> list[str]:
+def row(line: MetricDifference) -> list[str]:
     """One metric as text."""
     c, here = line.comparison, line.on_these_images
     p = c.p if line.q is None else line.q
@@ -235,13 +235,13 @@ def row(line: Line) -> list[str]:
         line.what + (" (exploratory)" if line.q is not None else ""),
         f"{line.first:.3f}",
         f"{line.second:.3f}",
-        notes.signed(c.difference),
+        notes.with_sign(c.difference),
         between(c.low, c.high),
-        render.probability(p) if not math.isnan(p) else render.NONE,
+        render.starred_p(p) if not math.isnan(p) else render.NONE,
         between(here.low, here.high) if here is not None else render.NONE,
     ]
 
 
 def between(low: float, high: float) -> str:
     """An interval of differences, or a dash."""
-    return render.NONE if math.isnan(low) else f"[{notes.signed(low)}, {notes.signed(high)}]"
+    return render.NONE if math.isnan(low) else f"[{notes.with_sign(low)}, {notes.with_sign(high)}]"

@@ -61,11 +61,12 @@ def render_with_audits(
         raise UserError("audit columns are not written as LaTeX; take markdown, csv or json, or leave --audit out")
     pairs = [(table, matching(table, audits)) for table in tables]
     if form == "csv":
-        return render.write_csv([csv_row(table, audit, row.label) for table, audit in pairs for row in table.rows])
+        return render.records_csv([csv_row(table, audit, row.label) for table, audit in pairs for row in table.rows])
     if form == "json":
         return json.dumps([as_json(table, audit) for table, audit in pairs], indent=1)
     return "\n\n".join(
-        f"{render.as_text(table, form, width)}\n\n{as_text(of_table(table, audits), form, width)}" for table in tables
+        f"{render.table_text(table, form, width)}\n\n{as_text(of_table(table, audits), form, width)}"
+        for table in tables
     )
 
 
@@ -140,12 +141,12 @@ def csv_row(table: Table, audit: AuditTable | None, label: str) -> dict[str, Any
     """The board's columns, then those of the audit."""
     row = next(one for one in table.rows if one.label == label)
     own = {name: "" if value is None else value for name, value in numbers(audit, label).items()}
-    return {**render.csv_row(table, row), **own}
+    return {**render.method_record(table, row), **own}
 
 
 def as_json(table: Table, audit: AuditTable | None) -> dict[str, Any]:
     """The table, each row with its audit."""
-    content: dict[str, Any] = render.plain(dataclasses.asdict(table))
+    content: dict[str, Any] = render.without_nan(dataclasses.asdict(table))
     for row in content["rows"]:
         row["audit"] = numbers(audit, row["label"])
     return content

@@ -88,7 +88,7 @@ class Estimates:
         return low, high
 
 
-def clustered_influence(scores: Floats, conditions: Sequence[Condition], subjects: Ints) -> tuple[Floats, Floats]:
+def condition_influence(scores: Floats, conditions: Sequence[Condition], subjects: Ints) -> tuple[Floats, Floats]:
     """Compute AUROC (C, ...) and influence (C, ..., K) of scores (..., N) on each condition by itself.
 
     Their means over the first axis are primary metric and influence as `placements` gives them for (R, N).
@@ -147,8 +147,8 @@ def _number_below(order: Ints, mask: Bools, ends: tuple[Ints, Ints] | None) -> F
     return found
 
 
-def compare(primary: Floats, influence: Floats, first: Ints, second: Ints) -> Estimates:
-    """Compare method first[i] with second[i] on every board, as `reader_case.compare` does.
+def paired_estimates(primary: Floats, influence: Floats, first: Ints, second: Ints) -> Estimates:
+    """Compare method first[i] with second[i] on every board, as `reader_case.compare_paired` does.
 
     Args:
         primary: (B, k, n) primary metric of each run.
@@ -162,13 +162,13 @@ def compare(primary: Floats, influence: Floats, first: Ints, second: Ints) -> Es
     return _estimates(values.mean(axis=-1), [_of_seeds(values)], c, of_method[:, first] - of_method[:, second])
 
 
-def single(primary: Floats, influence: Floats) -> Estimates:
-    """Give each method's mean, (B, k), as `reader_case.single` does."""
+def mean_estimates(primary: Floats, influence: Floats) -> Estimates:
+    """Give each method's mean, (B, k), as `reader_case.population_interval` does."""
     c = np.diagonal(_between_seeds(influence), axis1=1, axis2=2)
     return _estimates(primary.mean(axis=-1), [_of_seeds(primary)], c, influence.mean(axis=2))
 
 
-def compare_unpaired(a: Floats, b: Floats, influence_a: Floats, influence_b: Floats) -> Estimates:
+def unpaired_estimates(a: Floats, b: Floats, influence_a: Floats, influence_b: Floats) -> Estimates:
     """Compare one set of runs with another on every board, (B, 1), as `reader_case.compare_unpaired` does.
 
     Args:
@@ -217,7 +217,7 @@ def _estimates(mean: Floats, between_seeds: Sequence[tuple[Floats, int]], c: Flo
 
 
 def paired_t(primary: Floats, first: Ints, second: Ints) -> Floats:
-    """Two-sided p "on exactly these images", (B, m), as `reader_case.on_these_images` gives it."""
+    """Two-sided p "on exactly these images", (B, m), as `reader_case.compare_on_fixed_images` gives it."""
     values = primary[:, first] - primary[:, second]
     none = np.zeros((*values.shape[:-1], 1))
     return _estimates(values.mean(axis=-1), [_of_seeds(values)], none[..., 0], none).p()
@@ -240,7 +240,7 @@ def benjamini_hochberg(p: Floats) -> Floats:
     return np.where(known, stats.false_discovery_control(np.where(known, p, 1.0), axis=-1, method="bh"), np.nan)
 
 
-def rank_intervals(k: int, first: Ints, second: Ints, difference: Floats, p: Floats) -> tuple[Ints, Ints]:
+def rank_ends(k: int, first: Ints, second: Ints, difference: Floats, p: Floats) -> tuple[Ints, Ints]:
     """Give the best and worst rank of methods 0 to k - 1, each (B, k), as `families.rank_intervals` does.
 
     Args:

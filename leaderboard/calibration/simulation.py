@@ -118,7 +118,7 @@ class Design:
         return len(np.unique(self.subjects)) < len(self.subjects)
 
 
-def plain(scale: int = 1) -> Design:
+def one_row_each(scale: int = 1) -> Design:
     """220 subjects with a row each: 100 negatives shared by two conditions with 60 positives each."""
     rows = np.repeat([-1, 0, 1], [100 * scale, 60 * scale, 60 * scale])
     return Design(np.arange(len(rows)), rows, np.where(rows < 0, 0, -1), uses=(0, 0), offsets=(-0.05, 0.05))
@@ -184,7 +184,7 @@ def classes(negatives: int, positives: int, scale: int = 1) -> Design:
 
 
 DESIGNS: dict[str, Callable[..., Design]] = {
-    "plain": plain,
+    "plain": one_row_each,
     "clustered": clustered,
     "few subjects": few_subjects,
     "four conditions": four_conditions,
@@ -244,7 +244,7 @@ class Cell:
         return np.array([self.level + self.gains.get(name, 0.0) for name in self.kinds])
 
 
-def draw(cell: Cell, design: Design, boards: int, rng: np.random.Generator) -> Floats:
+def draw_scores(cell: Cell, design: Design, boards: int, rng: np.random.Generator) -> Floats:
     """Draw the scores of all runs of all boards.
 
     Args:
@@ -291,14 +291,14 @@ def separations(cell: Cell, design: Design, boards: int, rng: np.random.Generato
     sd = np.full((len(cell.kinds), 1), cell.seed_sd)
     sd[0] *= cell.baseline_factor
     target = cell.auroc[:, None] + cell.spread * np.array(design.offsets)
-    mean = np.vectorize(mean_separation)(target, np.broadcast_to(sd, target.shape), *of_pairs(cell))
+    mean = np.vectorize(mean_separation)(target, np.broadcast_to(sd, target.shape), *auroc_settings(cell))
     shape = (boards, len(cell.kinds), cell.seeds)
     run = OF_RUN**0.5 * rng.standard_normal((*shape, 1))
     run = run + (1.0 - OF_RUN) ** 0.5 * rng.standard_normal((*shape, len(design.uses)))
     return np.asarray(mean[:, None] + sd[:, None] * run)
 
 
-def of_pairs(cell: Cell) -> tuple[float, float, float]:
+def auroc_settings(cell: Cell) -> tuple[float, float, float]:
     """What the population AUROC depends on beside the separation: image effect (NaN: normal tails), both cuts."""
     return (cell.image_effect if cell.heavy_tails else np.nan, *(cell.cut or (-np.inf, np.inf)))
 
@@ -388,7 +388,7 @@ def cells() -> dict[str, Cell]:
     return {cell.name: cell for cell in found}
 
 
-def choose(text: str) -> list[Cell]:
+def cells_named(text: str) -> list[Cell]:
     """Read `all`, or names joined by commas.
 
     Raises:

@@ -43,13 +43,13 @@ def outside(sheet: Sheet, references: Collection[str] | None = None) -> dict[str
     twins = duplicates(sheet.entries, references)
     found = {}
     for entry in sheet.entries:
-        why = reason_of(entry, twins.get(entry.label, ""), sheet.train_maps)
+        why = why_outside(entry, twins.get(entry.label, ""), sheet.train_maps)
         if why is not None:
             found[entry.label] = why
     return found
 
 
-def reason_of(entry: Entry, identical_to: str, train_maps: int | None) -> Outside | None:
+def why_outside(entry: Entry, identical_to: str, train_maps: int | None) -> Outside | None:
     """Why one method stands outside; None where nothing speaks against it."""
     n = len(entry.seeds)
     if identical_to:

@@ -43,7 +43,7 @@ class Cell:
     n: int
 
 
-def cell(values: Floats) -> Cell:
+def cell_of(values: Floats) -> Cell:
     """Summarise (n,) values of one metric, one per seed.
 
     A NaN among them (a metric that is `n/a` in one run) makes every number NaN: averaging the rest would

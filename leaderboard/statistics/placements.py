@@ -111,7 +111,7 @@ def clustered_influence(scores: Floats, conditions: Sequence[Condition], subject
     auroc = np.empty((scores.shape[0], len(conditions)))
     influence = np.zeros((scores.shape[0], len(names)))
     for column, condition in enumerate(conditions):
-        positive, negative = _rows(condition, scores.shape[1])
+        positive, negative = _class_rows(condition, scores.shape[1])
         v10, v01, theta = _placement_values(scores[:, positive], scores[:, negative])
         auroc[:, column] = theta
         for values, rows in ((v10, positive), (v01, negative)):
@@ -128,14 +128,14 @@ def count_subjects(conditions: Sequence[Condition], subjects: npt.NDArray[Any]) 
     """
     found = []
     for condition in conditions:
-        positive, negative = _rows(condition, len(subjects))
+        positive, negative = _class_rows(condition, len(subjects))
         rows_each = [np.unique(subjects[rows], return_counts=True)[1] for rows in (positive, negative)]
         largest = max(float(rows.max() / rows.sum()) for rows in rows_each)
         found.append(SubjectCounts(condition.name, len(rows_each[0]), len(rows_each[1]), largest))
     return found
 
 
-def _rows(condition: Condition, n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _class_rows(condition: Condition, n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return the row numbers of a condition's positives and negatives, after checking the masks."""
     masks = (np.asarray(condition.positives), np.asarray(condition.negatives))
     # An array of row numbers would index without complaint and mean something else.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from divsal_bench.leaderboard.sheets import entrants, scored
 from divsal_bench.leaderboard.sheets.entrants import Outside
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet, from_runs
-from divsal_bench.leaderboard.sheets.scored import Scored, Subjects, compare, metric
+from divsal_bench.leaderboard.sheets.scored import Scored, Subjects, compare_shared_seeds, metric
 from divsal_bench.leaderboard.statistics import families, marks, over_conditions
 from divsal_bench.leaderboard.statistics import over_seeds as cells
 from divsal_bench.leaderboard.statistics.families import Family, Kind, Rank
@@ -41,7 +41,7 @@ FamilyRule = Callable[[Mapping[str, Kind]], list[Family]]
 Floats = npt.NDArray[np.float64]
 
 
-def tables(runs: Iterable[Run]) -> list[Table]:
+def tables_of_runs(runs: Iterable[Run]) -> list[Table]:
     """Sort runs into tables.
 
     Args:
@@ -50,10 +50,10 @@ def tables(runs: Iterable[Run]) -> list[Table]:
     Raises:
         UserError: Runs of one table were scored on different rows, or do not fit their own numbers.
     """
-    return [table(sheet) for sheet in from_runs(runs)]
+    return [table_of_sheet(sheet) for sheet in from_runs(runs)]
 
 
-def table(
+def table_of_sheet(
     sheet: Sheet,
     family_rule: FamilyRule = families.families,
     references: Collection[str] | None = None,
@@ -67,7 +67,7 @@ def table(
         references: Labels of the methods that alone can stand for others with the same scores; None where any can.
         edition: Date of the list of reference methods that the families are closed to; "" where they are open.
     """
-    everything = scored.score(sheet)
+    everything = scored.score_sheet(sheet)
     subjects = scored.subjects_of(sheet) or Subjects(0, 0, {}, ())
     outside = entrants.outside(sheet, references)
     # Nothing is said of a method by its survivors, nor twice of one that stands there under two names.
@@ -82,13 +82,13 @@ def table(
     listed = family_rule({label: one.entry.kind for label, one in in_order})
     marked = {label: marks_of(one, baseline, subjects) for label, one in found.items()}
     ranked = [one for one in tested.values() if one.entry.kind != "control"]
-    pairs = [] if withheld else all_pairs(ranked, subjects)
+    pairs = [] if withheld else decide_pairs(ranked, subjects)
     ranks = ranks_of(pairs, [one.entry.label for one in ranked], marked)
     tests = run_families(listed, tested, subjects)
     against = {test.first for test in tests if test.second == families.BASELINE}
     by_condition = condition_cells(found, list(tested), baseline, subjects, listed)
     rows = [
-        row(
+        row_of_entry(
             everything[label],
             one,
             baseline,
@@ -124,13 +124,13 @@ def table(
         subjects=condition_subjects(everything, subjects),
         test_subjects=subjects.total,
         single_subjects=subjects.single,
-        subject_share=subject_share(rows, tests),
+        subject_share=median_subject_share(rows, tests),
         withheld=withheld,
         train=sheet.train,
         train_maps=sheet.train_maps,
         edition=edition,
     )
-    return replace(made, notes=tuple(notes.below(made, sheet)))
+    return replace(made, notes=tuple(notes.notes_of_table(made, sheet)))
 
 
 def is_blank(outside: Outside) -> bool:
@@ -181,7 +181,7 @@ def condition_subjects(found: Mapping[str, Scored], subjects: Subjects) -> tuple
     return tuple(made)
 
 
-def subject_share(rows: Sequence[Row], tests: Sequence[Test]) -> float:
+def median_subject_share(rows: Sequence[Row], tests: Sequence[Test]) -> float:
     """c⁺/v, the median over the tests against cross-entropy, else over what is shown of differences, else of means."""
     found: list[Comparison | Interval | None] = [test.comparison for test in tests if test.second == families.BASELINE]
     found = found or [one.difference for one in rows if one.kind != "control" and one.difference]
@@ -196,7 +196,7 @@ def order(kind: str, label: str) -> tuple[int, bool, str]:
     return kinds.index(kind), label != families.BASELINE, label
 
 
-def row(
+def row_of_entry(
     all_of_it: Scored,
     one: Scored,
     baseline: Scored | None,
@@ -218,7 +218,7 @@ def row(
     entry = all_of_it.entry
     against = baseline if baseline is not None and baseline is not one else None
     maps = next((scores.true_cam for scores in entry.scores if scores.true_cam), None)
-    difference = compare(one.primary, against.primary, subjects.behind_primary) if against else None
+    difference = compare_shared_seeds(one.primary, against.primary, subjects.behind_primary) if against else None
     if difference and not is_tested:
         difference = without_p(difference)
     return Row(
@@ -233,8 +233,8 @@ def row(
         worst=scored.seeds_only(one.worst),
         difference=difference,
         marks=marked,
-        true_cam=agreement([scores.true_cam for scores in one.entry.scores]),
-        difference_map=agreement([scores.difference_map for scores in one.entry.scores]),
+        true_cam=agreement_over_seeds([scores.true_cam for scores in one.entry.scores]),
+        difference_map=agreement_over_seeds([scores.difference_map for scores in one.entry.scores]),
         maps=(maps.maps_negative, maps.maps_positive) if maps else (0, 0),
         conditions=cells_,
         field_metrics=tuple(field_cells(one.entry)),
@@ -264,24 +264,24 @@ def without_p(comparison: Comparison) -> Comparison:
     return replace(comparison, p=NAN)
 
 
-def over_seeds(values: Iterable[float | None]) -> Cell | None:
+def known_cell(values: Iterable[float | None]) -> Cell | None:
     """A cell over the seeds that have the number; None without any."""
     known = [value for value in values if value is not None]
-    return cells.cell(np.array(known)) if known else None
+    return cells.cell_of(np.array(known)) if known else None
 
 
-def agreement(found: Sequence[MapAgreement | None]) -> Agreement | None:
+def agreement_over_seeds(found: Sequence[MapAgreement | None]) -> Agreement | None:
     """Each run's means over its maps, over seeds."""
     known = [maps for maps in found if maps is not None]
-    lift = over_seeds(maps.lift for maps in known)
+    lift = known_cell(maps.lift for maps in known)
     if lift is None:
         return None
     return Agreement(
         lift=lift,
-        pe=over_seeds(maps.pe for maps in known),
-        auc=over_seeds(maps.auc for maps in known),
-        cc=over_seeds(maps.cc for maps in known),
-        lift_nonempty=over_seeds(maps.lift_nonempty for maps in known),
+        pe=known_cell(maps.pe for maps in known),
+        auc=known_cell(maps.auc for maps in known),
+        cc=known_cell(maps.cc for maps in known),
+        lift_nonempty=known_cell(maps.lift_nonempty for maps in known),
         empty=float(np.mean([maps.empty for maps in known])),
     )
 
@@ -302,7 +302,9 @@ def condition_cells(
         for name in one.conditions:
             if baseline is None:
                 continue
-            comparison = compare(one.conditions[name], baseline.conditions.get(name, {}), subjects.behind(name))
+            comparison = compare_shared_seeds(
+                one.conditions[name], baseline.conditions.get(name, {}), subjects.behind(name)
+            )
             if comparison is not None and one is not baseline:
                 differences[label, name] = comparison
     decided = {
@@ -327,7 +329,7 @@ def condition_cells(
             auroc=auroc,
             difference=without_p(difference) if difference and (label, name) not in decided else difference,
             q=q.get((label, name)),
-            false_positive_rate=over_seeds(
+            false_positive_rate=known_cell(
                 c.false_positive_rate for scores in one.entry.scores for c in scores.conditions if c.name == name
             ),
             mark=marks.against_chance(auroc.population),
@@ -354,9 +356,9 @@ def field_cells(entry: Entry) -> list[FieldCell]:
         FieldCell(
             metric=name,
             condition=condition,
-            value=over_seeds(one.value for one in found) if all(one.value is not None for one in found) else None,
-            achieved=over_seeds(one.achieved for one in found),
-            oracle=over_seeds(one.oracle for one in found),
+            value=known_cell(one.value for one in found) if all(one.value is not None for one in found) else None,
+            achieved=known_cell(one.achieved for one in found),
+            oracle=known_cell(one.oracle for one in found),
             note=next((one.note for one in found if one.note), ""),
         )
         for (name, condition), found in by_name.items()
@@ -367,19 +369,19 @@ def marks_of(one: Scored, baseline: Scored | None, subjects: Subjects) -> tuple[
     """Findings that set a row apart."""
     chance = marks.against_chance(metric(one.primary, subjects.behind_primary).population)
     worse = baseline is not None and marks.is_worse_in_domain(
-        compare(one.in_domain, baseline.in_domain, subjects.behind(IN_DOMAIN))
+        compare_shared_seeds(one.in_domain, baseline.in_domain, subjects.behind(IN_DOMAIN))
     )
     return (*([chance] if chance else []), *([marks.IN_DOMAIN_WORSE] if worse else []))
 
 
 def decide(one: Scored, other: Scored, counts: Sequence[SubjectCounts]) -> tuple[Comparison, str]:
     """The test of two methods, and why it has no p; "" where it has one."""
-    comparison = compare(one.primary, other.primary, counts)
+    comparison = compare_shared_seeds(one.primary, other.primary, counts)
     assert comparison is not None, "methods that are tested have the seeds from 0 on"
     return comparison, families.withheld(counts, comparison.subjects)
 
 
-def all_pairs(ranked: Sequence[Scored], subjects: Subjects) -> list[Pair]:
+def decide_pairs(ranked: Sequence[Scored], subjects: Subjects) -> list[Pair]:
     """The test of every pair of ranked methods."""
     found = [
         (first.entry.label, second.entry.label, *decide(first, second, subjects.behind_primary))
@@ -411,7 +413,7 @@ def ranks_of(pairs: Sequence[Pair], ranked: Sequence[str], marked: dict[str, tup
 
 def differences_by_condition(one: Scored, other: Scored, subjects: Subjects) -> Floats:
     """(C,) difference on each condition that the primary metric is a mean over, the mean over common seeds."""
-    found = [compare(one.conditions[name], other.conditions[name]) for name in subjects.primary]
+    found = [compare_shared_seeds(one.conditions[name], other.conditions[name]) for name in subjects.primary]
     return np.array([comparison.difference for comparison in found if comparison is not None])
 
 

@@ -22,7 +22,7 @@ NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Line:
+class MetricDifference:
     """A first − second difference on one metric.
 
     Attributes:
@@ -42,8 +42,8 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Comparing:
-    """Everything ``compare`` prints about one pair in one table.
+class PairComparison:
+    """Everything ``compare_entries`` prints about one pair in one table.
 
     Attributes:
         heading: What the numbers depend on.
@@ -62,7 +62,7 @@ class Comparing:
     first: str
     second: str
     paired: str
-    lines: tuple[Line, ...]
+    lines: tuple[MetricDifference, ...]
     hedges_g: float
     superiority: float
     smallest_effect: float
@@ -104,7 +104,7 @@ def with_seeds(entry: Entry, seeds: Sequence[int] | None) -> Entry:
     )
 
 
-def compare(sheet: Sheet, first: Entry, second: Entry) -> Comparing:
+def compare_entries(sheet: Sheet, first: Entry, second: Entry) -> PairComparison:
     """Compare two entries scored on one sheet's rows.
 
     Seeds both have are paired; without any in common the two are compared as independent sets of runs on the same
@@ -119,22 +119,22 @@ def compare(sheet: Sheet, first: Entry, second: Entry) -> Comparing:
     # Labels apart, so that a method can be compared with itself over other seeds.
     pair = tuple(dataclasses.replace(entry, label=str(i)) for i, entry in enumerate((first, second)))
     own = dataclasses.replace(sheet, entries=pair)
-    found, subjects = scored.score(own), scored.subjects_of(own) or Subjects(0, 0, {}, ())
+    found, subjects = scored.score_sheet(own), scored.subjects_of(own) or Subjects(0, 0, {}, ())
     a, b = found["0"], found["1"]
-    names = (name_of(first, second), name_of(second, first))
+    names = (label_apart(first, second), label_apart(second, first))
     shared = sorted(set(first.seeds) & set(second.seeds))
     primary = "open-set" if a.worst else "in-domain"
     summaries = {primary: (a.primary, b.primary, subjects.behind_primary)}
     if primary == "open-set":
         summaries["in-domain"] = (a.in_domain, b.in_domain, subjects.behind("in-domain"))
         summaries["worst"] = (a.worst, b.worst, [])
-    lines = [line(name, x, y, counts) for name, (x, y, counts) in summaries.items() if x and y]
+    lines = [metric_difference(name, x, y, counts) for name, (x, y, counts) in summaries.items() if x and y]
     if not lines:
         raise UserError("neither open-set nor in-domain AUROC exists on this data: there is nothing to compare")
     main = lines[0]
-    withheld = reason(sheet, (first, second), names, main.comparison, subjects)
+    withheld = why_no_claim(sheet, (first, second), names, main.comparison, subjects)
     exploratory = [
-        line(name, a.conditions[name], b.conditions[name], subjects.behind(name))
+        metric_difference(name, a.conditions[name], b.conditions[name], subjects.behind(name))
         for name in a.conditions
         if name != "in-domain"
     ]
@@ -152,7 +152,7 @@ def compare(sheet: Sheet, first: Entry, second: Entry) -> Comparing:
         ends = families.visible_effect_range(c.variance, c.df, 1)
     group, drawn = sheet.group, "drawn; " if sheet.standin else ""
     data = f"data {sheet.data} ({drawn}{group.fingerprint[:8]})"
-    return Comparing(
+    return PairComparison(
         heading=f"{group.task} · {data} · {group.protocol} · {group.backbone}",
         first=names[0],
         second=names[1],
@@ -166,7 +166,8 @@ def compare(sheet: Sheet, first: Entry, second: Entry) -> Comparing:
         without_one=over_conditions.leave_one_out(np.array(by_condition)),
         over_conditions=(sampled.low, sampled.high),
         withheld=withheld,
-        claim=claim(sheet, names, main, smallest, withheld, alike(first, second)) + about_seeds((first, second), names),
+        claim=permitted_claim(sheet, names, main, smallest, withheld, score_alike(first, second))
+        + about_chosen_seeds((first, second), names),
     )
 
 
@@ -182,7 +183,7 @@ def matched(first: Entry, second: Entry, shared: Sequence[int]) -> str:
     return f"paired over the {len(shared)} seeds that both have ({seed_list(shared)})"
 
 
-def reason(
+def why_no_claim(
     sheet: Sheet, entries: tuple[Entry, Entry], names: tuple[str, str], main: Comparison, subjects: Subjects
 ) -> str:
     """Why nothing may be claimed; "" where something may."""
@@ -199,12 +200,12 @@ def reason(
     return families.withheld(subjects.behind_primary, main.subjects)
 
 
-def without_p(one: Line) -> Line:
+def without_p(one: MetricDifference) -> MetricDifference:
     """A line that is shown and not tested."""
     return dataclasses.replace(one, comparison=dataclasses.replace(one.comparison, p=NAN))
 
 
-def about_seeds(entries: Sequence[Entry], names: Sequence[str]) -> str:
+def about_chosen_seeds(entries: Sequence[Entry], names: Sequence[str]) -> str:
     """A warning where seeds may have been chosen."""
     odd = [
         f"{name} has seed{'s' * (len(entry.seeds) > 1)} {seed_list(entry.seeds)}"
@@ -223,7 +224,7 @@ def about_seeds(entries: Sequence[Entry], names: Sequence[str]) -> str:
     return "".join(f"{one}: whoever chose seeds by their results may claim nothing." for one in said)
 
 
-def name_of(entry: Entry, other: Entry) -> str:
+def label_apart(entry: Entry, other: Entry) -> str:
     """The label; with its seeds where the two share it."""
     return f"{entry.label}@{seed_list(entry.seeds)}" if entry.label == other.label else entry.label
 
@@ -235,7 +236,7 @@ def seed_list(seeds: Sequence[int]) -> str:
     return ",".join(map(str, seeds))
 
 
-def line(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectCounts]) -> Line:
+def metric_difference(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectCounts]) -> MetricDifference:
     """One metric of both, paired over the seeds both have, unpaired without any.
 
     Args:
@@ -244,7 +245,7 @@ def line(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectCounts]) -> Li
         counts: Subjects of every condition that the metric is a mean over.
     """
     shared = set(a) & set(b)
-    comparison = scored.compare(a, b, counts) if shared else scored.compare_unpaired(a, b, counts)
+    comparison = scored.compare_shared_seeds(a, b, counts) if shared else scored.compare_all_seeds(a, b, counts)
     assert comparison is not None
     first, second = scored.values_of(a, b)
     if what == "worst":  # no test covers a minimum over conditions
@@ -252,17 +253,19 @@ def line(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectCounts]) -> Li
     elif comparison.n < families.MIN_SEEDS:
         comparison = dataclasses.replace(comparison, p=NAN)
     here = scored.on_these_images(a, b) if shared else None
-    return Line(what, float(first.mean()), float(second.mean()), comparison, None, here)
+    return MetricDifference(what, float(first.mean()), float(second.mean()), comparison, None, here)
 
 
-def alike(first: Entry, second: Entry) -> bool:
+def score_alike(first: Entry, second: Entry) -> bool:
     """Whether every image got the same score at every seed that both have."""
     shared = set(first.seeds) & set(second.seeds)
     by_seed = [dict(zip(entry.seeds, entry.margins, strict=True)) for entry in (first, second)]
     return bool(shared) and all(np.array_equal(by_seed[0][seed], by_seed[1][seed]) for seed in shared)
 
 
-def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float, withheld: str, identical: bool) -> str:
+def permitted_claim(
+    sheet: Sheet, names: tuple[str, str], main: MetricDifference, smallest: float, withheld: str, identical: bool
+) -> str:
     """What may be said, and no more.
 
     The p-value is that of one comparison chosen beforehand; whoever picks the best of many pairs needs the
@@ -281,7 +284,7 @@ def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float, wit
         )
     if found.status == "undefined" or math.isnan(found.p):
         return f"Nothing may be claimed {where}: the variance over seeds or subjects cannot be estimated."
-    interval = f"95 % interval {notes.signed(found.low)} to {notes.signed(found.high)}"
+    interval = f"95 % interval {notes.with_sign(found.low)} to {notes.with_sign(found.high)}"
     p = "p < .001" if found.p < 0.001 else f"p = {found.p:.3f}"
     scope = f"for {notes.SCOPE}; as one comparison chosen beforehand"
     if found.p <= families.ALPHA:
@@ -293,7 +296,7 @@ def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float, wit
     else:
         text = (
             f"No difference in {main.what} AUROC between {names[0]} and {names[1]} may be claimed {where} "
-            f"({notes.signed(found.difference)}, {interval}, {p}; {scope}); nor that they are equal: differences below "
+            f"({notes.with_sign(found.difference)}, {interval}, {p}; {scope}); nor that they are equal: differences below "
             f"about {smallest:.3f} could not be expected to show."
         )
     if sheet.standin:

@@ -17,7 +17,7 @@ from divsal_bench.files import escaping
 from divsal_bench.leaderboard.sheets import entrants
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics import families
-from divsal_bench.leaderboard.tables.notes import FEW_MAPS, signed
+from divsal_bench.leaderboard.tables.notes import FEW_MAPS, with_sign
 from divsal_bench.leaderboard.tables.schema import Agreement, Row, Table
 
 Format = Literal["terminal", "markdown", "latex", "csv", "json"]
@@ -27,7 +27,7 @@ NONE = "–"
 MIN_WIDTH = 40
 
 
-def render(tables: Sequence[Table], form: Format, width: int | None = None) -> str:
+def render_tables(tables: Sequence[Table], form: Format, width: int | None = None) -> str:
     """Write tables in one of :data:`FORMATS`; every number of JSON is unrounded.
 
     Args:
@@ -36,15 +36,15 @@ def render(tables: Sequence[Table], form: Format, width: int | None = None) -> s
         width: Of the terminal, in characters; a wider table is written method by method. None keeps it as it is.
     """
     if form == "json":
-        return json.dumps([plain(dataclasses.asdict(table)) for table in tables], indent=1)
+        return json.dumps([without_nan(dataclasses.asdict(table)) for table in tables], indent=1)
     if form == "csv":
-        return as_csv(tables)
+        return tables_csv(tables)
     if form == "latex":
-        return "\n\n".join(as_latex(table) for table in tables)
-    return "\n\n".join(as_text(table, form, width) for table in tables)
+        return "\n\n".join(table_latex(table) for table in tables)
+    return "\n\n".join(table_text(table, form, width) for table in tables)
 
 
-def heading(table: Table) -> str:
+def table_heading(table: Table) -> str:
     """One line that names everything a row depends on, and the primary metric."""
     conditions = sum(kind == "scored" and name != "in-domain" for name, kind, _ in table.conditions)
     primary = "in-domain AUROC (primary)"
@@ -58,11 +58,11 @@ def heading(table: Table) -> str:
     return f"{table.task} · {data} · {table.protocol} · {table.backbone}{head} · {primary}"
 
 
-def as_text(table: Table, form: Format, width: int | None = None) -> str:
+def table_text(table: Table, form: Format, width: int | None = None) -> str:
     """Heading, table and notes; intervals stand on a second line in a terminal."""
     gap = "\n" if form == "terminal" else " "
-    headers, body = columns(table, gap)
-    title = heading(table)
+    headers, body = table_columns(table, gap)
+    title = table_heading(table)
     notes = [*table.notes, *more_notes(table)]
     if form == "markdown":
         title, headers = escaping.markdown(title), [escaping.markdown(text) for text in headers]
@@ -120,7 +120,7 @@ def folded(text: str, width: int | None, first: str = "", rest: str | None = Non
     return textwrap.wrap(text, max(width, MIN_WIDTH), initial_indent=first, subsequent_indent=after) or [first]
 
 
-def columns(table: Table, gap: str) -> tuple[list[str], list[list[str]]]:
+def table_columns(table: Table, gap: str) -> tuple[list[str], list[list[str]]]:
     """Headings and cells of a table, for people.
 
     Args:
@@ -136,12 +136,12 @@ def columns(table: Table, gap: str) -> tuple[list[str], list[list[str]]]:
     tests = against_baseline(table)
     found: list[tuple[str, Callable[[Row], str]]] = [
         ("method", lambda one: one.label + "".join(f"{gap}({aside})" for aside in asides(one))),
-        *([("rank", ranks)] if ranked else []),
-        ("in-domain", lambda one: scored(one.in_domain, gap)),
-        ("open-set", lambda one: scored(one.open_set, gap)),
-        ("worst", lambda one: scored(one.worst, gap)),
-        ("− cross-entropy", lambda one: difference(one, gap)),
-        ("p", lambda one: probability(tests.get(one.label))),
+        *([("rank", rank_text)] if ranked else []),
+        ("in-domain", lambda one: auroc_text(one.in_domain, gap)),
+        ("open-set", lambda one: auroc_text(one.open_set, gap)),
+        ("worst", lambda one: auroc_text(one.worst, gap)),
+        ("− cross-entropy", lambda one: difference_text(one, gap)),
+        ("p", lambda one: starred_p(tests.get(one.label))),
         *([(f"lift true/diff{maps}", lifts)] if maps else []),
         ("s/run", lambda one: f"{one.seconds:.1f}" if one.seeds else NONE),
         ("runs", run_counts),
@@ -166,7 +166,7 @@ def against_baseline(table: Table) -> dict[str, float | None]:
     }
 
 
-def ranks(one: Row) -> str:
+def rank_text(one: Row) -> str:
     """``1–4``: the ranks a method may hold; a dash where it has none."""
     if one.rank is None:
         return NONE
@@ -179,7 +179,7 @@ def more_notes(table: Table) -> list[str]:
     count = sum(one.rank is not None for one in table.rows)
     if count:
         said.append(
-            f"rank: ranks a method may hold among {count}, from all pairs ({adjusted(len(table.pairs))}). Two methods "
+            f"rank: ranks a method may hold among {count}, from all pairs ({pairs_adjusted(len(table.pairs))}). Two methods "
             "that share no rank are separated; two that share ranks may be too, and where they are not, that does not "
             "make them equal. Another method in the table changes the ranks. * uses the p of its family."
         )
@@ -197,7 +197,7 @@ def more_notes(table: Table) -> list[str]:
     return said
 
 
-def adjusted(pairs: int) -> str:
+def pairs_adjusted(pairs: int) -> str:
     """How the p of all pairs is adjusted."""
     return f"Holm over {pairs}" if pairs > 1 else "one, so not adjusted"
 
@@ -215,9 +215,9 @@ def shown_in(table: Table, condition: str) -> str:
     return f"{condition}: {', '.join(sides)}" if sides else ""
 
 
-def as_latex(table: Table) -> str:
+def table_latex(table: Table) -> str:
     """A ``table`` for the booktabs package; intervals and marks stand on a second line, notes below."""
-    headers, body = columns(table, "\n")
+    headers, body = table_columns(table, "\n")
     kept = [i for i, name in enumerate(headers) if name != "s/run"]
     headers = [" ".join(headers[i].split()) for i in kept]
     lines = []
@@ -234,7 +234,7 @@ def as_latex(table: Table) -> str:
         [
             r"\begin{table}",
             r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-            rf"\caption{{{latex(heading(table))}}}",
+            rf"\caption{{{latex(table_heading(table))}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(headers) - 1)}}}",
             r"\toprule",
             latex_row([latex(header) for header in headers]),
@@ -270,7 +270,7 @@ def latex(text: str) -> str:
     return re.sub(r"(?<![\w.-])-(?=\d)", "$-$", escaped).replace("--", "-{}-")
 
 
-def scored(metric: Metric, gap: str) -> str:
+def auroc_text(metric: Metric, gap: str) -> str:
     """``mean ± sd [interval]``."""
     if metric.seeds.n == 0 or math.isnan(metric.seeds.mean):
         return "n/a"
@@ -284,16 +284,16 @@ def scored(metric: Metric, gap: str) -> str:
     return text
 
 
-def difference(one: Row, gap: str) -> str:
+def difference_text(one: Row, gap: str) -> str:
     """Difference to cross-entropy with its population interval."""
     found = one.difference
     if found is None:
         return NONE
-    text = signed(found.difference)
-    return text if math.isnan(found.low) else f"{text}{gap}[{signed(found.low)}, {signed(found.high)}]"
+    text = with_sign(found.difference)
+    return text if math.isnan(found.low) else f"{text}{gap}[{with_sign(found.low)}, {with_sign(found.high)}]"
 
 
-def probability(p: float | None) -> str:
+def starred_p(p: float | None) -> str:
     """A p-value with a star where it is at most .05."""
     if p is None:
         return NONE
@@ -319,19 +319,19 @@ def run_counts(one: Row) -> str:
     return ", ".join(parts)
 
 
-def as_csv(tables: Sequence[Table]) -> str:
+def tables_csv(tables: Sequence[Table]) -> str:
     """One flat row a method."""
-    return write_csv([csv_row(table, one) for table in tables for one in table.rows])
+    return records_csv([method_record(table, one) for table in tables for one in table.rows])
 
 
-def write_csv(rows: Sequence[dict[str, Any]]) -> str:
+def records_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Rows with the same columns as CSV; nothing without rows."""
     if not rows:
         return ""
     return escaping.csv_text([list(rows[0]), *([row[name] for name in rows[0]] for row in rows)])
 
 
-def csv_row(table: Table, one: Row) -> dict[str, Any]:
+def method_record(table: Table, one: Row) -> dict[str, Any]:
     """Unrounded numbers; empty where there is none."""
     content: dict[str, Any] = {
         "task": table.task,
@@ -399,12 +399,12 @@ def csv_row(table: Table, one: Row) -> dict[str, Any]:
     return {name: "" if value is None or value != value else value for name, value in content.items()}
 
 
-def plain(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """Replace what JSON lacks: NaN and infinities become null, tuples lists."""
     if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
+        return {key: without_nan(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(inner) for inner in value]
+        return [without_nan(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

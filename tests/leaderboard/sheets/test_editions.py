@@ -159,7 +159,7 @@ def test_an_own_family_is_shown_and_the_edition_named(boards: Boards, known: lis
     assert table.edition == CURRENT.date
     assert [test.second for test in table.tests if test.first == "junk"] == ["cross-entropy", "cyborg"]
     assert "junk" in render.against_baseline(table)
-    text = render.render([table], "terminal")
+    text = render.render_tables([table], "terminal")
     assert f"Edition {CURRENT.date}" in text
     assert "own family of junk, Holm over the 2 tests of its family: junk − cross-entropy +0." in text
     assert "Ranks compare all methods of this table and move with each new one" in text
