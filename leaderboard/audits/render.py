@@ -13,7 +13,9 @@ from tabulate import tabulate
 
 from divsal_bench.files import escaping
 from divsal_bench.leaderboard.audits.table import AuditRow, AuditTable, Reason, Value
-from divsal_bench.leaderboard.tables.render import NONE, records_csv, without_nan
+from divsal_bench.leaderboard.tables.flat import records_csv
+from divsal_bench.leaderboard.tables.render import without_nan
+from divsal_bench.leaderboard.tables.wording import NONE
 from divsal_bench.runs.audit_record import Block, Images, Metric, Quantity
 
 Format = Literal["terminal", "markdown", "csv", "json"]

@@ -78,6 +78,11 @@ def seed_list(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
+def typed_seeds(seeds: Sequence[int]) -> str:
+    """The same as people type it: ``0-4``, or ``0,2``."""
+    return seed_list(seeds).replace("–", "-").replace(", ", ",")
+
+
 def duplicates(entries: Sequence[Entry], references: Collection[str] | None = None) -> dict[str, str]:
     """Methods whose margins are bit by bit those of another, to the one that stands for both.
 

@@ -15,7 +15,7 @@ from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
 from divsal_bench.leaderboard.statistics import families, over_seeds, reader_case
 from divsal_bench.leaderboard.statistics.over_seeds import Cell
 from divsal_bench.leaderboard.statistics.placements import Condition, SubjectCounts, clustered_influence, count_subjects
-from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages, Interval
+from divsal_bench.leaderboard.statistics.reader_case import Comparison, Interval
 from divsal_bench.scores import conditions
 
 if TYPE_CHECKING:
@@ -237,13 +237,13 @@ def values_of(a: BySeed, b: BySeed) -> tuple[Floats, Floats]:
     return first, second
 
 
-def on_these_images(a: BySeed, b: BySeed) -> FixedImages:
-    """The paired tests over the seeds both have, which decide nothing."""
-    return reader_case.compare_on_fixed_images(*shared_values(a, b))
-
-
 def shared_values(a: BySeed, b: BySeed) -> tuple[Floats, Floats]:
     """The metric of both at the seeds both have, ascending."""
     shared = sorted(set(a) & set(b))
     first, second = (np.array([found[seed][0] for seed in shared]) for found in (a, b))
     return first, second
+
+
+def without_p(comparison: Comparison) -> Comparison:
+    """A comparison that is shown and not tested."""
+    return dataclasses.replace(comparison, p=NAN)

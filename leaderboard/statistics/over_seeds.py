@@ -6,6 +6,7 @@ subjects is in `divsal_bench.leaderboard.statistics.reader_case`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,3 +108,9 @@ def _paired(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"both methods need the same seeds, got {a.shape} and {b.shape}")
     return a, b
+
+
+def known_cell(values: Iterable[float | None]) -> Cell | None:
+    """A cell over the seeds that have the number; None without any."""
+    known = [value for value in values if value is not None]
+    return cell_of(np.array(known)) if known else None

@@ -175,8 +175,8 @@ def compare_unpaired(a: Floats, b: Floats, influence_a: Floats, influence_b: Flo
         influence_b: (n_b, K) the same for b, same subjects in the same order.
 
     Returns:
-        As `compare_paired`, with `sd` = sqrt(s_a^2 + s_b^2), that of the difference between two single runs, and `n` the
-        smaller number of seeds; `variance` is sd^2/n + c_plus only where both sets have n seeds.
+        As `compare_paired`, with `sd` = sqrt(s_a^2 + s_b^2), that of the difference between two single runs, and
+        `n` the smaller number of seeds; `variance` is sd^2/n + c_plus only where both sets have n seeds.
 
     Raises:
         ValueError: The shapes do not fit.

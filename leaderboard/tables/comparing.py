@@ -13,10 +13,10 @@ from divsal_bench.errors import UserError, plural
 from divsal_bench.leaderboard.sheets import entrants, scored
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
 from divsal_bench.leaderboard.sheets.scored import BySeed, Subjects
-from divsal_bench.leaderboard.statistics import families, over_conditions, over_seeds
+from divsal_bench.leaderboard.statistics import families, over_conditions, over_seeds, reader_case
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages
-from divsal_bench.leaderboard.tables import notes
+from divsal_bench.leaderboard.tables import notes, wording
 
 NAN = float("nan")
 
@@ -139,7 +139,10 @@ def compare_entries(sheet: Sheet, first: Entry, second: Entry) -> PairComparison
         if name != "in-domain"
     ]
     if withheld:
-        lines, exploratory = ([without_p(one) for one in some] for some in (lines, exploratory))
+        lines, exploratory = (
+            [dataclasses.replace(one, comparison=scored.without_p(one.comparison)) for one in some]
+            for some in (lines, exploratory)
+        )
     q = families.benjamini_hochberg(np.array([one.comparison.p for one in exploratory]))
     lines += [dataclasses.replace(one, q=float(value)) for one, value in zip(exploratory, q, strict=True)]
     values = scored.values_of(a.primary, b.primary)
@@ -175,12 +178,12 @@ def matched(first: Entry, second: Entry, shared: Sequence[int]) -> str:
     """How the seeds of two entries were matched, in words."""
     if not shared:
         return (
-            f"no seed in common: {plural(len(first.seeds), 'seed')} ({seed_list(first.seeds)}) against "
-            f"{len(second.seeds)} ({seed_list(second.seeds)}), compared unpaired"
+            f"no seed in common: {plural(len(first.seeds), 'seed')} ({entrants.typed_seeds(first.seeds)}) against "
+            f"{len(second.seeds)} ({entrants.typed_seeds(second.seeds)}), compared unpaired"
         )
     if len(shared) == 1:
         return f"one seed that both have ({shared[0]})"
-    return f"paired over the {len(shared)} seeds that both have ({seed_list(shared)})"
+    return f"paired over the {len(shared)} seeds that both have ({entrants.typed_seeds(shared)})"
 
 
 def why_no_claim(
@@ -200,15 +203,10 @@ def why_no_claim(
     return families.withheld(subjects.behind_primary, main.subjects)
 
 
-def without_p(one: MetricDifference) -> MetricDifference:
-    """A line that is shown and not tested."""
-    return dataclasses.replace(one, comparison=dataclasses.replace(one.comparison, p=NAN))
-
-
 def about_chosen_seeds(entries: Sequence[Entry], names: Sequence[str]) -> str:
     """A warning where seeds may have been chosen."""
     odd = [
-        f"{name} has seed{'s' * (len(entry.seeds) > 1)} {seed_list(entry.seeds)}"
+        f"{name} has seed{'s' * (len(entry.seeds) > 1)} {entrants.typed_seeds(entry.seeds)}"
         for entry, name in zip(entries, names, strict=True)
         if entry.seeds != tuple(range(len(entry.seeds)))
     ]
@@ -216,7 +214,7 @@ def about_chosen_seeds(entries: Sequence[Entry], names: Sequence[str]) -> str:
     used = {(entry.label, seed) for entry in entries for seed in entry.seeds}
     for entry, name in zip(entries, names, strict=True):
         rest = [seed for seed in entry.left_out if (entry.label, seed) not in used]
-        parts = [f"seed{'s' * (len(rest) > 1)} {seed_list(rest)}"] if rest else []
+        parts = [f"seed{'s' * (len(rest) > 1)} {entrants.typed_seeds(rest)}"] if rest else []
         parts += [plural(entry.left_without, "run") + " without a result"] if entry.left_without else []
         if parts:
             be = "are" if len(rest) + entry.left_without > 1 else "is"
@@ -226,14 +224,7 @@ def about_chosen_seeds(entries: Sequence[Entry], names: Sequence[str]) -> str:
 
 def label_apart(entry: Entry, other: Entry) -> str:
     """The label; with its seeds where the two share it."""
-    return f"{entry.label}@{seed_list(entry.seeds)}" if entry.label == other.label else entry.label
-
-
-def seed_list(seeds: Sequence[int]) -> str:
-    """``0-4``, or the numbers one by one where some are missing."""
-    if len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
-        return f"{seeds[0]}-{seeds[-1]}"
-    return ",".join(map(str, seeds))
+    return f"{entry.label}@{entrants.typed_seeds(entry.seeds)}" if entry.label == other.label else entry.label
 
 
 def metric_difference(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectCounts]) -> MetricDifference:
@@ -251,8 +242,8 @@ def metric_difference(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectC
     if what == "worst":  # no test covers a minimum over conditions
         comparison = dataclasses.replace(comparison, t=NAN, df=NAN, p=NAN, low=NAN, high=NAN, status="undefined")
     elif comparison.n < families.MIN_SEEDS:
-        comparison = dataclasses.replace(comparison, p=NAN)
-    here = scored.on_these_images(a, b) if shared else None
+        comparison = scored.without_p(comparison)
+    here = reader_case.compare_on_fixed_images(*scored.shared_values(a, b)) if shared else None
     return MetricDifference(what, float(first.mean()), float(second.mean()), comparison, None, here)
 
 
@@ -284,7 +275,7 @@ def permitted_claim(
         )
     if found.status == "undefined" or math.isnan(found.p):
         return f"Nothing may be claimed {where}: the variance over seeds or subjects cannot be estimated."
-    interval = f"95 % interval {notes.with_sign(found.low)} to {notes.with_sign(found.high)}"
+    interval = f"95 % interval {wording.with_sign(found.low)} to {wording.with_sign(found.high)}"
     p = "p < .001" if found.p < 0.001 else f"p = {found.p:.3f}"
     scope = f"for {notes.SCOPE}; as one comparison chosen beforehand"
     if found.p <= families.ALPHA:
@@ -296,8 +287,8 @@ def permitted_claim(
     else:
         text = (
             f"No difference in {main.what} AUROC between {names[0]} and {names[1]} may be claimed {where} "
-            f"({notes.with_sign(found.difference)}, {interval}, {p}; {scope}); nor that they are equal: differences below "
-            f"about {smallest:.3f} could not be expected to show."
+            f"({wording.with_sign(found.difference)}, {interval}, {p}; {scope}); nor that they are equal: differences "
+            f"below about {smallest:.3f} could not be expected to show."
         )
     if sheet.standin:
         text += " This is drawn data: it says nothing about people's maps on real images."

@@ -10,6 +10,7 @@ from divsal_bench.errors import plural
 from divsal_bench.leaderboard.sheets import entrants
 from divsal_bench.leaderboard.sheets.entries import Sheet, different_devices
 from divsal_bench.leaderboard.statistics import families, marks
+from divsal_bench.leaderboard.tables.wording import whole_percent, with_sign
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.tables.schema import Pair, Row, Table, Test
@@ -42,11 +43,6 @@ def notes_of_table(table: Table, sheet: Sheet) -> list[str]:
         *sorted(f"{name}: {reason}." for name, _, reason in table.conditions if reason),
         *about_drawn_data(table),
     ]
-
-
-def whole_percent(share: float) -> str:
-    """``12 %``; ``<1 %`` for what would round to nothing."""
-    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
 
 
 def about_runs(table: Table) -> Iterable[str]:
@@ -171,8 +167,8 @@ def about_tests(table: Table) -> Iterable[str]:
     if number:
         more = f"; in one of the {number} families of this table, more" if number > 1 else ""
         yield (
-            f"Of boards on which there is nothing to find, at most about {whole_percent(families.ALPHA)} get a false * in a "
-            f"given family{more}."
+            f"Of boards on which there is nothing to find, at most about {whole_percent(families.ALPHA)} get a false * "
+            f"in a given family{more}."
         )
     if any(test.comparison.status == "undefined" and not test.withheld for test in table.tests):
         yield (
@@ -223,12 +219,6 @@ def every_test(tests: Sequence[Test]) -> str:
         interval = "" if math.isnan(c.low) else f" [{with_sign(c.low)}, {with_sign(c.high)}]"
         each.append(f"{who} {with_sign(c.difference)}{interval} {p_of(test)}")
     return f"{QUESTIONS.get(name, name)}, {how_adjusted(len(tests))}: {'; '.join(each)}."
-
-
-def with_sign(value: float) -> str:
-    """A difference with its sign; what rounds to 0 has none of its own."""
-    text = f"{value:+.3f}"
-    return text[1:] if text in ("-0.000", "+0.000") else text
 
 
 def p_of(test: Test) -> str:

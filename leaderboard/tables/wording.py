@@ -1,4 +1,4 @@
-"""Numbers of a table as the page prints them."""
+"""Numbers of a table in words, for texts and for the page."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from divsal_bench.leaderboard.sheets.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.statistics.families import ALPHA
 from divsal_bench.leaderboard.statistics.over_seeds import Cell
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages, Interval
-from divsal_bench.leaderboard.tables import notes
-from divsal_bench.leaderboard.tables.render import NONE
-from divsal_bench.leaderboard.tables.schema import Agreement, ConditionCell, Pair, Test
+from divsal_bench.leaderboard.tables.schema import Agreement, ConditionCell, Pair, Row, Test
 
+#: Where there is no number.
+NONE = "–"
 Signed = Comparison | FixedImages
 
 
@@ -23,7 +23,7 @@ def number_or_dash(value: float | None, digits: int = 3) -> str:
 
 def signed_or_dash(value: float | None) -> str:
     """A difference with its sign."""
-    return NONE if value is None or math.isnan(value) else notes.with_sign(value).replace("-", "−")
+    return NONE if value is None or math.isnan(value) else with_sign(value).replace("-", "−")
 
 
 def mean_sd(cell: Cell | None, digits: int = 3) -> str:
@@ -111,3 +111,28 @@ def lift_or_dash(found: Agreement | None) -> str:
 def within_unit(value: float) -> float:
     """Cut at 0 and 1: an AUROC lies there, the t-interval of its mean may not. NaN stays NaN."""
     return value if math.isnan(value) else min(max(value, 0.0), 1.0)
+
+
+def whole_percent(share: float) -> str:
+    """``12 %``; ``<1 %`` for what would round to nothing."""
+    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
+def with_sign(value: float) -> str:
+    """A difference with its sign; what rounds to 0 has none of its own."""
+    text = f"{value:+.3f}"
+    return text[1:] if text in ("-0.000", "+0.000") else text
+
+
+def rank_text(one: Row) -> str:
+    """``1–4``: the ranks a method may hold; a dash where it has none."""
+    if one.rank is None:
+        return NONE
+    return str(one.rank.low) if one.rank.low == one.rank.high else f"{one.rank.low}–{one.rank.high}"
+
+
+def run_counts(one: Row) -> str:
+    """``5``, or ``4, 1 failed``."""
+    parts = [str(len(one.seeds))]
+    parts += [f"{count} {word}" for word, count in (("failed", one.failed), ("diverged", one.diverged)) if count]
+    return ", ".join(parts)

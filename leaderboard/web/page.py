@@ -137,7 +137,7 @@ def environment() -> Environment:
         "chance": wording.chance_or_dash,
         "span": wording.span,
         "sampled": wording.sampled,
-        "percent": notes.whole_percent,
+        "percent": wording.whole_percent,
         "is_significant": wording.is_significant,
         "mark_reason": page_view.mark_reason,
         "hub_link": hub_link,

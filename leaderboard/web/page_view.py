@@ -11,7 +11,7 @@ from divsal_bench.leaderboard.sheets.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.marks import MARKS
-from divsal_bench.leaderboard.tables import notes, render, wording
+from divsal_bench.leaderboard.tables import notes, wording
 from divsal_bench.leaderboard.tables.notes import FEW_MAPS, QUESTIONS
 from divsal_bench.leaderboard.tables.schema import Pair, Row, Table, Test
 from divsal_bench.leaderboard.web import axes
@@ -294,23 +294,23 @@ def cell(table: Table, column: Column, row: Row) -> Shown:
     if column.key == "seconds":
         return Shown(finite(row.seconds), wording.number_or_dash(row.seconds, 1))
     if column.key == "peak":
-        return Shown(row.peak_mb or None, f"{row.peak_mb:.0f}" if row.peak_mb else render.NONE)
+        return Shown(row.peak_mb or None, f"{row.peak_mb:.0f}" if row.peak_mb else wording.NONE)
     if column.key == "seeds":
-        n, _, without = render.run_counts(row).partition(", ")
+        n, _, without = wording.run_counts(row).partition(", ")
         return Shown(float(len(row.seeds)), n, without)
     states = ("reproduced", "verified", "reported", "not reproduced")
     state = row.standing.state if row.standing else ""
-    return Shown(float(states.index(state)) if state in states else None, state or render.NONE)
+    return Shown(float(states.index(state)) if state in states else None, state or wording.NONE)
 
 
 def rank_cell(axis: Axis | None, row: Row) -> Shown:
     """The rank interval as text and as a bar, or why there is none."""
     if row.rank is None or axis is None:
-        return Shown(None, render.NONE, "" if row.kind == "control" and not row.untested else row.unranked)
+        return Shown(None, wording.NONE, "" if row.kind == "control" and not row.untested else row.unranked)
     low, high = row.rank.low, row.rank.high
     bar = Drawn(axis, axis.x((low + high) / 2), axis.x(low - 0.5), axis.x(high + 0.5))
     # Ties in the best rank are broken by the worst one.
-    return Shown(low + high / 1000, render.rank_text(row), drawn=bar)
+    return Shown(low + high / 1000, wording.rank_text(row), drawn=bar)
 
 
 def metric_cell(axis: Axis, metric: Metric) -> Shown:
@@ -327,7 +327,7 @@ def metric_cell(axis: Axis, metric: Metric) -> Shown:
 def difference_cell(axis: Axis | None, row: Row) -> Shown:
     """The difference to cross-entropy with its population interval."""
     if row.difference is None or axis is None:
-        return Shown(None, "baseline" if row.label == families.BASELINE else render.NONE)
+        return Shown(None, "baseline" if row.label == families.BASELINE else wording.NONE)
     return Shown(
         finite(row.difference.difference),
         wording.signed_or_dash(row.difference.difference),
@@ -340,10 +340,10 @@ def p_cell(table: Table, row: Row) -> Shown:
     """The adjusted p against cross-entropy, or why there is none."""
     test = next((test for test in table.tests if (test.first, test.second) == (row.label, families.BASELINE)), None)
     if test is not None and test.withheld:
-        return Shown(None, render.NONE, TOO_FEW_SUBJECTS)
+        return Shown(None, wording.NONE, TOO_FEW_SUBJECTS)
     if test is not None:
         return Shown(finite(test.p_holm), wording.p_or_dash(test.p_holm), star=wording.is_significant(test.p_holm))
-    return Shown(None, render.NONE, "tested by cyborg" if row.kind == "control" and not row.untested else "")
+    return Shown(None, wording.NONE, "tested by cyborg" if row.kind == "control" and not row.untested else "")
 
 
 def finite(value: float) -> float | None:
@@ -444,7 +444,7 @@ def training_maps(table: Table) -> str:
     """How many rows of the training split people have marked."""
     if table.train_maps is None or not table.train:
         return "unknown"
-    return f"{table.train_maps} of {table.train} ({notes.whole_percent(table.train_maps / table.train)})"
+    return f"{table.train_maps} of {table.train} ({wording.whole_percent(table.train_maps / table.train)})"
 
 
 def mark_reason(mark: str) -> str:

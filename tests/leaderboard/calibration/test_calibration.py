@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from divsal_bench.cli import main
-from divsal_bench.cli.calibrate import written
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.calibration import batched, calibration, simulation
 from divsal_bench.leaderboard.calibration.calibration import MEASURES, TOPICS, CellRates, Measure, rate, simulate_cells
 from divsal_bench.leaderboard.calibration.judging import errors, estimate, join_boards, judge_boards, reproduction
+from divsal_bench.leaderboard.calibration.report import render_rates
 from divsal_bench.leaderboard.calibration.simulation import DESIGNS, draw_scores, separations
 from divsal_bench.leaderboard.statistics import families, placements, reader_case
 
@@ -586,7 +586,7 @@ def test_bad_input_is_one_line(arguments: list[str], message: str, capsys: pytes
 
 def test_the_documented_tables_are_of_the_cells_and_columns_that_there_are() -> None:
     text = (Path(__file__).parents[3] / "docs" / "calibration.md").read_text(encoding="utf-8")
-    printed = written(list(simulate_cells(list(CELLS.values()), 2)), "markdown", 0)
+    printed = render_rates(list(simulate_cells(list(CELLS.values()), 2)), "markdown", 0)
 
     def outline(lines: str) -> list[list[str]]:
         """Headings and first columns of the tables that `calibrate` prints."""

@@ -19,7 +19,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.sheets import scored
 from divsal_bench.leaderboard.sheets.entries import from_runs
 from divsal_bench.leaderboard.statistics.families import Rank
-from divsal_bench.leaderboard.tables import board, notes, render, schema
+from divsal_bench.leaderboard.tables import board, deciding, notes, render, schema
 from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts
 
@@ -355,17 +355,17 @@ def test_a_pair_that_differs_by_one_subject_takes_no_ones_rank(make_run: MakeRun
            for seed, (value, influence) in found["cross-entropy"].primary.items()}  # fmt: skip
     entry = dataclasses.replace(found["cross-entropy"].entry, label="odd")
     methods = [*found.values(), dataclasses.replace(found["cross-entropy"], entry=entry, primary=odd)]
-    pairs = board.decide_pairs(methods, subjects)
+    pairs = deciding.decide_pairs(methods, subjects)
     (withheld,) = [pair for pair in pairs if pair.withheld]
     assert {withheld.first, withheld.second} == {"cross-entropy", "odd"}
     assert withheld.withheld == "one test subject decides the result"
     assert math.isnan(withheld.p)
-    ranks = board.ranks_of(pairs, [one.entry.label for one in methods], {})
+    ranks = deciding.ranks_of(pairs, [one.entry.label for one in methods], {})
     assert ranks == {"cyborg": Rank(1, 1, True), "cross-entropy": Rank(2, 3, False), "odd": Rank(2, 3, False)}
     table = dataclasses.replace(board.table_of_sheet(sheet), pairs=tuple(pairs))
     (note,) = [note for note in notes.about_subjects(table) if note.startswith("Not tested, and counted as not sep")]
     assert "cross-entropy − odd (one test subject decides the result)" in note
-    assert board.ranks_of([withheld], ["cross-entropy", "odd"], {}) == {}
+    assert deciding.ranks_of([withheld], ["cross-entropy", "odd"], {}) == {}
 
 
 @pytest.mark.parametrize("share", [0.15, 0.5])

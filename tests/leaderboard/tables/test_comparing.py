@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 
 from divsal_bench.cli import main
-from divsal_bench.cli.compare import as_text
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.sheets.entries import from_runs
 from divsal_bench.leaderboard.sheets.scored import score_sheet
 from divsal_bench.leaderboard.statistics.reader_case import compare_unpaired
 from divsal_bench.leaderboard.tables import board, comparing
+from divsal_bench.leaderboard.tables.comparison_text import comparison_text
 from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts
 
@@ -209,7 +209,7 @@ def test_other_conditions_and_the_visible_effect_are_described(make_run: MakeRun
     assert found.without_one == pytest.approx((min(each), max(each)))
     assert all(math.isnan(value) for value in found.over_conditions)
     assert found.smallest_range[0] < found.smallest_effect < found.smallest_range[1]
-    text = as_text(found, "terminal")
+    text = comparison_text(found, "terminal")
     assert f"left out the difference is {min(each):+.3f} to {max(each):+.3f} (descriptive)" in text
     assert f"{found.smallest_effect:.3f}, an estimate with 95 % range" in text
     assert "new test subjects; training data, conditions, protocol and backbone as they are" in text

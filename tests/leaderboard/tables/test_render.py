@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from drawn_boards import METHODS, drawn_table
 
-from divsal_bench.leaderboard.tables import notes, render
+from divsal_bench.leaderboard.tables import latex, readable, render, wording
 from divsal_bench.leaderboard.tables.schema import Table
 
 
@@ -42,7 +42,7 @@ def test_sharing_ranks_is_not_said_to_mean_that_nothing_separates() -> None:
         and max(rank[pair.first].low, rank[pair.second].low) <= min(rank[pair.first].high, rank[pair.second].high)
     ]
     assert sharing, rank
-    (note,) = [note for note in render.more_notes(found) if note.startswith("rank:")]
+    (note,) = [note for note in readable.more_notes(found) if note.startswith("rank:")]
     assert "two that share ranks may be too" in note
 
 
@@ -85,9 +85,9 @@ def test_latex_escapes_every_character_that_tex_reads_otherwise(table: Table) ->
 
 
 def test_latex_writes_minus_signs_and_keeps_hyphens_in_words() -> None:
-    assert render.latex("−0.1") == "$-$0.1"
-    assert render.latex("cross-entropy -0.012 [-0.3, +0.2]") == "cross-entropy $-$0.012 {[}$-$0.3, +0.2{]}"
-    assert render.latex("0.5 ± 0.1, 1–4") == r"0.5 $\pm$ 0.1, 1\textendash{}4"
+    assert latex.latex("−0.1") == "$-$0.1"
+    assert latex.latex("cross-entropy -0.012 [-0.3, +0.2]") == "cross-entropy $-$0.012 {[}$-$0.3, +0.2{]}"
+    assert latex.latex("0.5 ± 0.1, 1–4") == r"0.5 $\pm$ 0.1, 1\textendash{}4"
 
 
 @pytest.mark.parametrize("label", ["=HYPERLINK(1)|<b>x</b>", "@team|`x`", "-2+3|[x](https://e.vil)"])
@@ -108,4 +108,4 @@ def test_a_label_from_outside_acts_neither_in_a_spreadsheet_nor_on_a_page(table:
 )
 def test_what_rounds_to_zero_has_no_sign(value: float, text: str) -> None:
     """A limit of -0.0004 that is printed as +0.000 looks as if the interval left out 0."""
-    assert notes.with_sign(value) == text
+    assert wording.with_sign(value) == text

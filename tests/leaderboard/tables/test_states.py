@@ -11,9 +11,10 @@ import pytest
 from drawn_boards import METHODS, PAD, Fake, drawn_table
 from parsed_html import parse
 
-from divsal_bench.cli.compare import as_text
+from divsal_bench.files import text_tables
 from divsal_bench.leaderboard.sheets import entries
-from divsal_bench.leaderboard.tables import comparing, render
+from divsal_bench.leaderboard.tables import comparing, readable, render
+from divsal_bench.leaderboard.tables.comparison_text import comparison_text
 from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.leaderboard.web.page import render_page
 
@@ -124,7 +125,7 @@ def test_every_sentence_of_the_page_is_right_in_every_state(state: tuple[Table, 
 def test_a_narrow_terminal_gets_no_line_that_is_too_long(state: tuple[Table, str], width: int) -> None:
     table, sentence = state
     text = render.render_tables([table], "terminal", width)
-    assert max(map(len, text.splitlines())) <= max(width, render.MIN_WIDTH)
+    assert max(map(len, text.splitlines())) <= max(width, text_tables.MIN_WIDTH)
     flat = " ".join(text.split())
     check(flat)
     assert " ".join(sentence.split()) in flat
@@ -135,7 +136,7 @@ def test_a_narrow_terminal_gets_no_line_that_is_too_long(state: tuple[Table, str
 
 def test_what_goes_to_a_file_is_never_folded(state: tuple[Table, str]) -> None:
     table, _ = state
-    notes = [*table.notes, *render.more_notes(table)]
+    notes = [*table.notes, *readable.more_notes(table)]
     lines = render.render_tables([table], "terminal").splitlines()
     assert lines[-len(notes) :] == [f"  {note}" for note in notes]
 
@@ -159,7 +160,7 @@ def test_every_sentence_of_a_comparison_is_right(first: tuple[int, int], second:
         replace(CE, first_seed=first[0], seeds=first[1]), replace(CYBORG, first_seed=second[0], seeds=second[1])
     )
     for width in (None, 40, 60):
-        text = as_text(found, form, width)
+        text = comparison_text(found, form, width)
         check(text)
         if width and form == "terminal":
             assert max(map(len, text.splitlines())) <= width
@@ -180,12 +181,12 @@ def compared(first: Fake, second: Fake) -> comparing.PairComparison:
 
 def test_drawn_data_that_nobody_named_is_said_in_the_heading() -> None:
     table = drawn_table(methods=n(2, CE))
-    assert "data standin (drawn; 3f5a3f5a)" in render.table_heading(table)
+    assert "data standin (drawn; 3f5a3f5a)" in readable.table_heading(table)
     unnamed = replace(table, unnamed=True)
-    assert "data standin (drawn; no data was named; 3f5a3f5a)" in render.table_heading(unnamed)
+    assert "data standin (drawn; no data was named; 3f5a3f5a)" in readable.table_heading(unnamed)
     assert "no data was named" in parse(render_page([unnamed], {})).one("header", class_="about").text
     real = drawn_table(methods=n(2, CE), standin=False, data="radiographs")
-    assert "data radiographs (3f5a3f5a)" in render.table_heading(real)
+    assert "data radiographs (3f5a3f5a)" in readable.table_heading(real)
 
 
 def test_names_from_outside_stay_text() -> None:
