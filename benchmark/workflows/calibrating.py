@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.calibration import calibration, simulation
+from divsal_bench.leaderboard.calibration import calibration
 from divsal_bench.leaderboard.calibration.calibration import CellRates
+from divsal_bench.leaderboard.calibration.cells import cells_named
 from divsal_bench.workflows.telling import Say, silent
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def calibrate(
     for name, value, least in (("boards", boards, 2), ("seed", seed, 0), ("workers", workers, 1)):
         if value < least:
             raise UserError(f"--{name} is {value}; give {least} or more")
-    chosen = simulation.cells_named(cells)
+    chosen = cells_named(cells)
     started = time.monotonic()
     found: list[CellRates] = []
     for one in calibration.simulate_cells(chosen, boards, seed, workers):

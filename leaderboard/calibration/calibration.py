@@ -16,13 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.leaderboard.calibration import batched
+from divsal_bench.leaderboard.calibration.cells import Cell
+from divsal_bench.leaderboard.calibration.designs import DESIGNS
 from divsal_bench.leaderboard.calibration.judging import GAINS, Boards, estimate, join_boards, judge_boards
-from divsal_bench.leaderboard.calibration.simulation import DESIGNS, Cell, draw_scores
+from divsal_bench.leaderboard.calibration.simulation import draw_scores
 
 Floats = npt.NDArray[np.float64]
 
+#: Boards drawn at once; part of what the random numbers depend on.
 BATCH = 25
-"""Boards drawn at once; part of what the random numbers depend on."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Measure:
     is_auroc: bool = False
 
 
+#: Every table and its title.
 TOPICS = {
     "verdicts": "Stars and ranks",
     "intervals": "Intervals",
@@ -55,7 +58,6 @@ TOPICS = {
     "marks": "Marks",
     "others": "False discoveries, reproduction, paired t",
 }
-"""Every table and its title."""
 
 MEASURES = (
     Measure("errors_baseline", "verdicts", "errors: baseline", at_most=0.06),

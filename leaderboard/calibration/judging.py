@@ -13,26 +13,33 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import stats
 
 from divsal_bench.leaderboard.calibration import batched
 from divsal_bench.leaderboard.calibration.batched import Estimates
-from divsal_bench.leaderboard.calibration.simulation import CHANCE, EFFECTS, LOSSES, Cell, Design
-from divsal_bench.leaderboard.statistics.families import ALPHA, MIN_SEEDS, Pair, families, smallest_visible_miss
+from divsal_bench.leaderboard.calibration.cells import CHANCE, EFFECTS, LOSSES, Cell
+from divsal_bench.leaderboard.calibration.designs import Design
+from divsal_bench.leaderboard.statistics.families import (
+    ALPHA,
+    MIN_SEEDS,
+    Pair,
+    benjamini_hochberg,
+    families,
+    holm,
+    smallest_visible_miss,
+)
+from divsal_bench.leaderboard.statistics.marks import IN_DOMAIN_LOSS, chance_p
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.intp]
 
+#: Sizes at which power is measured, in AUROC.
 GAINS = tuple(sorted(set(EFFECTS.values())))
-"""Sizes at which power is measured, in AUROC."""
 
+#: Seeds of a reproduction, and of the smaller set in an unpaired comparison.
 NEW_SEEDS = 5
-"""Seeds of a reproduction, and of the smaller set in an unpaired comparison."""
-
-LOSS = 0.02
-"""Loss in-domain that the mark `in-domain worse` lets pass."""
 
 FIELDS = tuple(Estimates.__dataclass_fields__)
 VISIBLE = ("effect_low", "effect_middle", "effect_high", "power_own", "power_next", "effect_range")
@@ -167,12 +174,12 @@ def family_errors_and_power(cell: Cell, counts: Sequence[SubjectCounts], boards:
     found: dict[str, Floats] = {}
     for family in families(cell.kinds):
         at, estimates, truth = pair_estimates(cell, family.pairs, boards)
-        p = batched.holm(printed_p(estimates, counts))
+        p = holm(printed_p(estimates, counts))
         if (truth == 0.0).any():
             found[f"errors_{family.name}"] = errors(p, estimates.mean, truth)
         if family.name == "baseline":
             if (truth == 0.0).any():
-                found["errors_paired_t"] = errors(batched.holm(boards.paired_t[:, at]), estimates.mean, truth)
+                found["errors_paired_t"] = errors(holm(boards.paired_t[:, at]), estimates.mean, truth)
             for gain in GAINS if cell.gains == EFFECTS else ():
                 members = np.isclose(truth, gain)
                 hits = (p <= ALPHA) & (estimates.mean > 0.0)
@@ -200,7 +207,7 @@ def pairs_and_ranks(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards)
     with_baseline = first == 0
     unpaired = boards.unpaired
     return {
-        "errors_pairs": errors(batched.holm(p), estimates.mean, truth),
+        "errors_pairs": errors(holm(p), estimates.mean, truth),
         "ranks": np.where(printed.any(axis=1), right, np.nan),
         "withheld_pairs": 1.0 - printed.mean(axis=1),
         "coverage_baseline": share_of_printed(covered[:, with_baseline], printed[:, with_baseline]),
@@ -239,7 +246,7 @@ def of_conditions(cell: Cell, design: Design, boards: Boards) -> dict[str, Float
     difference = np.concatenate([compared.mean for compared in boards.condition_pairs], axis=1)
     truth = np.concatenate([one[1:] - one[0] for one in auroc])
     q = np.concatenate(p, axis=1)
-    found = batched.benjamini_hochberg(q) <= ALPHA
+    found = benjamini_hochberg(q) <= ALPHA
     false = found & (np.sign(difference) != np.sign(np.round(truth, 12)))
     return {
         "coverage_condition_mean": share_of_printed(
@@ -296,7 +303,7 @@ def measure_chance_marks(cell: Cell, design: Design, boards: Boards) -> dict[str
     for one, counts in zip(boards.condition_means, design.counts, strict=True):
         seen = ~one.withheld([counts])
         above &= ~seen | (one.mean_interval()[0] > 0.5)
-        below |= seen & (one.mean < 0.5) & (chance_p(one) * len(design.counts) <= ALPHA)
+        below |= seen & (one.mean < 0.5) & (chance_p(one.mean, one.variance, one.df) * len(design.counts) <= ALPHA)
         known |= seen
     return {
         "above_at_chance": of(0.5, low > 0.5),
@@ -308,18 +315,11 @@ def measure_chance_marks(cell: Cell, design: Design, boards: Boards) -> dict[str
     }
 
 
-def chance_p(means: Estimates) -> Floats:
-    """(B, k) two-sided p of an AUROC of 0.5, from the same logits as the interval."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        t = special.logit(means.mean) * means.mean * (1.0 - means.mean) / np.sqrt(means.variance)
-    return np.asarray(2.0 * stats.t.sf(np.abs(t), means.df))
-
-
 def in_domain_worse(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards) -> dict[str, Floats]:
     """Measure the mark `in-domain worse` on the last condition, for every true loss."""
     compared = boards.condition_pairs[-1]
     printed = ~compared.withheld([counts[-1]])
-    marked = compared.mean + compared.half_width() < -LOSS
+    marked = compared.mean + compared.half_width() < -IN_DOMAIN_LOSS
     loss = cell.auroc[0] - cell.auroc[1:]
     return {
         f"worse_{size:.2f}": share_of_printed(marked[:, np.isclose(loss, size)], printed[:, np.isclose(loss, size)])

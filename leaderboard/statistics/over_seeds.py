@@ -15,8 +15,8 @@ from scipy import stats
 
 Floats = npt.NDArray[np.float64]
 
+#: Confidence level of the t-interval.
 LEVEL = 0.95
-"""Confidence level of the t-interval."""
 
 NAN = float("nan")
 

@@ -24,14 +24,14 @@ from scipy import special, stats
 Floats = npt.NDArray[np.float64]
 Status = Literal["ok", "equal", "undefined"]
 
+#: Confidence level of every interval here.
 LEVEL = 0.95
-"""Confidence level of every interval here."""
 
+#: Differences of AUROCs and standard errors below this are rounding, far under one discordant pair.
 ZERO = 1e-12
-"""Differences of AUROCs and standard errors below this are rounding, far under one discordant pair."""
 
+#: Most seeds for which all 2^n sign patterns are enumerated.
 MAX_SIGN_FLIP = 20
-"""Most seeds for which all 2^n sign patterns are enumerated."""
 
 NAN = float("nan")
 

@@ -21,16 +21,17 @@ from scipy import stats
 
 from divsal_bench.cli import main
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.calibration import batched, calibration, simulation
+from divsal_bench.leaderboard.calibration import batched, calibration, cells, simulation
 from divsal_bench.leaderboard.calibration.calibration import MEASURES, TOPICS, CellRates, Measure, rate, simulate_cells
+from divsal_bench.leaderboard.calibration.designs import DESIGNS
 from divsal_bench.leaderboard.calibration.judging import errors, estimate, join_boards, judge_boards, reproduction
 from divsal_bench.leaderboard.calibration.report import render_rates
-from divsal_bench.leaderboard.calibration.simulation import DESIGNS, draw_scores, separations
+from divsal_bench.leaderboard.calibration.simulation import draw_scores, separations
 from divsal_bench.leaderboard.statistics import families, placements, reader_case
 
 Floats = npt.NDArray[np.float64]
 
-CELLS = simulation.cells()
+CELLS = cells.cells()
 
 
 def rng() -> np.random.Generator:
@@ -107,8 +108,8 @@ def test_batched_statistics_are_those_of_the_board(name: str) -> None:
             for i, j in zip(first, second, strict=True)
         ]
         np.testing.assert_allclose(fixed[b], slow_fixed, **EXACT)
-        np.testing.assert_allclose(batched.holm(p)[b], families.holm(p[b]), **EXACT)
-        np.testing.assert_allclose(batched.benjamini_hochberg(p)[b], families.benjamini_hochberg(p[b]), **EXACT)
+        np.testing.assert_allclose(families.holm(p)[b], families.holm(p[b]), **EXACT)
+        np.testing.assert_allclose(families.benjamini_hochberg(p)[b], families.benjamini_hochberg(p[b]), **EXACT)
         ranks = families.rank_intervals(methods, pairs, fast.mean[b], p[b])
         assert [(rank.low, rank.high) for rank in ranks.values()] == list(zip(low[b], high[b], strict=True))
 
@@ -127,8 +128,8 @@ def test_boards_on_which_nothing_differs_are_told_apart_as_the_product_does() ->
     assert undefined.status == "undefined"
     assert not batched.mean_estimates(auroc.mean(0), influence.mean(0)).mean_covers(np.ones(3)).any()
     p = np.array([[0.01, np.nan, 0.03]])
-    np.testing.assert_allclose(batched.holm(p)[0], families.holm(p[0]))
-    np.testing.assert_allclose(batched.benjamini_hochberg(p)[0], families.benjamini_hochberg(p[0]))
+    np.testing.assert_allclose(families.holm(p)[0], families.holm(p[0]))
+    np.testing.assert_allclose(families.benjamini_hochberg(p)[0], families.benjamini_hochberg(p[0]))
 
 
 @pytest.mark.parametrize("name", ["effects-n5", "nine-methods-n5"])
@@ -321,7 +322,7 @@ def test_the_cells_cover_what_was_promised() -> None:
         assert {cell.image_effect for cell in cells} == {0.0, 0.2, 0.35}
         assert {cell.design for cell in cells} == set(DESIGNS)
         assert {cell.baseline_factor for cell in cells} == {
-            1.0, simulation.NOISY, simulation.NOISIER, simulation.UNSTABLE
+            1.0, cells.NOISY, cells.NOISIER, cells.UNSTABLE
         }  # fmt: skip
         assert {sum(kind != "control" for kind in cell.kinds.values()) for cell in cells} == {6, 9}
         assert any(cell.gains for cell in cells)
@@ -402,7 +403,7 @@ def test_a_cell_depends_on_seed_name_and_boards_alone() -> None:
 # --- The floors -------------------------------------------------------------------------------------------------
 
 
-def of_cell(cell: simulation.Cell, boards: int = 400) -> dict[str, Floats]:
+def of_cell(cell: cells.Cell, boards: int = 400) -> dict[str, Floats]:
     parts = [calibration.simulate_batch(calibration.BoardBatch(cell, 0, i, 100)) for i in range(boards // 100)]
     return judge_boards(cell, DESIGNS[cell.design](), join_boards(parts))
 
@@ -604,8 +605,8 @@ def test_the_documented_tables_are_of_the_cells_and_columns_that_there_are() -> 
 
 
 def test_choose_keeps_the_order_given() -> None:
-    chosen = simulation.cells_named("effects-n5, equal-0-n5,effects-n5")
+    chosen = cells.cells_named("effects-n5, equal-0-n5,effects-n5")
     assert [cell.name for cell in chosen] == ["effects-n5", "equal-0-n5"]
-    assert simulation.cells_named("all") == list(CELLS.values())
+    assert cells.cells_named("all") == list(CELLS.values())
     with pytest.raises(UserError):
-        simulation.cells_named("")
+        cells.cells_named("")

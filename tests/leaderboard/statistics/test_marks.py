@@ -41,7 +41,7 @@ def test_the_p_of_chance_is_that_of_the_interval(n: int) -> None:
     for mean in np.arange(0.3, 0.7, 0.004):
         found = interval(float(mean), n)
         excludes = found.low > 0.5 or found.high < 0.5
-        assert (marks.chance_p(found) < 0.05) == excludes
+        assert (marks.chance_p(found.estimate, found.variance, found.df) < 0.05) == excludes
 
 
 def test_the_lowest_condition_is_above_chance_only_where_all_are() -> None:
