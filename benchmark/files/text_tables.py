@@ -15,7 +15,7 @@ GAP, HEAD = 2, 2
 MIN_WIDTH = 40
 
 
-def fitted(
+def fitted_table(
     rows: Sequence[Sequence[object]],
     head: Sequence[str] = (),
     align: str = "",
@@ -41,7 +41,7 @@ def fitted(
         return as_it_is
     room = None if whole_cells else column_widths(cells, names, width)
     if room is None:
-        return listed(cells, names, width)
+        return table_as_list(cells, names, width)
     folded = [[broken(cell, most) for cell, most in zip(row, room, strict=True)] for row in cells]
     return tabulated(folded, [broken(name, most - HEAD) for name, most in zip(names, room, strict=False)], align, style)
 
@@ -85,23 +85,23 @@ def broken(text: str, width: int) -> str:
     )
 
 
-def listed(rows: Sequence[Sequence[str]], names: Sequence[str], width: int) -> str:
+def table_as_list(rows: Sequence[Sequence[str]], names: Sequence[str], width: int) -> str:
     """Row by row: its first cell, and below it a line ``name  value`` a cell; empty cells are left out."""
     if not names:
-        return "\n".join(line for row in rows for line in wrapped(" ".join(row), width, "", " " * GAP))
+        return "\n".join(line for row in rows for line in wrapped_lines(" ".join(row), width, "", " " * GAP))
     flat = [" ".join(name.split()) for name in names]
     indent = GAP + max(map(len, flat[1:]), default=0) + GAP
     lines = []
     for first, *cells in rows:
-        lines += wrapped(" ".join(first.split()), width)
+        lines += wrapped_lines(" ".join(first.split()), width)
         for name, cell in zip(flat[1:], cells, strict=True):
             if cell:
                 start = f"{' ' * GAP}{name}".ljust(indent)
-                lines += wrapped(" ".join(cell.split()), width, start, " " * min(indent, width // 2))
+                lines += wrapped_lines(" ".join(cell.split()), width, start, " " * min(indent, width // 2))
     return "\n".join(lines)
 
 
-def wrapped(text: str, width: int | None, first: str = "", rest: str | None = None) -> list[str]:
+def wrapped_lines(text: str, width: int | None, first: str = "", rest: str | None = None) -> list[str]:
     """Text in lines no longer than ``width``, the first after ``first``, the others after ``rest``."""
     if width is None:
         return [first + text]

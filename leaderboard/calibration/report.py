@@ -59,8 +59,8 @@ def topic_table(found: Sequence[CellRates], topic: str, form: str, width: int | 
         lines.append(["pass mark, n = 5 and 10", *(pass_mark(measure) for measure in measures)])
     align = "l" + "r" * len(measures)
     if form == "terminal":
-        return f"{TOPICS[topic]}\n\n{text_tables.fitted(lines, head, align, width=width)}"
-    return f"### {TOPICS[topic]}\n\n{text_tables.fitted(lines, head, align, 'github')}"
+        return f"{TOPICS[topic]}\n\n{text_tables.fitted_table(lines, head, align, width=width)}"
+    return f"### {TOPICS[topic]}\n\n{text_tables.fitted_table(lines, head, align, 'github')}"
 
 
 def rate_percent(rate: Rate, gap: str) -> str:

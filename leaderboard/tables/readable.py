@@ -59,11 +59,11 @@ def titled_text(
         body = [[escaping.markdown(label), *cells] for label, *cells in body]
         above = f"**{escaping.markdown(title)}**\n\n" if title else ""
         below = "\n".join(f"- {escaping.markdown(note)}" for note in notes)
-        return f"{above}{text_tables.fitted(body, headers, align, 'github')}\n\n{below}"
-    text = text_tables.fitted(body, headers, align, width=width, whole_cells=True)
-    lines = [*text_tables.wrapped(title, width), ""] if title else []
+        return f"{above}{text_tables.fitted_table(body, headers, align, 'github')}\n\n{below}"
+    text = text_tables.fitted_table(body, headers, align, width=width, whole_cells=True)
+    lines = [*text_tables.wrapped_lines(title, width), ""] if title else []
     lines += [*text.splitlines(), ""]
-    lines += [line for note in notes for line in text_tables.wrapped(note, width, "  ")]
+    lines += [line for note in notes for line in text_tables.wrapped_lines(note, width, "  ")]
     # Whatever a method or a data set is called, nothing acts on the terminal.
     return "\n".join(map(printable, lines))
 

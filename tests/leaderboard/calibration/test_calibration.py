@@ -318,19 +318,19 @@ def test_the_noisy_baseline_has_four_times_the_seed_sd() -> None:
 
 def test_the_cells_cover_what_was_promised() -> None:
     for n in (5, 10):
-        cells = [cell for cell in CELLS.values() if cell.seeds == n]
-        assert {cell.image_effect for cell in cells} == {0.0, 0.2, 0.35}
-        assert {cell.design for cell in cells} == set(DESIGNS)
-        assert {cell.baseline_factor for cell in cells} == {
+        chosen = [cell for cell in CELLS.values() if cell.seeds == n]
+        assert {cell.image_effect for cell in chosen} == {0.0, 0.2, 0.35}
+        assert {cell.design for cell in chosen} == set(DESIGNS)
+        assert {cell.baseline_factor for cell in chosen} == {
             1.0, cells.NOISY, cells.NOISIER, cells.UNSTABLE
         }  # fmt: skip
-        assert {sum(kind != "control" for kind in cell.kinds.values()) for cell in cells} == {6, 9}
-        assert any(cell.gains for cell in cells)
-        assert any(not cell.gains for cell in cells)
-        assert any(cell.heavy_tails for cell in cells)
-        assert any(cell.cut for cell in cells)
-        assert max(cell.level for cell in cells) == 0.995
-        assert [cell.name for cell in cells if not cell.is_marked] == [f"unstable-baseline-n{n}"]
+        assert {sum(kind != "control" for kind in cell.kinds.values()) for cell in chosen} == {6, 9}
+        assert any(cell.gains for cell in chosen)
+        assert any(not cell.gains for cell in chosen)
+        assert any(cell.heavy_tails for cell in chosen)
+        assert any(cell.cut for cell in chosen)
+        assert max(cell.level for cell in chosen) == 0.995
+        assert [cell.name for cell in chosen if not cell.is_marked] == [f"unstable-baseline-n{n}"]
     assert {cell.seeds for cell in CELLS.values()} == {3, 5, 10, 15}
     for cell in CELLS.values():
         assert next(iter(cell.kinds)) == "cross-entropy"
