@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from divsal_bench.cli import say, tidy
 from divsal_bench.cli.predict import locate, use_threads
-from divsal_bench.cli.tables import shown_table
+from divsal_bench.cli.tables import table
 from divsal_bench.errors import UserError, printable
 from divsal_bench.files import escaping, whole
 from divsal_bench.networks import devices
@@ -113,7 +113,7 @@ def print_tables(found: Overview, network: Pretrained) -> None:
         for one in found.errors
     ]
     heads = ["condition", *(f"{name} called wrong" for name in names)]
-    print(shown_table(rows, heads, "lrr"))
+    print(table(rows, heads, "lrr"))
     print()
     cells = [
         [names[one.decision], f"row {y + 1}, column {x + 1}", f"{one.share[y, x]:.3f}", f"{one.logits[y, x]:+.4f}"]
@@ -121,4 +121,4 @@ def print_tables(found: Overview, network: Pretrained) -> None:
         for y, x in one.top()
     ]
     heads = ["called", f"cell of {found.grid[0]} × {found.grid[1]}", "decides in", "mean logits"]
-    print(shown_table(cells, heads, "llrr"))
+    print(table(cells, heads, "llrr"))

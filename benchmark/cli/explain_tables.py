@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from divsal_bench.cli.tables import shown_table
+from divsal_bench.cli.tables import table
 from divsal_bench.errors import printable
 from divsal_bench.files import escaping
 
@@ -191,7 +191,7 @@ def print_rows(lines: Sequence[Line]) -> None:
 
 def print_table(rows: Sequence[Sequence[str]], heads: Sequence[str], align: str) -> None:
     """Text as it is; ``align`` has l or r for each column."""
-    print(shown_table(rows, heads, align))
+    print(table(rows, heads, align))
 
 
 def fixed(value: Cell) -> str:

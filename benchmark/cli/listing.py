@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from divsal_bench.cli import EXIT_USER_ERROR, terminal_width
-from divsal_bench.cli.tables import shown_table
+from divsal_bench.cli.tables import table
 from divsal_bench.contracts.adapter import Adapter
 from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import VARIANTS, Task
@@ -55,7 +55,7 @@ def show_list(arguments: argparse.Namespace) -> int:
         head = ["backbone", "note"]
         rows = [[name, note] for name, note in backbones.TESTED.items()]
         rows.append(["any other timm name", "accepted if global average pooling and one linear layer end it; checked"])
-    print(shown_table(rows, head))
+    print(table(rows, head))
     for complaint in broken:
         print(f"divsal-bench: {complaint}", file=sys.stderr)
     return EXIT_USER_ERROR if broken else 0

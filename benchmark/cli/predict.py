@@ -259,7 +259,7 @@ def print_table(table: pd.DataFrame, csv: Path | None) -> None:
     columns = list(table.columns)
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    print(tables.shown_table(rows, columns, "lrrll"[: len(columns)]))
+    print(tables.table(rows, columns, "lrrll"[: len(columns)]))
     if len(table) > SHOWN:
         print(f"… and {len(table) - SHOWN:,} more" + (f" in {csv}" if csv else "; --csv FILE writes them all"))
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from divsal_bench.cli import say
-from divsal_bench.cli.tables import shown_table
+from divsal_bench.cli.tables import table
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import escaping
 from divsal_bench.runs.reading import Run, read_run, read_runs
@@ -59,7 +59,7 @@ def status(arguments: argparse.Namespace) -> int:
         print(escaping.csv_text([head, *rows]))
     elif rows:
         style = "github" if arguments.format == "markdown" else "simple"
-        print(shown_table(escaping.shown(rows, arguments.format), head, style=style))
+        print(table(escaping.shown(rows, arguments.format), head, style=style))
     return 0
 
 
@@ -85,7 +85,7 @@ def show(arguments: argparse.Namespace) -> int:
                  f"peak {record.peak_mb:.0f} MB, {record.device}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
     ]  # fmt: skip
-    print(shown_table(facts, style="plain"))
+    print(table(facts, style="plain"))
     for section in (auroc_table(record), field_table(record), agreement_table(record)):
         if section:
             print(f"\n{section}")
@@ -156,7 +156,7 @@ def auroc_table(record: Record) -> str:
     ]
     rows += [["worst", "", number(scores.worst), "", "", "", ""]]
     head = ["condition", "kind", "AUROC", "negatives", "positives", "FPR at val. threshold", ""]
-    return shown_table(rows, head)
+    return table(rows, head)
 
 
 def field_table(record: Record) -> str:
@@ -170,7 +170,7 @@ def field_table(record: Record) -> str:
         for m in record.scores.field_metrics
     ]  # fmt: skip
     head = ["metric", "condition", "value", "rate achieved", "oracle", "per species"]
-    text = shown_table(rows, head)
+    text = table(rows, head)
     for threshold in record.scores.thresholds:
         value = "infinity" if threshold.value is None else f"{threshold.value:.4f}"
         text += f"\nthreshold on the logit margin {value}: {threshold.rule} ({threshold.negatives} negatives)"
@@ -191,4 +191,4 @@ def agreement_table(record: Record) -> str:
     if not rows:
         return "no human maps in the test split: agreement is not available"
     head = ["map", "maps (neg.)", "maps (pos.)", "lift", "PE", "AUC (maps)", "CC (maps)", "empty", "lift non-empty"]
-    return shown_table(rows, head)
+    return table(rows, head)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from divsal_bench.cli import EXIT_INTERRUPTED, say
 from divsal_bench.cli.run import execute, grid_of, say_failures, worker_count
-from divsal_bench.cli.tables import shown_table
+from divsal_bench.cli.tables import table
 from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import plural
 from divsal_bench.files import escaping
@@ -101,4 +101,4 @@ def written(checks: list[Check], form: str) -> str:
     if form == "csv":
         return escaping.csv_text([[*head[:-1], "holds"], *rows])
     style = "github" if form == "markdown" else "simple"
-    return shown_table(rows, head, style=style)
+    return table(rows, head, style=style)
