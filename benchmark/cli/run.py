@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     runs = [found for plan in plans for found in plan.done] + new
     unnamed = {plan.task.name for plan in plans if plan.source.unnamed}
-    tables = [dataclasses.replace(table, unnamed=table.task in unnamed) for table in board.tables(runs)]
-    print(render.render(tables, arguments.format, terminal_width()))
+    tables = [dataclasses.replace(table, unnamed=table.task in unnamed) for table in board.tables_of_runs(runs)]
+    print(render.render_tables(tables, arguments.format, terminal_width()))
     return say_failures(runs, grid)
 
 

@@ -18,7 +18,7 @@ from divsal_bench.cli.run import execute, grid_of, worker_count
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import escaping
 from divsal_bench.grid import planning
-from divsal_bench.leaderboard.statistics.over_seeds import cell
+from divsal_bench.leaderboard.statistics.over_seeds import cell_of
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.workflows.run_data import RunData, collect
 
@@ -308,7 +308,7 @@ def as_text(table: Table, form: str) -> str:
 def summarised(found: Sequence[float]) -> tuple[float, float, float, int]:
     """Mean and t-interval of the seeds that have a number."""
     values = np.array([value for value in found if not math.isnan(value)])
-    summary = cell(values)
+    summary = cell_of(values)
     return summary.mean, summary.low, summary.high, len(values)
 
 

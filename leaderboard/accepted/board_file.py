@@ -17,7 +17,7 @@ from divsal_bench.leaderboard.claims.gallery import Gallery
 from divsal_bench.leaderboard.sheets.editions import CURRENT, Edition, references
 from divsal_bench.leaderboard.sheets.entries import Sheet
 from divsal_bench.leaderboard.statistics import families
-from divsal_bench.leaderboard.tables.board import table
+from divsal_bench.leaderboard.tables.board import table_of_sheet
 from divsal_bench.leaderboard.tables.schema import Table
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def compute(results: Results) -> SavedBoard:
 def dated_table(sheet: Sheet, edition: Edition = CURRENT) -> Table:
     """The table of some accepted results, its families closed to the reference methods of an edition."""
     closed = references(sheet.entries, edition)
-    found = table(sheet, functools.partial(families.families, closed=closed), closed, edition.date)
+    found = table_of_sheet(sheet, functools.partial(families.families, closed=closed), closed, edition.date)
     said = (
         f"Edition {edition.date}: the families are of those of its {len(edition.methods)} reference methods that are "
         "here; whatever else joins has a family of its own and changes no other entry's p. Ranks compare all methods "

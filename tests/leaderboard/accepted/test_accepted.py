@@ -63,7 +63,7 @@ def test_what_is_read_is_what_was_run(make_published: MakeRun, submit: Submit, t
     assert entry.standing is not None
     assert (entry.standing.state, entry.standing.submitter) == ("reported", "Ann")
     assert entry.standing.description == "About cyborg."
-    own, again = board.tables(runs), [board.table(sheet)]
+    own, again = board.tables_of_runs(runs), [board.table_of_sheet(sheet)]
     for row, other in zip(own[0].rows, again[0].rows, strict=True):
         assert other.open_set.seeds.mean == pytest.approx(row.open_set.seeds.mean, abs=1e-4)
         assert other.in_domain.population is not None
@@ -500,7 +500,7 @@ def test_a_version_bump_of_the_baseline_waits_for_the_next_edition(
 def test_runs_of_two_versions_keep_the_plain_label_for_the_newest(make_run: MakeRun) -> None:
     runs = [make_run("cyborg", seed) for seed in range(5)]
     runs += [make_run("cross-entropy", seed, method_version=version) for seed in range(5) for version in (1, 2)]
-    (table,) = board.tables(runs)
+    (table,) = board.tables_of_runs(runs)
     assert {row.label for row in table.rows} == {"cross-entropy", "cross-entropy@v1", "cyborg"}
     assert any(test.family == "baseline" for test in table.tests)
 

@@ -50,7 +50,7 @@ def test_round_trip(computed: board_file.SavedBoard, tmp_path: Path) -> None:
     text = board_file.as_bytes(computed).decode()
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     for form in ("terminal", "markdown", "csv", "json"):
-        first, second = (render.render([one.table for one in board.tables], form) for board in (computed, again))  # type: ignore[arg-type]
+        first, second = (render.render_tables([one.table for one in board.tables], form) for board in (computed, again))  # type: ignore[arg-type]
         assert first == second
 
 
