@@ -58,7 +58,7 @@ class Submitted:
     change: str
 
 
-def submit(runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, terms: Terms) -> list[Submitted]:
+def write_results(runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, terms: Terms) -> list[Submitted]:
     """Write an accepted result for each method in each table.
 
     Args:
@@ -79,7 +79,7 @@ def submit(runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, term
     done: list[Submitted] = []
     for members in by_method(runs):
         fingerprint = members[0].spec.data_fingerprint
-        check_permission(data[fingerprint], members[0], terms)
+        check_permission(data[fingerprint], members[0], terms.permitted)
         found = publication(members, data[fingerprint], terms.where)
         label = members[0].record.method_label
         if not found.seeds:
@@ -114,12 +114,12 @@ def by_method(runs: Sequence[Run]) -> list[list[Run]]:
     return [groups[key] for key in sorted(groups)]
 
 
-def check_permission(data: PublicData, run: Run, terms: Terms) -> None:
+def check_permission(data: PublicData, run: Run, permitted: bool) -> None:
     """Refuse data whose owner forbids it, or does not say, unless the submitter vouches."""
     name = run.spec.data
     if data.predictions == "no":
         raise UserError(f"the terms of {name} forbid publishing predictions; its results cannot be submitted")
-    if data.predictions == "unknown" and not terms.permitted:
+    if data.predictions == "unknown" and not permitted:
         raise UserError(
             f"the terms of {name} do not say whether predictions may be published; ask its owner, and if you have "
             "the permission add --i-have-permission"
