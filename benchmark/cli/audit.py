@@ -41,8 +41,8 @@ def audit(arguments: argparse.Namespace) -> int:
     tidy(run.path for run in done if not origins[run.path])
     found, lost = all_audits(done, origins, settings, arguments)
     audits = dict(zip((run.path for run in done), found, strict=True))
-    tables = statistics.tables((run, audits.get(run.path)) for run in kept)
-    print(render.render(tables, arguments.format))
+    tables = statistics.audit_tables((run, audits.get(run.path)) for run in kept)
+    print(render.render_audits(tables, arguments.format))
     if lost:
         say(f"divsal-bench: {plural(len(lost), 'audit')} of {len(done)} could not be kept beside the run: {lost[0]}")
     return EXIT_USER_ERROR if lost else 0

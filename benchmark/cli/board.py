@@ -54,7 +54,7 @@ def audits(arguments: argparse.Namespace) -> list[AuditTable]:
         (run, list(find_audits(run, weights_sha256(run.path))) if (run.path / WEIGHTS_FILE).is_file() else [])
         for run in runs
     ]
-    return audit.tables(audit.with_common_settings(found))
+    return audit.audit_tables(audit.with_common_settings(found))
 
 
 def results_folder(given: Path | None) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import escaping
-from divsal_bench.leaderboard.audits.render import quantity, shown
+from divsal_bench.leaderboard.audits.cells import number_of_row, quantity
 from divsal_bench.leaderboard.audits.table import AuditRow, AuditTable
 from divsal_bench.leaderboard.sheets.entries import Group
 from divsal_bench.leaderboard.tables import render
@@ -61,11 +61,14 @@ def render_with_audits(
         raise UserError("audit columns are not written as LaTeX; take markdown, csv or json, or leave --audit out")
     pairs = [(table, matching(table, audits)) for table in tables]
     if form == "csv":
-        return render.write_csv([csv_row(table, audit, row.label) for table, audit in pairs for row in table.rows])
+        return render.write_csv(
+            [row_with_audit(table, audit, row.label) for table, audit in pairs for row in table.rows]
+        )
     if form == "json":
-        return json.dumps([as_json(table, audit) for table, audit in pairs], indent=1)
+        return json.dumps([content_with_audit(table, audit) for table, audit in pairs], indent=1)
     return "\n\n".join(
-        f"{render.as_text(table, form, width)}\n\n{as_text(of_table(table, audits), form, width)}" for table in tables
+        f"{render.as_text(table, form, width)}\n\n{audit_columns_text(of_table(table, audits), form, width)}"
+        for table in tables
     )
 
 
@@ -105,10 +108,10 @@ def text_of(audit: AuditTable | None, row: AuditRow | None, wanted: Quantity) ->
     """A number and its interval; a dash without an audit."""
     if audit is None or row is None:
         return [render.NONE]
-    return shown(audit, row, wanted.block, wanted.of, wanted.images, wanted.metric).split("\n")
+    return number_of_row(audit, row, wanted.block, wanted.of, wanted.images, wanted.metric).split("\n")
 
 
-def as_text(found: AuditBlock, form: render.Format, width: int | None = None) -> str:
+def audit_columns_text(found: AuditBlock, form: render.Format, width: int | None = None) -> str:
     """The columns as a table of their own, below the board's: beside it they would not fit a terminal."""
     gap = " " if form == "markdown" else "\n"
     body = [[label, *(gap.join(filter(None, pair)) for pair in pairs)] for label, pairs in found.rows]
@@ -120,7 +123,7 @@ def as_text(found: AuditBlock, form: render.Format, width: int | None = None) ->
     return render.terminal("", head, body, found.notes, width).lstrip("\n")
 
 
-def numbers(audit: AuditTable | None, label: str) -> dict[str, float | int | None]:
+def audit_numbers(audit: AuditTable | None, label: str) -> dict[str, float | int | None]:
     """Unrounded: mean, interval and number of seeds of each column; None without an audit."""
     row = next((one for one in audit.rows if one.label == label), None) if audit is not None else None
     found: dict[str, float | int | None] = {}
@@ -136,16 +139,16 @@ def numbers(audit: AuditTable | None, label: str) -> dict[str, float | int | Non
     return found
 
 
-def csv_row(table: Table, audit: AuditTable | None, label: str) -> dict[str, Any]:
+def row_with_audit(table: Table, audit: AuditTable | None, label: str) -> dict[str, Any]:
     """The board's columns, then those of the audit."""
     row = next(one for one in table.rows if one.label == label)
-    own = {name: "" if value is None else value for name, value in numbers(audit, label).items()}
+    own = {name: "" if value is None else value for name, value in audit_numbers(audit, label).items()}
     return {**render.csv_row(table, row), **own}
 
 
-def as_json(table: Table, audit: AuditTable | None) -> dict[str, Any]:
+def content_with_audit(table: Table, audit: AuditTable | None) -> dict[str, Any]:
     """The table, each row with its audit."""
     content: dict[str, Any] = render.plain(dataclasses.asdict(table))
     for row in content["rows"]:
-        row["audit"] = numbers(audit, row["label"])
+        row["audit"] = audit_numbers(audit, row["label"])
     return content
