@@ -79,11 +79,11 @@ def accepted(root: Path) -> tuple[list[Table], list[Gallery | None]]:
 def recompute(root: Path) -> tuple[list[Table], list[Gallery | None]]:
     """Check every accepted result, compute the tables and store them."""
     from divsal_bench.leaderboard.accepted import board_file
-    from divsal_bench.leaderboard.accepted.reading import read
+    from divsal_bench.leaderboard.accepted.all_results import read_accepted
     from divsal_bench.leaderboard.claims.files import write_all
 
     tidy_below(root)
-    found = board_file.compute(read(root, say_file))
+    found = board_file.compute(read_accepted(root, say_file))
     write_all({root / board_file.FILE: board_file.as_bytes(found)}, owners.mark())
     return [one.table for one in found.tables], [one.gallery for one in found.tables]
 
@@ -158,9 +158,9 @@ def check(arguments: argparse.Namespace) -> int:
     What changed is printed even where the stored board is refused: a reviewer needs both.
     """
     from divsal_bench.leaderboard.accepted import board_file
-    from divsal_bench.leaderboard.accepted.reading import read
+    from divsal_bench.leaderboard.accepted.all_results import read_accepted
 
-    found = read(arguments.results, say_file)
+    found = read_accepted(arguments.results, say_file)
     check_kinds(found.sheets)
     computed = board_file.compute(found)
     count = sum(len(sheet.entries) for sheet in found.sheets)
@@ -173,7 +173,7 @@ def check(arguments: argparse.Namespace) -> int:
 
         if arguments.diff.exists() and not arguments.diff.is_dir():
             raise UserError(f"--diff {arguments.diff} is no folder; give a results folder")
-        base = read(arguments.diff, say_file) if arguments.diff.is_dir() else None
+        base = read_accepted(arguments.diff, say_file) if arguments.diff.is_dir() else None
         before = board_file.compute(base) if base is not None else board_file.EMPTY
         print(changes(before, computed, base.sheets if base is not None else (), found.sheets))
     board_file.check_current(arguments.results, computed)

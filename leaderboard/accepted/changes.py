@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from divsal_bench.leaderboard.accepted.board_file import SavedBoard
-from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
+from divsal_bench.leaderboard.sheets.entries import Entry, Group, Sheet
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics.families import ALPHA
 from divsal_bench.leaderboard.tables.schema import Agreement, Row, Table
@@ -65,14 +65,16 @@ def changes(
     Returns:
         Markdown in which nothing from a result file can act: every such text is escaped.
     """
-    before, after = ({identity(one.table): one.table for one in found.tables} for found in (base, new))
+    before, after = ({one.table.group: one.table for one in found.tables} for found in (base, new))
     old, now = (entries_by_row(sheets) for sheets in (base_sheets, new_sheets))
     parts = []
     for key in sorted(before.keys() | after.keys()):
-        was, found = (facts_of(each[key], own) if key in each else {} for each, own in ((before, old), (after, now)))
+        was, found = (
+            facts_by_label(each[key], own) if key in each else {} for each, own in ((before, old), (after, now))
+        )
         lines = list(table_changes(was, found))
         if lines:
-            parts.append(f"### {heading(after.get(key) or before[key])}\n\n" + "\n".join(lines))
+            parts.append(f"### {table_line(after.get(key) or before[key])}\n\n" + "\n".join(lines))
     if not parts:
         return "## Board\n\nNo row changes."
     lines = "\n\n".join(["## Board", *parts]).split("\n")
@@ -81,26 +83,16 @@ def changes(
     return "\n".join(lines)
 
 
-def identity(table: Table) -> tuple[str, ...]:
-    """What makes two tables the same."""
-    return table.task, table.fingerprint, table.protocol, table.backbone, table.head, table.digest
-
-
-def heading(table: Table) -> str:
+def table_line(table: Table) -> str:
     """One line that names a table."""
     parts = [table.task, f"data {table.data} ({table.fingerprint[:8]})", table.protocol, table.backbone]
     parts += [table.head] * (table.head != "two-logit")
     return f"{' · '.join(map(escaped, parts))} · {table.primary} AUROC"
 
 
-def entries_by_row(sheets: Sequence[Sheet]) -> dict[tuple[tuple[str, ...], str], Entry]:
+def entries_by_row(sheets: Sequence[Sheet]) -> dict[tuple[Group, str], Entry]:
     """The entries by table and label."""
-    found: dict[tuple[tuple[str, ...], str], Entry] = {}
-    for sheet in sheets:
-        group = sheet.group
-        table = group.task, group.fingerprint, group.protocol, group.backbone, group.head, group.digest
-        found |= {(table, entry.label): entry for entry in sheet.entries}
-    return found
+    return {(sheet.group, entry.label): entry for sheet in sheets for entry in sheet.entries}
 
 
 def table_changes(old: dict[str, Facts], new: dict[str, Facts]) -> Iterable[str]:
@@ -141,9 +133,9 @@ def arrow(was: str | None, now: str | None) -> str:
     return " → ".join(dict.fromkeys(text for text in (was, now) if text is not None))
 
 
-def facts_of(table: Table, entries: dict[tuple[tuple[str, ...], str], Entry]) -> dict[str, Facts]:
+def facts_by_label(table: Table, entries: dict[tuple[Group, str], Entry]) -> dict[str, Facts]:
     """What of each row is compared, by label."""
-    return {row.label: row_facts(table, row, entries.get((identity(table), row.label))) for row in table.rows}
+    return {row.label: row_facts(table, row, entries.get((table.group, row.label))) for row in table.rows}
 
 
 def row_facts(table: Table, row: Row, entry: Entry | None) -> Facts:
@@ -151,13 +143,13 @@ def row_facts(table: Table, row: Row, entry: Entry | None) -> Facts:
     return Facts(
         primary=interval(row.primary),
         runs=runs(row),
-        rank=NONE if row.rank is None else ranks(row.rank.low, row.rank.high, row.rank.top),
+        rank=NONE if row.rank is None else rank_span(row.rank.low, row.rank.high, row.rank.top),
         stars=stars(table, row.label),
         state=escaped(row.standing.state if row.standing else NONE),
         in_domain=interval(row.in_domain),
         worst=interval(row.worst),
-        lift=lift(row.true_cam),
-        difference_lift=lift(row.difference_map),
+        lift=mean_lift(row.true_cam),
+        difference_lift=mean_lift(row.difference_map),
         kind=escaped(row.kind),
         submitter=escaped(row.standing.submitter if row.standing else NONE),
         fields=short(json.dumps(entry.fields, sort_keys=True)) if entry else NONE,
@@ -167,7 +159,7 @@ def row_facts(table: Table, row: Row, entry: Entry | None) -> Facts:
     )
 
 
-def lift(found: Agreement | None) -> str:
+def mean_lift(found: Agreement | None) -> str:
     """``1.5123``."""
     return NONE if found is None else f"{found.lift.mean:.4f}"
 
@@ -201,7 +193,7 @@ def runs(row: Row) -> str:
     return f"{len(row.seeds)} ({lost} without result)" if lost else str(len(row.seeds))
 
 
-def ranks(low: int, high: int, top: bool) -> str:
+def rank_span(low: int, high: int, top: bool) -> str:
     """``1–3, top``."""
     text = str(low) if low == high else f"{low}–{high}"
     return f"{text}, top" if top else text

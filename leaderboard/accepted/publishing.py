@@ -17,6 +17,7 @@ from divsal_bench.leaderboard.claims import keys
 from divsal_bench.leaderboard.claims.claim import Missing, SeedResult, Weights, metric_names
 from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
 from divsal_bench.leaderboard.sheets.entries import computed_on, rows_and_margins
+from divsal_bench.runs.names import WEIGHTS_FILE
 from divsal_bench.runs.reading import Run
 from divsal_bench.scores.schema import Scores
 from divsal_bench.scores.scoring import REDEFINED, Layout, layout, score
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 Permission = Literal["yes", "no", "unknown"]
 #: run.json was computed in float64 from the same logits.
 AGREES = 1e-4
-WEIGHTS_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True, eq=False)

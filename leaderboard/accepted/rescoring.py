@@ -61,7 +61,7 @@ def scores_of(
 
 
 @dataclass(frozen=True)
-class Difference:
+class DifferingScore:
     """The first field in which two sets of scores differ."""
 
     field: str
@@ -69,12 +69,12 @@ class Difference:
     found: Any
 
 
-def first_difference(claimed: Scores, found: Scores, tolerance: float, without: set[str]) -> Difference | None:
+def first_difference(claimed: Scores, found: Scores, tolerance: float, without: set[str]) -> DifferingScore | None:
     """The first field that differs by more than a tolerance, in the order of the schema; None if none does."""
     return differing(claimed, found, tolerance, "", without)
 
 
-def differing(a: Any, b: Any, tolerance: float, field: str, without: set[str] = frozenset()) -> Difference | None:  # type: ignore[assignment]
+def differing(a: Any, b: Any, tolerance: float, field: str, without: set[str] = frozenset()) -> DifferingScore | None:  # type: ignore[assignment]
     """Walk two values of one shape side by side."""
     if isinstance(a, BaseModel) and isinstance(b, BaseModel):
         # The iteration of a pydantic model gives its fields without building a dictionary of everything below.
@@ -86,7 +86,7 @@ def differing(a: Any, b: Any, tolerance: float, field: str, without: set[str] = 
         return None
     if isinstance(a, list) and isinstance(b, list):
         for i, (left, right) in enumerate(itertools.zip_longest(a, b)):
-            found = differing(left, right, tolerance, f"{field}[{label(left or right, i)}]")
+            found = differing(left, right, tolerance, f"{field}[{item_name(left or right, i)}]")
             if found is not None:
                 return found
         return None
@@ -97,17 +97,17 @@ def differing(a: Any, b: Any, tolerance: float, field: str, without: set[str] = 
                 return found
         return None
     if isinstance(a, float | int) and isinstance(b, float | int):
-        return None if abs(a - b) <= tolerance else Difference(field, a, b)
-    return None if a == b else Difference(field, shown(a), shown(b))
+        return None if abs(a - b) <= tolerance else DifferingScore(field, a, b)
+    return None if a == b else DifferingScore(field, in_a_message(a), in_a_message(b))
 
 
-def label(item: Any, index: int) -> str:
+def item_name(item: Any, index: int) -> str:
     """What names one item of a list: a condition, a metric on a condition, a rate."""
     parts = [getattr(item, name, None) for name in ("name", "metric", "condition", "rate")]
     return " on ".join(str(part) for part in parts if part is not None) or str(index)
 
 
-def shown(value: Any) -> str:
+def in_a_message(value: Any) -> str:
     """A value in a message: short."""
     if isinstance(value, BaseModel):
         return "there"

@@ -13,7 +13,6 @@ from divsal_bench.errors import UserError
 from divsal_bench.files import escaping
 from divsal_bench.leaderboard.audits.cells import number_of_row, quantity
 from divsal_bench.leaderboard.audits.table import AuditRow, AuditTable
-from divsal_bench.leaderboard.sheets.entries import Group
 from divsal_bench.leaderboard.tables import render
 from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.runs.audit_record import Quantity
@@ -74,8 +73,7 @@ def render_with_audits(
 
 def matching(table: Table, audits: Sequence[AuditTable]) -> AuditTable | None:
     """The audits that belong to a table."""
-    own = Group(table.task, table.fingerprint, table.protocol, table.backbone, table.head, table.digest)
-    return next((one for one in audits if one.group == own), None)
+    return next((one for one in audits if one.group == table.group), None)
 
 
 def of_table(table: Table, audits: Sequence[AuditTable]) -> AuditBlock:

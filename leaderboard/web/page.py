@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,8 +89,7 @@ def render_page(
 
 def table_id(table: Table) -> str:
     """The table's name in addresses and for galleries: a word for people and ten digits that decide."""
-    parts = (table.task, table.fingerprint, table.protocol, table.backbone, table.head, table.digest)
-    digits = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]
+    digits = hashlib.sha256(json.dumps(astuple(table.group)).encode()).hexdigest()[:10]
     word = re.sub(r"[^a-z0-9]+", "-", table.task.lower()).strip("-")
     return f"{word or 'table'}-{digits}"
 
