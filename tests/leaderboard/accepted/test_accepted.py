@@ -410,7 +410,7 @@ def test_the_board_and_a_note_are_not_results(results: Path) -> None:
 
 
 def test_an_empty_folder_is_an_empty_board(tmp_path: Path) -> None:
-    assert all_results.read_accepted(tmp_path).sheets == []
+    assert all_results.read_accepted(tmp_path).sheets == ()
 
 
 def test_files_are_small(public: PublicData) -> None:
