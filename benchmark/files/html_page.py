@@ -24,11 +24,11 @@ def escaping_templates(folder: Path) -> Environment:
 
 def content_policy(styles: Sequence[str], scripts: Sequence[str] = ()) -> str:
     """A content security policy: these styles and scripts and pictures inside the page, and nothing else."""
-    parts = ["default-src 'none'", "img-src data:", f"style-src {' '.join(map(source_expression, styles))}"]
-    parts += [f"script-src {' '.join(map(source_expression, scripts))}"] if scripts else []
+    parts = ["default-src 'none'", "img-src data:", f"style-src {' '.join(map(inline_hash, styles))}"]
+    parts += [f"script-src {' '.join(map(inline_hash, scripts))}"] if scripts else []
     return "; ".join([*parts, "base-uri 'none'", "form-action 'none'"])
 
 
-def source_expression(text: str) -> str:
-    """What allows an inline element with exactly this content."""
+def inline_hash(text: str) -> str:
+    """The source expression for an inline element with exactly this content."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"

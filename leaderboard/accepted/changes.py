@@ -105,7 +105,7 @@ def table_changes(old: dict[str, Facts], new: dict[str, Facts]) -> Iterable[str]
     for label in changed:
         was, now = old.get(label), new.get(label)
         word = "added" if was is None else "removed" if now is None else "changed"
-        cells = [arrow(getattr(was, name, None), getattr(now, name, None)) for name in SHOWN]
+        cells = [old_and_new(getattr(was, name, None), getattr(now, name, None)) for name in SHOWN]
         yield f"| {word} | {escaped(label)} | " + " | ".join(cells) + " |"
     notes = [f"- {escaped(label)}: {note}" for label in changed for note in notes_of(old.get(label), new.get(label))]
     if notes:
@@ -128,7 +128,7 @@ def notes_of(was: Facts | None, now: Facts | None) -> Iterable[str]:
                 yield f"{proof}, not established by this check"
 
 
-def arrow(was: str | None, now: str | None) -> str:
+def old_and_new(was: str | None, now: str | None) -> str:
     """Old and new; one of them where they agree or there is one only."""
     return " → ".join(dict.fromkeys(text for text in (was, now) if text is not None))
 
@@ -141,21 +141,23 @@ def facts_by_label(table: Table, entries: dict[tuple[Group, str], Entry]) -> dic
 def row_facts(table: Table, row: Row, entry: Entry | None) -> Facts:
     """What of one row is compared."""
     return Facts(
-        primary=interval(row.primary),
-        runs=runs(row),
+        primary=score_text(row.primary),
+        runs=run_count(row),
         rank=NONE if row.rank is None else rank_span(row.rank.low, row.rank.high, row.rank.top),
-        stars=stars(table, row.label),
+        stars=significant_tests(table, row.label),
         state=escaped(row.standing.state if row.standing else NONE),
-        in_domain=interval(row.in_domain),
-        worst=interval(row.worst),
+        in_domain=score_text(row.in_domain),
+        worst=score_text(row.worst),
         lift=mean_lift(row.true_cam),
         difference_lift=mean_lift(row.difference_map),
         kind=escaped(row.kind),
         submitter=escaped(row.standing.submitter if row.standing else NONE),
-        fields=short(json.dumps(entry.fields, sort_keys=True)) if entry else NONE,
-        field_metrics=metrics(row),
+        fields=cut_and_escaped(json.dumps(entry.fields, sort_keys=True)) if entry else NONE,
+        field_metrics=field_metrics_text(row),
         claim=escaped(entry.content) if entry else NONE,
-        proofs=tuple(f"{short(what)} – stated by {short(who)}" for who, what in entry.proofs) if entry else (),
+        proofs=tuple(f"{cut_and_escaped(what)} – stated by {cut_and_escaped(who)}" for who, what in entry.proofs)
+        if entry
+        else (),
     )
 
 
@@ -164,21 +166,21 @@ def mean_lift(found: Agreement | None) -> str:
     return NONE if found is None else f"{found.lift.mean:.4f}"
 
 
-def metrics(row: Row) -> str:
+def field_metrics_text(row: Row) -> str:
     """``ap on all = 0.9012, …``."""
     parts = [
         f"{one.metric} on {one.condition} = {NONE if one.value is None else f'{one.value.mean:.4f}'}"
         for one in row.field_metrics
     ]
-    return short(", ".join(parts)) if parts else NONE
+    return cut_and_escaped(", ".join(parts)) if parts else NONE
 
 
-def short(text: str) -> str:
+def cut_and_escaped(text: str) -> str:
     """Text from outside, cut and escaped."""
     return escaped(text if len(text) <= MOST_FACT else f"{text[:MOST_FACT]}…")
 
 
-def interval(metric: Metric) -> str:
+def score_text(metric: Metric) -> str:
     """``0.812 [0.790, 0.834]``."""
     if metric.seeds.n == 0 or math.isnan(metric.seeds.mean):
         return "n/a"
@@ -187,7 +189,7 @@ def interval(metric: Metric) -> str:
     return text if found is None or math.isnan(found.low) else f"{text} [{found.low:.4f}, {found.high:.4f}]"
 
 
-def runs(row: Row) -> str:
+def run_count(row: Row) -> str:
     """``10``, or ``9 (1 failed)``."""
     lost = row.failed + row.diverged
     return f"{len(row.seeds)} ({lost} without result)" if lost else str(len(row.seeds))
@@ -199,7 +201,7 @@ def rank_span(low: int, high: int, top: bool) -> str:
     return f"{text}, top" if top else text
 
 
-def stars(table: Table, label: str) -> str:
+def significant_tests(table: Table, label: str) -> str:
     """The tests of a row that are significant in their family, with direction and adjusted p."""
     found = [
         f"{'>' if test.comparison.difference > 0 else '<'} {test.second} (p = {test.p_holm:.3f})"

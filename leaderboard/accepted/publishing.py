@@ -126,7 +126,7 @@ def checked_margins(run: Run, data: PublicData) -> np.ndarray:
     if claimed is None:
         raise UserError(f"{run.path} is done but has no scores; delete that folder and run again")
     again = score(run.predictions(), metric_names(claimed))
-    difference = first_difference(lasting(claimed), lasting(again), AGREES, set())
+    difference = first_difference(without_redefined(claimed), without_redefined(again), AGREES)
     if difference is not None:
         raise UserError(
             f"{run.path}: run.json says {difference.field} = {difference.claimed}, its predictions say "
@@ -135,7 +135,7 @@ def checked_margins(run: Run, data: PublicData) -> np.ndarray:
     return values
 
 
-def lasting(scores: Scores) -> Scores:
+def without_redefined(scores: Scores) -> Scores:
     """The scores without those that older runs computed otherwise; what is published is computed anew."""
     kept = [one for one in scores.field_metrics if one.metric not in REDEFINED]
     return scores.model_copy(update={"field_metrics": kept})

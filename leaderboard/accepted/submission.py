@@ -87,7 +87,7 @@ def write_results(runs: Sequence[Run], data: Mapping[str, PublicData], root: Pat
         folder = root / members[0].spec.task / fingerprint[:8]
         shared, gallery = shared_files(folder, found, data[fingerprint], files)
         maps = data[fingerprint].cams(found.done[0]) if gallery.pictures else {}
-        shown = {one.key: rounded(maps[one.key]) for one in gallery.pictures if one.key in maps}
+        shown = {one.key: rounded_cams(maps[one.key]) for one in gallery.pictures if one.key in maps}
         new = claim_of(found, shown, terms, hashlib.sha256(shared[folder / KEYS]).hexdigest())
         path = root / place(new)
         if path in {one.path for one in done}:
@@ -193,7 +193,7 @@ def claim_of(found: Publication, maps: dict[str, ClassCams], terms: Terms, key_s
     return claim
 
 
-def rounded(cams: ClassCams) -> ClassCams:
+def rounded_cams(cams: ClassCams) -> ClassCams:
     """Maps with :data:`MAP_DIGITS` significant digits: they are looked at, not computed with."""
     return [[[float(f"{value:.{MAP_DIGITS}g}") for value in row] for row in one] for one in cams]
 

@@ -58,7 +58,7 @@ def render_with_audits(
     """
     if form == "latex":
         raise UserError("audit columns are not written as LaTeX; take markdown, csv or json, or leave --audit out")
-    pairs = [(table, matching(table, audits)) for table in tables]
+    pairs = [(table, audits_of(table, audits)) for table in tables]
     if form == "csv":
         return render.write_csv(
             [row_with_audit(table, audit, row.label) for table, audit in pairs for row in table.rows]
@@ -66,23 +66,23 @@ def render_with_audits(
     if form == "json":
         return json.dumps([content_with_audit(table, audit) for table, audit in pairs], indent=1)
     return "\n\n".join(
-        f"{render.as_text(table, form, width)}\n\n{audit_columns_text(of_table(table, audits), form, width)}"
+        f"{render.as_text(table, form, width)}\n\n{audit_columns_text(audit_columns(table, audits), form, width)}"
         for table in tables
     )
 
 
-def matching(table: Table, audits: Sequence[AuditTable]) -> AuditTable | None:
+def audits_of(table: Table, audits: Sequence[AuditTable]) -> AuditTable | None:
     """The audits that belong to a table."""
     return next((one for one in audits if one.group == table.group), None)
 
 
-def of_table(table: Table, audits: Sequence[AuditTable]) -> AuditBlock:
+def audit_columns(table: Table, audits: Sequence[AuditTable]) -> AuditBlock:
     """The audit columns of every method of a table, in its order; a note names the command that fills gaps."""
-    audit = matching(table, audits)
+    audit = audits_of(table, audits)
     rows = {row.label: row for row in audit.rows} if audit is not None else {}
     found = []
     for one in table.rows:
-        texts = [text_of(audit, rows.get(one.label), quantity) for _, quantity in COLUMNS.values()]
+        texts = [number_and_interval(audit, rows.get(one.label), quantity) for _, quantity in COLUMNS.values()]
         found.append((one.label, tuple((text[0], text[-1] if len(text) > 1 else "") for text in texts)))
     notes = [MEANING]
     without = audit.without if audit is not None else {}
@@ -102,7 +102,7 @@ def of_table(table: Table, audits: Sequence[AuditTable]) -> AuditBlock:
     return AuditBlock(tuple(head for head, _ in COLUMNS.values()), tuple(found), tuple(notes))
 
 
-def text_of(audit: AuditTable | None, row: AuditRow | None, wanted: Quantity) -> list[str]:
+def number_and_interval(audit: AuditTable | None, row: AuditRow | None, wanted: Quantity) -> list[str]:
     """A number and its interval; a dash without an audit."""
     if audit is None or row is None:
         return [render.NONE]

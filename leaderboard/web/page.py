@@ -19,7 +19,7 @@ from divsal_bench.leaderboard.statistics.marks import MARKS
 from divsal_bench.leaderboard.tables import notes, wording
 from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.leaderboard.web import at_a_glance, axes, page_view
-from divsal_bench.leaderboard.web.page_gallery import GalleryView, gallery_view, stylesheet
+from divsal_bench.leaderboard.web.page_gallery import GalleryView, gallery_view, picture_stylesheet
 from divsal_bench.leaderboard.web.page_view import BoardView
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def render_page(
         for index, (table, label) in enumerate(zip(tables, tab_labels(tables), strict=True))
     ]
     style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
-    pictures = stylesheet([one.gallery for one in panels])
+    pictures = picture_stylesheet([one.gallery for one in panels])
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     template = page_templates().get_template("page.html.j2")
     return template.render(
@@ -100,7 +100,7 @@ def tab_panel(
     """One table with its gallery and audits, methods in the order of the board."""
     view = page_view.board_view(table)
     methods = [(line.row.label, line.row.kind) for group in view.groups for line in group.lines]
-    shown = columns.of_table(table, audits) if audits is not None else None
+    shown = columns.audit_columns(table, audits) if audits is not None else None
     return TabPanel(table_id(table), label, view, gallery_view(gallery, methods, f"shot-{index}"), shown)
 
 

@@ -9,7 +9,7 @@ from divsal_bench.leaderboard.web import axes
 from divsal_bench.leaderboard.web.at_a_glance import Fact, facts_behind, glance
 from divsal_bench.leaderboard.web.axes import Axis
 from divsal_bench.leaderboard.web.board_columns import Column, columns_of, ranked_count
-from divsal_bench.leaderboard.web.row_groups import RowGroup, groups_of
+from divsal_bench.leaderboard.web.row_groups import RowGroup, row_groups
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def board_view(table: Table) -> BoardView:
     return BoardView(
         table=table,
         columns=columns,
-        groups=tuple(groups_of(table, columns)),
+        groups=tuple(row_groups(table, columns)),
         glance=tuple(glance(table)),
         facts=tuple(facts_behind(table)),
         ranked=ranked_count(table),

@@ -41,7 +41,7 @@ class RowGroup:
     lines: tuple[MethodLine, ...]
 
 
-def groups_of(table: Table, columns: Sequence[Column]) -> list[RowGroup]:
+def row_groups(table: Table, columns: Sequence[Column]) -> list[RowGroup]:
     """The rows, best first, in the groups that must not be mixed."""
     titles = {
         "top": (
