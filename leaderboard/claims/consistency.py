@@ -103,8 +103,8 @@ def check_all_seeds(seeds: Sequence[int], where: object) -> None:
         return
     lacking = sorted(set(wanted) - set(seeds))
     raise UserError(
-        f"{where} has {seeds_listed(seeds)}; a result has all seeds from 0 on, at least {MIN_SEEDS}, so that nobody chooses "
-        f"among them: {seeds_listed(lacking)} {'is' if len(lacking) == 1 else 'are'} missing. Run with --seeds "
+        f"{where} has {seeds_listed(seeds)}; a result has all seeds from 0 on, at least {MIN_SEEDS}, so that nobody "
+        f"chooses among them: {seeds_listed(lacking)} {'is' if len(lacking) == 1 else 'are'} missing. Run with --seeds "
         f"{max(MIN_SEEDS, len(seeds))}, and submit every run, failed and diverged ones too"
     )
 
@@ -124,8 +124,8 @@ def check_new_seeds(claim: Claim, seeds: Sequence[int], where: object) -> None:
     wanted = list(range(first, first + len(seeds)))
     if list(seeds) != wanted:
         raise UserError(
-            f"{where}: the new seeds are {seeds_listed(seeds)}; those that follow the claim's are {seeds_listed(wanted)}: train "
-            f"them with --seeds {first}-{wanted[-1]}, and give every run, failed and diverged ones too"
+            f"{where}: the new seeds are {seeds_listed(seeds)}; those that follow the claim's are {seeds_listed(wanted)}: "
+            f"train them with --seeds {first}-{wanted[-1]}, and give every run, failed and diverged ones too"
         )
 
 
