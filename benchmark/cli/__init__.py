@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
@@ -72,17 +71,16 @@ def say(text: str) -> None:
 
 def tidy(folders: Iterable[Path]) -> None:
     """Remove what killed commands left unfinished in folders that this one writes to, and say so."""
-    from divsal_bench.files import whole
+    from divsal_bench.workflows.tidying import sweep_unfinished
 
-    removed = whole.sweep(folders)
-    if removed:
-        more = f" and {len(removed) - 1} more" if len(removed) > 1 else ""
-        say(f"notice: removed {printable(removed[0])}{more}, which a killed command had left unfinished")
+    sweep_unfinished(folders, say)
 
 
 def tidy_below(folder: Path) -> None:
     """:func:`tidy` of a folder and all folders in it."""
-    tidy(Path(place) for place, _, _ in os.walk(folder))
+    from divsal_bench.workflows.tidying import sweep_unfinished_below
+
+    sweep_unfinished_below(folder, say)
 
 
 def terminal_width() -> int | None:

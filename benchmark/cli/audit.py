@@ -10,12 +10,12 @@ from pathlib import Path
 from divsal_bench.audit.many_runs import AuditJob, execute
 from divsal_bench.cli import EXIT_USER_ERROR, say, tidy
 from divsal_bench.cli.progress import duration
-from divsal_bench.cli.submit import chosen
-from divsal_bench.cli.verify import found_runs
+from divsal_bench.cli.selection import runs_named
 from divsal_bench.errors import UserError, plural
 from divsal_bench.networks import devices
 from divsal_bench.runs.audit_record import Audit, AuditSettings, find_audit
 from divsal_bench.runs.reading import Run
+from divsal_bench.workflows.found_runs import found_runs
 from divsal_bench.workflows.run_data import RunData, collect
 
 #: Options that ask for the class-sensitivity test by name; None where they are not given.
@@ -28,8 +28,8 @@ def audit(arguments: argparse.Namespace) -> int:
     from divsal_bench.leaderboard.audits import table as statistics
 
     settings = settings_of(arguments)
-    given = found_runs(arguments.runs) if arguments.runs else [(run, "") for run in collect([], arguments.out)]
-    kept = chosen([run for run, _ in given], arguments.task, arguments.method)
+    given = found_runs(arguments.runs, say=say) if arguments.runs else [(run, "") for run in collect([], arguments.out)]
+    kept = runs_named([run for run, _ in given], arguments.task, arguments.method)
     origins = {run.path: origin for run, origin in given}
     done = [run for run in kept if run.record.status == "done"]
     for run in kept:
@@ -41,8 +41,8 @@ def audit(arguments: argparse.Namespace) -> int:
     tidy(run.path for run in done if not origins[run.path])
     found, lost = all_audits(done, origins, settings, arguments)
     audits = dict(zip((run.path for run in done), found, strict=True))
-    tables = statistics.tables((run, audits.get(run.path)) for run in kept)
-    print(render.render(tables, arguments.format))
+    tables = statistics.audit_tables((run, audits.get(run.path)) for run in kept)
+    print(render.render_audits(tables, arguments.format))
     if lost:
         say(f"divsal-bench: {plural(len(lost), 'audit')} of {len(done)} could not be kept beside the run: {lost[0]}")
     return EXIT_USER_ERROR if lost else 0

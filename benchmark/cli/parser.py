@@ -348,7 +348,7 @@ def add_submission(commands: Commands[Parser]) -> None:
     submit.add_argument("--force", action="store_true", help="replace results that are there")
     submit.add_argument("--reproduces", type=Path, metavar="FILE",
                         help="compare RUNS, new seeds of yours, with this result and store the outcome")  # fmt: skip
-    submit.set_defaults(handler=lazy("submit:submit"))
+    submit.set_defaults(handler=lazy("submit:command"))
     verify = commands.add_parser(
         "verify",
         help="recompute predictions from weights and compare margins, AUROCs and agreement with people",
@@ -367,7 +367,7 @@ def add_submission(commands: Commands[Parser]) -> None:
     )
     verify.add_argument("--by", default="", metavar="NAME", help="who verifies")
     verify.add_argument("--date", default="", metavar="DATE", help="of the stamp, e.g. 2026-05-01 (default: today)")
-    verify.set_defaults(handler=lazy("verify:verify"))
+    verify.set_defaults(handler=lazy("verify:command"))
 
 
 def add_hub(commands: Commands[Parser]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divsal_bench.cli import say, tidy
-from divsal_bench.cli.submit import chosen
+from divsal_bench.cli.selection import runs_named
 from divsal_bench.data import catalogue
 from divsal_bench.errors import UserError
 from divsal_bench.hub import client, link, names
@@ -35,7 +35,7 @@ def push(arguments: argparse.Namespace) -> int:
     """Push every method's runs to a repository of their own."""
     from divsal_bench.leaderboard.accepted.submission import by_method
 
-    runs = chosen(collect(arguments.runs, arguments.out), arguments.task, arguments.method)
+    runs = runs_named(collect(arguments.runs, arguments.out), arguments.task, arguments.method)
     groups = by_method(runs)
     repos = [names.repository(arguments.to, members[0].record) for members in groups]
     client.require_token()

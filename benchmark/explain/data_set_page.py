@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from divsal_bench.data.terms import may_show
 from divsal_bench.explain.data_set import KINDS, Overview
 from divsal_bench.explain.data_set_table import MEANING
 from divsal_bench.explain.image_figure import as_picture
+from divsal_bench.files import html_page
 from divsal_bench.pictures import colours, figure
 from divsal_bench.pictures.figure import Panel
 
@@ -115,12 +115,7 @@ def render(found: Overview, data: DataArrays, terms: Mapping[str, SourceTerms] |
     Returns:
         HTML with its styles in it, named by their hash in the content security policy.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+    made = html_page.escaping_templates(TEMPLATES)
     made.filters |= {"signed": signed, "share": share}
     shown = Shown(data, terms)
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
@@ -133,7 +128,7 @@ def render(found: Overview, data: DataArrays, terms: Mapping[str, SourceTerms] |
         hidden=shown.hidden(found),
         underlay=under is not None,
         style=style,
-        policy=policy(style),
+        policy=html_page.content_policy([style]),
         extent=extent,
         logits_extent=logits,
         means=mean_rows(found, heading, under, extent),
@@ -149,12 +144,6 @@ def meaning(found: Overview) -> dict[str, str]:
     """What the columns of samples.csv mean, of those that are there."""
     needs_maps = ("true_…, difference_…", "deciding_inside")
     return {name: text for name, text in MEANING.items() if found.mapped or name not in needs_maps}
-
-
-def policy(style: str) -> str:
-    """A content security policy that allows this style and pictures inside the page, and nothing else."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 class Shown:
