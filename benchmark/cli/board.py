@@ -46,10 +46,10 @@ def audits(arguments: argparse.Namespace) -> list[AuditTable]:
     from divsal_bench.leaderboard.audits import table as audit
     from divsal_bench.runs.audit_record import find_audits
     from divsal_bench.runs.names import WEIGHTS_FILE
+    from divsal_bench.runs.reading import collect_runs
     from divsal_bench.runs.store import weights_sha256
-    from divsal_bench.workflows.run_data import collect
 
-    runs = collect(arguments.runs, arguments.out)
+    runs = collect_runs(arguments.runs, arguments.out)
     found = [
         (run, list(find_audits(run, weights_sha256(run.path))) if (run.path / WEIGHTS_FILE).is_file() else [])
         for run in runs
@@ -92,9 +92,9 @@ def of_runs(arguments: argparse.Namespace) -> tuple[list[Table], list[Gallery | 
     """Tables of run directories; the galleries need their weights and data, and only the page shows them."""
     from divsal_bench.leaderboard.sheets import entries
     from divsal_bench.leaderboard.tables import board as tables
-    from divsal_bench.workflows.run_data import collect
+    from divsal_bench.runs.reading import collect_runs
 
-    runs = collect(arguments.runs, arguments.out)
+    runs = collect_runs(arguments.runs, arguments.out)
     sheets = entries.from_runs(runs)
     galleries: list[Gallery | None] = [None] * len(sheets)
     if arguments.html is not None:

@@ -18,8 +18,8 @@ from divsal_bench.files import owners
 from divsal_bench.hub import link
 from divsal_bench.registry import plugins
 from divsal_bench.registry.method_choice import parse, split_items
-from divsal_bench.runs.reading import Run
-from divsal_bench.workflows.run_data import RunData, collect
+from divsal_bench.runs.reading import Run, collect_runs
+from divsal_bench.workflows.run_data import RunData
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.accepted.publishing import PublicData
@@ -36,7 +36,7 @@ def submit(arguments: argparse.Namespace) -> int:
     from divsal_bench.leaderboard.claims.claim import person
 
     person(arguments.by)
-    runs = chosen(collect(arguments.runs, arguments.out), arguments.task, arguments.method)
+    runs = chosen(collect_runs(arguments.runs, arguments.out), arguments.task, arguments.method)
     opened = RunData(arguments.data)
     where = weights_place(arguments.weights)
     if arguments.reproduces is not None:
@@ -179,7 +179,7 @@ def weights_place(given: Sequence[str]) -> Callable[[Run], str]:
         own = "/".join(run.path.resolve().parts[-3:])
         if run.spec.seed in places:
             return f"{places[run.spec.seed]}/model.safetensors"
-        if not places and (pushed := link.read(run.path)):
+        if not places and (pushed := link.read_link(run.path)):
             if pushed.problem:
                 say(f"notice: {pushed.problem}: the result names no link for seed {run.spec.seed}")
                 return f"{own}/model.safetensors"

@@ -18,9 +18,9 @@ from divsal_bench.files import owners
 from divsal_bench.hub.client import parse_id
 from divsal_bench.registry import plugins
 from divsal_bench.runs.names import CONFIG_FILE, RUN_FILE
-from divsal_bench.runs.reading import Run, read_run
+from divsal_bench.runs.reading import Run, collect_runs, read_run
 from divsal_bench.scores.schema import Scores
-from divsal_bench.workflows.run_data import RunData, collect
+from divsal_bench.workflows.run_data import RunData
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.claims.claim import SeedResult
@@ -56,7 +56,7 @@ def found_runs(given: Sequence[str]) -> list[tuple[Run, str]]:
     from divsal_bench.hub.pull import snapshot
 
     local = [text for text in given if Path(text).exists() or parse_id(text) is None]
-    runs = [(run, "") for run in collect([Path(text) for text in local], Path())] if local else []
+    runs = [(run, "") for run in collect_runs([Path(text) for text in local], Path())] if local else []
     for text in given:
         if text in local:
             continue
@@ -150,7 +150,7 @@ def verify_accepted(arguments: argparse.Namespace) -> int:
     by, date = person(arguments.by), day(arguments.date)
     known = open_result(path)
     claim = known.claim
-    local = collect([arguments.run_dir], arguments.run_dir) if arguments.run_dir is not None else None
+    local = collect_runs([arguments.run_dir], arguments.run_dir) if arguments.run_dir is not None else None
     runs = {run.record.run_id: run for run in local} if local is not None else None
     opened = RunData(arguments.data)
     largest = 0.0

@@ -174,7 +174,7 @@ def _default(task: Task) -> DataSource:
     # First those who write, then what is there: a replacement that ends in between is found.
     working = folders.mend(folder)
     if folder.is_dir() and (is_prepared(folder) or any(folder.iterdir())):
-        remember(folder)
+        remember_prepared(folder)
         # A damaged set is an error: falling back to drawn images would answer another question.
         found = _folder(task, folder)
         rows = found.info.rows if found.info else 0
@@ -203,7 +203,7 @@ def _default(task: Task) -> DataSource:
     return replace(found, notice=notice, unnamed=found.is_drawn)
 
 
-def remember(folder: Path) -> None:
+def remember_prepared(folder: Path) -> None:
     """Note that data was prepared in a task's own folder: from then on nothing else takes its place unasked."""
     with suppress(OSError):  # a home that cannot be written has been prepared by others
         _note(folder).touch()

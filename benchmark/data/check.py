@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench.data import canonical, duplicates, images, reading, remote
+from divsal_bench.data import canonical, decoding, duplicates, reading, remote, saliency_maps
 from divsal_bench.data.canonical import (
     INFO_FILE,
     SPLITS,
@@ -18,6 +18,7 @@ from divsal_bench.data.canonical import (
     Progress,
 )
 from divsal_bench.data.catalogue import as_path
+from divsal_bench.data.damage import NotAnImage
 from divsal_bench.data.fingerprint import RowIdentity, data_fingerprint
 from divsal_bench.data.rules import Rules
 from divsal_bench.data.threads import in_threads
@@ -33,7 +34,7 @@ SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class CheckReport:
-    """What :func:`check` found.
+    """What :func:`check_data_set` found.
 
     Attributes:
         location: The folder, or the Hub id with its commit.
@@ -92,7 +93,7 @@ class CheckReport:
         return [printable(line) for line in lines]
 
 
-def check(data: str | Path, progress: Progress | None = None) -> CheckReport:
+def check_data_set(data: str | Path, progress: Progress | None = None) -> CheckReport:
     """Read a prepared data set completely and check it.
 
     Args:
@@ -112,7 +113,7 @@ def check(data: str | Path, progress: Progress | None = None) -> CheckReport:
     done = 0
     for name in names:
         try:
-            for entry, unusual in in_threads(_unusual, canonical.read_file(folder / name, info)):
+            for entry, unusual in in_threads(_unusual, canonical.read_shard(folder / name, info)):
                 rows.add(entry, unusual)
                 done += 1
                 if progress:
@@ -161,12 +162,12 @@ class _Unusual:
     look: np.ndarray | None = None
 
 
-@images.one_large_at_a_time()
+@decoding.one_large_at_a_time()
 def _unusual(entry: Entry) -> tuple[Entry, _Unusual]:
     identity = entry.identity()
     part = "image"
     try:
-        picture = images.decode(entry.image)
+        picture = decoding.decode_image(entry.image)
         facts, pixels, look = (
             reading.image_facts(picture),
             duplicates.pixel_digest(picture),
@@ -175,8 +176,8 @@ def _unusual(entry: Entry) -> tuple[Entry, _Unusual]:
         saliency = None
         if entry.saliency is not None:
             part = "map"
-            saliency = reading.map_facts(images.align(images.decode(entry.saliency), picture))
-    except images.NotAnImage as error:
+            saliency = reading.map_facts(saliency_maps.align(decoding.decode_image(entry.saliency), picture))
+    except NotAnImage as error:
         return entry, _Unusual(identity, f"the {part} of {entry.sample_id!r} {error}")
     return entry, _Unusual(identity, "", facts, saliency, pixels, look)
 
@@ -257,7 +258,7 @@ class _Rows:
             self.info.class_names,
             fingerprint,
             self.info.fingerprint,
-            _told(found),
+            _told_mistakes(found),
             tuple(self._warnings(counts, readings)),
             counts,
             categories,
@@ -331,7 +332,7 @@ class _Rows:
                 yield f"source {source}: it is not known what may be published"
 
 
-def _told(found: list[Mistake]) -> tuple[str, ...]:
+def _told_mistakes(found: list[Mistake]) -> tuple[str, ...]:
     """Mistakes in words, of each kind the first few, the rest as a number."""
     kinds: defaultdict[str, list[str]] = defaultdict(list)
     for kind, where, text in found:

@@ -10,7 +10,7 @@ import numpy as np
 from divsal_bench.data.damage import refused_if_damaged
 
 if TYPE_CHECKING:
-    from divsal_bench.data.images import Picture
+    from divsal_bench.data.decoding import Picture
 
 #: Side of the grid whose neighbours are compared; a print has twice its square in bits.
 SIDE = 16
@@ -53,9 +53,9 @@ def pixel_digest(picture: Picture) -> bytes:
     """A hash of what a picture shows: the same for grey and for RGB of equal channels, and for every file format.
 
     Args:
-        picture: From :func:`divsal_bench.data.images.decode`.
+        picture: From :func:`divsal_bench.data.decoding.decode_image`.
     """
-    from divsal_bench.data.images import plain, see_through
+    from divsal_bench.data.images import eight_bit_image, see_through
 
     with refused_if_damaged():
         if picture.deep:
@@ -64,7 +64,7 @@ def pixel_digest(picture: Picture) -> bytes:
             values = np.asarray(picture.image)
         else:
             colour = picture.image.mode not in ("1", "L", "LA", "La")
-            values = np.asarray(plain(picture, 3 if colour else 1))
+            values = np.asarray(eight_bit_image(picture, 3 if colour else 1))
             if colour and all((values[..., 0] == values[..., channel]).all() for channel in (1, 2)):
                 values = values[..., 0]
         total = hashlib.sha256(f"{values.shape} {values.dtype} {picture.deep and picture.negative}".encode())
@@ -78,16 +78,16 @@ def print_of(picture: Picture) -> np.ndarray:
     It changes little when a picture is saved with loss, made smaller or brighter ("dHash", Krawetz 2013).
 
     Args:
-        picture: From :func:`divsal_bench.data.images.decode`.
+        picture: From :func:`divsal_bench.data.decoding.decode_image`.
 
     Returns:
         uint64, (8,).
     """
     from PIL.Image import Resampling
 
-    from divsal_bench.data.images import plain
+    from divsal_bench.data.images import eight_bit_image
 
-    image = plain(picture, 1)
+    image = eight_bit_image(picture, 1)
     cells = np.asarray(image.resize((SIDE + 1, SIDE + 1), Resampling.BOX, reducing_gap=2.0)).astype(np.int16)
     bits = [cells[:SIDE, 1:] > cells[:SIDE, :-1], cells[1:, :SIDE] > cells[:-1, :SIDE]]
     return np.packbits(np.stack(bits)).view(np.uint64)

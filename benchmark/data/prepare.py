@@ -10,12 +10,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench.contracts.adapter import Adapter, Row, SourceTerms
+from divsal_bench.contracts.adapter import Adapter, Row
 from divsal_bench.contracts.task import Task
-from divsal_bench.data import catalogue, duplicates, images, png, reading, spelling, writer
+from divsal_bench.data import (
+    catalogue,
+    decoding,
+    dicom,
+    duplicates,
+    images,
+    png,
+    reading,
+    saliency_maps,
+    spelling,
+    writer,
+)
 from divsal_bench.data.canonical import SPLITS, Count, Entry, Progress
-from divsal_bench.data.fingerprint import digest
+from divsal_bench.data.damage import NotAnImage
+from divsal_bench.data.fingerprint import bytes_digest
 from divsal_bench.data.rules import Rules
+from divsal_bench.data.terms import one_spelling
 from divsal_bench.data.threads import in_threads
 from divsal_bench.errors import Mistake, UserError, refusal, unknown
 from divsal_bench.files import foreign
@@ -46,7 +59,7 @@ class Prepared:
     rows: pd.DataFrame = field(repr=False)
 
 
-def prepare(
+def prepare_data_set(
     task: Task,
     adapter: Adapter,
     source: Path | None,
@@ -92,26 +105,30 @@ def prepare(
         names = (row.source, row.category, row.subject, row.saliency_kind)
         rules.add(row.where, row.sample_id, row.split, row.label, *names, has_map)
     # What a set lacks as a whole is known once every row can be read.
-    found = [*delivery.mistakes, *(rules.mistakes if delivery.mistakes else rules.finish()), *_misplaced(rows, root)]
+    found = [
+        *delivery.mistakes,
+        *(rules.mistakes if delivery.mistakes else rules.finish()),
+        *_misplaced_files(rows, root),
+    ]
     if found:
         raise refusal(found)
     rows.sort(key=lambda row: (SPLITS.index(row.split), row.sample_id))
 
     notices = [*delivery.notices, *rules.warnings()]
     readings: dict[str, dict[str, str]] = {}
-    info = writer.write(
+    info = writer.write_data_set(
         out,
         _entries(rows, root, task, told, notices, readings, progress),
         task=task.name,
         class_names=task.class_names,
         adapter=adapter.name,
-        sources=_terms(delivery.terms),
+        sources=one_spelling(delivery.terms),
         notices=notices,
         readings=readings,
         force=force,
     )
     if out.absolute() == catalogue.default_folder(task.name):
-        catalogue.remember(out)
+        catalogue.remember_prepared(out)
     return Prepared(out, info.counts, info.notices, info.fingerprint, rules.rows())
 
 
@@ -121,16 +138,7 @@ def _composed(row: Row) -> Row:
     return replace(row, source=source, category=category, subject=subject)
 
 
-def _terms(delivered: Mapping[str, SourceTerms]) -> dict[str, SourceTerms]:
-    """The terms of sources by composed names; two spellings of one that state different terms allow nothing."""
-    terms: dict[str, SourceTerms] = {}
-    for name, stated in delivered.items():
-        if terms.setdefault(spelling.composed(name), stated) != stated:
-            terms[spelling.composed(name)] = SourceTerms("", "no", "no", "no")
-    return terms
-
-
-def _misplaced(rows: list[Row], root: Path) -> Iterator[Mistake]:
+def _misplaced_files(rows: list[Row], root: Path) -> Iterator[Mistake]:
     """Files that are not there or cannot be read, before any of them is decoded."""
     folders: dict[Path, Path] = {}
     known: set[str] = set()
@@ -224,7 +232,7 @@ def _entries(
     """
     checked: list[_Checked] = []
     kept = 0
-    for one in in_threads(lambda row: _checked(row, root, told.map(row.source)), rows):
+    for one in in_threads(lambda row: _checked_row(row, root, told.map(row.source)), rows):
         kept += sum(len(data or b"") for data in one.files)
         checked.append(one if kept <= KEPT_BYTES else _without_files(one))
         if progress:
@@ -241,36 +249,36 @@ def _entries(
     notices += [*_notices(checked), *told_notices]
     readings.update({source: one.stated() for source, one in sorted(found.items()) if one.stated()})
     yield from (in_threads if readings or kept > KEPT_BYTES else map)(
-        lambda one: _entry(one, root, found[one.row.source]), checked
+        lambda one: _kept_entry(one, root, found[one.row.source]), checked
     )
 
 
-@images.one_large_at_a_time()
-def _checked(row: Row, root: Path, maps: str) -> _Checked:
+@decoding.one_large_at_a_time()
+def _checked_row(row: Row, root: Path, maps: str) -> _Checked:
     """Read the files of one row and decode them completely."""
     part: tuple[str, Path | bytes | None] = ("image", row.image)
     try:
         image_bytes = _bytes(row, row.image, root, "image")
         saliency_bytes = None if row.saliency is None else _bytes(row, row.saliency, root, "map")
-        picture = images.decode(image_bytes)
+        picture = decoding.decode_image(image_bytes)
         facts, pixels = reading.image_facts(picture), duplicates.pixel_digest(picture)
         map_facts, turned = None, False
         if saliency_bytes is not None:
             part = ("map", row.saliency)
-            saliency = images.decode(saliency_bytes)
-            map_facts = reading.map_facts(images.align(saliency, picture), maps)
+            saliency = decoding.decode_image(saliency_bytes)
+            map_facts = reading.map_facts(saliency_maps.align(saliency, picture), maps)
             turned = (picture.turn or 1) > 1 and saliency.turn is None
-    except images.Coloured as error:
+    except saliency_maps.Coloured as error:
         name, file = part
-        cure = f"say how such maps are read with --option map=WAY, one of {', '.join(images.MAP_READINGS)}"
+        cure = f"say how such maps are read with --option map=WAY, one of {', '.join(saliency_maps.MAP_READINGS)}"
         return _Checked(row, mistake=Mistake("coloured", row.where, f"the {name}{_named(file)} {error}; {cure}"))
-    except images.NotAnImage as error:
+    except NotAnImage as error:
         name, file = part
         text = f"the {name}{_named(file)} {error}; replace the file or remove the row"
         return _Checked(row, mistake=Mistake(f"unreadable {name}", row.where, text))
     except UserError as error:
         return _Checked(row, mistake=Mistake("file", "", str(error)))
-    return _Checked(row, (image_bytes, saliency_bytes), pixels, facts, map_facts, turned, images.is_dicom(image_bytes))
+    return _Checked(row, (image_bytes, saliency_bytes), pixels, facts, map_facts, turned, dicom.is_dicom(image_bytes))
 
 
 def _copies(checked: list[_Checked], task: Task) -> list[Mistake]:
@@ -321,20 +329,20 @@ def _notices(checked: list[_Checked]) -> list[str]:
 
 def _without_files(one: _Checked) -> _Checked:
     """Let the bytes of a row go, which would fill the memory."""
-    return replace(one, files=(b"", None), hashes=(digest(one.files[0]), digest(one.files[1])))
+    return replace(one, files=(b"", None), hashes=(bytes_digest(one.files[0]), bytes_digest(one.files[1])))
 
 
 def _again(row: Row, root: Path, hashes: tuple[str, str]) -> tuple[bytes, bytes | None]:
     """Read the files of a row once more."""
     image = _bytes(row, row.image, root, "image")
     saliency = None if row.saliency is None else _bytes(row, row.saliency, root, "map")
-    if (digest(image), digest(saliency)) != hashes:
+    if (bytes_digest(image), bytes_digest(saliency)) != hashes:
         raise UserError(f"{row.where}: its files were changed while they were being prepared; run the command again")
     return image, saliency
 
 
-@images.one_large_at_a_time()
-def _entry(checked: _Checked, root: Path, how: reading.Reading) -> Entry:
+@decoding.one_large_at_a_time()
+def _kept_entry(checked: _Checked, root: Path, how: reading.Reading) -> Entry:
     """Read the files of one row again, and write anew those that are not kept as delivered."""
     row = checked.row
     image, saliency = checked.files if checked.hashes is None else _again(row, root, checked.hashes)
@@ -342,11 +350,11 @@ def _entry(checked: _Checked, root: Path, how: reading.Reading) -> Entry:
     facts = checked.saliency
     rewritten = facts is not None and (how.maps != "" or (not facts.mask and facts.full in how.tops))
     if anew or rewritten:
-        picture = images.decode(image)
+        picture = decoding.decode_image(image)
         turned = picture.turn not in (None, 1)
         if saliency is not None and (rewritten or turned):
-            upright = images.align(images.decode(saliency), picture)
-            values = images.map_values(upright, how.maps, how.tops.get(facts.full, 0) if facts else 0)
+            upright = saliency_maps.align(decoding.decode_image(saliency), picture)
+            values = saliency_maps.map_values(upright, how.maps, how.tops.get(facts.full, 0) if facts else 0)
             # Beside a turned image a map that states nothing would be turned like it.
             saliency = png.encode(values, upright=turned and not anew)
         if anew:

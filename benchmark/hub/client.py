@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from divsal_bench.errors import UserError, printable
-from divsal_bench.hub.guard import BUSY, Guard, MisbehavedError, UnreachableError, guarded
+from divsal_bench.hub.guard import BUSY, Guard, MisbehavedError, UnreachableError, under_guard
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -81,7 +81,7 @@ def patiently(call: Callable[[], Result], guard: Guard | None = None) -> Result:
     Raises:
         Exception: What the last try raised, or what waiting does not mend.
     """
-    with guarded(guard or Guard(address())):
+    with under_guard(guard or Guard(address())):
         for tries, wait in enumerate(WAITS):
             try:
                 return understood(call)
@@ -189,7 +189,9 @@ def plain_errors(kind: Kind, repo: str, revision: str | None, lacking: str, inst
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         cause = cause_of(error)
         if getattr(cause, "response", None) is not None:
-            raise UserError(f"cannot get {repo}{at} from the Hub ({reason(cause)}); try again, or {instead}") from error
+            raise UserError(
+                f"cannot get {repo}{at} from the Hub ({discreet_reason(cause)}); try again, or {instead}"
+            ) from error
         raise UserError(
             f"cannot reach the Hub for {repo}{at}, and it is not in the local cache; connect, or {instead}"
         ) from error
@@ -204,7 +206,9 @@ def plain_errors(kind: Kind, repo: str, revision: str | None, lacking: str, inst
     except (broken_connection(), OSError) as error:
         if getattr(getattr(error, "response", None), "status_code", 0) == 401:
             raise UserError(BAD_TOKEN) from error
-        raise UserError(f"cannot get {repo}{at} from the Hub ({reason(error)}); try again, or {instead}") from error
+        raise UserError(
+            f"cannot get {repo}{at} from the Hub ({discreet_reason(error)}); try again, or {instead}"
+        ) from error
     except UnicodeEncodeError as error:
         raise UserError(BAD_TOKEN) from error
 
@@ -218,7 +222,7 @@ def plain_push_errors(repo: str) -> Iterator[None]:
     try:
         yield
     except errors.HFValidationError as error:
-        raise UserError(f"{repo!r} is no name that the Hub allows ({reason(error)})") from error
+        raise UserError(f"{repo!r} is no name that the Hub allows ({discreet_reason(error)})") from error
     except errors.OfflineModeIsEnabled as error:
         raise UserError("cannot push: HF_HUB_OFFLINE is set; unset it and push again") from error
     except errors.LocalTokenNotFoundError as error:
@@ -239,8 +243,8 @@ def plain_push_errors(repo: str) -> Iterator[None]:
                 "access to it (https://huggingface.co/settings/tokens)"
             ) from error
         raise UserError(
-            f"pushing to {repo} broke off ({reason(cause)}); give the same command again, what has arrived is not "
-            "sent twice"
+            f"pushing to {repo} broke off ({discreet_reason(cause)}); give the same command again, what has "
+            "arrived is not sent twice"
         ) from error
 
 
@@ -289,7 +293,7 @@ def places_of(own: dict[str, Any]) -> list[str]:
     return [printable(one["name"])[:100] for one in (own, *(own.get("orgs") or []))]
 
 
-def reason(error: BaseException) -> str:
+def discreet_reason(error: BaseException) -> str:
     """The first line of an error's text."""
     lines = str(error).strip().splitlines()
     return without_secrets(lines[0] if lines else type(error).__name__)[:200]

@@ -46,12 +46,12 @@ class Link:
 EXAMPLE = Link("", "", "")
 
 
-def leave(run: Path, link: Link) -> None:
+def leave_link(run: Path, link: Link) -> None:
     """Write it into a run directory."""
     whole.write(run / FILE, (json.dumps(asdict(link), indent=1) + "\n").encode())
 
 
-def read(run: Path) -> Link | None:
+def read_link(run: Path) -> Link | None:
     """The commit that holds a run's weights; None if they were not pushed, or are others now.
 
     Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from divsal_bench.errors import UserError
 from divsal_bench.hub.client import broken_connection, is_commit, parse_id, plain_errors
-from divsal_bench.hub.fetch import Offer, cached, fetch, offer
+from divsal_bench.hub.fetch import Offer, cached_snapshot, fetch, offer
 from divsal_bench.hub.guard import UnreachableError
 from divsal_bench.runs.names import (
     CONFIG_FILE,
@@ -67,7 +67,7 @@ def snapshot(text: str, files: Sequence[str] = PUBLISHED) -> Snapshot:
     with plain_errors("model", repo, revision, f"no {WEIGHTS_FILE}: it is no divsal-bench or timm repository", INSTEAD):
         offered, notice = look_at(repo, revision, files)
         if offered is None:
-            folder = cached("model", repo, revision, WEIGHTS_FILE, files)
+            folder = cached_snapshot("model", repo, revision, WEIGHTS_FILE, files)
         else:
             folder = fetch("model", repo, revision, offered)
     pinned = Snapshot(repo, folder.name, folder, notice)

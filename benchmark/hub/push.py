@@ -81,7 +81,7 @@ def commit(found: object) -> str:
     return found
 
 
-def push(to: Repository, branch: str, files: Mapping[str, bytes | Path], message: str) -> Pushed:
+def push_branch(to: Repository, branch: str, files: Mapping[str, bytes | Path], message: str) -> Pushed:
     """Let a branch hold just these files, in one commit; what is there unchanged is not sent; if all is, none is made.
 
     Args:

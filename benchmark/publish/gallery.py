@@ -72,10 +72,10 @@ def pictures(data: DataArrays, terms: Mapping[str, SourceTerms] | None, key: Cal
     if allowed.empty:
         names = ", ".join(sorted(set(rows["source"])))
         return Pictures((), f"The terms of the test images' sources ({names}) do not allow showing them.")
-    return Pictures(tuple(draw(data, row, terms) for _, row in choose(allowed).iterrows()))
+    return Pictures(tuple(draw_picture(data, row, terms) for _, row in chosen_rows(allowed).iterrows()))
 
 
-def choose(rows: pd.DataFrame) -> pd.DataFrame:
+def chosen_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """At most :data:`COUNT` rows: those with a human map first, then by key; a negative and two conditions if any.
 
     Args:
@@ -94,7 +94,7 @@ def choose(rows: pd.DataFrame) -> pd.DataFrame:
     return ranked.loc[picked]
 
 
-def draw(data: DataArrays, row: pd.Series, terms: Mapping[str, SourceTerms] | None) -> Shown:
+def draw_picture(data: DataArrays, row: pd.Series, terms: Mapping[str, SourceTerms] | None) -> Shown:
     """One picture from the decoded arrays."""
     from PIL.Image import Resampling, fromarray
 
@@ -114,7 +114,7 @@ def draw(data: DataArrays, row: pd.Series, terms: Mapping[str, SourceTerms] | No
     return Shown(str(row["sample_id"]), int(row["label"]), str(row["condition"]), png.getvalue(), human, credit)
 
 
-def class_cams(run: Run, data: DataArrays, samples: Sequence[str]) -> dict[str, np.ndarray]:
+def cams_of_samples(run: Run, data: DataArrays, samples: Sequence[str]) -> dict[str, np.ndarray]:
     """The CAMs of both classes of some images, from a run's weights.
 
     Args:

@@ -292,10 +292,10 @@ def test_the_token_is_written_nowhere(
 
 def on_the_public_hub(run: Path, **change: Any) -> None:
     """Say in hub.json that the push went to huggingface.co."""
-    found = link.read(run)
+    found = link.read_link(run)
     assert found is not None
     assert found.problem.endswith(")")  # the tests' server is another Hub
-    link.leave(run, dataclasses.replace(found, endpoint=link.PUBLIC, **change))
+    link.leave_link(run, dataclasses.replace(found, endpoint=link.PUBLIC, **change))
 
 
 def test_what_others_cannot_read_is_not_linked(
@@ -332,10 +332,10 @@ def test_a_result_links_to_the_commit(
 
 def test_weights_that_changed_since_are_not_linked(hub: HubServer, pushed: Path) -> None:
     run = next(run for run in read_runs(pushed) if run.spec.method == "cyborg")
-    assert link.read(run.path) is not None
+    assert link.read_link(run.path) is not None
     with (run.path / "model.safetensors").open("ab") as file:
         file.write(b"x")
-    assert link.read(run.path) is None
+    assert link.read_link(run.path) is None
 
 
 def as_image(pixels: np.ndarray) -> Any:
