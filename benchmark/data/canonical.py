@@ -34,7 +34,6 @@ MOST_AT_ONCE, BATCH_BYTES = 16, 2**28
 SHARED = ("sample_id", "saliency_kind", "source", "category", "subject")
 #: Columns of the tables that hold a data set's rows without its images.
 COLUMNS = ("sample_id", "split", "label", "source", "category", "subject", "saliency_kind", "has_map")
-
 Progress = Callable[[int, int], None]
 
 

@@ -11,7 +11,6 @@ from divsal_bench.data.damage import NotAnImage
 NAMES = ("jet", "hot", "viridis", "turbo")
 #: Mean distance of a picture's colours from a colour map's, in levels of 255, beyond which it was not drawn with it.
 FARTHEST = 12.0
-
 #: Polynomials of degree 6, by Matt Zucker (https://www.shadertoy.com/view/WlfXRN, public domain).
 _VIRIDIS = (
     (0.2777273272234177, 0.005407344544966578, 0.3340998053353061),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from divsal_bench.data.damage import refused_if_damaged
+from divsal_bench.errors import plural
 
 if TYPE_CHECKING:
     from divsal_bench.data.decoding import Picture
@@ -113,3 +115,32 @@ def nearest(prints: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
         index[start : start + step] = apart.argmin(1)
         bits[start : start + step] = apart.min(1)
     return index, bits
+
+
+def near_copies(looks: Sequence[tuple[Seen, np.ndarray]], splits: Sequence[str]) -> list[str]:
+    """Images that look like one of another split, though their pixels differ: in one line, or none.
+
+    Args:
+        looks: Where each image is, and its :func:`print_of`.
+        splits: In order.
+    """
+    by_split = {split: [one for one in looks if one[0].split == split] for split in splits}
+    pairs: list[tuple[int, str, str]] = []
+    for number, split in enumerate(splits):
+        here = by_split[split]
+        before = [one for other in splits[:number] for one in by_split[other]]
+        if not here or not before:
+            continue
+        if len(here) * len(before) > MOST_PAIRS:
+            return ["there are too many images to look for nearly equal ones in two splits"]
+        index, bits = nearest(np.stack([look for _, look in here]), np.stack([look for _, look in before]))
+        for row in np.flatnonzero(bits <= NEAR):
+            one, other = here[row][0], before[index[row]][0]
+            pairs.append((int(bits[row]), f"{one.name!r} in {one.split}", f"{other.name!r} in {other.split}"))
+    if not pairs:
+        return []
+    _, first, second = min(pairs)
+    return [
+        f"{plural(len(pairs), 'image')} look{'s' * (len(pairs) == 1)} like one of another split (saved again with "
+        f"loss, made smaller or brighter?): e.g. {first} and {second}"
+    ]

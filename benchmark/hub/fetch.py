@@ -16,15 +16,7 @@ from pathlib import Path
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import whole
-from divsal_bench.hub.client import (
-    Kind,
-    address,
-    api,
-    broken_connection,
-    endpoint,
-    is_commit,
-    patiently,
-)  # fmt: skip
+from divsal_bench.hub.client import Kind, address, api, broken_connection, endpoint, is_commit, patiently
 from divsal_bench.hub.guard import Guard, MisbehavedError, UnreachableError
 
 #: Inside a repository's folder of the client's cache: what the Hub said of the files that were fetched.

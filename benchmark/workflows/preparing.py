@@ -11,7 +11,7 @@ from divsal_bench.registry import plugins
 
 if TYPE_CHECKING:
     from divsal_bench.data.canonical import Progress
-    from divsal_bench.data.check import CheckReport
+    from divsal_bench.data.check_report import CheckReport
     from divsal_bench.data.prepare import Prepared
 
 
