@@ -8,9 +8,10 @@ from pathlib import Path
 
 from divsal_bench.data.canonical import INFO_FILE, Info, parse_info
 from divsal_bench.errors import UserError
-from divsal_bench.hub.client import broken_connection, is_commit, parse_id, plain_errors
+from divsal_bench.hub.client import broken_connection, is_commit, parse_id
 from divsal_bench.hub.fetch import Limits, Offer, cached_snapshot, fetch, is_cached, offer
 from divsal_bench.hub.guard import UnreachableError
+from divsal_bench.hub.refusals import plain_errors
 
 #: Bytes of ``divsal.json``, and of one Parquet file, of which this program makes some 256 MB.
 LARGEST_INFO, LARGEST_SHARD = 2**26, 2**33

@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from divsal_bench.errors import UserError
-from divsal_bench.files import whole
+from divsal_bench.files import foreign, whole
 from divsal_bench.hub.client import Kind, address, api, broken_connection, endpoint, is_commit, patiently
 from divsal_bench.hub.guard import Guard, MisbehavedError, UnreachableError
 
@@ -292,20 +293,14 @@ def remember_checksums(folder: Path, files: Mapping[str, Announced]) -> None:
 def remembered(folder: Path) -> dict[str, Announced]:
     """What was kept of a commit; nothing where that is missing or damaged, for the Hub can be asked again."""
     try:
-        with list_of(folder).open("rb") as file:
-            content = json.loads(file.read(LARGEST_LIST))
+        content: Any = foreign.read_json(list_of(folder), LARGEST_LIST)
         return {
             name: Announced(int(size), str(checksum))
             for name, (size, checksum) in content.items()
-            if name_is_safe(name)
+            if NAME.fullmatch(name)
         }
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
-
-
-def name_is_safe(name: str) -> bool:
-    """Whether it is a file's name in a repository."""
-    return NAME.fullmatch(name) is not None
 
 
 def list_of(folder: Path) -> Path:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from divsal_bench.errors import UserError
-from divsal_bench.hub.client import Kind, address, api, is_commit, patiently, plain_push_errors
+from divsal_bench.hub.client import Kind, address, api, is_commit, patiently
 from divsal_bench.hub.guard import Guard, MisbehavedError
+from divsal_bench.hub.refusals import plain_push_errors
 
 #: Files that the Hub itself puts into a repository.
 KEPT = {".gitattributes"}

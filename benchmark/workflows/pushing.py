@@ -13,9 +13,9 @@ import numpy as np
 
 from divsal_bench.data import catalogue, terms
 from divsal_bench.errors import UserError
-from divsal_bench.hub import client, link, names
-from divsal_bench.hub.client import plain_push_errors
+from divsal_bench.hub import client, link, names, tokens
 from divsal_bench.hub.push import Pushed, open_repository, push_branch
+from divsal_bench.hub.refusals import plain_push_errors
 from divsal_bench.registry import plugins
 from divsal_bench.runs.names import CONFIG_FILE, RUN_FILE
 from divsal_bench.runs.reading import Run
@@ -102,8 +102,8 @@ def push(
 
     groups = by_method(runs)
     repos = [names.repository(to, members[0].record) for members in groups]
-    client.require_token()
-    client.require_namespace(to)
+    tokens.require_token()
+    tokens.require_namespace(to)
     opened = RunData(data)
     for members in groups:
         for run in members:
@@ -302,11 +302,11 @@ def push_data(
 
     folder = catalogue.default_folder(str(data)) if data in plugins.tasks().found else Path(data)
     info = read_info(folder)
-    repo = names.checked(to, name or f"{info.task}-{info.fingerprint[: names.DIGITS]}")
+    repo = names.hub_name(to, name or f"{info.task}-{info.fingerprint[: names.DIGITS]}")
     stated = terms.stated_terms((count.source for count in info.counts), info.sources)
     terms.require_permission("images", stated, str(data), permitted)
-    client.require_token()
-    client.require_namespace(to)
+    tokens.require_token()
+    tokens.require_namespace(to)
     report = check_data_set(str(folder))
     if not report.ok:
         raise UserError(f"{folder} is not what it was prepared as: {report.problems[0]}; prepare it again with --force")

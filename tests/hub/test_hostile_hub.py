@@ -21,7 +21,7 @@ from peak import measured, size_of
 
 from divsal_bench import cli
 from divsal_bench.errors import UserError
-from divsal_bench.hub import client, guard, names
+from divsal_bench.hub import discretion, guard, names
 from divsal_bench.hub.pull import snapshot
 from divsal_bench.hub.push import open_repository, push_branch
 from divsal_bench.runs.reading import Run, read_run, read_runs
@@ -256,7 +256,7 @@ def test_what_is_quoted_holds_no_secrets(monkeypatch: pytest.MonkeyPatch) -> Non
     text = (
         "403 for 'https://me:pass@cdn/x?Signature=abc&Key=def' with {'authorization': 'Bearer hf_other'} and hf_secret"
     )
-    said = client.discreet_reason(ValueError(text))
+    said = discretion.discreet_reason(ValueError(text))
     assert not any(word in said for word in ("pass", "abc", "def", "hf_other", "hf_secret"))
     assert "403 for 'https://cdn/x?…'" in said
 

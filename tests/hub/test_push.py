@@ -96,6 +96,28 @@ def test_a_resnet50_with_three_channels_too(hub: HubServer, runs: Path, tmp_path
     assert torch.allclose(found, inference.predict(load_model(run), images, protocol_of(run))[0], atol=1e-4)
 
 
+def test_python_users_push_and_pull_without_a_printed_word(
+    hub: HubServer, pushed: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from divsal_bench.workflows.pulling import pull
+    from divsal_bench.workflows.pushing import PushedRun, push
+
+    mine = [run for run in read_runs(pushed) if run.spec.method == "cyborg"]
+    arrived: list[PushedRun] = []
+    said: list[str] = []
+    done = push(mine, to="ann", say=said.append, arrived=arrived.append)
+    assert arrived == done
+    assert [(one.run.path, one.on_hub.branch, one.on_hub.changed) for one in done] == [
+        (run.path, f"seed-{run.spec.seed}", False) for run in mine
+    ]
+    assert {one.on_hub.branch: one.on_hub.commit for one in done}.items() <= hub.heads(done[0].on_hub.repo).items()
+    pulled = pull(f"{done[1].on_hub.repo}@seed-1", out=tmp_path / "other", say=said.append)
+    assert pulled.origin == f"{done[1].on_hub.repo}@{done[1].on_hub.commit}"
+    assert read_run(pulled.folder).spec == done[1].run.spec
+    assert said == []
+    assert capfd.readouterr() == ("", "")
+
+
 def test_predictions_are_published_under_keys_alone(hub: HubServer, pushed: Path) -> None:
     run = next(run for run in read_runs(pushed) if run.spec.method == "cyborg" and run.spec.seed == 0)
     content = hub.files(repos(hub, pushed)["cyborg"])["predictions.parquet"]
