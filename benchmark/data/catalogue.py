@@ -15,6 +15,7 @@ from divsal_bench.data.canonical import Info, is_prepared, read_info
 from divsal_bench.data.fingerprint import standin_fingerprint
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.files import folders
+from divsal_bench.hub.client import parse_id
 
 #: Stand-ins are one fixed data set a variant: the seeds of runs never change the data.
 STANDIN_SEED = 0
@@ -147,7 +148,7 @@ def resolve(task: Task, data: str | None) -> DataSource:
         return _folder(task, folder)
     if data.startswith("standin:"):
         raise unknown("stand-in", data, VARIANTS)
-    hub = remote.parse_id(data)
+    hub = parse_id(data)
     if folder.suffix == ".csv" and folder.is_file():
         raise UserError(
             f"{data} is a manifest, not prepared data; first divsal-bench data prepare {task.name} "

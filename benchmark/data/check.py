@@ -18,6 +18,7 @@ from divsal_bench.data.rules import Rules
 from divsal_bench.data.terms import is_open
 from divsal_bench.data.threads import in_threads
 from divsal_bench.errors import Mistake, UserError
+from divsal_bench.hub.client import parse_id
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +59,7 @@ def _find(data: str) -> tuple[Path, str]:
     folder = as_path(data)
     if data and folder.is_dir():
         return folder, str(folder)
-    hub = remote.parse_id(data)
+    hub = parse_id(data)
     if hub is None or folder.exists() or data.startswith((".", "~", "/")):
         raise UserError(f"there is no data set {data!r}: give a prepared folder or a Hub id org/name[@revision]")
     commit = remote.commit_of(*hub)

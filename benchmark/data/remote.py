@@ -8,7 +8,7 @@ from pathlib import Path
 
 from divsal_bench.data.canonical import INFO_FILE, Info, parse_info
 from divsal_bench.errors import UserError
-from divsal_bench.hub.client import broken_connection, is_commit, parse_id
+from divsal_bench.hub.client import broken_connection, is_commit
 from divsal_bench.hub.fetch import Limits, Offer, cached_snapshot, fetch, is_cached, offer
 from divsal_bench.hub.guard import UnreachableError
 from divsal_bench.hub.refusals import plain_errors
@@ -118,6 +118,3 @@ def _plain_errors(repo: str, revision: str | None) -> AbstractContextManager[Non
         lacking=LACKING,
         instead="use data on this machine: a prepared folder or --data standin",
     )
-
-
-__all__ = ["commit_of", "download", "info_of", "parse_id"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from divsal_bench.errors import UserError
 from divsal_bench.hub.discretion import discreet
-from divsal_bench.hub.guard import BUSY, Guard, MisbehavedError, UnreachableError, under_guard
+from divsal_bench.hub.guard import BUSY, COMMIT, Guard, MisbehavedError, UnreachableError, under_guard
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 Kind = Literal["model", "dataset"]
 Result = TypeVar("Result")
 _ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 #: Seconds to wait before each further try of a request that the Hub was too busy for.
 WAITS = (1.0, 2.0, 4.0, 8.0)
 PUBLIC = "https://huggingface.co"
@@ -36,7 +35,7 @@ def parse_id(text: str) -> tuple[str, str | None] | None:
 
 def is_commit(text: str | None) -> bool:
     """Whether a revision is a full commit, which names the same content for ever."""
-    return text is not None and _COMMIT.fullmatch(text) is not None
+    return text is not None and COMMIT.fullmatch(text) is not None
 
 
 def api() -> HfApi:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign, whole
-from divsal_bench.hub.client import PUBLIC as PUBLIC
-from divsal_bench.hub.client import is_commit, parse_id
+from divsal_bench.hub.client import PUBLIC, is_commit, parse_id
 from divsal_bench.runs.store import weights_sha256
 
 FILE = "hub.json"

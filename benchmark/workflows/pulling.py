@@ -10,7 +10,7 @@ from pathlib import Path
 from divsal_bench.errors import UserError
 from divsal_bench.files import whole
 from divsal_bench.hub import link
-from divsal_bench.hub.client import endpoint
+from divsal_bench.hub.client import address
 from divsal_bench.hub.pull import Snapshot, snapshot
 from divsal_bench.runs import store
 from divsal_bench.runs.names import PUBLISHED, RUN_FILE, WEIGHTS_FILE
@@ -89,7 +89,7 @@ def copied(found: Snapshot, out: Path, say: Say) -> Path:
         for name in present:
             if name != RUN_FILE:
                 shutil.copyfile(found.folder / name, folder / name)
-        where = link.Link(found.repo, found.commit, weights_sha256(folder), endpoint() or link.PUBLIC)
+        where = link.Link(found.repo, found.commit, weights_sha256(folder), address())
         link.leave_link(folder, where)
 
     return store.save(out, record, write_files, as_it_is=True)

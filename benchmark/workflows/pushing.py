@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from divsal_bench.data import catalogue, terms
 from divsal_bench.errors import UserError
@@ -19,15 +15,13 @@ from divsal_bench.hub.refusals import plain_push_errors
 from divsal_bench.registry import plugins
 from divsal_bench.runs.names import CONFIG_FILE, RUN_FILE
 from divsal_bench.runs.reading import Run
+from divsal_bench.workflows.model_cards import card_facts, seeds_summary
 from divsal_bench.workflows.run_data import RunData
 from divsal_bench.workflows.telling import Say, silent
 from divsal_bench.workflows.tidying import sweep_unfinished
 
 if TYPE_CHECKING:
     from divsal_bench.data.canonical import Info
-    from divsal_bench.leaderboard.accepted.publishing import PublicData
-    from divsal_bench.publish.example import Example
-    from divsal_bench.publish.facts import CardFacts, Summary
 
 
 @dataclass(frozen=True)
@@ -164,8 +158,9 @@ def push_method(repo: str, members: Sequence[Run], opened: RunData, private: boo
         if run.spec.seed == 0:
             push_branch(repository, "main", files, message)
         sweep_unfinished([run.path], say)
-        hub = client.endpoint() or link.PUBLIC
-        link.leave_link(run.path, link.Link(repo, done.commit, published.weights.sha256, hub, repository.private))
+        sha256 = published.weights.sha256
+        where = link.Link(repo, done.commit, sha256, client.address(), repository.private)
+        link.leave_link(run.path, where)
         result.append(PushedRun(run, done))
     return result
 
@@ -180,92 +175,6 @@ def require_main(repo: str, done: Sequence[Run]) -> None:
         raise UserError(
             f"{repo} has no seed 0 yet, and `main` is always seed 0, never the best; push seed 0 too, or first"
         )
-
-
-def seeds_summary(members: Sequence[Run]) -> Summary:
-    """What the board says of these runs alone."""
-    from divsal_bench.leaderboard.sheets.scored import Metric
-    from divsal_bench.leaderboard.statistics.marks import MARKS
-    from divsal_bench.leaderboard.tables import board, wording
-    from divsal_bench.publish.facts import METRICS, Summary
-
-    table = board.tables(members)[0]
-    row = table.rows[0]
-
-    def worded(metric: Metric) -> tuple[str, str]:
-        return wording.mean_sd(metric.seeds), wording.population(metric.population) if metric.population else ""
-
-    rows = {name: worded(getattr(row, field)) for field, name in METRICS.items()}
-    rows |= {cell.condition: worded(cell.auroc) for cell in row.conditions}
-    notes = [f"{name}: {reason}." for name, _, reason in table.conditions if reason]
-    if table.standin:
-        notes.append("Drawn data: a good number here tests the software, not the hypothesis.")
-    notes.append("The interval allows for new seeds and new test subjects; the lowest of several conditions has none.")
-    return Summary(
-        rows=rows,
-        seeds=row.seeds,
-        lacking={run.spec.seed: run.record.status for run in members if run.record.status != "done"},
-        marks=[f"{mark}: {MARKS[mark]}" for mark in row.marks],
-        notes=notes,
-    )
-
-
-def card_facts(
-    repo: str, run: Run, opened: RunData, public: PublicData, summary: Summary
-) -> tuple[CardFacts, bytes | None]:
-    """What a run's card says, and its figure."""
-    from divsal_bench.publish.contents import FIGURE
-    from divsal_bench.publish.example import example_figure
-    from divsal_bench.publish.facts import CardFacts
-
-    task = plugins.tasks().get(run.spec.task)
-    source = opened.source(run)
-    example = card_example(run, public)
-    figure, caption = example_figure(example, public.gallery.class_names, run.spec.seed) if example else (None, "")
-    method = plugins.methods().found.get(run.spec.method)
-    name = names.data_name(run.record)
-    facts = CardFacts(
-        repo=repo,
-        record=run.record.model_copy(update={"spec": run.spec.model_copy(update={"data": name})}),
-        task=task,
-        method=" ".join((inspect.getdoc(method) or "").split()) if method else "",
-        image_mode="L" if task.channels == 1 else "RGB",
-        in_chans=int(run.record.model_args["in_chans"]),
-        terms=opened.terms(run),
-        start_licence=start_licence(run),
-        data=source.spec if source.kind in ("standin", "hub") else "",
-        summary=summary,
-        figure=(FIGURE, caption) if example else None,
-        no_figure=public.gallery.absent,
-    )
-    return facts, figure
-
-
-def card_example(run: Run, public: PublicData) -> Example | None:
-    """What a run's maps are shown on: a test image that the data's terms allow to show, else a drawn one."""
-    from divsal_bench.publish.example import Example, drawn_example
-
-    if not public.gallery.pictures:
-        return drawn_example(run)
-    first = public.gallery.pictures[0]
-    return Example(
-        base64.b64decode(first.image),
-        None if first.human is None else np.asarray(first.human),
-        first.label,
-        np.asarray(public.cams(run)[first.key]),
-        first.credit,
-        f"A test image ({first.condition}, ",
-    )
-
-
-def start_licence(run: Run) -> str | None:
-    """The licence of the published weights that training started from; None for random ones."""
-    if not run.spec.protocol_settings.get("pretrained"):
-        return None
-    import timm
-
-    config = timm.get_pretrained_cfg(run.spec.backbone, allow_unregistered=True)
-    return str(config.license or "") if config is not None else ""
 
 
 def push_data(

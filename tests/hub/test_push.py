@@ -21,7 +21,7 @@ from divsal_bench import cli
 from divsal_bench.cli.parser import parse
 from divsal_bench.evaluation import predictions
 from divsal_bench.grid import work
-from divsal_bench.hub import link, names
+from divsal_bench.hub import client, link, names
 from divsal_bench.leaderboard.claims.keys import hashed
 from divsal_bench.networks import inference
 from divsal_bench.networks.trained import load_model, protocol_of
@@ -317,7 +317,7 @@ def on_the_public_hub(run: Path, **change: Any) -> None:
     found = link.read_link(run)
     assert found is not None
     assert found.problem.endswith(")")  # the tests' server is another Hub
-    link.leave_link(run, dataclasses.replace(found, endpoint=link.PUBLIC, **change))
+    link.leave_link(run, dataclasses.replace(found, endpoint=client.PUBLIC, **change))
 
 
 def test_what_others_cannot_read_is_not_linked(
