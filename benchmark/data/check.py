@@ -121,9 +121,9 @@ class _Rows:
         self.rules = Rules(info.class_names)
         self.found: list[Mistake] = []
         self.identities: list[RowIdentity] = []
-        self.pictures = duplicates.Pictures()
+        self.pictures = duplicates.SeenPictures()
         self.survey = reading.Survey()
-        self.looks: list[tuple[duplicates.Seen, np.ndarray]] = []
+        self.looks: list[tuple[duplicates.Sighting, np.ndarray]] = []
         self.copies = self.blank = self.see_through = 0
 
     def problem(self, kind: str, text: str) -> None:
@@ -152,7 +152,7 @@ class _Rows:
         self.survey.add(entry.source, unusual.image, unusual.saliency)
         self.see_through += unusual.image.see_through
         name, names = repr(entry.sample_id), self.info.class_names
-        here = duplicates.Seen(entry.sample_id, entry.split, entry.label)
+        here = duplicates.Sighting(entry.sample_id, entry.split, entry.label)
         first = self.pictures.add(unusual.pixels, here)
         if first is None:
             self.looks.append((here, unusual.look))

@@ -107,10 +107,10 @@ def _checked_row(row: Row, root: Path, maps: str) -> _Checked:
 def _same_pictures(checked: list[_Checked], task: Task) -> list[Mistake]:
     """Pictures that stand in two splits, or in both classes, whatever file they are saved in."""
     found: list[Mistake] = []
-    seen = duplicates.Pictures()
+    seen = duplicates.SeenPictures()
     for one in checked:
         row = one.row
-        first = None if one.mistake else seen.add(one.pixels, duplicates.Seen(row.where, row.split, int(row.label)))
+        first = None if one.mistake else seen.add(one.pixels, duplicates.Sighting(row.where, row.split, int(row.label)))
         if first is None:
             continue
         if first.split != row.split:

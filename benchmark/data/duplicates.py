@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from divsal_bench.data.damage import refused_if_damaged
+from divsal_bench.data.images import eight_bit_image, see_through
 from divsal_bench.errors import plural
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ NEAR = 40
 MOST_PAIRS = 10**10
 
 
-class Seen(NamedTuple):
+class Sighting(NamedTuple):
     """Where a picture was seen first."""
 
     name: str
@@ -31,13 +32,13 @@ class Seen(NamedTuple):
     label: int
 
 
-class Pictures:
+class SeenPictures:
     """Pictures by their pixels."""
 
     def __init__(self) -> None:
-        self._first: dict[bytes, Seen] = {}
+        self._first: dict[bytes, Sighting] = {}
 
-    def add(self, pixels: bytes, here: Seen) -> Seen | None:
+    def add(self, pixels: bytes, here: Sighting) -> Sighting | None:
         """Take one picture.
 
         Args:
@@ -57,8 +58,6 @@ def pixel_digest(picture: Picture) -> bytes:
     Args:
         picture: From :func:`divsal_bench.data.decoding.decode_image`.
     """
-    from divsal_bench.data.images import eight_bit_image, see_through
-
     with refused_if_damaged():
         if picture.deep:
             values = np.asarray(picture.image).astype(np.uint16)
@@ -86,8 +85,6 @@ def print_of(picture: Picture) -> np.ndarray:
         uint64, (8,).
     """
     from PIL.Image import Resampling
-
-    from divsal_bench.data.images import eight_bit_image
 
     image = eight_bit_image(picture, 1)
     cells = np.asarray(image.resize((SIDE + 1, SIDE + 1), Resampling.BOX, reducing_gap=2.0)).astype(np.int16)
@@ -117,7 +114,7 @@ def nearest(prints: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
     return index, bits
 
 
-def near_copies(looks: Sequence[tuple[Seen, np.ndarray]], splits: Sequence[str]) -> list[str]:
+def near_copies(looks: Sequence[tuple[Sighting, np.ndarray]], splits: Sequence[str]) -> list[str]:
     """Images that look like one of another split, though their pixels differ: in one line, or none.
 
     Args:
