@@ -239,7 +239,7 @@ def test_permissions_are_those_of_the_umask(task, delivered):
 def test_nothing_here_needs_torch_and_listing_is_quick():
     package = Path(canonical.__file__).parent
     modules = [
-        "conditions",
+        "scores.conditions",
         *(f"data.{path.stem}" for path in package.glob("*.py") if path.stem != "__init__"),
     ]
     modules += ["tasks.adapters.manifest_csv", "tasks.adapters.standin"]
