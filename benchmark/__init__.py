@@ -81,7 +81,7 @@ def load_data(task: str, data: str | None = None, size: int = 64) -> DataArrays:
     from divsal_bench.data import arrays, catalogue
 
     found = load_task(task)
-    return arrays.load(found, catalogue.resolve(found, data), size)
+    return arrays.load_arrays(found, catalogue.resolve(found, data), size)
 
 
 def load_run(path: str | Path) -> Run:

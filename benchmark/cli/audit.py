@@ -14,9 +14,9 @@ from divsal_bench.cli.selection import runs_named
 from divsal_bench.errors import UserError, plural
 from divsal_bench.networks import devices
 from divsal_bench.runs.audit_record import Audit, AuditSettings, find_audit
-from divsal_bench.runs.reading import Run
+from divsal_bench.runs.reading import Run, collect_runs
 from divsal_bench.workflows.found_runs import found_runs
-from divsal_bench.workflows.run_data import RunData, collect
+from divsal_bench.workflows.run_data import RunData
 
 #: Options that ask for the class-sensitivity test by name; None where they are not given.
 SENSITIVITY_OPTIONS = ("k", "tau", "reference")
@@ -28,7 +28,11 @@ def audit(arguments: argparse.Namespace) -> int:
     from divsal_bench.leaderboard.audits import table as statistics
 
     settings = settings_of(arguments)
-    given = found_runs(arguments.runs, say=say) if arguments.runs else [(run, "") for run in collect([], arguments.out)]
+    given = (
+        found_runs(arguments.runs, say=say)
+        if arguments.runs
+        else [(run, "") for run in collect_runs([], arguments.out)]
+    )
     kept = runs_named([run for run, _ in given], arguments.task, arguments.method)
     origins = {run.path: origin for run, origin in given}
     done = [run for run in kept if run.record.status == "done"]

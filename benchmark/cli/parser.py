@@ -169,10 +169,10 @@ def add_data(commands: Commands[Parser]) -> None:
                          help="an option of the adapter, or window=… or map=…: how 16-bit images and colour maps are "
                          "read; see divsal-bench info ADAPTER")  # fmt: skip
     prepare.add_argument("--force", action="store_true", help="replace what is there")
-    prepare.set_defaults(handler=lazy("data:prepare"))
+    prepare.set_defaults(handler=lazy("data:prepare_command"))
     check = verbs.add_parser("check", help="verify a prepared set and print what is in it")
     check.add_argument("data", metavar="DATA", help="a task (its prepared data), a folder, or a Hub id")
-    check.set_defaults(handler=lazy("data:check"))
+    check.set_defaults(handler=lazy("data:check_command"))
     push = verbs.add_parser(
         "push", help="put a prepared set on the Hugging Face Hub",
         description="As far as the terms of its sources allow. The same push again makes no new commit.",
@@ -182,9 +182,9 @@ def add_data(commands: Commands[Parser]) -> None:
     push.add_argument("--name", metavar="NAME", help="of the repository (default: the task and its fingerprint)")
     push.add_argument("--private", action="store_true", help="make a new repository private")
     add_permission(push, "images")
-    push.set_defaults(handler=lazy("push:push_data"))
+    push.set_defaults(handler=lazy("push:data_command"))
     listing = verbs.add_parser("list", help="show what is prepared")
-    listing.set_defaults(handler=lazy("data:show_list"))
+    listing.set_defaults(handler=lazy("data:list_command"))
 
 
 def add_standins(commands: Commands[Parser]) -> None:
@@ -390,7 +390,7 @@ def add_hub(commands: Commands[Parser]) -> None:
     push.add_argument("--data", metavar="D", help="the runs' data: where it was moved to, or its id on the Hub, which "
                       "the card then names")  # fmt: skip
     add_permission(push, "weights and predictions")
-    push.set_defaults(handler=lazy("push:push"))
+    push.set_defaults(handler=lazy("push:command"))
     pull = commands.add_parser(
         "pull",
         help="fetch weights from the Hugging Face Hub, checked, at a commit",
@@ -398,7 +398,7 @@ def add_hub(commands: Commands[Parser]) -> None:
     )
     pull.add_argument("id", metavar="ID", help="org/name, or org/name@REVISION: a branch such as seed-3, or a commit")
     pull.add_argument("--out", type=Path, metavar="DIR", help="copy them here, as a run directory")
-    pull.set_defaults(handler=lazy("pull:pull"))
+    pull.set_defaults(handler=lazy("pull:command"))
 
 
 def add_permission(command: argparse.ArgumentParser, what: str) -> None:

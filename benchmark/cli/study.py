@@ -20,7 +20,8 @@ from divsal_bench.files import escaping
 from divsal_bench.grid import planning
 from divsal_bench.leaderboard.statistics.over_seeds import cell_of
 from divsal_bench.registry import method_choice, plugins, protocols
-from divsal_bench.workflows.run_data import RunData, collect
+from divsal_bench.runs.reading import collect_runs
+from divsal_bench.workflows.run_data import RunData
 
 if TYPE_CHECKING:
     from divsal_bench.runs.reading import Run
@@ -101,7 +102,7 @@ def difference(arguments: argparse.Namespace) -> list[Table] | None:
     from divsal_bench.studies.difference import numbers
 
     if arguments.runs:
-        runs: list[Run] | None = [run for run in collect(arguments.runs, Path()) if run.record.status == "done"]
+        runs: list[Run] | None = [run for run in collect_runs(arguments.runs, Path()) if run.record.status == "done"]
     else:
         runs = trained(arguments)
     if runs is None:
@@ -128,7 +129,7 @@ def difference(arguments: argparse.Namespace) -> list[Table] | None:
 
 def imbalance(arguments: argparse.Namespace) -> list[Table] | None:
     """Unbalanced against balanced weights on 9:1 data, with a one-logit head."""
-    from divsal_bench.data.prepare import prepare
+    from divsal_bench.data.prepare import prepare_data_set
     from divsal_bench.studies.imbalance import numbers
 
     rows: Rows = {}
@@ -136,7 +137,9 @@ def imbalance(arguments: argparse.Namespace) -> list[Table] | None:
         for ratio in ("9:1", "1:9"):
             folder = arguments.out / "data" / f"{task}-{ratio.replace(':', '-')}"
             if not folder.exists():
-                prepare(plugins.tasks().get(task), plugins.adapters().get("standin"), None, folder, {"ratio": ratio})
+                prepare_data_set(
+                    plugins.tasks().get(task), plugins.adapters().get("standin"), None, folder, {"ratio": ratio}
+                )
             runs = trained(
                 arguments, task=task, method="cross-entropy,balanced-cross-entropy", head="one-logit", data=str(folder)
             )

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from divsal_bench.cli import say
 from divsal_bench.cli.selection import runs_named
 from divsal_bench.errors import plural
-from divsal_bench.runs.reading import Run
+from divsal_bench.runs.reading import Run, collect_runs
 from divsal_bench.workflows import submitting
-from divsal_bench.workflows.run_data import collect
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -19,7 +18,7 @@ def command(arguments: argparse.Namespace) -> int:
     from divsal_bench.leaderboard.claims.claim import person
 
     person(arguments.by)
-    runs = runs_named(collect(arguments.runs, arguments.out), arguments.task, arguments.method)
+    runs = runs_named(collect_runs(arguments.runs, arguments.out), arguments.task, arguments.method)
     if arguments.reproduces is not None:
         return of_reproduction(runs, arguments)
     done = submitting.submit(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench.data import images
+from divsal_bench.data import decoding, saliency_maps
 from divsal_bench.data.damage import NotAnImage
-from divsal_bench.data.images import Picture
+from divsal_bench.data.decoding import Picture
 from divsal_bench.errors import UserError, plural
 from divsal_bench.predict import inputs, prediction
 from divsal_bench.predict.inputs import Input
@@ -153,9 +153,9 @@ def opened(pretrained: Pretrained, one: Subject) -> Opened | str:
     if isinstance(pixels, str) or one.human is None:
         return pixels if isinstance(pixels, str) else Opened(pixels, None, highest)
     try:
-        picture = images.decode(prediction.content(one.input.source))
+        picture = decoding.decode_image(prediction.content(one.input.source))
         human = map_pixels(
-            pretrained.preprocessing, images.align(images.decode(prediction.content(one.human)), picture)
+            pretrained.preprocessing, saliency_maps.align(decoding.decode_image(prediction.content(one.human)), picture)
         )
         if not np.ptp(human):
             raise NotAnImage("is empty: all its pixels are alike, so it marks no place")
@@ -174,7 +174,7 @@ def map_pixels(preprocessing: Preprocessing, saliency: Picture) -> np.ndarray:
 
     Args:
         preprocessing: Of the network.
-        saliency: From :func:`divsal_bench.data.images.align`.
+        saliency: From :func:`divsal_bench.data.saliency_maps.align`.
 
     Returns:
         uint8, (S, S); where a network's own cropping adds a border, 0.
@@ -182,6 +182,6 @@ def map_pixels(preprocessing: Preprocessing, saliency: Picture) -> np.ndarray:
     from PIL.Image import fromarray
 
     if (preprocessing.crop_mode, preprocessing.crop_pct) == ("squash", 1.0):
-        return images.map_pixels(saliency, preprocessing.size)
+        return saliency_maps.resized_map(saliency, preprocessing.size)
     plain = dataclasses.replace(preprocessing, image_mode="L", mean=(0.0,) * preprocessing.in_chans)
-    return np.asarray(plain.pixels(Picture(fromarray(images.map_values(saliency)), None))[0])
+    return np.asarray(plain.pixels(Picture(fromarray(saliency_maps.map_values(saliency)), None))[0])

@@ -98,7 +98,7 @@ def plan_task(
     from divsal_bench.data import catalogue, rules
 
     source = catalogue.resolve(task, grid.data)
-    arrays = data_arrays.load(task, source, grid.protocol.input_size, progress)
+    arrays = data_arrays.load_arrays(task, source, grid.protocol.input_size, progress)
     check_splits(arrays, source)
     rules.require_sound(arrays.rows, task.class_names, source.name)
     facts = facts_of(arrays, source)

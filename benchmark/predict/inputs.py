@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Union
 
-from divsal_bench.data import images
+from divsal_bench.data import decoding
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign
 
@@ -95,7 +95,7 @@ def images_below(folder: Path) -> list[Input]:
     found = [path for path in files_below(folder) if path.suffix.lower() in suffixes]
     if not found:
         raise UserError(
-            f"the folder {folder} holds no image ({', '.join(images.FORMATS)} are read){left_out([folder])}"
+            f"the folder {folder} holds no image ({', '.join(decoding.FORMATS)} are read){left_out([folder])}"
         )
     found.sort(key=lambda path: path.parts)
     return [Input(str(folder / path), folder / path, path.parts) for path in found]
@@ -124,7 +124,7 @@ def image_suffixes() -> set[str]:
     """Of the formats that are read: ``.jpg``, ``.png``, …"""
     from PIL.Image import registered_extensions
 
-    return {suffix for suffix, kind in registered_extensions().items() if kind in images.FORMATS} | {".dcm"}
+    return {suffix for suffix, kind in registered_extensions().items() if kind in decoding.FORMATS} | {".dcm"}
 
 
 def images_listed(file: Path) -> list[Input]:

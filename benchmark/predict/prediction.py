@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench.data import images, reading
+from divsal_bench.data import decoding, reading
 from divsal_bench.data.damage import NotAnImage
 from divsal_bench.data.images import FULL, Window
 from divsal_bench.data.threads import ahead
@@ -142,11 +142,11 @@ def decode(pretrained: Pretrained, source: Source) -> np.ndarray | str:
     return looked_at(pretrained, source)[0]
 
 
-@images.one_large_at_a_time()
+@decoding.one_large_at_a_time()
 def looked_at(pretrained: Pretrained, source: Source) -> tuple[np.ndarray | str, int]:
     """What :func:`decode` returns, and the largest value of a file of 16 bits (0 for any other)."""
     try:
-        picture = images.decode(content(source))
+        picture = decoding.decode_image(content(source))
         facts = reading.image_facts(picture)
         return pretrained.preprocessing.pixels(picture, pretrained.window), facts.high
     except NotAnImage as error:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
-from divsal_bench.data import images
+from divsal_bench.data import decoding, images
+from divsal_bench.data.damage import NotAnImage
 from divsal_bench.errors import UserError
 from divsal_bench.networks import inference
 from divsal_bench.registry import protocols
@@ -164,11 +165,11 @@ class Preprocessing:
             channels_last=channels_last,
         )
 
-    def pixels(self, picture: images.Picture, window: images.Window = images.FULL) -> np.ndarray:
+    def pixels(self, picture: decoding.Picture, window: images.Window = images.FULL) -> np.ndarray:
         """A decoded file at the network's size.
 
         Args:
-            picture: From :func:`divsal_bench.data.images.decode`.
+            picture: From :func:`divsal_bench.data.decoding.decode_image`.
             window: The values of 16-bit files that are black and white.
 
         Returns:
@@ -181,7 +182,7 @@ class Preprocessing:
             return images.image_pixels(picture, 1 if self.image_mode == "L" else 3, self.size, window)
         if self.crop_mode == "center":
             self._require_room(*picture.image.size)
-        return np.asarray(_geometry(self)(images.plain(picture, 1 if self.image_mode == "L" else 3, window)))
+        return np.asarray(_geometry(self)(images.eight_bit_image(picture, 1 if self.image_mode == "L" else 3, window)))
 
     def _require_room(self, width: int, height: int) -> None:
         """Refuse a picture that fills the memory when its short side is resized and its long side follows.
@@ -192,7 +193,7 @@ class Preprocessing:
         side = int(self.size / self.crop_pct)
         pixels = side * side * long / short
         if long > LONGEST_RATIO * short or pixels > min(MOST_TIMES * self.size**2, MOST_PIXELS):
-            raise images.NotAnImage(
+            raise NotAnImage(
                 f"is too long and narrow ({width} x {height} pixels) for a centred crop of {self.size} pixels; cut it "
                 "to what is to be judged"
             )

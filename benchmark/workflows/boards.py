@@ -181,12 +181,12 @@ def runs_of(given: RunsOrFolders | None) -> list[Run]:
     Raises:
         UserError: A folder that holds no run.
     """
-    from divsal_bench.workflows.run_data import collect
+    from divsal_bench.runs.reading import collect_runs
 
     several = ["runs"] if given is None else [given] if isinstance(given, str | Path) else list(given)
     ready = [one for one in several if isinstance(one, Run)]
     folders = [Path(one) for one in several if not isinstance(one, Run)]
-    return ready + (collect(folders, Path("runs")) if folders or not ready else [])
+    return ready + (collect_runs(folders, Path("runs")) if folders or not ready else [])
 
 
 def saved_as_board(found: SavedBoard) -> Board:

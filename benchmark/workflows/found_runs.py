@@ -9,8 +9,7 @@ from typing import NamedTuple
 from divsal_bench.errors import UserError
 from divsal_bench.hub.client import parse_id
 from divsal_bench.runs.names import RUN_FILE
-from divsal_bench.runs.reading import Run, read_run
-from divsal_bench.workflows.run_data import collect
+from divsal_bench.runs.reading import Run, collect_runs, read_run
 from divsal_bench.workflows.telling import Say, silent
 
 
@@ -51,7 +50,7 @@ def found_runs(given: Sequence[str | Path], *, say: Say = silent) -> list[FoundR
     from divsal_bench.hub.pull import snapshot
 
     local = [one for one in given if Path(one).exists() or parse_id(str(one)) is None]
-    runs = [FoundRun(run, "") for run in collect([Path(one) for one in local], Path())] if local else []
+    runs = [FoundRun(run, "") for run in collect_runs([Path(one) for one in local], Path())] if local else []
     for one in given:
         if one in local:
             continue

@@ -220,7 +220,7 @@ def weights_place(given: Sequence[str], say: Say = silent) -> Callable[[Run], st
         own = "/".join(run.path.resolve().parts[-3:])
         if run.spec.seed in places:
             return f"{places[run.spec.seed]}/{WEIGHTS_FILE}"
-        if not places and (pushed := link.read(run.path)):
+        if not places and (pushed := link.read_link(run.path)):
             if pushed.problem:
                 say(f"notice: {pushed.problem}: the result names no link for seed {run.spec.seed}")
                 return f"{own}/{WEIGHTS_FILE}"

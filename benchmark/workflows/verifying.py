@@ -13,10 +13,10 @@ from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import UserError
 from divsal_bench.registry import plugins
 from divsal_bench.runs.names import CONFIG_FILE
-from divsal_bench.runs.reading import Run, read_run
+from divsal_bench.runs.reading import Run, collect_runs, read_run
 from divsal_bench.scores.schema import Scores
 from divsal_bench.workflows.found_runs import FoundRun, found_runs
-from divsal_bench.workflows.run_data import RunData, collect
+from divsal_bench.workflows.run_data import RunData
 from divsal_bench.workflows.telling import Say, silent
 from divsal_bench.workflows.tidying import sweep_unfinished
 
@@ -150,7 +150,7 @@ def verify_accepted(
 
     by, date = person(by), day(date)
     known = open_result(path)
-    local = {run.record.run_id: run for run in collect([runs], runs)} if runs is not None else None
+    local = {run.record.run_id: run for run in collect_runs([runs], runs)} if runs is not None else None
     opened = RunData(data)
     done: list[VerifiedRun] = []
     samples: list[str] = []

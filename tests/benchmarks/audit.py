@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from divsal_bench.audit import many_runs
-from divsal_bench.data.arrays import DataArrays, open_cached, seal
+from divsal_bench.data.array_files import seal
+from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.grid import planning, pool
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.audit_record import AuditSettings

@@ -145,13 +145,13 @@ def test_an_installed_method_is_of_its_own_kind(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_run_that_moved_is_still_itself(tmp_path: Path) -> None:
     from divsal_bench.runs import store
-    from divsal_bench.workflows.run_data import collect
+    from divsal_bench.runs.reading import collect_runs
 
     run = a_run()
     path = store.save_run(tmp_path / "runs", run.record)
-    assert [one.record for one in collect([tmp_path / "runs", path], Path())] == [run.record]
+    assert [one.record for one in collect_runs([tmp_path / "runs", path], Path())] == [run.record]
     shutil.copytree(path, tmp_path / "copy")
-    assert [one.record for one in collect([tmp_path / "copy"], Path())] == [run.record]
+    assert [one.record for one in collect_runs([tmp_path / "copy"], Path())] == [run.record]
 
 
 def test_scores_have_no_field_that_rescoring_misses() -> None:

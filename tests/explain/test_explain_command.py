@@ -396,7 +396,7 @@ def test_bad_input_is_named_in_one_line(
     with Image.open(image) as one:
         Image.new("L", one.size, 0).save(tmp_path / "nothing.png")
         Image.new("L", one.size, 200).save(tmp_path / "all.png")
-        jet = colormaps.table("jet")[np.tile(np.arange(one.width) * 255 // one.width, (one.height, 1))]
+        jet = colormaps.colours_of_map("jet")[np.tile(np.arange(one.width) * 255 // one.width, (one.height, 1))]
         Image.fromarray(jet).save(tmp_path / "jet.png")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "text.png").write_text("no image")

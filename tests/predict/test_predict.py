@@ -25,7 +25,7 @@ from PIL import Image
 
 from divsal_bench import cli
 from divsal_bench.data import catalogue
-from divsal_bench.data.prepare import prepare
+from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.grid import planning, work
 from divsal_bench.predict import inputs, loading, overlay, prediction
 from divsal_bench.predict.inputs import Input
@@ -294,7 +294,7 @@ def test_the_window_of_the_training_data_is_that_of_the_files(
     delivered = Delivered(tmp_path / "delivered")
     for number, row in enumerate(delivered.rows):
         delivered.file(row["image"]).write_bytes(encoded(ramp(0, 4095, number)))
-    folder = prepare(task, ADAPTER, delivered.save(), tmp_path / "p", {"window": "12bit"}).path
+    folder = prepare_data_set(task, ADAPTER, delivered.save(), tmp_path / "p", {"window": "12bit"}).path
     methods = tuple(method_choice.choose("cross-entropy"))
     (job,) = planning.plan(planning.Grid(("cxr",), methods, (0,), tmp_path / "runs", TINY, data=str(folder)))[0].jobs
     work.execute(job)

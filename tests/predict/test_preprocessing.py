@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from divsal_bench.contracts.task import Task
-from divsal_bench.data import arrays, catalogue, images
+from divsal_bench.data import arrays, catalogue, decoding
+from divsal_bench.data.damage import NotAnImage
 from divsal_bench.errors import UserError
 from divsal_bench.networks import inference
 from divsal_bench.predict.preprocessing import Preprocessing
@@ -25,11 +26,11 @@ from divsal_bench.registry.plugins import tasks
 QUICK = protocols.get("quick-v1")
 
 
-def decoded(image: Image.Image, kind: str = "PNG") -> images.Picture:
+def decoded(image: Image.Image, kind: str = "PNG") -> decoding.Picture:
     """As from a file."""
     buffer = io.BytesIO()
     image.save(buffer, kind)
-    return images.decode(buffer.getvalue())
+    return decoding.decode_image(buffer.getvalue())
 
 
 def photograph(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -42,7 +43,7 @@ def photograph(width: int, height: int, mode: str = "RGB") -> Image.Image:
 def test_pixels_and_floats_are_those_of_training(name: str) -> None:
     task: Task = tasks().get(name)
     protocol = dataclasses.replace(QUICK, input_size=40)
-    data = arrays.load(task, catalogue.resolve(task, "standin"), 40)
+    data = arrays.load_arrays(task, catalogue.resolve(task, "standin"), 40)
     drawn = task.draw_standin("standin", catalogue.STANDIN_SEED)
     found = Preprocessing.of_protocol(protocol, task.channels)
     assert (found.image_mode, found.in_chans) == (("L", 1) if task.channels == 1 else ("RGB", 3))
@@ -80,7 +81,7 @@ def test_config_json_says_the_same_and_timm_understands_it(name: str, channels: 
         **timm.data.resolve_data_config(pretrained_cfg=stored["pretrained_cfg"]), is_training=False
     )
     image = Image.open(path).convert(found.image_mode).convert("L" if found.in_chans == 1 else "RGB")
-    own = found.floats(torch.from_numpy(np.stack([found.pixels(images.decode(path.read_bytes()))])))[0]
+    own = found.floats(torch.from_numpy(np.stack([found.pixels(decoding.decode_image(path.read_bytes()))])))[0]
     assert torch.allclose(own, transform(image), atol=1e-5)
 
 
@@ -107,7 +108,7 @@ def test_a_plain_timm_repository_is_preprocessed_as_timm_does(
     photograph(*size).save(path)
     theirs = transform(Image.open(path).convert("RGB"))
     found = Preprocessing.of_config({"architecture": "resnet18", "pretrained_cfg": model.pretrained_cfg})
-    pixels = np.stack([found.pixels(images.decode(path.read_bytes()))])
+    pixels = np.stack([found.pixels(decoding.decode_image(path.read_bytes()))])
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (found.mean, found.std))
     assert torch.equal(torch.from_numpy(pixels[0]), ((theirs * std + mean) * 255).round().to(torch.uint8))
     assert torch.allclose(found.floats(torch.from_numpy(pixels))[0], theirs, atol=1e-5)
@@ -192,11 +193,11 @@ def test_image_modes_are_those_that_files_are_read_as() -> None:
 def test_a_sliver_is_no_image_for_a_centred_crop(size: tuple[int, int], crop_mode: str, fits: bool) -> None:
     """Its short side is resized to the network's: its long side would then take gigabytes."""
     found = Preprocessing(64, "L", 1, (0.5,), (0.5,), "bicubic", crop_mode, 0.875)
-    picture = images.Picture(Image.new("L", size), None)
+    picture = decoding.Picture(Image.new("L", size), None)
     if fits:
         assert found.pixels(picture).shape == (1, 64, 64)
         return
-    with pytest.raises(images.NotAnImage, match=rf"too long and narrow \({size[0]} x {size[1]} pixels\)"):
+    with pytest.raises(NotAnImage, match=rf"too long and narrow \({size[0]} x {size[1]} pixels\)"):
         found.pixels(picture)
 
 
@@ -209,5 +210,5 @@ def test_a_resized_picture_has_bounded_pixels(
 ) -> None:
     found = Preprocessing(size, "L", 1, (0.5,), (0.5,), crop_mode="center", crop_pct=crop_pct)
     found._require_room(*largest)
-    with pytest.raises(images.NotAnImage):
+    with pytest.raises(NotAnImage):
         found._require_room(*refused)

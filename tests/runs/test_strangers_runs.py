@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from unsealed import unsealed
 
 from divsal_bench import cli
-from divsal_bench.data import arrays
+from divsal_bench.data import array_files
 from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
 from divsal_bench.hub import link
@@ -171,13 +171,13 @@ def test_files_that_are_none(
 def test_a_damaged_link(run: Path, text: str) -> None:
     (run / link.FILE).write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match=r"hub\.json is damaged .* delete it and push again"):
-        link.read(run)
+        link.read_link(run)
 
 
 def test_a_link_that_is_a_pipe(run: Path) -> None:
     os.mkfifo(run / link.FILE)
     with pytest.raises(UserError, match="not a regular file"):
-        link.read(run)
+        link.read_link(run)
 
 
 @pytest.mark.parametrize("name", ["results.json", "board.json"])
@@ -241,8 +241,8 @@ def test_decoding_that_would_fill_the_disk_is_not_begun(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     images = free // 2048**2
     with pytest.raises(UserError, match=r"images at 2048 px take .* GB, and .* has room for"):
-        arrays.require_room(tmp_path / "new" / "folder", images, 1, 2048)
-    arrays.require_room(tmp_path / "new" / "folder", 10, 1, 64)
+        array_files.require_room(tmp_path / "new" / "folder", images, 1, 2048)
+    array_files.require_room(tmp_path / "new" / "folder", 10, 1, 64)
 
 
 def test_a_large_input_makes_small_batches(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

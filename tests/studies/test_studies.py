@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from divsal_bench import cli
-from divsal_bench.data.arrays import load
+from divsal_bench.data.arrays import load_arrays
 from divsal_bench.data.catalogue import resolve
 from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
@@ -139,7 +139,7 @@ def test_the_imbalance_study(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for group in found.values():
         assert 0 <= group["error"] <= 1
         assert math.isnan(group["bias share"]) or 0 <= group["bias share"] <= 1
-    balanced = load(plugins.tasks().get("iris-pad"), resolve(plugins.tasks().get("iris-pad"), "standin"), 32)
+    balanced = load_arrays(plugins.tasks().get("iris-pad"), resolve(plugins.tasks().get("iris-pad"), "standin"), 32)
     even = balanced.rows[balanced.rows["split"] == "train"].groupby("label").head(20)
     same = dataclasses.replace(
         balanced,
