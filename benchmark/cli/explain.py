@@ -30,8 +30,7 @@ def explain(arguments: argparse.Namespace) -> int:
     """Explain images, or with --set a data set; 2 if an image could not be explained."""
     devices.prepare_environment()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in predict
-    if arguments.device.partition(":")[0] not in devices.DEVICES:
-        raise UserError(f"unknown device {arguments.device!r}; give one of {', '.join(devices.DEVICES)}")
+    devices.require_known(arguments.device)
     check_options(arguments)
     if arguments.set is not None:
         from divsal_bench.cli.explain_set import explain_set
@@ -60,7 +59,7 @@ def explain_images(arguments: argparse.Namespace) -> int:
     from divsal_bench.predict import loading
 
     names = image.chosen(arguments.maps)
-    device = devices.choose(arguments.device)
+    device = devices.choose_device(arguments.device)
     network = windowed(loading.load(*locate(arguments.model)), arguments.window)
     subjects = examples.collect(arguments.images, network.class_names, arguments.label, arguments.human)
     paths = require_out(arguments.out, subjects, arguments.csv, arguments.force)

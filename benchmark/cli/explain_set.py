@@ -33,7 +33,7 @@ def explain_set(arguments: argparse.Namespace) -> int:
     if arguments.limit is not None and arguments.limit < 1:
         raise UserError(f"--limit {arguments.limit} is no number of images; give 1 or more")
     require_out(arguments.out, arguments.force)
-    device = devices.choose(arguments.device)
+    device = devices.choose_device(arguments.device)
     folder, origin = locate(arguments.model)
     run = run_of(folder, origin)
     network = loading.load(folder, origin)

@@ -42,7 +42,7 @@ def predict(arguments: argparse.Namespace) -> int:
     images = inputs.collect_images(arguments.images)
     require_csv(arguments.csv, images, arguments.force)
     pictures = overlay_paths(arguments.overlay, images, arguments.force)
-    device = devices.choose(arguments.device)
+    device = devices.choose_device(arguments.device)
     pretrained = windowed(open_model(arguments.model), arguments.window)
     if pictures:
         pretrained.require_maps()
@@ -65,8 +65,7 @@ def check_options(arguments: argparse.Namespace) -> None:
     """Refuse what needs no look at any file."""
     if arguments.batch_size < 1:
         raise UserError(f"--batch-size {arguments.batch_size} is no number of images; give 1 or more")
-    if arguments.device.partition(":")[0] not in devices.DEVICES:
-        raise UserError(f"unknown device {arguments.device!r}; give one of {', '.join(devices.DEVICES)}")
+    devices.require_known(arguments.device)
 
 
 def require_csv(path: Path | None, inputs: Sequence[Input], force: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from divsal_bench.data.threads import ahead
 from divsal_bench.errors import UserError
 from divsal_bench.networks import backbones, inference
 from divsal_bench.networks.backbones import CamNet
+from divsal_bench.networks.inference import InputForm
 from divsal_bench.predict.inputs import Input, Source
 from divsal_bench.predict.preprocessing import Precision, Preprocessing
 from divsal_bench.runs.records import Record
@@ -74,14 +74,14 @@ def stream(
         batch_size: Images in one forward pass; fewer where so many inputs would exceed :data:`LARGEST_BATCH`.
         with_maps: Also return pixels and difference maps.
     """
-    protocol = pretrained.preprocessing.as_protocol(pretrained.precision, pretrained.channels_last)
+    form = pretrained.input_form
     batch_size = fitting(pretrained, batch_size)
     decoded = ahead(lambda one: (one.image, *looked_at(pretrained, one.source)), inputs, AHEAD * batch_size)
     while batch := list(islice(decoded, batch_size)):
         readable = [pixels for _, pixels, _ in batch if not isinstance(pixels, str)]
         margins, maps = np.zeros(0), None
         if readable:
-            logits, cams = inference.predict(pretrained.model, stacked(readable), protocol, with_maps, batch_size)
+            logits, cams = inference.infer(pretrained.model, stacked(readable), form, with_maps, batch_size)
             values = logits.double().numpy()
             margins = values[:, 1] - values[:, 0]
             maps = None if cams is None else (cams[:, 1] - cams[:, 0]).numpy()
@@ -138,14 +138,9 @@ def stacked(pixels: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(pixels))
 
 
-def decode(pretrained: Pretrained, source: Source) -> np.ndarray | str:
-    """Pixels at the network's size, uint8 (1 or 3, S, S), or why there are none."""
-    return looked_at(pretrained, source)[0]
-
-
 @images.one_large_at_a_time()
 def looked_at(pretrained: Pretrained, source: Source) -> tuple[np.ndarray | str, int]:
-    """What :func:`decode` returns, and the largest value of a file of 16 bits (0 for any other)."""
+    """Pixels at the network's size, uint8 (1 or 3, S, S), or why there are none; the largest value of 16 bits, else 0."""
     try:
         picture = images.decode(content(source))
         facts = reading.image_facts(picture)
@@ -244,6 +239,11 @@ class Pretrained:
             raise UserError("predict takes a list of images; put a single one in brackets: predict([image])")
         return prediction.table(prediction.stream(self, inputs.inputs_of(list(images)), batch_size))
 
+    @property
+    def input_form(self) -> InputForm:
+        """How pixels become its input, and the arithmetic that it works in."""
+        return self.preprocessing.input_form(self.precision, self.channels_last)
+
     def decision(self, score: float) -> str:
         """The name of the class that a logit margin is called."""
         return self.class_names[self.threshold is not None and score >= self.threshold]
@@ -254,9 +254,5 @@ class Pretrained:
         Raises:
             UserError: They do not, as in a transformer.
         """
-        protocol = dataclasses.replace(
-            self.preprocessing.as_protocol(channels_last=False),
-            output_stride=self.preprocessing.size,  # any grid is enough to look at
-        )
         name = self.record.spec.backbone if self.record is not None else type(self.model.net).__name__
-        backbones.check_closed_form(self.model, name, protocol, self.preprocessing.in_chans)
+        backbones.require_closed_form(self.model, name, self.preprocessing.size, self.preprocessing.in_chans)

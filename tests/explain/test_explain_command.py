@@ -22,6 +22,7 @@ from divsal_bench.data import catalogue, colormaps
 from divsal_bench.explain import examples, image_figure
 from divsal_bench.explain import image as single
 from divsal_bench.grid import planning, work
+from divsal_bench.networks.inference import as_input
 from divsal_bench.pictures import figure
 from divsal_bench.predict import loading, prediction
 from divsal_bench.predict.inputs import Input
@@ -179,12 +180,12 @@ def test_covering_a_region_is_what_it_says(run: Run, image: Path, tmp_path: Path
     assert explain(run.path, image, "--out", tmp_path, "--label", "normal") == 0
     found = content(next(tmp_path.glob("*.json")))
     network = loading.load(run.path, "")
-    pixels = prediction.decode(network, image)
+    pixels, _ = prediction.looked_at(network, image)
     assert isinstance(pixels, np.ndarray)
     side = pixels.shape[1] // len(found["maps"]["difference"]["values"])
     import torch
 
-    floats = network.preprocessing.floats(torch.from_numpy(pixels.copy())[None])
+    floats = as_input(torch.from_numpy(pixels.copy())[None], network.input_form)
     for one in found["regions"]["named"]:
         covered = floats.clone()
         for y, x in one["cells"]:
