@@ -6,10 +6,9 @@ import hashlib
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from divsal_bench.errors import UserError, unknown
-from divsal_bench.hub.client import address, patiently
-from divsal_bench.hub.guard import Guard, MisbehavedError, UnreachableError
+from divsal_bench.errors import UserError, first_line_of, unknown
 from divsal_bench.networks import devices
+from divsal_bench.networks.published import weights_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,8 +33,6 @@ TESTED = {
     "regnety_002": "RegNet family",
     "xception41": "Xception family",
 }
-#: Bytes of published weights; timm's largest network has some five thousand million.
-LARGEST_WEIGHTS = 2**33
 #: What a refusal recommends.
 WORKS = "Closed form works for ResNet, ResNeXt, DenseNet, Inception, EfficientNet, MobileNet V2, RegNet, Xception."
 
@@ -101,7 +98,8 @@ def build(backbone: str, protocol: Protocol, in_chans: int, head: Head, seed: in
                     "take a ResNet, ResNeXt, EfficientNet, MobileNet V2 or RegNet, or another --protocol"
                 ) from error
             raise UserError(
-                f"backbone {backbone!r} cannot be built as protocol {protocol.name} asks ({first_line(error)}). {WORKS}"
+                f"backbone {backbone!r} cannot be built as protocol {protocol.name} asks ({first_line_of(error)}). "
+                f"{WORKS}"
             ) from error
     model = CamNet(net, head)
     if check:
@@ -147,33 +145,6 @@ def known(backbone: str) -> bool:
     return not tag or backbone in timm.list_pretrained(architecture + ".*")
 
 
-def weights_file(backbone: str) -> str:
-    """Fetch the tag's published weights, safetensors only: a pickle is never loaded."""
-    import timm
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-
-    published = timm.get_pretrained_cfg(backbone)
-    if published is None:
-        raise UserError(f"timm knows no published weights of {backbone!r}")
-    repository = str(published.hf_hub_id)
-    if repository.endswith("/"):
-        repository += backbone
-    guard = Guard(address(), largest=LARGEST_WEIGHTS, all=2 * LARGEST_WEIGHTS, question=False)
-    try:
-        return str(patiently(lambda: hf_hub_download(repository, "model.safetensors"), guard))
-    except (LocalEntryNotFoundError, UnreachableError) as error:
-        raise UserError(
-            f"the weights of {backbone} ({repository} on the Hugging Face Hub) are not in the local cache "
-            "and the Hub cannot be reached; connect once, or choose a protocol that trains from scratch, "
-            "e.g. quick-v1"
-        ) from error
-    except EntryNotFoundError as error:
-        raise UserError(f"{repository} has no model.safetensors, and no other format is loaded") from error
-    except (HfHubHTTPError, MisbehavedError, OSError) as error:
-        raise UserError(f"the weights of {backbone} could not be fetched: {first_line(error)}") from error
-
-
 def model_args(backbone: str, protocol: Protocol, in_chans: int, head: Head) -> dict[str, Any]:
     """The arguments that rebuild the same network with ``timm.create_model``."""
     arguments: dict[str, Any] = {"num_classes": 1 if head == "one-logit" else 2, "in_chans": in_chans}
@@ -209,7 +180,7 @@ def require_closed_form(model: CamNet, name: str, size: int, in_chans: int) -> t
         try:
             logits, features = model.forward(images)
         except (RuntimeError, AssertionError, ValueError) as error:
-            raise UserError(f"{refusal}it does not run on {size} px input ({first_line(error)}). {WORKS}") from error
+            raise UserError(f"{refusal}it does not run on {size} px input ({first_line_of(error)}). {WORKS}") from error
         weight, bias = model.classifier()
         if features.ndim != 4 or features.shape[1] != weight.shape[1]:
             raise UserError(f"{refusal}its features have shape {tuple(features.shape)}. {WORKS}")
@@ -243,8 +214,3 @@ def weights_hash(backbone: str, protocol: Protocol) -> str:
         if id(tensor) not in classifier:  # the classifier is new and random
             digest.update(name.encode() + tensor.detach().contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for one-line messages."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
