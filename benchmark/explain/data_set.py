@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.predict.pretrained import Pretrained
 
 Floats = npt.NDArray[np.float64]
 Split = Literal["test", "validation"]

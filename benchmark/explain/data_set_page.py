@@ -17,7 +17,7 @@ from divsal_bench.data.terms import may_show
 from divsal_bench.explain.data_set import KINDS, Overview
 from divsal_bench.explain.data_set_table import MEANING
 from divsal_bench.explain.image_figure import as_picture
-from divsal_bench.pictures import colours, figure
+from divsal_bench.pictures import figure
 from divsal_bench.pictures.figure import Panel
 
 if TYPE_CHECKING:
@@ -205,11 +205,7 @@ def url(image: Image) -> str:
 
 def ramp(is_signed: bool) -> str:
     """A colour scale, for the legends."""
-    from PIL import Image
-
-    scale = colours.DIVERGING if is_signed else colours.SEQUENTIAL
-    ramp = Image.fromarray(colours.coloured(np.linspace(0, 1, 160)[None].repeat(10, 0), scale))
-    return url(Image.alpha_composite(Image.new("RGBA", ramp.size, (238, 238, 238, 255)), ramp).convert("RGB"))
+    return url(figure.colour_bar(160, 10, is_signed))
 
 
 def mean_rows(found: Overview, heading: Heading, under: np.ndarray | None, extent: float) -> list[MeanRow]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from divsal_bench.explain.examples import Opened
-    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.predict.pretrained import Pretrained
 
 #: The maps that are shown where none are asked for.
 DEFAULT = ("true-class", "false-class", "difference", "case", "case-clamped")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from divsal_bench.data.images import FULL, Window
 from divsal_bench.data.reading import window_of
@@ -24,24 +24,21 @@ from divsal_bench.predict.config import (
     read_config,
     small_file,
 )
-from divsal_bench.predict.prediction import Pretrained
 from divsal_bench.predict.preprocessing import Preprocessing
+from divsal_bench.predict.pretrained import Pretrained
 from divsal_bench.registry import plugins
 from divsal_bench.runs.names import CONFIG_FILE, PICKLES, RUN_FILE, WEIGHTS_FILE
 from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.runs.records import Record
 
-if TYPE_CHECKING:
-    pass
 
-
-def load(folder: Path, origin: str) -> Pretrained:
+def pretrained_in(folder: Path, origin: str) -> Pretrained:
     """The network of a run directory, or of a folder in timm's layout (config.json and model.safetensors).
 
     Args:
         folder: Its content may be a stranger's: nothing in it can name a file or choose code, and the network takes
-            little more memory than its weights file (see :func:`misfit`). What one pass takes grows with the input,
-            which has at most 2048 px. Pickles are never loaded.
+            little more memory than its weights file (see :func:`divsal_bench.networks.fitting.misfit`). What one pass
+            takes grows with the input, which has at most 2048 px. Pickles are never loaded.
         origin: For people.
 
     Raises:

@@ -97,7 +97,7 @@ ASKED: dict[str, tuple[Change, str]] = {
 def test_what_no_run_asks_for(run: Path, image: Path, name: str) -> None:
     change, message = ASKED[name]
     forge(run, change)
-    for use in (lambda: trained.load_model(read_run(run)), lambda: loading.load(run, str(run))):
+    for use in (lambda: trained.load_model(read_run(run)), lambda: loading.pretrained_in(run, str(run))):
         with pytest.raises(UserError) as caught:
             use()
         assert message in str(caught.value)
