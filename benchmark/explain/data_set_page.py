@@ -17,7 +17,7 @@ from divsal_bench.data.terms import may_show
 from divsal_bench.explain.data_set import KINDS, Overview
 from divsal_bench.explain.data_set_table import MEANING
 from divsal_bench.explain.image_figure import as_picture
-from divsal_bench.pictures import figure
+from divsal_bench.pictures import colours, figure
 from divsal_bench.pictures.figure import Panel
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def url(image: Image) -> str:
     """An image as a data URL."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=88, subsampling=0)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    return colours.data_url(file.getvalue(), "jpeg")
 
 
 def ramp(is_signed: bool) -> str:

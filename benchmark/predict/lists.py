@@ -44,7 +44,7 @@ def images_listed(file: Path) -> list[ListedImage]:
     Raises:
         UserError: It cannot be read, lists no image, or a row names none.
     """
-    rows = csv_rows(file)
+    rows = numbered_rows(file)
     first = [cell.strip() for cell in rows[0][1]]
     head = [cell.lower() for cell in first]
     if HEADINGS.isdisjoint(head) or is_there(file.parent / first[image_column(head)]):
@@ -63,7 +63,7 @@ def images_listed(file: Path) -> list[ListedImage]:
     return found
 
 
-def csv_rows(file: Path) -> list[tuple[int, list[str]]]:
+def numbered_rows(file: Path) -> list[tuple[int, list[str]]]:
     """Rows that are not empty, with their numbers from 1; at least one."""
     try:
         text = foreign.read_bytes(file).decode("utf-8-sig")

@@ -101,20 +101,19 @@ class Preprocessing:
         )
 
     @classmethod
-    def of_config(cls, config: Mapping[str, Any], use_test_size: bool = False) -> Preprocessing:
+    def of_config(cls, config: Mapping[str, Any]) -> Preprocessing:
         """What a timm ``config.json`` states, with timm's defaults.
 
         Args:
             config: Its content. ``divsal_bench: {"image_mode": …}`` is our own addition; without it one channel is
                 read as grey, three as RGB.
-            use_test_size: Take ``test_input_size`` and ``test_crop_pct`` where there are any.
         """
         from timm.data.config import resolve_data_config
 
         stated = _mapping(config.get("pretrained_cfg", config), "pretrained_cfg")
         # Always with a mean: timm takes an empty dictionary for a missing one.
         filled = {"mean": None, **stated}
-        found = resolve_data_config(pretrained_cfg=filled, use_test_size=use_test_size)  # type: ignore[no-untyped-call]
+        found = resolve_data_config(pretrained_cfg=filled)  # type: ignore[no-untyped-call]
         size = found["input_size"]
         if not isinstance(size, list | tuple) or len(size) != 3:
             raise UserError(

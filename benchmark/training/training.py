@@ -131,7 +131,7 @@ def fit(
         model.net.train()
         sums: dict[str, Tensor] = {}
         for rows in batches(len(train), protocol.batch_size, order):
-            losses = step(model, method, train, rows, protocol, geometry, own, optimiser)
+            losses = training_step(model, method, train, rows, protocol, geometry, own, optimiser)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value.detach() * len(rows)
             scheduler.step()
@@ -163,7 +163,7 @@ def batches(count: int, size: int, generator: torch.Generator) -> list[Tensor]:
     return [rows for rows in torch.randperm(count, generator=generator).split(size) if len(rows) > 1]
 
 
-def step(
+def training_step(
     model: CamNet,
     method: Method,
     train: Split,
@@ -176,7 +176,7 @@ def step(
     """One optimisation step on the training rows ``rows``, (B,) int64 on the CPU; its losses."""
     batch = make_batch(train, rows, protocol, geometry, own)
     batch = method.transform(batch)
-    out = forward(model, batch.images, batch.labels, protocol)
+    out = network_outputs(model, batch.images, batch.labels, protocol)
     losses = method.loss(batch, out)
     if not isinstance(losses, dict) or "loss" not in losses:
         raise TypeError(f"loss of method {method.name!r} must return a dict with the key 'loss'")
@@ -204,7 +204,7 @@ def make_batch(
     )
 
 
-def forward(model: CamNet, images: Tensor, labels: Tensor, protocol: Protocol) -> Outputs:
+def network_outputs(model: CamNet, images: Tensor, labels: Tensor, protocol: Protocol) -> Outputs:
     """One pass, with what methods need of it; CAM arithmetic stays in float32 under autocast."""
     with devices.arithmetic(images.device, protocol.precision):
         logits, features = model.forward(images)

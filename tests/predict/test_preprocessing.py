@@ -114,11 +114,10 @@ def test_a_plain_timm_repository_is_preprocessed_as_timm_does(
     assert torch.allclose(as_input(torch.from_numpy(pixels), found.input_form())[0], theirs, atol=1e-5)
 
 
-def test_the_test_size_is_taken_only_if_asked() -> None:
+def test_the_size_of_training_is_taken() -> None:
     stated = {"input_size": [3, 64, 64], "test_input_size": [3, 96, 96], "crop_pct": 0.9, "test_crop_pct": 1.0}
-    assert Preprocessing.of_config({"pretrained_cfg": stated}).size == 64
-    asked = Preprocessing.of_config({"pretrained_cfg": stated}, use_test_size=True)
-    assert (asked.size, asked.crop_pct) == (96, 1.0)
+    found = Preprocessing.of_config({"pretrained_cfg": stated})
+    assert (found.size, found.crop_pct) == (64, 0.9)
 
 
 def test_what_a_config_does_not_say_is_as_in_timm() -> None:
