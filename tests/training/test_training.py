@@ -208,15 +208,6 @@ def test_a_one_logit_head_reads_as_two_opposite_rows() -> None:
     torch.testing.assert_close(torch.nn.functional.cross_entropy(logits, split().labels), binary)
 
 
-def test_grey_images_are_repeated_where_the_protocol_asks_for_three_channels() -> None:
-    protocol = dataclasses.replace(TINY, channels=3, mean=protocols.IMAGENET_MEAN, std=protocols.IMAGENET_STD)
-    grey = torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8)
-    given = inference.as_input(grey, inference.form_of(protocol))
-    for c in range(3):
-        expected = (grey[:, 0].float() / 255 - protocol.mean[c]) / protocol.std[c]
-        torch.testing.assert_close(given[:, c], expected)
-
-
 def test_initial_weights_depend_on_the_seed_alone() -> None:
     torch.manual_seed(123)
     one = weights(backbones.build(TINY.backbone, TINY, 1, "two-logit", 7))
