@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from divsal_bench.cli import EXIT_USER_ERROR, say, tidy
 from divsal_bench.cli.explain_tables import Line, csv_files, line, print_tables
-from divsal_bench.cli.predict import locate, refuse_inputs, say_depth, use_threads, windowed
 from divsal_bench.errors import UserError, plural, printable
 from divsal_bench.files import whole
 from divsal_bench.networks import devices
@@ -20,7 +19,7 @@ from divsal_bench.networks import devices
 if TYPE_CHECKING:
     from divsal_bench.explain.examples import Opened, Subject
     from divsal_bench.explain.image import Explanation
-    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.predict.pretrained import Pretrained
 
 #: Images that are decoded ahead.
 AHEAD = 8
@@ -30,8 +29,7 @@ def explain(arguments: argparse.Namespace) -> int:
     """Explain images, or with --set a data set; 2 if an image could not be explained."""
     devices.prepare_environment()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in predict
-    if arguments.device.partition(":")[0] not in devices.DEVICES:
-        raise UserError(f"unknown device {arguments.device!r}; give one of {', '.join(devices.DEVICES)}")
+    devices.require_known(arguments.device)
     check_options(arguments)
     if arguments.set is not None:
         from divsal_bench.cli.explain_set import explain_set
@@ -57,11 +55,12 @@ def check_options(arguments: argparse.Namespace) -> None:
 def explain_images(arguments: argparse.Namespace) -> int:
     """Explain images: a figure and a JSON file for each, and tables."""
     from divsal_bench.explain import examples, image
-    from divsal_bench.predict import loading
+    from divsal_bench.predict.depths import depth_notices
+    from divsal_bench.predict.finding import open_model, use_threads
 
     names = image.chosen(arguments.maps)
-    device = devices.choose(arguments.device)
-    network = windowed(loading.load(*locate(arguments.model)), arguments.window)
+    device = devices.choose_device(arguments.device)
+    network = open_model(arguments.model, arguments.window, say)
     subjects = examples.collect(arguments.images, network.class_names, arguments.label, arguments.human)
     paths = require_out(arguments.out, subjects, arguments.csv, arguments.force)
     closed = image.closed_form(network, names, asked=arguments.maps is not None)
@@ -89,27 +88,25 @@ def explain_images(arguments: argparse.Namespace) -> int:
     for name, table in csv_files(lines).items() if arguments.csv else ():
         whole.write(arguments.out / name, table)
     print_tables(lines)
-    say_depth(deep, network)
+    for notice in depth_notices(deep, network.window):
+        say(f"notice: {notice}")
     return say_outcome(network, lines, arguments.out)
 
 
 def require_out(folder: Path, subjects: Sequence[Subject], csv: bool, force: bool) -> list[Path]:
     """Where each image's figure goes; refuse what cannot be written, and what would be lost."""
-    from divsal_bench.predict import overlay
+    from divsal_bench.predict import outputs
 
-    overlay.require_writable(folder, "--out")
-    found = [folder / name for name in overlay.file_names([one.input.parts for one in subjects])]
+    outputs.require_writable(folder, "--out")
+    found = outputs.picture_paths(folder, [one.input for one in subjects])
     written = [*found, *(path.with_suffix(".json") for path in found)]
     written += [folder / name for name in ("images.csv", "regions.csv")] if csv else []
-    refuse_inputs("--out", written, [one.input for one in subjects])
+    outputs.refuse_inputs("--out", written, [one.input for one in subjects])
     maps = {os.path.realpath(one.human) for one in subjects if one.human is not None}
     for path in written:
         if os.path.realpath(path) in maps:
             raise UserError(f"--out would write over the human map {path}; choose another folder")
-    there = [path for path in written if path.exists()]
-    if there and not force:
-        more = f" and {len(there) - 1} more there" if len(there) > 1 else ""
-        raise UserError(f"--out: {there[0]}{more} exists; choose another folder, or replace it with --force")
+    outputs.refuse_present("--out", written, force)
     return found
 
 

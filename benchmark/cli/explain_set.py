@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divsal_bench.cli import say, tidy
-from divsal_bench.cli.predict import locate, use_threads
 from divsal_bench.cli.tables import table
 from divsal_bench.errors import UserError, printable
 from divsal_bench.files import escaping, whole
@@ -17,7 +16,7 @@ from divsal_bench.registry import plugins
 if TYPE_CHECKING:
     from divsal_bench.explain.data_set import Overview
     from divsal_bench.explain.data_set_page import Heading
-    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.predict.pretrained import Pretrained
     from divsal_bench.runs.reading import Run
 
 REPORT, SAMPLES = "report.html", "samples.csv"
@@ -28,15 +27,16 @@ def explain_set(arguments: argparse.Namespace) -> int:
     from divsal_bench.cli.progress import counter
     from divsal_bench.explain import data_set, data_set_page
     from divsal_bench.predict import loading
+    from divsal_bench.predict.finding import locate, use_threads
     from divsal_bench.workflows.run_data import RunData
 
     if arguments.limit is not None and arguments.limit < 1:
         raise UserError(f"--limit {arguments.limit} is no number of images; give 1 or more")
     require_out(arguments.out, arguments.force)
-    device = devices.choose(arguments.device)
-    folder, origin = locate(arguments.model)
+    device = devices.choose_device(arguments.device)
+    folder, origin = locate(arguments.model, say)
     run = run_of(folder, origin)
-    network = loading.load(folder, origin)
+    network = loading.pretrained_in(folder, origin)
     network.require_maps()
     opened = RunData(arguments.data)
     data = opened.arrays(run)
@@ -60,9 +60,9 @@ def explain_set(arguments: argparse.Namespace) -> int:
 
 def require_out(folder: Path, force: bool) -> None:
     """Refuse what cannot be written, and what would be lost."""
-    from divsal_bench.predict import overlay
+    from divsal_bench.predict import outputs
 
-    overlay.require_writable(folder, "--out")
+    outputs.require_writable(folder, "--out")
     for name in (REPORT, SAMPLES):
         if (folder / name).exists() and not force:
             raise UserError(f"--out: {folder / name} exists; choose another folder, or replace it with --force")

@@ -180,12 +180,12 @@ def verify_run(found: FoundRun, opened: RunData, claimed: Scores, margins: Mappi
     from divsal_bench.evaluation.verify import compare_with_weights
     from divsal_bench.networks import devices
     from divsal_bench.networks.trained import protocol_of
-    from divsal_bench.predict.loading import load
+    from divsal_bench.predict.loading import pretrained_in
 
     run = found.run
     devices.make_deterministic(protocol_of(run).threads)
     names = plugins.tasks().get(run.spec.task).field_metrics
-    model = load(run.path, found.name).model
+    model = pretrained_in(run.path, found.name).model
     result = compare_with_weights(run, model, opened.arrays(run), names, claimed, margins)
     return VerifiedRun(run, found.origin, opened.source(run).name, len(margins), result)
 

@@ -24,8 +24,8 @@ from divsal_bench.cli.explain import write_files
 from divsal_bench.explain import examples, image
 from divsal_bench.networks import backbones
 from divsal_bench.predict.inputs import Input
-from divsal_bench.predict.prediction import Pretrained
 from divsal_bench.predict.preprocessing import Preprocessing
+from divsal_bench.predict.pretrained import Pretrained
 from divsal_bench.registry import protocols
 
 TARGET, REPEATS, SIDE = 3.0, 7, 512
