@@ -17,7 +17,7 @@ from divsal_bench.registry import plugins
 NOT_PASSED = 1
 
 
-def check(arguments: argparse.Namespace) -> int:
+def command(arguments: argparse.Namespace) -> int:
     """Print one line a check; exit code 1 when one does not pass."""
     started = time.perf_counter()
     devices.prepare_environment()
@@ -26,9 +26,9 @@ def check(arguments: argparse.Namespace) -> int:
     if loading.is_file(arguments.plugin):
         print(f"notice: checking {arguments.plugin} runs its code", file=sys.stderr, flush=True)
     try:
-        candidate = loading.load(arguments.plugin)
+        candidate = loading.find_candidate(arguments.plugin)
     except BreachError as breach:
-        print(line(Outcome("loads", problem=str(breach))))
+        print(outcome_line(Outcome("loads", problem=str(breach))))
         return NOT_PASSED
     plugin, file = candidate.plugin, candidate.file
     outcomes = []
@@ -39,7 +39,7 @@ def check(arguments: argparse.Namespace) -> int:
         total = sum(map(len, stages.of_method()))
         found = conduct(stages.of_method(), plugin, file)
     for outcome in found:
-        print(line(outcome), flush=True)
+        print(outcome_line(outcome), flush=True)
         outcomes.append(outcome)
     failed = sum(not outcome.ok for outcome in outcomes)
     passed, waiting = len(outcomes) - failed, total - len(outcomes)
@@ -49,7 +49,7 @@ def check(arguments: argparse.Namespace) -> int:
     return NOT_PASSED if failed else 0
 
 
-def line(outcome: Outcome) -> str:
+def outcome_line(outcome: Outcome) -> str:
     """``ok: …`` or ``FAILED: …``, always one line."""
     if not outcome.ok:
         return f"FAILED: {outcome.name}: {outcome.problem}"

@@ -19,7 +19,7 @@ from divsal_bench.registry import plugins, protocols
 from divsal_bench.registry.protocols import Protocol
 
 
-def show_list(arguments: argparse.Namespace) -> int:
+def command(arguments: argparse.Namespace) -> int:
     """Print one kind of thing, a line each; plugins that cannot be loaded are named on standard error."""
     broken: list[str] = []
     rows: list[list[str]]
@@ -41,7 +41,7 @@ def show_list(arguments: argparse.Namespace) -> int:
         broken = methods.complaints()
         head = ["method", "kind", "fields", "what it does"]
         rows = [
-            [name, methods.found[name].kind, fields(methods.found[name]), first_line(methods.found[name])]
+            [name, methods.found[name].kind, fields_in_words(methods.found[name]), what_it_does(methods.found[name])]
             for name in plugins.ranked_order(methods.found)
         ]
     elif arguments.what == "protocols":
@@ -60,12 +60,12 @@ def show_list(arguments: argparse.Namespace) -> int:
     return EXIT_USER_ERROR if broken else 0
 
 
-def fields(method: type[Method]) -> str:
+def fields_in_words(method: type[Method]) -> str:
     """``alpha=0.5, cam_class=true``."""
     return ", ".join(f"{field.name}={field.default}" for field in plugins.fields_of(method)) or "–"
 
 
-def first_line(thing: object) -> str:
+def what_it_does(thing: object) -> str:
     """The first line of a docstring."""
     return (inspect.getdoc(thing) or "").split("\n")[0]
 
@@ -126,7 +126,7 @@ def method_facts(method: type[Method]) -> list[tuple[str, object]]:
     return [
         ("method", f"{method.name} (version {method.version})"),
         ("kind", method.kind),
-        ("fields", fields(method)),
+        ("fields", fields_in_words(method)),
         ("about", inspect.getdoc(method) or ""),
         ("defined in", method.__module__),
     ]
