@@ -5,10 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    pass
+from typing import Any, NamedTuple
 
 #: What a terminal would obey instead of showing it (control characters, changes of the direction of writing), and
 #: halves of characters, which cannot be written at all. File names and strangers' files may hold them.
@@ -68,13 +65,13 @@ def refusal(mistakes: Sequence[Mistake]) -> UserError:
     kinds: dict[str, list[Mistake]] = {}
     for mistake in mistakes:
         kinds.setdefault(mistake.kind, []).append(mistake)
-    lines = [_told(alike) for alike in kinds.values()]
+    lines = [_in_one_line(alike) for alike in kinds.values()]
     if len(lines) == 1:
         return UserError(lines[0])
     return UserError(f"{len(mistakes):,} mistakes of {len(kinds)} kinds:", lines)
 
 
-def _told(alike: Sequence[Mistake]) -> str:
+def _in_one_line(alike: Sequence[Mistake]) -> str:
     """Mistakes of one kind in one line."""
     first, *others = alike
     text = f"{first.where}: {first.text}" if first.where else first.text

@@ -25,4 +25,4 @@ def table(runs: Iterable[Run], form: str = "terminal") -> str:
     chosen = next((known for known in render.FORMATS if known == form), None)
     if chosen is None:
         raise unknown("format", form, render.FORMATS)
-    return render.render(board.tables(runs), chosen)
+    return render.render_tables(board.tables_of_runs(runs), chosen)

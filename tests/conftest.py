@@ -5,13 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from tiers import fast_only
 
 # Before torch is imported anywhere: parallel tests must not fight for cores, and results depend on it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Around fixtures too, whatever their scope."""
+    with fast_only() if item.get_closest_marker("fast") else nullcontext():
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,6 +56,6 @@ def fail_seeds() -> Callable[..., None]:
         for seed in seeds:
             spec = known.spec.model_copy(update={"seed": seed})
             change = {"spec": spec, "run_id": spec.run_id, "status": "failed", "scores": None, "error": "stopped"}
-            store.save(out, known.model_copy(update=change))
+            store.save_run(out, known.model_copy(update=change))
 
     return write

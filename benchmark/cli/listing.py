@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Iterable
 
 from divsal_bench.cli import EXIT_USER_ERROR, terminal_width
-from divsal_bench.cli.tables import fold, table
+from divsal_bench.cli.tables import table
 from divsal_bench.contracts.adapter import Adapter
 from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import VARIANTS, Task
 from divsal_bench.errors import unknown
+from divsal_bench.files.text_tables import broken
 from divsal_bench.networks import backbones
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.registry.protocols import Protocol
@@ -92,7 +93,7 @@ def info(arguments: argparse.Namespace) -> int:
     width = max(len(name) for name, _ in facts)
     room = terminal_width()
     for name, value in facts:
-        text = str(value) if room is None else fold(str(value), max(20, room - width - 2))
+        text = str(value) if room is None else broken(str(value), max(20, room - width - 2))
         first, *rest = text.split("\n")
         print(f"{name:<{width}}  {first}")
         for line in rest:

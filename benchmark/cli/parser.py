@@ -247,7 +247,7 @@ def add_calibrate(commands: Commands[Parser]) -> None:
     calibrate.add_argument("--seed", type=int, default=0, metavar="S", help="of the random numbers (default: 0)")
     calibrate.add_argument("--workers", type=int, default=1, metavar="W", help="worker processes (default: 1)")
     add_format(calibrate)
-    calibrate.set_defaults(handler=lazy("calibrate:calibrate"))
+    calibrate.set_defaults(handler=lazy("calibrate:command"))
 
 
 def add_compare(commands: Commands[Parser]) -> None:
@@ -264,7 +264,7 @@ def add_compare(commands: Commands[Parser]) -> None:
     compare.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where methods are looked up")
     compare.add_argument("--task", metavar="T", help="one task only")
     add_format(compare)
-    compare.set_defaults(handler=lazy("compare:compare"))
+    compare.set_defaults(handler=lazy("compare:command"))
 
 
 def add_board(commands: Commands[Parser]) -> None:
@@ -287,7 +287,7 @@ def add_board(commands: Commands[Parser]) -> None:
                        help=f"{', '.join(FORMATS)}, latex")  # fmt: skip
     board.add_argument("--html", type=Path, metavar="FILE", help="write the page instead")
     board.add_argument("--audit", action="store_true", help="also what `divsal-bench audit` found in these runs")
-    board.set_defaults(handler=lazy("board:board"))
+    board.set_defaults(handler=lazy("board:command"))
 
 
 def add_audit(commands: Commands[Parser]) -> None:

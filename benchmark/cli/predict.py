@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -267,12 +266,13 @@ def print_table(table: pd.DataFrame, csv: Path | None) -> None:
 def say_outcome(table: pd.DataFrame, pretrained: Pretrained, arguments: argparse.Namespace) -> int:
     """Where the numbers come from and how many there are of each kind, on standard error."""
     from divsal_bench.predict.inputs import left_out
+    from divsal_bench.predict.prediction import probability
 
     names = pretrained.class_names
     if pretrained.threshold is None:
         limit = f"no threshold keeps its rule, so nothing is called {names[1]}"
     else:
-        share = 1 / (1 + math.exp(-max(-700.0, min(700.0, pretrained.threshold))))
+        share = probability(pretrained.threshold)
         limit = f"{names[1]} from a score of {pretrained.threshold:+.4f} on, a probability of {share:.3f}"
     say(f"model: {printable(pretrained.origin)}")
     say(f"threshold: {limit} ({pretrained.threshold_rule or 'its rule is not stated'})")

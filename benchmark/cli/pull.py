@@ -61,7 +61,7 @@ def copy(found: Snapshot, out: Path) -> Path:
     there = store.run_path(out, record.spec)
     if (there / WEIGHTS_FILE).exists() and weights_sha256(there) != weights_sha256(found.folder):
         raise UserError(f"{there} holds other weights of the same run; give another folder with --out")
-    store.prepare(out)
+    store.prepare_folder(out)
 
     def write_files(folder: Path) -> None:
         for name in present:
@@ -69,4 +69,4 @@ def copy(found: Snapshot, out: Path) -> Path:
                 shutil.copyfile(found.folder / name, folder / name)
         link.leave(folder, link.Link(found.repo, found.commit, weights_sha256(folder), endpoint() or link.PUBLIC))
 
-    return store.save(out, record, write_files, as_it_is=True)
+    return store.save_run(out, record, write_files, as_it_is=True)

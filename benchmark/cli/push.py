@@ -162,7 +162,7 @@ def summary_of(members: Sequence[Run]) -> Summary:
     from divsal_bench.leaderboard.tables import board, wording
     from divsal_bench.publish.card import METRICS, Summary
 
-    table = board.tables(members)[0]
+    table = board.tables_of_runs(members)[0]
     row = table.rows[0]
 
     def shown(metric: Metric) -> tuple[str, str]:

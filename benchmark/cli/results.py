@@ -59,7 +59,7 @@ def status(arguments: argparse.Namespace) -> int:
         print(escaping.csv_text([head, *rows]))
     elif rows:
         style = "github" if arguments.format == "markdown" else "simple"
-        print(table(escaping.shown(rows, arguments.format), head, style=style))
+        print(table(escaping.escaped_rows(rows, arguments.format), head, style=style))
     return 0
 
 

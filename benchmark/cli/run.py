@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     plans = planning.plan(grid, counter("decoded"))
     workers = worker_count(arguments, grid)
     if not arguments.plan:
-        store.prepare(grid.out)
+        store.prepare_folder(grid.out)
     say_plan(plans, grid, workers)
     if arguments.plan:
         return 0
@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     runs = [found for plan in plans for found in plan.done] + new
     unnamed = {plan.task.name for plan in plans if plan.source.unnamed}
-    tables = [dataclasses.replace(table, unnamed=table.task in unnamed) for table in board.tables(runs)]
-    print(render.render(tables, arguments.format, terminal_width()))
+    tables = [dataclasses.replace(table, unnamed=table.task in unnamed) for table in board.tables_of_runs(runs)]
+    print(render.render_tables(tables, arguments.format, terminal_width()))
     return say_failures(runs, grid)
 
 

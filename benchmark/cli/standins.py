@@ -68,7 +68,7 @@ def promises(task: str, runs: list[Run]) -> list[Check]:
     rows = {}
     for variant in VARIANTS:
         chosen = [run for run in runs if run.spec.task == task and run.spec.data == variant]
-        rows[variant] = board.tables(chosen)[0].rows[0]
+        rows[variant] = board.tables_of_runs(chosen)[0].rows[0]
     plain, oracle, null = (rows[variant] for variant in VARIANTS)
     gap = oracle.open_set.seeds.mean - plain.open_set.seeds.mean
     low, high = ORACLE_BETWEEN

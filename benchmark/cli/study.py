@@ -18,7 +18,7 @@ from divsal_bench.cli.run import execute, grid_of, worker_count
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import escaping
 from divsal_bench.grid import planning
-from divsal_bench.leaderboard.statistics.over_seeds import cell
+from divsal_bench.leaderboard.statistics.over_seeds import cell_of
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.workflows.run_data import RunData, collect
 
@@ -298,7 +298,7 @@ def as_text(table: Table, form: str) -> str:
     count = max((len(found) for row in table.rows.values() for found in row.values()), default=0)
     lines = [[*key, *(shown(row.get(name, [])) for name in metrics)] for key, row in table.rows.items()]
     markdown = form == "markdown"
-    rows = escaping.shown(lines, form)
+    rows = escaping.escaped_rows(lines, form)
     body = tables.table(rows, [*table.keys, *metrics], style="github" if markdown else "simple")
     notes = [f"n = {plural(count, 'seed')}: mean [95 % t-interval over seeds].", *table.notes]
     heading = f"**{table.title}**" if markdown else table.title
@@ -308,7 +308,7 @@ def as_text(table: Table, form: str) -> str:
 def summarised(found: Sequence[float]) -> tuple[float, float, float, int]:
     """Mean and t-interval of the seeds that have a number."""
     values = np.array([value for value in found if not math.isnan(value)])
-    summary = cell(values)
+    summary = cell_of(values)
     return summary.mean, summary.low, summary.high, len(values)
 
 

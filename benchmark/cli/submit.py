@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from divsal_bench.cli import say, tidy, tidy_below
 from divsal_bench.errors import UserError, plural
-from divsal_bench.files import owners
 from divsal_bench.hub import link
 from divsal_bench.registry import plugins
 from divsal_bench.registry.method_choice import parse, split_items
@@ -43,7 +42,7 @@ def submit(arguments: argparse.Namespace) -> int:
         return reproduce(runs, opened, where, arguments)
     arguments.results = results_place(arguments.results)
     data = {run.spec.data_fingerprint: run for run in runs}
-    terms = Terms(arguments.by, where, description, arguments.i_have_permission, arguments.force, owners.mark())
+    terms = Terms(arguments.by, where, description, arguments.i_have_permission, arguments.force)
     public = {name: opened.public(run) for name, run in data.items()}
     if arguments.without_pictures:
         public = {name: without_pictures(one) for name, one in public.items()}
@@ -92,7 +91,7 @@ def reproduce(runs: Sequence[Run], opened: RunData, where: Callable[[Run], str],
     from divsal_bench.leaderboard.accepted.publishing import publication
     from divsal_bench.leaderboard.accepted.reading import open_result
     from divsal_bench.leaderboard.accepted.submission import Terms, check_permission
-    from divsal_bench.leaderboard.claims.files import NEW_MARGINS, as_json, write_all
+    from divsal_bench.leaderboard.claims.files import NEW_MARGINS, model_json, write_all
 
     path = arguments.reproduces
     known = open_result(path)
@@ -116,7 +115,7 @@ def reproduce(runs: Sequence[Run], opened: RunData, where: Callable[[Run], str],
     new = claim.reproduction
     assert new is not None
     tidy([path.parent])
-    write_all({path.with_name(path.stem + NEW_MARGINS): found.margin_bytes(), path: as_json(claim)}, owners.mark())
+    write_all({path.with_name(path.stem + NEW_MARGINS): found.margin_bytes(), path: model_json(claim)})
     primary = claim.seeds[0].scores.primary
     noticed = noticed_miss(claim.primary, len(new.seeds))
     print(

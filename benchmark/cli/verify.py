@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from divsal_bench.cli import tidy
 from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import UserError, plural
-from divsal_bench.files import owners
 from divsal_bench.hub.client import parse_id
 from divsal_bench.registry import plugins
 from divsal_bench.runs.names import CONFIG_FILE, RUN_FILE
@@ -140,7 +139,7 @@ def verify_accepted(arguments: argparse.Namespace) -> int:
     from divsal_bench.leaderboard.accepted.proofs import with_verification
     from divsal_bench.leaderboard.accepted.reading import open_result
     from divsal_bench.leaderboard.claims.claim import Verified, day, person
-    from divsal_bench.leaderboard.claims.files import as_json, write_all
+    from divsal_bench.leaderboard.claims.files import model_json, write_all
     from divsal_bench.runs import versions
     from divsal_bench.runs.store import weights_sha256
 
@@ -183,7 +182,7 @@ def verify_accepted(arguments: argparse.Namespace) -> int:
     )
     stamped = with_verification(claim, proof)
     tidy([path.parent])
-    write_all({path: as_json(stamped)}, owners.mark())
+    write_all({path: model_json(stamped)})
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     print(f"{stamped.state}: {path} (sha256 {digest}…)")
     print(f"next: divsal-bench board --recompute --results {shlex.quote(str(path.parents[4]))}", file=sys.stderr)
@@ -223,13 +222,13 @@ def published_samples(run: Run, opened: RunData, folder: Path) -> list[str]:
     """
     from divsal_bench.leaderboard.accepted.reading import read_data_set
     from divsal_bench.leaderboard.claims.files import KEYS
-    from divsal_bench.leaderboard.claims.keys import hashed, published, same_rows
+    from divsal_bench.leaderboard.claims.keys import are_same_rows, hashed, published
     from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS
 
     fingerprint = run.spec.data_fingerprint
     own = opened.public(run).rows
     claimed, found = read_data_set(folder).rows, published(own, fingerprint)
-    if same_rows(claimed, found):
+    if are_same_rows(claimed, found):
         ids = {hashed(str(sample), fingerprint, "sample"): str(sample) for sample in own["key"]}
         return [ids[key] for key in found["key"]]
     if claimed["key"].tolist() != found["key"].tolist():

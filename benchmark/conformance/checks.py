@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from divsal_bench.errors import printable
+from divsal_bench.files.texts import shortened_end
 
 P = TypeVar("P")
 #: Messages of other programs are cut here: a report has one line a check.
@@ -98,4 +99,4 @@ def raised(error: BaseException, file: Path) -> str:
 
 def shorten(text: str) -> str:
     """Cut a text that would fill the screen."""
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return shortened_end(text, LONGEST)

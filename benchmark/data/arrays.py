@@ -22,7 +22,7 @@ from divsal_bench.data.fingerprint import RowIdentity, data_fingerprint, digest,
 from divsal_bench.data.threads import in_threads
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign, whole
-from divsal_bench.files.folders import new_folder
+from divsal_bench.files.whole import new_folder
 
 if TYPE_CHECKING:
     import pandas as pd

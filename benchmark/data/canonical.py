@@ -11,7 +11,7 @@ from divsal_bench.contracts.adapter import SaliencyKind, SourceTerms, Split
 from divsal_bench.data.fingerprint import RowIdentity, digest
 from divsal_bench.data.spelling import LONGEST_NAME
 from divsal_bench.errors import UserError
-from divsal_bench.files import foreign
+from divsal_bench.files import foreign, parquet
 
 if TYPE_CHECKING:
     import datasets
@@ -234,21 +234,19 @@ def read_file(path: Path, info: Info) -> Iterator[Entry]:
         UserError: The file is damaged or has other columns.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     schema = features(info.class_names).arrow_schema
     split = next((split for split in SPLITS if path.name.startswith(f"{split}-")), None)
     if split is None:
         raise UserError(f"{path} belongs to no split; its name must begin with one of {', '.join(SPLITS)}")
     try:
-        with foreign.opened(path) as handle:
-            with pq.ParquetFile(handle) as file:
-                if not file.schema_arrow.equals(schema):
-                    raise UserError(f"{path} has other columns or types than {', '.join(schema.names)}")
-                step = _batch_size(path, file.metadata)
-            left = _most_bytes(path)
-            # A text that many rows share is one in the file: it is measured before it is copied to them.
-            file = pq.ParquetFile(handle, read_dictionary=[*SHARED])
+        with parquet.open_parquet(path) as file:
+            if not file.schema_arrow.equals(schema):
+                raise UserError(f"{path} has other columns or types than {', '.join(schema.names)}")
+            step = _batch_size(path, file.metadata)
+        left = _most_bytes(path)
+        # A text that many rows share is one in the file: it is measured before it is copied to them.
+        with parquet.open_parquet(path, SHARED) as file:
             for batch in file.iter_batches(batch_size=step, columns=schema.names):
                 left -= _unpacked(batch)
                 if left < 0:
@@ -256,8 +254,9 @@ def read_file(path: Path, info: Info) -> Iterator[Entry]:
                 for row in batch.to_pylist():
                     yield _entry(row, split)
     except (OSError, ValueError, pa.ArrowException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"{path} is damaged ({reason}); prepare the data again with --force") from error
+        raise UserError(
+            f"{path} is damaged ({foreign.why_unread(error)}); prepare the data again with --force"
+        ) from error
 
 
 def _most_bytes(path: Path) -> int:
@@ -275,20 +274,15 @@ def _batch_size(path: Path, header: pq.FileMetaData) -> int:
     most = MOST_OTHER_ROWS + size // LEAST_BYTES_A_ROW
     if not 0 <= rows <= min(most, MOST_ROWS):
         raise ValueError(f"it has {rows:,} rows in {size:,} bytes")
-    # The groups' own sums are read, not the columns': pyarrow ends the process on a column with damaged statistics.
-    groups = [abs(int(header.row_group(number).total_byte_size)) for number in range(header.num_row_groups)]
-    if sum(groups) > _most_bytes(path):
-        raise ValueError(f"it unpacks to {sum(groups):,} bytes, {_most_bytes(path):,} are allowed")
+    groups = parquet.group_sizes(header)
+    parquet.check_unpacked(sum(groups), _most_bytes(path))
     return max(1, min(MOST_AT_ONCE, BATCH_BYTES // max([1, *groups])))
 
 
 def _unpacked(batch: pa.RecordBatch) -> int:
     """Bytes of the values of a batch once each row has its own; of the texts, as if each were the longest."""
-    import pyarrow.compute as pc
-
     size = sum(int(batch.column(name).nbytes) for name in batch.schema.names if name not in SHARED)
-    longest = (int(pc.max(pc.binary_length(batch.column(name).dictionary)).as_py() or 0) for name in SHARED)
-    return size + len(batch) * sum(longest)
+    return size + len(batch) * sum(parquet.longest_text(batch.column(name)) for name in SHARED)
 
 
 def value_problem(entry: Entry) -> str:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from divsal_bench.files.texts import spaced
+
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import SourceTerms
     from divsal_bench.data.canonical import Info
@@ -100,5 +102,4 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def inline(text: str, longest: int = 200) -> str:
     """Text from anybody as one line of Markdown that is only text, cut to so many characters."""
-    plain = "".join(letter if letter.isprintable() else " " for letter in text)
-    return re.sub(r"([\\`*\[\]<>|#!])", r"\\\1", " ".join(plain.split())[:longest])
+    return re.sub(r"([\\`*\[\]<>|#!])", r"\\\1", " ".join(spaced(text).split())[:longest])

@@ -14,7 +14,7 @@ from divsal_bench.data import remote
 from divsal_bench.data.canonical import Info, is_prepared, read_info
 from divsal_bench.data.fingerprint import standin_fingerprint
 from divsal_bench.errors import UserError, unknown
-from divsal_bench.files import folders
+from divsal_bench.files import whole
 
 #: Stand-ins are one fixed data set a variant: the seeds of runs never change the data.
 STANDIN_SEED = 0
@@ -172,7 +172,7 @@ def as_path(text: str) -> Path:
 def _default(task: Task) -> DataSource:
     folder = default_folder(task.name)
     # First those who write, then what is there: a replacement that ends in between is found.
-    working = folders.mend(folder)
+    working = whole.mend(folder)
     if folder.is_dir() and (is_prepared(folder) or any(folder.iterdir())):
         remember(folder)
         # A damaged set is an error: falling back to drawn images would answer another question.

@@ -375,8 +375,9 @@ def _bytes(row: Row, file: Path | bytes, root: Path, part: str) -> bytes:
     try:
         return foreign.read_bytes(file.resolve())
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or f"it {error}"
-        raise UserError(f"{row.where}: the {part}{_named(file)} cannot be read ({reason})") from error
+        raise UserError(
+            f"{row.where}: the {part}{_named(file)} cannot be read ({foreign.why_unread(error)})"
+        ) from error
 
 
 def _named(file: Path | bytes | None) -> str:

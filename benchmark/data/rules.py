@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from divsal_bench.data import spelling
 from divsal_bench.data.canonical import COLUMNS, SALIENCY_KINDS, SPLITS
 from divsal_bench.errors import Mistake, UserError, plural, refusal, unknown
-from divsal_bench.runs import prediction_table, reading
+from divsal_bench.runs import room
 from divsal_bench.scores.conditions import IN_DOMAIN, conditions
 
 if TYPE_CHECKING:
@@ -146,13 +146,13 @@ class Rules:
         found = conditions(rows)
         test = rows[rows["split"] == "test"]
         parts = {one.name: set(test["category"].to_numpy()[one.positives]) for one in found}
-        if problem := reading.room_problem(parts, set(rows["source"])):
+        if problem := room.room_problem(parts, set(rows["source"])):
             yield problem
         scored = rows[rows["split"] != "train"]
         size = sum(len(str(text).encode()) for name in NAMES for text in scored[name])
         for one in found:
             size += int(one.members.sum()) * len(one.name.encode())
-        if problem := prediction_table.table_problem(len(scored), size):
+        if problem := room.table_problem(len(scored), size):
             longest = max(NAMES, key=lambda name: sum(len(str(text)) for text in scored[name]))
             yield f"{problem}; shorten the {NAMES[longest]}"
 

@@ -13,7 +13,7 @@ from divsal_bench.data.canonical import INFO_FILE, SCHEMA_VERSION, SPLITS, Count
 from divsal_bench.data.card import card
 from divsal_bench.data.fingerprint import RowIdentity, data_fingerprint
 from divsal_bench.errors import UserError
-from divsal_bench.files.folders import new_folder
+from divsal_bench.files.whole import new_folder
 
 SHARD_BYTES = 256 * 2**20
 #: Rows are handed to Parquet in groups of this size: it bounds memory, and a viewer can fetch a few rows.

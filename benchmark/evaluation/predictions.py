@@ -63,7 +63,7 @@ def predictions(model: CamNet, data: DataArrays, protocol: Protocol) -> pd.DataF
                 chosen_maps = chosen_maps - cams.select(own, 1 - labels[mapped])
             grid = (chosen_maps.shape[-2], chosen_maps.shape[-1])
             human = cams.human_cells(data.maps[chosen[mapped]], grid)
-            for name, numbers in agreement.agreement(chosen_maps.numpy(), human).items():
+            for name, numbers in agreement.agreement_with_people(chosen_maps.numpy(), human).items():
                 columns[name][mapped] = numbers
         table = table.assign(**{f"{kind}_{name}": numbers for name, numbers in columns.items()})
     return table

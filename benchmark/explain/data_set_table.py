@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.maps.regions import Region
-from divsal_bench.scores.agreement import COLUMNS, agreement
+from divsal_bench.scores.agreement import COLUMNS, agreement_with_people
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +90,7 @@ def agreements(maps: Mapping[str, Floats], areas: Sequence[np.ndarray | None]) -
     human = np.stack([area for area in areas if area is not None])
     found = {}
     for kind in ("true", "difference"):
-        numbers = agreement(maps[kind][has], human)
+        numbers = agreement_with_people(maps[kind][has], human)
         for name in COLUMNS:
             column = np.full(len(areas), math.nan)
             column[has] = numbers[name]

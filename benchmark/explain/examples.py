@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divsal_bench.data import images
-from divsal_bench.data.images import NotAnImage, Picture
+from divsal_bench.data.damage import NotAnImage
+from divsal_bench.data.images import Picture
 from divsal_bench.errors import UserError, plural
 from divsal_bench.predict import inputs, prediction
 from divsal_bench.predict.inputs import Input

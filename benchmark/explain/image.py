@@ -16,7 +16,7 @@ from divsal_bench.maps import evidence, gradcam, public, table
 from divsal_bench.maps.covering import Score, margin_score
 from divsal_bench.maps.regions import Occlusion, Region, Regions, occlusion, regions
 from divsal_bench.networks import inference
-from divsal_bench.scores.agreement import EMPTY, agreement
+from divsal_bench.scores.agreement import EMPTY, agreement_with_people
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -255,7 +255,7 @@ def one_map(
     numbers = {}
     area = pooled(human, (values.shape[0], values.shape[1]))
     if area is not None:
-        numbers = {key: float(column[0]) for key, column in agreement(values[None], area[None]).items()}
+        numbers = {key: float(column[0]) for key, column in agreement_with_people(values[None], area[None]).items()}
     return ShownMap(name, sentence, source, signed, on_scale, values, "", numbers)
 
 

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from divsal_bench.files.texts import spaced
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -17,7 +19,7 @@ FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r]")
 MARKDOWN = re.compile(r"[\\`*<>|#~$]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)|\](?=[(\[:])")
 
 
-def cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
     """A cell of CSV: a text that a spreadsheet would run gets an apostrophe before it, as people would type it.
 
     Numbers stay numbers, also those that are written as text.
@@ -37,7 +39,7 @@ def is_number(text: str) -> bool:
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     """Rows as CSV, the heading first, without the last line's end."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([cell(value) for value in row] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows([csv_cell(value) for value in row] for row in rows)
     return text.getvalue().rstrip("\n")
 
 
@@ -52,9 +54,9 @@ def table_csv(table: pd.DataFrame, **options: Any) -> str:
 
     # Objects, not pandas' own strings: a file name may be no text.
     safe = {
-        cell(name): column
+        csv_cell(name): column
         if pd.api.types.is_numeric_dtype(column)
-        else pd.Series([cell(value) for value in column], index=column.index, dtype=object)
+        else pd.Series([csv_cell(value) for value in column], index=column.index, dtype=object)
         for name, column in table.items()
     }
     return str(pd.DataFrame(safe, index=table.index).to_csv(index=False, lineterminator="\n", **options))
@@ -62,10 +64,9 @@ def table_csv(table: pd.DataFrame, **options: Any) -> str:
 
 def markdown(text: str) -> str:
     """Text as one line of Markdown that shows nothing else than this text."""
-    flat = "".join(character if character.isprintable() else " " for character in text)
-    return MARKDOWN.sub(lambda found: f"\\{found[0]}", flat)
+    return MARKDOWN.sub(lambda found: f"\\{found[0]}", spaced(text))
 
 
-def shown(rows: Iterable[Sequence[Any]], form: str) -> list[list[Any]]:
+def escaped_rows(rows: Iterable[Sequence[Any]], form: str) -> list[list[Any]]:
     """The cells of a table for people: escaped where the format is ``markdown``, else as they are."""
     return [[markdown(one) if form == "markdown" and isinstance(one, str) else one for one in row] for row in rows]

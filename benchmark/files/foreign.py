@@ -11,14 +11,27 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
+from divsal_bench.files.texts import first_line
+
 #: Bytes of a JSON file that describes data; ours have some thousands, and some megabytes with many sources.
 LARGEST_JSON = 2**24
 #: Bytes of an image, a map or a list of them.
 LARGEST_FILE = 2**30
 
 
+class RefusedError(ValueError):
+    """A file is not read, or its content not taken; the text is what is wrong, as ``it …`` goes on."""
+
+
+def why_unread(error: Exception) -> str:
+    """Why a file could not be read, in one short line that stands by itself."""
+    if isinstance(error, RefusedError):
+        return f"it {error}"
+    return getattr(error, "strerror", None) or first_line(error)
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[BufferedReader]:
+def open_regular(path: Path) -> Iterator[BufferedReader]:
     """Open a file to read it.
 
     A pipe, a socket, a device or a folder is not opened: reading it might never end, or act on something. The opened
@@ -29,7 +42,7 @@ def opened(path: Path) -> Iterator[BufferedReader]:
 
     Raises:
         OSError: It is not there or cannot be read.
-        ValueError: It is no regular file.
+        RefusedError: It is no regular file.
     """
     _require_regular(path.stat().st_mode)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -47,12 +60,12 @@ def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
 
     Raises:
         OSError: It is not there or cannot be read.
-        ValueError: It is no regular file, or larger than allowed.
+        RefusedError: It is no regular file, or larger than allowed.
     """
-    with opened(path) as file:
+    with open_regular(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
-        raise ValueError(f"has more than {most:,} bytes")
+        raise RefusedError(f"has more than {most:,} bytes")
     return content
 
 
@@ -61,30 +74,40 @@ def sha256(path: Path) -> str:
 
     Raises:
         OSError: It is not there or cannot be read.
-        ValueError: It is no regular file.
+        RefusedError: It is no regular file.
     """
-    with opened(path) as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(path: Path, most: int = LARGEST_JSON) -> object:
+def read_json(path: Path, most: int = LARGEST_JSON, finite: bool = False) -> object:
     """Read a JSON file.
 
     Args:
         path: The file.
         most: Bytes it may have.
+        finite: Whether NaN and infinities, which JSON lacks and Python reads, are refused.
 
     Raises:
         OSError: It is not there or cannot be read.
         ValueError: It is no regular file, too large, not JSON, or nested too deeply.
     """
+    return json_of(read_bytes(path, most), finite)
+
+
+def json_of(content: bytes, finite: bool = False) -> object:
+    """The value that a JSON file's bytes say; arguments and errors as of :func:`read_json`."""
     try:
-        content: object = json.loads(read_bytes(path, most).decode("utf-8"))
+        found: object = json.loads(content.decode("utf-8-sig"), parse_constant=_no_number if finite else None)
     except RecursionError:
-        raise ValueError("is nested too deeply") from None
-    return content
+        raise RefusedError("is nested too deeply") from None
+    return found
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"it holds {text}, scores must be finite numbers")
 
 
 def _require_regular(mode: int) -> None:
     if not stat.S_ISREG(mode):
-        raise ValueError("is not a regular file")
+        raise RefusedError("is not a regular file")

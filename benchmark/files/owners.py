@@ -20,13 +20,13 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 
 
-def mark() -> str:
+def own_tag() -> str:
     """A name part that no other process uses: host, process id and random digits."""
     return f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def is_abandoned(name: str) -> bool:
-    """Whether a name that begins with a :func:`mark` belongs to a process of this host that is gone.
+    """Whether a name that begins with a :func:`own_tag` belongs to a process of this host that is gone.
 
     What other hosts share a folder with is theirs to sweep; so is everything on Windows, where a process
     cannot be looked for without disturbing it.
@@ -44,8 +44,8 @@ def is_abandoned(name: str) -> bool:
     return False
 
 
-def is_mark(name: str) -> bool:
-    """Whether a name begins as a :func:`mark` does, whoever made it."""
+def is_tag(name: str) -> bool:
+    """Whether a name begins as an :func:`own_tag` does, whoever made it."""
     return re.match(r"[0-9a-f]{8}-[0-9]+-", name) is not None
 
 

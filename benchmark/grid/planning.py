@@ -17,7 +17,8 @@ from divsal_bench.registry import method_source, plugins, protocols
 from divsal_bench.registry.method_choice import MethodChoice
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs import store
-from divsal_bench.runs.reading import Run, check_content
+from divsal_bench.runs.bounds import check_content
+from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts, Spec
 from divsal_bench.scores import conditions
 from divsal_bench.words import Head
@@ -122,7 +123,7 @@ def plan_task(
             protocol_settings=settings,
             seed=seed,
         )
-        run = store.find(grid.out, spec)
+        run = store.find_run(grid.out, spec)
         if run is not None and (run.record.status == "done" or not grid.retry_failed):
             done.append(run)
         else:

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from divsal_bench.errors import UserError
+from divsal_bench.files import whole
 from divsal_bench.grid import work
 from divsal_bench.grid.planning import KEPT_OUTPUT, SHOWN_OUTPUT
 from divsal_bench.networks import devices
 from divsal_bench.registry import method_source, plugins
-from divsal_bench.runs import store
+from divsal_bench.runs import locks, store
+from divsal_bench.runs.messages import LONGEST_ERROR
 from divsal_bench.runs.reading import Run, read_run
 
 #: A run whose worker dies is tried once more; then it is recorded as failed.
@@ -80,7 +82,7 @@ def execute(
         raise UserError(f"workers must be 0 or more, not {workers}")
     if not jobs:
         return []
-    store.prepare(Path(jobs[0].out))
+    store.prepare_folder(Path(jobs[0].out))
     if workers == 0:
         devices.prepare_environment()
         return run_here(jobs, on_event)
@@ -93,7 +95,7 @@ class ToDo:
 
     def __init__(self, jobs: Sequence[work.Job]) -> None:
         self.waiting = deque(jobs)
-        self.claims: dict[str, store.Claim] = {}
+        self.claims: dict[str, locks.RunLock] = {}
 
     def __enter__(self) -> ToDo:
         return self
@@ -109,12 +111,12 @@ class ToDo:
             run_id, out = job.spec.run_id, Path(job.out)
             if run_id in self.claims:
                 return job, None
-            claim = store.claim(out, run_id)
+            claim = locks.lock_run(out, run_id)
             if claim is None:
                 self.waiting.append(job)
                 continue
             self.claims[run_id] = claim
-            run = store.find(out, job.spec)
+            run = store.find_run(out, job.spec)
             if run is None or (run.record.status != "done" and run.record.created == job.replaces):
                 return job, None
             self.release(job)
@@ -342,7 +344,7 @@ class Pool:
 
 def made_before_death(job: work.Job) -> Run | None:
     """The run of a process that died after it had saved it."""
-    run = store.find(Path(job.out), job.spec)
+    run = store.find_run(Path(job.out), job.spec)
     return run if run is not None and run.record.attempts == job.attempts and run.record.status == "done" else None
 
 
@@ -351,8 +353,8 @@ def read_back(job: work.Job, begun: float) -> Run:
     try:
         return read_run(store.run_path(Path(job.out), job.spec))
     except UserError as error:
-        store.remove(store.run_path(Path(job.out), job.spec))
-        return save_death(job, f"what it saved cannot be read: {error}"[: work.LONGEST_ERROR], "", begun, 0.0)
+        whole.remove(store.run_path(Path(job.out), job.spec))
+        return save_death(job, f"what it saved cannot be read: {error}"[:LONGEST_ERROR], "", begun, 0.0)
 
 
 def death_of(worker: Worker, code: int) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays, open_cached
-from divsal_bench.errors import DivergedError, UserError, printable
+from divsal_bench.errors import DivergedError, UserError
 from divsal_bench.evaluation import predictions
 from divsal_bench.files import escaping
 from divsal_bench.networks import backbones, devices
@@ -25,6 +25,7 @@ from divsal_bench.networks.devices import device_name
 from divsal_bench.registry import method_source, plugins
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs import store
+from divsal_bench.runs.messages import LONGEST_ERROR, LONGEST_NAME, LONGEST_TRACEBACK, notices_of, one_line
 from divsal_bench.runs.records import DataFacts, Record, Spec, Status
 from divsal_bench.runs.versions import versions
 from divsal_bench.scores.schema import Scores
@@ -36,12 +37,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import torch
-
-
-#: Characters of what a method writes into its record: an error, its traceback, a notice, a logged term's name.
-LONGEST_ERROR, LONGEST_TRACEBACK, LONGEST_NOTICE, LONGEST_NAME = 500, 4000, 400, 60
-#: Notices of one run; of more, their number is kept.
-MOST_NOTICES = 20
 
 
 class NotWrittenError(Exception):
@@ -149,11 +144,11 @@ def save(
             # A method may log a term from some epoch on.
             names = list(dict.fromkeys(name for epoch in history.epochs for name in epoch)) or ["epoch"]
             writer = csv.writer(file)
-            writer.writerow([escaping.cell(one_line(name, LONGEST_NAME)) for name in names])
+            writer.writerow([escaping.csv_cell(one_line(name, LONGEST_NAME)) for name in names])
             writer.writerows([epoch.get(name, "") for name in names] for epoch in history.epochs)
 
     try:
-        return store.save(Path(job.out), record, write_files)
+        return store.save_run(Path(job.out), record, write_files)
     except store.UnreadableError:
         raise
     except UserError as error:
@@ -166,23 +161,6 @@ def said(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"
     except Exception:
         return type(error).__name__
-
-
-def notices_of(notices: object) -> list[str]:
-    """What a method noted, each notice one short line, however much it was."""
-    given = list(notices) if isinstance(notices, list | tuple) else [notices]
-    texts = [one_line(text, LONGEST_NOTICE) for text in given[:MOST_NOTICES]]
-    return [*texts, f"and {len(given) - MOST_NOTICES:,} more"] if len(given) > MOST_NOTICES else texts
-
-
-def one_line(text: object, longest: int) -> str:
-    """A text of a method's as one line that can be shown, cut to ``longest`` characters."""
-    try:
-        text = str(text)
-    except Exception:
-        text = f"a {type(text).__name__} that cannot be shown"
-    line = printable(" ".join(text[: 4 * longest].split()))
-    return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 @dataclass(frozen=True)
@@ -249,7 +227,7 @@ def split_tensors(data: DataArrays, name: str, device: torch.device) -> Split:
 
 def save_without_model(job: Job, status: Status, error: str, started: float, facts: dict[str, Any]) -> Path:
     """Keep a run that has no numbers, with its reason."""
-    return store.save(Path(job.out), record_of(job, status, started, facts, error=one_line(error, LONGEST_ERROR)))
+    return store.save_run(Path(job.out), record_of(job, status, started, facts, error=one_line(error, LONGEST_ERROR)))
 
 
 def record_of(job: Job, status: Status, started: float, facts: dict[str, Any], **content: Any) -> Record:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -15,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from divsal_bench.errors import UserError
-from divsal_bench.files import whole
+from divsal_bench.files import foreign, whole
 from divsal_bench.hub.client import (
     Kind,
     address,
@@ -191,7 +190,7 @@ def again(kind: Kind, repo: str, commit: str, path: Path, name: str, announced: 
     from huggingface_hub import errors
 
     # Where there are no links the client would keep the file that is there.
-    aside = path.with_name(f".{path.name}.damaged-{secrets.token_hex(4)}")
+    aside = whole.aside_of(path)
     path.replace(aside)
     try:
         get(kind, repo, commit, name, announced, force=True)
@@ -300,14 +299,15 @@ def remember(folder: Path, files: Mapping[str, Announced]) -> None:
 def remembered(folder: Path) -> dict[str, Announced]:
     """What was kept of a commit; nothing where that is missing or damaged, for the Hub can be asked again."""
     try:
-        with list_of(folder).open("rb") as file:
-            content = json.loads(file.read(LARGEST_LIST))
+        content = foreign.read_json(list_of(folder), LARGEST_LIST)
+        if not isinstance(content, dict):
+            return {}
         return {
             name: Announced(int(size), str(checksum))
             for name, (size, checksum) in content.items()
             if name_is_safe(name)
         }
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError):
         return {}
 
 

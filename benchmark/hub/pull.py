@@ -11,6 +11,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.hub.client import broken_connection, is_commit, parse_id, plain_errors
 from divsal_bench.hub.fetch import Offer, cached, fetch, offer
 from divsal_bench.hub.guard import UnreachableError
+from divsal_bench.runs.bounds import LARGEST_RECORD
 from divsal_bench.runs.names import (
     CONFIG_FILE,
     LARGEST_CONFIG,
@@ -20,7 +21,7 @@ from divsal_bench.runs.names import (
     RUN_FILE,
     WEIGHTS_FILE,
 )
-from divsal_bench.runs.reading import LARGEST_RECORD, read_run
+from divsal_bench.runs.reading import read_run
 
 #: Bytes that each file may have; timm's largest network has some five thousand million.
 LARGEST = {CONFIG_FILE: LARGEST_CONFIG, RUN_FILE: LARGEST_RECORD, PREDICTIONS_FILE: 2**30, WEIGHTS_FILE: 2**33}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.scores.agreement import agreement
+from divsal_bench.scores.agreement import agreement_with_people
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -41,7 +41,7 @@ def energy(
     if not len(maps):
         return {name: np.zeros(0) for name in ENERGY}
     region = np.broadcast_to(region, maps.shape)
-    plain = agreement(maps, region)
+    plain = agreement_with_people(maps, region)
     area = region.reshape(len(region), -1).astype(np.float64).mean(1)
     left_out = np.zeros(len(maps), bool) if undefined is None else undefined
     filled = plain["empty"] == 0

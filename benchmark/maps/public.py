@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError, unknown
+from divsal_bench.files.texts import first_line
 from divsal_bench.maps.evidence import Maps, camnet, evaluating
-from divsal_bench.networks.backbones import CamNet, first_line
+from divsal_bench.networks.backbones import CamNet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

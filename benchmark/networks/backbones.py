@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from divsal_bench.errors import UserError, unknown
+from divsal_bench.files.texts import first_line
 from divsal_bench.hub.client import address, patiently
 from divsal_bench.hub.guard import Guard, MisbehavedError, UnreachableError
 from divsal_bench.words import Head
@@ -232,8 +233,3 @@ def weights_hash(backbone: str, protocol: Protocol) -> str:
         if id(tensor) not in classifier:  # the classifier is new and random
             digest.update(name.encode() + tensor.detach().contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for one-line messages."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

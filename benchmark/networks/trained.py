@@ -9,8 +9,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from divsal_bench.errors import UserError, field_problem
+from divsal_bench.files import foreign
+from divsal_bench.files.texts import first_line
 from divsal_bench.networks import backbones
-from divsal_bench.networks.backbones import CamNet, first_line
+from divsal_bench.networks.backbones import CamNet
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs.names import WEIGHTS_FILE
@@ -133,16 +135,16 @@ def shapes_of(path: Path) -> Shapes:
     from safetensors import SafetensorError, safe_open
 
     try:
-        if not path.is_file():
-            raise ValueError("it is not a regular file")
-        with path.open("rb") as head:
+        with foreign.open_regular(path) as head:
             size = int.from_bytes(head.read(8), "little")
         if LARGEST_HEAD < size <= path.stat().st_size:
             raise ValueError(f"its head has {size:,} bytes, {LARGEST_HEAD:,} are allowed")
         with safe_open(path, "pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{path} is not a whole safetensors file ({first_line(error)}); get it again") from error
+        raise UserError(
+            f"{path} is not a whole safetensors file ({foreign.why_unread(error)}); get it again"
+        ) from error
 
 
 def by(shape: tuple[int, ...]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign
-from divsal_bench.networks.backbones import first_line
+from divsal_bench.files.texts import first_line
 from divsal_bench.networks.trained import (  # fmt: skip
     LARGEST_NUMBER,
     LONGEST_LIST,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from divsal_bench.data.images import FULL, Window
 from divsal_bench.data.reading import window_of
 from divsal_bench.errors import UserError
+from divsal_bench.files.texts import first_line
 from divsal_bench.networks import backbones
-from divsal_bench.networks.backbones import CamNet, first_line
+from divsal_bench.networks.backbones import CamNet
 from divsal_bench.networks.trained import build, by, load_model, misfit, protocol_of
 from divsal_bench.predict.config import (
     DEFAULT_NAMES,

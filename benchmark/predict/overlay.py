@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench.errors import UserError
+from divsal_bench.errors import UserError, printable
 from divsal_bench.files import whole
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def line_height(style: Font) -> int:
 
 def shortened(text: str, style: Font, room: int) -> str:
     """One line: printable characters alone, the beginning left out where it is too long."""
-    plain = "".join(character if character.isprintable() else "?" for character in text)
+    plain = printable(text)
     if style.getlength(plain) <= room:
         return plain
     while plain and style.getlength("…" + plain) > room:

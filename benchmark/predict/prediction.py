@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divsal_bench.data import images, reading
-from divsal_bench.data.images import FULL, NotAnImage, Window
+from divsal_bench.data.damage import NotAnImage
+from divsal_bench.data.images import FULL, Window
 from divsal_bench.data.threads import ahead
 from divsal_bench.errors import UserError
+from divsal_bench.files import foreign
 from divsal_bench.networks import backbones, inference
 from divsal_bench.networks.backbones import CamNet
 from divsal_bench.predict.inputs import Input, Source
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 COLUMNS = ("image", "score", "probability", "decision", "error")
-#: Bytes. Beyond it a file is not read into memory.
-LARGEST_FILE = 2**30
 #: Bytes of one batch as the network's input, float32. A config.json may be a stranger's and ask for large inputs.
 LARGEST_BATCH = 2**28
 #: Batches that are decoded while one is in the network.
@@ -125,10 +125,9 @@ def failed(image: str, error: str) -> Prediction:
 
 def probability(score: float) -> float:
     """The sigmoid; neither end overflows."""
-    if score >= 0:
-        return 1 / (1 + math.exp(-score))
-    odds = math.exp(score)
-    return odds / (1 + odds)
+    from scipy.special import expit
+
+    return float(expit(score))
 
 
 def stacked(pixels: Sequence[np.ndarray]) -> Tensor:
@@ -176,9 +175,10 @@ def content(source: Source) -> bytes:
         raise NotAnImage("is not there")
     if not path.is_file():  # a pipe or a device might never end
         raise NotAnImage("is not a file")
-    if path.stat().st_size > LARGEST_FILE:
-        raise NotAnImage(f"has more than {LARGEST_FILE:,} bytes")
-    return path.read_bytes()
+    try:
+        return foreign.read_bytes(path)
+    except foreign.RefusedError as error:
+        raise NotAnImage(str(error)) from None
 
 
 def file_of(image: Image) -> bytes:

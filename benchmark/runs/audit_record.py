@@ -6,10 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from divsal_bench.errors import UNPRINTABLE
-from divsal_bench.files import foreign
+from pydantic import AfterValidator
+
+from divsal_bench.errors import UserError
+from divsal_bench.files.models import read_model
+from divsal_bench.files.texts import text_problem
 from divsal_bench.runs.reading import Run
 from divsal_bench.scores.schema import Typed
 
@@ -18,6 +21,16 @@ AUDIT_VERSION: Final = 1
 #: An audit may be a stranger's. Bytes of its file, and characters of a text in it; ours have some thousands, and 300.
 LARGEST_AUDIT, LONGEST_TEXT = 2**22, 2000
 
+
+def _showable(text: str) -> str:
+    problem = text_problem(text, LONGEST_TEXT)
+    if problem:
+        raise ValueError(problem)
+    return text
+
+
+#: A text in an audit.
+Text = Annotated[str, AfterValidator(_showable)]
 Block = Literal["energy", "decision", "sensitivity", "fidelity", "fooling"]
 Images = Literal["all", "predicted negative", "predicted positive", "negatives", "positives"]
 Metric = Literal[
@@ -70,7 +83,7 @@ class Quantity(Typed):
     """
 
     block: Block
-    of: str
+    of: Text
     images: Images
     metric: Metric
 
@@ -96,8 +109,8 @@ class Undefined(Typed):
     """
 
     block: Block
-    of: str
-    why: str
+    of: Text
+    why: Text
 
 
 class Audit(Typed):
@@ -122,7 +135,7 @@ class Audit(Typed):
     fingerprint: str
     weights_sha256: str
     engine_version: int
-    versions: dict[str, str]
+    versions: dict[Text, Text]
     grid: tuple[int, int]
     train_counts: tuple[int, int]
     test: tuple[int, int]
@@ -164,9 +177,6 @@ def find_audits(run: Run, weights_sha256: str) -> Iterator[Audit]:
 def read_audit(path: Path) -> Audit | None:
     """One file; None if it is missing or damaged, since it can be computed again."""
     try:
-        found = Audit.model_validate_json(foreign.read_bytes(path, LARGEST_AUDIT))
-    except (OSError, ValueError):
+        return read_model(path, Audit, LARGEST_AUDIT)
+    except (OSError, ValueError, UserError):
         return None
-    texts = [*found.versions, *found.versions.values(), *(one.quantity.of for one in found.numbers)]
-    texts += [text for one in found.undefined for text in (one.of, one.why)]
-    return None if any(len(text) > LONGEST_TEXT or UNPRINTABLE.search(text) for text in texts) else found

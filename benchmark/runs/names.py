@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+#: Below an output folder: work in progress; never counted, swept when a run command starts.
+ASIDE = ".partial"
 RUN_FILE = "run.json"
 PREDICTIONS_FILE = "predictions.parquet"
 WEIGHTS_FILE = "model.safetensors"

@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import re
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from divsal_bench.errors import UNPRINTABLE, UserError
+from divsal_bench.errors import UserError
 from divsal_bench.files import foreign
+from divsal_bench.files.models import up_to_date
+from divsal_bench.runs.bounds import LARGEST_RECORD, check_content
+from divsal_bench.runs.migrations import RECORD_STEPS
+from divsal_bench.runs.names import PREDICTIONS_FILE, RUN_FILE
 from divsal_bench.runs.prediction_table import read_predictions
+from divsal_bench.runs.records import SCHEMA_VERSION, Record, Spec
 
 if TYPE_CHECKING:
     import pandas as pd
-from divsal_bench.runs.records import LONGEST_MESSAGE, SCHEMA_VERSION, Record, Spec, plain
-
-#: A run may be a stranger's. Bytes of run.json; ours have some ten thousand.
-LARGEST_RECORD = 2**22
-
-
-#: How many values a record may hold, and how deep they may be nested.
-MOST_VALUES, DEEPEST = 100_000, 50
-
-
-#: Characters of a text in a record: anywhere, and in the two fields that hold messages of exceptions.
-LONGEST_TEXT = 400
-
-
-#: A whole number beyond this is no count, no size and no seed.
-LARGEST_INTEGER = 2**63
-
-
-#: What a record keeps of each condition beside its AUROC: every field metric there is.
-FIELD_METRICS = 7
-
-
-#: Bytes and values in run.json, generously, of a score or the terms of a source without their names, and of the rest.
-PART_BYTES, PART_VALUES, OTHER_BYTES, OTHER_VALUES = 300, 9, 1_000_000, 10_000
-
 
 #: What the name of a run's folder ends in.
 RUN_ID = re.compile("[0-9a-f]{16}")
@@ -81,8 +58,9 @@ class Run:
         try:
             found = foreign.sha256(path)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or f"it {error}"
-            raise UserError(f"{path} cannot be read ({reason}); delete the folder {self.path} {AGAIN}") from error
+            raise UserError(
+                f"{path} cannot be read ({foreign.why_unread(error)}); delete the folder {self.path} {AGAIN}"
+            ) from error
         if found != self.record.files[name]:
             raise UserError(
                 f"{path} is not what run {self.record.run_id} wrote: its sha256 begins with {found[:8]}, run.json says "
@@ -97,45 +75,16 @@ class Run:
         """
         import pyarrow as pa
 
-        path = self.path / "predictions.parquet"
+        path = self.path / PREDICTIONS_FILE
         self.check_file(path.name)
         try:
             # What pandas noted in the file (index, types) is passed by: it may be anything.
             table: pd.DataFrame = read_predictions(path).to_pandas(ignore_metadata=True)
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise UserError(f"{path} cannot be read ({reason}); delete the folder {self.path} {AGAIN}") from error
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise UserError(
+                f"{path} cannot be read ({foreign.why_unread(error)}); delete the folder {self.path} {AGAIN}"
+            ) from error
         return table
-
-
-def room_problem(conditions: Mapping[str, Collection[str]], sources: Collection[str]) -> str:
-    """Why run.json could not hold the results on some data; "" if it can. Counted generously, in round numbers.
-
-    Args:
-        conditions: Name of each condition of the test split to the categories of its positives.
-        sources: All sources.
-    """
-    try:
-        for name in (*conditions, *sources):
-            check_text(name, "condition")
-    except ValueError as error:
-        return f"the name of a condition or source cannot be kept ({error}); shorten it"
-    scores = 1 + FIELD_METRICS
-    species = [category for categories in conditions.values() for category in categories]
-    values = OTHER_VALUES + PART_VALUES * (scores * len(conditions) + len(sources)) + len(species)
-    size = OTHER_BYTES + sum(scores * (PART_BYTES + _size(name)) for name in conditions)
-    size += sum(PART_BYTES + _size(name) for name in sources) + sum(_size(name) for name in species)
-    if values <= MOST_VALUES and size <= LARGEST_RECORD:
-        return ""
-    return (
-        f"{len(conditions):,} conditions, {len(sources):,} sources and {len(set(species)):,} categories are more than "
-        "a run's record holds (about 1,000 short names); join some of them"
-    )
-
-
-def _size(name: str) -> int:
-    """Bytes of a name as JSON writes it."""
-    return len(json.dumps(name)) + 20
 
 
 def read_run(path: Path) -> Run:
@@ -144,7 +93,7 @@ def read_run(path: Path) -> Run:
     Raises:
         UserError: No run.json there, or one that is damaged, beyond all reason or from a newer version.
     """
-    file = path / "run.json"
+    file = path / RUN_FILE
     try:
         file = file if path.is_dir() else path
         content = foreign.read_json(file, LARGEST_RECORD)
@@ -152,12 +101,8 @@ def read_run(path: Path) -> Run:
         raise NoRunError(f"{path} is not a run: it has no run.json") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read ({error}); delete its folder {AGAIN}") from error
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise UserError(
-            f"{file} has schema version {version}, this program reads {SCHEMA_VERSION}; update divsal-bench"
-        )
     try:
+        content = up_to_date(content, SCHEMA_VERSION, file, RECORD_STEPS)
         check_content(content)
         record = Record.model_validate(content)
         run_id = record.spec.run_id
@@ -170,46 +115,6 @@ def read_run(path: Path) -> Run:
     if record.run_id != run_id:
         raise UserError(f"{file} was edited: its specification does not hash to its run_id {record.run_id}")
     return Run(file.parent, record)
-
-
-def check_content(content: object) -> None:
-    """Check what types do not: how much there is, and that every text is short and can be printed.
-
-    Raises:
-        ValueError: It cannot be a run's.
-    """
-    waiting: list[tuple[str, object, int]] = [("", content, 0)]
-    seen = 0
-    while waiting:
-        field, value, depth = waiting.pop()
-        if isinstance(value, str):
-            check_text(value, field)
-        elif isinstance(value, int | float):
-            if (isinstance(value, int) and abs(value) > LARGEST_INTEGER) or not math.isfinite(value):
-                raise ValueError(f"field {field!r} has a number that none of ours can be")
-        elif isinstance(value, dict | list):
-            seen += len(value)
-            if seen > MOST_VALUES or depth == DEEPEST:
-                raise ValueError(f"field {field!r} holds too much, or is nested too deeply")
-            if isinstance(value, dict):
-                for name in value:
-                    check_text(name, f"a name in {field}" if field else "a name")
-                waiting += [(field or name, one, depth + 1) for name, one in value.items()]
-            else:
-                waiting += [(field, one, depth + 1) for one in value]
-
-
-def check_text(text: str, field: str) -> None:
-    """Check one text of a record.
-
-    Raises:
-        ValueError: It is too long, or a terminal would obey it instead of showing it.
-    """
-    longest = LONGEST_MESSAGE.get(field, LONGEST_TEXT)
-    if len(text) > longest:
-        raise ValueError(f"field {field!r} has a text of {len(text):,} characters, {longest:,} are allowed")
-    if (plain(text) if field in LONGEST_MESSAGE else UNPRINTABLE.sub("?", text)) != text:
-        raise ValueError(f"field {field!r} has control characters")
 
 
 def read_runs(out: Path) -> list[Run]:
@@ -262,10 +167,10 @@ def run_folders(out: Path, *depths: int) -> list[Path]:
         OSError: A folder cannot be read. (``Path.glob`` would leave it out without a word.)
     """
     level = [out]
-    found = [out] if 0 in depths and (out / "run.json").exists() else []
+    found = [out] if 0 in depths and (out / RUN_FILE).exists() else []
     for depth in range(1, max(depths) + 1):
         level = [one for folder in level for one in shown_folders(folder)]
-        found += [folder for folder in level if depth in depths and (folder / "run.json").exists()]
+        found += [folder for folder in level if depth in depths and (folder / RUN_FILE).exists()]
     return sorted(found)
 
 

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from divsal_bench.errors import UNPRINTABLE, UserError
+from divsal_bench.runs.messages import kept_message, kept_notices
 from divsal_bench.scores.schema import Scores, Typed
 from divsal_bench.words import Head, Kind
-
-if TYPE_CHECKING:
-    pass
 
 #: Raised when run.json changes in a way that older readers would misread.
 SCHEMA_VERSION: Final = 1
 #: Raised whenever training or scoring may give other numbers for the same specification.
 ENGINE_VERSION = 1
 Status = Literal["done", "failed", "diverged"]
-LONGEST_MESSAGE = {"error": 2000, "notices": 8000}
-#: Notices of one run, and their characters in all; a method that says more says it over and over.
-MOST_NOTICES, MOST_NOTICED = 100, 40_000
 
 
 class Spec(Typed):
@@ -97,8 +92,8 @@ class DataFacts(Typed):
     validation: int
     test: int
     train_maps: int
-    terms: dict[str, dict[str, str]] = {}
-    windows: dict[str, str] = {}
+    terms: dict[str, dict[str, str]] = Field(default_factory=dict)
+    windows: dict[str, str] = Field(default_factory=dict)
 
 
 class Record(Typed):
@@ -124,45 +119,22 @@ class Record(Typed):
     data: DataFacts
     scores: Scores | None = None
     error: str = ""
-    notices: list[str] = []
+    notices: list[str] = Field(default_factory=list)
     selected_epoch: int = 0
     train_seconds: float = 0.0
     seconds: float = 0.0
     peak_mb: float = 0.0
     device: str = ""
     processor: str = ""
-    versions: dict[str, str] = {}
-    model_args: dict[str, Any] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
+    model_args: dict[str, Any] = Field(default_factory=dict)
     method_source: str = ""
     attempts: int = 1
     created: str = ""
-    files: dict[str, str] = {}
+    files: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("error", "notices")
     @classmethod
     def _printable(cls, value: str | list[str]) -> str | list[str]:
-        """Exceptions and methods say anything, at any length; what is written is what :func:`read_run` takes."""
-        if isinstance(value, str):
-            return shortened(plain(value), LONGEST_MESSAGE["error"])
-        kept: list[str] = []
-        for text in value[:MOST_NOTICES]:
-            room = MOST_NOTICED - sum(map(len, kept))
-            if room > 0:
-                kept.append(shortened(plain(text), min(room, LONGEST_MESSAGE["notices"])))
-        return kept
-
-
-def shortened(text: str, limit: int) -> str:
-    """A message of at most so many characters: beginning and end, which say what and where, stay."""
-    if len(text) <= limit:
-        return text
-    gap = "\n[…]\n"
-    if limit <= len(gap):
-        return text[:limit]
-    head = (limit - len(gap)) // 2
-    return text[:head] + gap + text[len(text) - (limit - len(gap) - head) :]
-
-
-def plain(text: str) -> str:
-    """A message of several lines, as it can be shown."""
-    return UNPRINTABLE.sub(lambda found: found[0] if found[0] in "\n\t" else "?", text)
+        """Exceptions and methods say anything, at any length; what is written is what a reader takes."""
+        return kept_message(value) if isinstance(value, str) else kept_notices(value)

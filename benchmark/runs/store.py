@@ -13,24 +13,16 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from divsal_bench.errors import UserError
-from divsal_bench.files import foreign, owners
-from divsal_bench.runs.names import WEIGHTS_FILE
-from divsal_bench.runs.reading import NoRunError, Run, check_place, read_run, read_runs, require_utf8
+from divsal_bench.files import foreign, owners, whole
+from divsal_bench.runs.locks import LOCKED, lock_run
+from divsal_bench.runs.names import ASIDE, HISTORY_FILE, PREDICTIONS_FILE, RUN_FILE, WEIGHTS_FILE
+from divsal_bench.runs.reading import NoRunError, Run, check_place, read_run, require_utf8
 from divsal_bench.runs.records import Record, Spec
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-#: Work in progress; never counted, swept when a run command starts.
-ASIDE = ".partial"
 #: Tries to rename a run into place while others do the same.
 PUT_ATTEMPTS = 10
 #: What a run may hold beside run.json, which names their hashes.
-FILES = ("history.csv", "model.safetensors", "predictions.parquet")
-#: How the name of the file begins that a launcher holds locked while it makes a run.
-CLAIM = "claim-"
+FILES = (HISTORY_FILE, WEIGHTS_FILE, PREDICTIONS_FILE)
 #: Seconds after which a half-written run of a machine that cannot be asked is taken for left behind. One is written
 #: in seconds.
 FORGOTTEN = 24 * 3600
@@ -45,7 +37,7 @@ def run_path(out: Path, spec: Spec) -> Path:
     return out / spec.task / spec.method / f"seed{spec.seed}-{spec.run_id}"
 
 
-def find(out: Path, spec: Spec) -> Run | None:
+def find_run(out: Path, spec: Spec) -> Run | None:
     """The finished run of this specification, whatever its status; None if it has yet to be run.
 
     Raises:
@@ -78,7 +70,7 @@ def check_writable(out: Path) -> None:
         raise UserError(f"output folder {out} cannot be written ({reason}); choose another with --out")
 
 
-def prepare(out: Path) -> None:
+def prepare_folder(out: Path) -> None:
     """Create the output folder and sweep what processes that are gone left unfinished.
 
     Raises:
@@ -86,7 +78,7 @@ def prepare(out: Path) -> None:
     """
     try:
         (out / ASIDE).mkdir(parents=True, exist_ok=True)
-        probe = out / ASIDE / f"{owners.mark()}-probe"
+        probe = out / ASIDE / f"{owners.own_tag()}-probe"
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as error:
@@ -94,12 +86,12 @@ def prepare(out: Path) -> None:
             f"output folder {out} cannot be written ({error.strerror or error}); choose another with --out"
         ) from error
     for left in (out / ASIDE).iterdir():
-        if left.name.startswith(CLAIM):
-            claimed = claim(out, left.name.removeprefix(CLAIM))
-            if claimed is not None:
-                claimed.release()
-        elif owners.is_abandoned(left.name) or (owners.is_mark(left.name) and is_forgotten(left)):
-            remove(left)
+        if left.name.startswith(LOCKED):
+            lock = lock_run(out, left.name.removeprefix(LOCKED))
+            if lock is not None:
+                lock.release()
+        elif owners.is_abandoned(left.name) or (owners.is_tag(left.name) and is_forgotten(left)):
+            whole.remove(left)
 
 
 def is_forgotten(path: Path) -> bool:
@@ -110,66 +102,7 @@ def is_forgotten(path: Path) -> bool:
         return False
 
 
-class Claim:
-    """The right to make one run; it ends with :meth:`release`, or with this process however that ends."""
-
-    def __init__(self, path: Path, descriptor: int | None) -> None:
-        self.path = path
-        self.descriptor = descriptor
-
-    def release(self) -> None:
-        """Let others have it."""
-        if self.descriptor is not None:
-            with suppress(OSError):
-                self.path.unlink()
-            os.close(self.descriptor)
-            self.descriptor = None
-
-
-def claim(out: Path, run_id: str) -> Claim | None:
-    """Claim a run, so that several launchers on one output folder divide the work; None while another holds it.
-
-    The claim is a lock that the system takes back from a process that dies. Where a folder knows no locks, everybody
-    gets every claim: work is then done twice, and the results are right.
-
-    Args:
-        out: The output folder, prepared.
-        run_id: The run's.
-    """
-    path = out / ASIDE / f"{CLAIM}{run_id}"
-    if fcntl is None:
-        return Claim(path, None)
-    while True:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise UserError(
-                f"output folder {out} cannot be written ({error.strerror or error}); choose another with --out"
-            ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except OSError:
-            os.close(descriptor)
-            return Claim(path, None)
-        with suppress(OSError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return Claim(path, descriptor)
-        os.close(descriptor)  # its owner released it, and took the file away, between opening and locking
-
-
-def remove(path: Path) -> None:
-    """Delete a file or a folder; what cannot be deleted stays."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
-
-
-def save(
+def save_run(
     out: Path, record: Record, write_files: Callable[[Path], None] = lambda folder: None, as_it_is: bool = False
 ) -> Path:
     """Write one run and move it into place in a single step.
@@ -189,18 +122,18 @@ def save(
         UserError: The disk is full or the folder cannot be written; nothing half-written stays.
     """
     path = run_path(out, record.spec)
-    mark = f"{owners.mark()}-{record.run_id}"
+    mark = f"{owners.own_tag()}-{record.run_id}"
     aside, replaced = (out / ASIDE / f"{mark}-{part}" for part in ("new", "old"))
     try:
         aside.mkdir(parents=True)
         write_files(aside)
         if not as_it_is:
             record = record.model_copy(update={"files": hashes(aside)})
-        with (aside / "run.json").open("w", encoding="utf-8") as file:
+        with (aside / RUN_FILE).open("w", encoding="utf-8") as file:
             json.dump(record.model_dump(mode="json"), file, indent=1, allow_nan=False)
             file.write("\n")
         check_readable(aside, path)
-        flush(aside)
+        whole.flush(aside)
         path.parent.mkdir(parents=True, exist_ok=True)
         put(aside, path, replaced)
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk in an exception of its own
@@ -210,8 +143,8 @@ def save(
             "another folder with --out, then give the same command again"
         ) from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
+        whole.remove(aside)
+        whole.remove(replaced)
     return path
 
 
@@ -264,16 +197,6 @@ def is_done(path: Path) -> bool:
         return False
 
 
-def flush(folder: Path) -> None:
-    """Write a folder's files through to the disk: a power cut must not leave a run of empty files."""
-    for path in folder.iterdir():
-        with path.open("r+b") as file:
-            os.fsync(file.fileno())
-
-
-__all__ = ["ASIDE", "Claim", "UnreadableError", "claim", "find", "prepare", "read_runs", "run_path", "save"]
-
-
 def weights_sha256(path: Path) -> str:
     """Hash of a run directory's weights, 64 hexadecimal digits; a missing file is a UserError."""
     if not (path / WEIGHTS_FILE).is_file():
@@ -281,5 +204,4 @@ def weights_sha256(path: Path) -> str:
     try:
         return foreign.sha256(path / WEIGHTS_FILE)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or f"it {error}"
-        raise UserError(f"{path / WEIGHTS_FILE} cannot be read ({reason}); run it again") from error
+        raise UserError(f"{path / WEIGHTS_FILE} cannot be read ({foreign.why_unread(error)}); run it again") from error

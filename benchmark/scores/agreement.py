@@ -12,7 +12,7 @@ EMPTY = 1e-8
 COLUMNS = ("pe", "lift", "auc", "cc", "empty")
 
 
-def agreement(maps: npt.NDArray[np.floating], human: npt.NDArray[np.floating]) -> dict[str, Floats]:
+def agreement_with_people(maps: npt.NDArray[np.floating], human: npt.NDArray[np.floating]) -> dict[str, Floats]:
     """Compare each map with its human map.
 
     Args:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from divsal_bench.scores import metrics
-from divsal_bench.scores.conditions import IN_DOMAIN, Condition, restore
-from divsal_bench.scores.schema import ConditionScore, FieldScore, MapAgreement, Scores, Threshold
+from divsal_bench.scores.conditions import IN_DOMAIN, Condition
+from divsal_bench.scores.field_scores import OPERATING_RATES, Rows, field_scores, in_domain_negatives, or_none
+from divsal_bench.scores.layout import Layout, layout_of
+from divsal_bench.scores.schema import ConditionScore, MapAgreement, Scores, Threshold
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Field metric to the false-positive rate (BPCER, 1 − specificity) of its operating point.
-OPERATING_RATES = {"apcer@bpcer=1%": 0.01, "bpcer@bpcer=1%": 0.01, "sensitivity@specificity=95%": 0.05}
-#: Older runs were made with other definitions: of tied scores and of several species run.json may say another number.
-REDEFINED = ("ece", "d-eer")
 #: The operating point of tasks that name none: false-positive rates need some threshold.
 DEFAULT_RATE = 0.05
 
@@ -28,38 +24,6 @@ def margins(predictions: pd.DataFrame) -> metrics.Floats:
     """The score: the logit margin z1 − z0 in float64, (N,)."""
     z0, z1 = (predictions[column].to_numpy(np.float64) for column in ("logit0", "logit1"))
     return np.asarray(z1 - z0)
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """What all runs scored on the same rows share: which row is what.
-
-    Attributes:
-        is_test: (N,); the other rows are validation.
-        validation: Labels of the validation rows.
-        test: Labels of the test rows.
-        categories: Of the test rows.
-        conditions: Of the test rows.
-    """
-
-    is_test: npt.NDArray[np.bool_]
-    validation: metrics.Labels
-    test: metrics.Labels
-    categories: npt.NDArray[np.object_]
-    conditions: list[Condition]
-
-
-def layout(rows: pd.DataFrame) -> Layout:
-    """Sort validation and test rows, columns split, label, condition, condition_axis and category."""
-    labels = rows["label"].to_numpy(np.int64)
-    is_test = (rows["split"] == "test").to_numpy()
-    found = restore(
-        labels[is_test],
-        rows["condition"].to_numpy(object)[is_test],
-        rows["condition_axis"].to_numpy(object)[is_test],
-    )
-    categories = rows["category"].to_numpy(object)[is_test]
-    return Layout(is_test, labels[~is_test], labels[is_test], categories, found)
 
 
 def score(predictions: pd.DataFrame, field_metrics: tuple[str, ...]) -> Scores:
@@ -76,10 +40,10 @@ def score(predictions: pd.DataFrame, field_metrics: tuple[str, ...]) -> Scores:
     mapped = predictions[(predictions["split"] == "test").to_numpy()]
     return score_margins(
         margins(predictions),
-        layout(predictions),
+        layout_of(predictions),
         field_metrics,
-        map_agreement(mapped, "true"),
-        map_agreement(mapped, "difference"),
+        mean_agreement(mapped, "true"),
+        mean_agreement(mapped, "difference"),
     )
 
 
@@ -120,7 +84,7 @@ def score_margins(
     in_domain = next((row.auroc for row in scored if row.name == IN_DOMAIN), None)
     return Scores(
         primary="open-set" if unseen else "in-domain",
-        validation=number(metrics.auroc(validation.labels, validation.scores)),
+        validation=or_none(metrics.auroc(validation.labels, validation.scores)),
         in_domain=in_domain,
         open_set=float(np.mean(unseen)) if unseen else None,
         worst=min(unseen) if unseen else None,
@@ -129,7 +93,7 @@ def score_margins(
             row
             for name in field_metrics
             for condition in found
-            for row in field_score(name, condition, test, points, found)
+            for row in field_scores(name, condition, test, points, found)
         ],
         thresholds=[
             Threshold(
@@ -145,20 +109,6 @@ def score_margins(
     )
 
 
-class Rows:
-    """Labels (N,), scores (N,) and categories (N,) of one split."""
-
-    def __init__(self, labels: metrics.Labels, scores: metrics.Floats, categories: np.ndarray | None = None) -> None:
-        self.labels = labels
-        self.scores = scores
-        self.categories = categories if categories is not None else np.full(len(labels), "", object)
-
-
-def number(value: float) -> float | None:
-    """None for NaN, as JSON has no NaN."""
-    return None if math.isnan(value) else float(value)
-
-
 def condition_score(condition: Condition, test: Rows, point: metrics.OperatingPoint, enough: bool) -> ConditionScore:
     """AUROC of one condition and, with enough negatives, its false-positive rate at the validation threshold."""
     rows = condition.positives | condition.negatives
@@ -169,90 +119,14 @@ def condition_score(condition: Condition, test: Rows, point: metrics.OperatingPo
         axis=condition.axis,
         kind=condition.kind,
         reason=condition.reason,
-        auroc=number(auroc),
+        auroc=or_none(auroc),
         positives=int(condition.positives.sum()),
         negatives=int(condition.negatives.sum()),
-        false_positive_rate=number(rate),
+        false_positive_rate=or_none(rate),
     )
 
 
-def in_domain_negatives(found: list[Condition]) -> int:
-    """How many there are to check an operating point with."""
-    return next((int(c.negatives.sum()) for c in found if c.name == IN_DOMAIN), 0)
-
-
-def field_score(
-    name: str,
-    condition: Condition,
-    test: Rows,
-    points: dict[float, metrics.OperatingPoint],
-    found: list[Condition],
-) -> list[FieldScore]:
-    """One field metric on one condition; nothing where the condition lacks what it measures."""
-    positives, negatives = test.scores[condition.positives], test.scores[condition.negatives]
-    if len(negatives) == 0 or (len(positives) == 0 and name != "bpcer@bpcer=1%"):
-        return []
-    rows = condition.positives | condition.negatives
-    labels, scores = test.labels[rows], test.scores[rows]
-    species = test.categories[condition.positives]
-    if name in OPERATING_RATES:
-        rate = OPERATING_RATES[name]
-        return [at_operating_point(name, condition.name, positives, negatives, species, points[rate], found)]
-    if name == "d-eer":
-        value = metrics.detection_equal_error_rate(negatives, [positives[species == s] for s in sorted(set(species))])
-    elif name == "eer":
-        value = metrics.equal_error_rate(negatives, positives)
-    elif name == "ap":
-        value = metrics.average_precision(labels, scores)
-    elif name == "ece":
-        value = metrics.expected_calibration_error(labels, scores)
-    else:
-        raise ValueError(f"unknown field metric {name!r}")
-    return [FieldScore(metric=name, condition=condition.name, value=number(value))]
-
-
-def at_operating_point(
-    name: str,
-    condition: str,
-    positives: metrics.Floats,
-    negatives: metrics.Floats,
-    species: np.ndarray,
-    point: metrics.OperatingPoint,
-    found: list[Condition],
-) -> FieldScore:
-    """A rate at the threshold set on validation, with the rate really achieved and the same-set oracle."""
-    in_domain = in_domain_negatives(found)
-    needed = math.ceil(1 / point.rate)
-    if min(point.negatives, in_domain) < needed:
-        note = f"n/a (N_val={point.negatives}, N_test={in_domain}; {needed} negatives are needed in each)"
-        return FieldScore(metric=name, condition=condition, value=None, note=note)
-    achieved = metrics.rate_at(negatives, point.threshold)
-    if name.startswith("bpcer"):
-        return FieldScore(metric=name, condition=condition, value=achieved, achieved=achieved)
-    both = np.concatenate([negatives, positives])
-    classes = np.concatenate([np.zeros(len(negatives), int), np.ones(len(positives), int)])
-    own = metrics.operating_point(classes, both, point.rate).threshold
-    if name.startswith("apcer"):
-        missed = metrics.species_apcer(positives, species, point.threshold)
-        oracle = max(metrics.species_apcer(positives, species, own).values())
-        return FieldScore(
-            metric=name,
-            condition=condition,
-            value=max(missed.values()),
-            achieved=achieved,
-            oracle=oracle,
-            species=missed,
-        )
-    return FieldScore(
-        metric=name,
-        condition=condition,
-        value=metrics.rate_at(positives, point.threshold),
-        achieved=1 - achieved,
-        oracle=metrics.rate_at(positives, own),
-    )
-
-
-def map_agreement(test: pd.DataFrame, kind: str) -> MapAgreement | None:
+def mean_agreement(test: pd.DataFrame, kind: str) -> MapAgreement | None:
     """Means over the test rows that have a human map; None when there are none."""
     column = f"{kind}_pe"
     rows = test[test[column].notna()] if column in test else test.iloc[:0]
@@ -264,12 +138,12 @@ def map_agreement(test: pd.DataFrame, kind: str) -> MapAgreement | None:
         maps_negative=len(rows) - positives,
         maps_positive=positives,
         empty=len(rows) - len(filled),
-        pe=number(rows[f"{kind}_pe"].mean()),
-        lift=number(rows[f"{kind}_lift"].mean()),
-        auc=number(rows[f"{kind}_auc"].mean()),
+        pe=or_none(rows[f"{kind}_pe"].mean()),
+        lift=or_none(rows[f"{kind}_lift"].mean()),
+        auc=or_none(rows[f"{kind}_auc"].mean()),
         auc_maps=int(rows[f"{kind}_auc"].notna().sum()),
-        cc=number(rows[f"{kind}_cc"].mean()),
+        cc=or_none(rows[f"{kind}_cc"].mean()),
         cc_maps=int(rows[f"{kind}_cc"].notna().sum()),
-        pe_nonempty=number(filled[f"{kind}_pe"].mean()),
-        lift_nonempty=number(filled[f"{kind}_lift"].mean()),
+        pe_nonempty=or_none(filled[f"{kind}_pe"].mean()),
+        lift_nonempty=or_none(filled[f"{kind}_lift"].mean()),
     )

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench.errors import UserError, field_problem
+from divsal_bench.errors import UserError, field_problem, printable
 from divsal_bench.files import foreign
+from divsal_bench.files.models import up_to_date
+from divsal_bench.files.texts import printable_lines, texts_in
 from divsal_bench.leaderboard.claims.gallery import Gallery
 from divsal_bench.leaderboard.sheets.editions import CURRENT, Edition, references
 from divsal_bench.leaderboard.sheets.entries import Sheet
 from divsal_bench.leaderboard.statistics import families
-from divsal_bench.leaderboard.tables.board import table
+from divsal_bench.leaderboard.tables.board import table_of_sheet
 from divsal_bench.leaderboard.tables.schema import Table
-from divsal_bench.runs import records
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -69,7 +70,7 @@ def compute(results: Results) -> SavedBoard:
 def dated_table(sheet: Sheet, edition: Edition = CURRENT) -> Table:
     """The table of some accepted results, its families closed to the reference methods of an edition."""
     closed = references(sheet.entries, edition)
-    found = table(sheet, functools.partial(families.families, closed=closed), closed, edition.date)
+    found = table_of_sheet(sheet, functools.partial(families.families, closed=closed), closed, edition.date)
     said = (
         f"Edition {edition.date}: the families are of those of its {len(edition.methods)} reference methods that are "
         "here; whatever else joins has a family of its own and changes no other entry's p. Ranks compare all methods "
@@ -83,14 +84,13 @@ def as_bytes(board: SavedBoard) -> bytes:
     return adapter().dump_json((board,), indent=1) + b"\n"
 
 
-def load(root: Path) -> SavedBoard:
+def read_board(root: Path) -> SavedBoard:
     """Read ``board.json`` of a results folder.
 
     Raises:
         UserError: It is missing, damaged, or of another version.
     """
     from pydantic import ValidationError
-    from pydantic_core import from_json
 
     path = root / FILE
     try:
@@ -101,39 +101,23 @@ def load(root: Path) -> SavedBoard:
                 f"{path} has {path.stat().st_size:,} bytes, {MOST_BYTES:,} are allowed; make it again with "
                 "`divsal-bench board --recompute`"
             )
-        content = foreign.read_bytes(path, MOST_BYTES)
-        raw = from_json(content)
-        version = raw[0]["schema_version"]
-        if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise UserError(
-                f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; update divsal-bench"
-            )
-        _require_plain(raw)
-        return adapter().validate_json(content)[0]
+        content = foreign.read_json(path, MOST_BYTES)
+        if not isinstance(content, list) or len(content) != 1:
+            raise ValueError("it is no list of one board")
+        board = up_to_date(content[0], SCHEMA_VERSION, path)
+        for text in texts_in(board):  # CSV shows them as they are
+            if printable_lines(text) != text:
+                raise ValueError(f"it has a text with control characters, {text[:60]!a}")
+        return adapter().validate_python((board,))[0]
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"there is no {path}; make it with `divsal-bench board --recompute`") from None
     except ValidationError as error:
         field, problem = field_problem(error.errors(include_url=False))
         line = f"field {field!r} {problem}"
         raise UserError(f"{path} cannot be read ({line}); mend it with `divsal-bench board --recompute`") from None
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        line = str(getattr(error, "strerror", None) or error).splitlines()[0]
+    except (OSError, ValueError) as error:
+        line = foreign.why_unread(error)
         raise UserError(f"{path} cannot be read ({line}); mend it with `divsal-bench board --recompute`") from None
-
-
-def _require_plain(raw: object) -> None:
-    """Refuse texts that a terminal would obey; CSV shows them as they are.
-
-    Raises:
-        ValueError: There is one.
-    """
-    waiting = [raw]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str) and records.plain(value) != value:
-            raise ValueError(f"it has a text with control characters, {value[:60]!a}")
-        if isinstance(value, list | dict):
-            waiting += [*value, *value.values()] if isinstance(value, dict) else value
 
 
 def check_current(root: Path, found: SavedBoard) -> None:
@@ -149,7 +133,7 @@ def check_current(root: Path, found: SavedBoard) -> None:
     path = root / FILE
     if not path.exists() and not found.tables:
         return
-    stored = load(root)
+    stored = read_board(root)
     place = differing_place(stored, found)
     if place:
         raise UserError(
@@ -167,7 +151,7 @@ def differing_place(stored: SavedBoard, found: SavedBoard) -> str:
         before, after = ({row.label: row for row in table.rows} for table in (was, now))
         for label in (*after, *(label for label in before if label not in after)):
             if not agree(before.get(label), after.get(label)):
-                return f"table {name}, row {plain(label)}"
+                return f"table {name}, row {printable(label[:100])}"
         for field in dataclasses.fields(was):
             if not agree(getattr(was, field.name), getattr(now, field.name)):
                 return f"table {name}, {field.name}"
@@ -179,12 +163,7 @@ def differing_place(stored: SavedBoard, found: SavedBoard) -> str:
 def name_of(table: Table) -> str:
     """A table in a message: all that sets it apart."""
     parts = table.task, table.fingerprint[:8], table.protocol, table.backbone, table.head, table.digest
-    return "/".join(map(plain, parts))
-
-
-def plain(text: str) -> str:
-    """Text from outside in one short line."""
-    return "".join(character if character.isprintable() else "?" for character in text[:100])
+    return "/".join(printable(part[:100]) for part in parts)
 
 
 def agree(a: Any, b: Any) -> bool:

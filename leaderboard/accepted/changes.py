@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
+from divsal_bench.files.texts import spaced
 from divsal_bench.leaderboard.accepted.board_file import SavedBoard
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
 from divsal_bench.leaderboard.sheets.scored import Metric
@@ -219,5 +220,4 @@ def stars(table: Table, label: str) -> str:
 
 def escaped(text: str) -> str:
     """Text as HTML entities where Markdown, HTML or GitHub would read it as more than text."""
-    flat = "".join(character if character.isprintable() else " " for character in text)
-    return SPECIAL.sub(lambda found: f"&#{ord(found[0])};", flat)
+    return SPECIAL.sub(lambda found: f"&#{ord(found[0])};", spaced(text))

@@ -22,7 +22,7 @@ from divsal_bench.leaderboard.claims import claim as claims
 from divsal_bench.leaderboard.claims import keys
 from divsal_bench.leaderboard.claims.claim import NEW_SEEDS, Claim, Reproduction, Verified
 from divsal_bench.leaderboard.claims.consistency import check_new_seeds, check_proofs
-from divsal_bench.leaderboard.claims.files import MARGINS, read_bytes
+from divsal_bench.leaderboard.claims.files import MARGINS, read_submitted
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.runs.reading import Run
 
@@ -97,8 +97,8 @@ def proof_of(claim: Claim) -> str:
     if claim.reproduction is not None:
         new = claim.reproduction
         parts.append(
-            f"{claims.state_of(claim)} by {new.by} ({new.date[:10]}): mean {new.new_mean:.4f} of {len(new.seeds)} new "
-            f"seeds, claimed {new.claimed_mean:.4f}, tolerance {new.tolerance:.4f}"
+            f"{claims.proven_state(claim)} by {new.by} ({new.date[:10]}): mean {new.new_mean:.4f} of {len(new.seeds)} "
+            f"new seeds, claimed {new.claimed_mean:.4f}, tolerance {new.tolerance:.4f}"
             + (f"; {unnoticed(noticed_miss(claim.primary, len(new.seeds)))}" if new.holds else "")
         )
     return "; ".join(parts)
@@ -191,14 +191,14 @@ def check_not_copied(claim: Claim, found: Publication, where: Path) -> None:
     names = found.rows["key"].tolist()
     file = where.with_name(where.stem + MARGINS)
     claimed = [one.seed for one in claim.seeds]
-    margins = keys.read_margins(file, read_bytes(file, keys.limit(len(names))), claimed, names)
+    margins = keys.parse_margins(file, read_submitted(file, keys.limit(len(names))), claimed, names)
     both = np.concatenate([margins, found.margins])
     keys.check_no_copies(where, [*claimed, *(one.seed for one in found.seeds)], both)
 
 
 def with_state(claim: Claim) -> Claim:
     """The claim with the state that its proofs show."""
-    return claim.model_copy(update={"state": claims.state_of(claim)})
+    return claim.model_copy(update={"state": claims.proven_state(claim)})
 
 
 def differing_field(claim: Claim, run: Run) -> str:

@@ -18,8 +18,10 @@ from divsal_bench.leaderboard.claims.claim import Missing, SeedResult, Weights, 
 from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
 from divsal_bench.leaderboard.sheets.entries import computed_on, rows_and_margins
 from divsal_bench.runs.reading import Run
+from divsal_bench.scores.field_scores import REDEFINED
+from divsal_bench.scores.layout import Layout, layout_of
 from divsal_bench.scores.schema import Scores
-from divsal_bench.scores.scoring import REDEFINED, Layout, layout, score
+from divsal_bench.scores.scoring import score
 from divsal_bench.words import Permission
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ def publication(runs: Sequence[Run], data: PublicData, where: Callable[[Run], st
     margins = np.empty((len(done), len(rows)), np.float32)
     for values, run in zip(margins, done, strict=True):
         values[:] = checked_margins(run, data)[order]
-    arrangement = layout(rows.astype({"label": "int64"}))
+    arrangement = layout_of(rows.astype({"label": "int64"}))
     seeds = [
         seed_result(run, rescored(run, values, arrangement), where(run))
         for run, values in zip(done, margins, strict=True)
@@ -117,7 +119,7 @@ def publication(runs: Sequence[Run], data: PublicData, where: Callable[[Run], st
 def checked_margins(run: Run, data: PublicData) -> np.ndarray:
     """A run's margins, float64 (N,), if its predictions are of this data's rows and give its numbers."""
     rows, values = rows_and_margins(run)
-    if not keys.same_rows(rows, data.rows):
+    if not keys.are_same_rows(rows, data.rows):
         raise UserError(
             f"{run.path} has predictions on other samples than the data set holds; if it was pulled from the Hub, "
             "submit the runs that were pushed, else delete that folder and run again"

@@ -30,14 +30,14 @@ from divsal_bench.leaderboard.claims.files import (
     NEW_MARGINS,
     check_strays,
     listing,
-    read_bytes,
-    read_model,
+    read_claimed,
+    read_submitted,
 )
 from divsal_bench.leaderboard.claims.gallery import Gallery
 from divsal_bench.leaderboard.claims.gallery_check import check_cams, check_gallery
 from divsal_bench.leaderboard.sheets.editions import CURRENT
 from divsal_bench.leaderboard.sheets.entries import Entry, Group, Sheet, Standing, check_unique, keepers
-from divsal_bench.scores.scoring import Layout, layout
+from divsal_bench.scores.layout import Layout, layout_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,15 +127,15 @@ def read(root: Path, on_file: Callable[[Path], None] = lambda path: None) -> Res
 
 def read_data_set(folder: Path) -> DataSet:
     """Read ``key.parquet`` and ``gallery.json``."""
-    content = read_bytes(folder / KEYS, MOST_KEYS)
-    rows = key_files.read_keys(folder / KEYS, content)
+    content = read_submitted(folder / KEYS, MOST_KEYS)
+    rows = key_files.parse_keys(folder / KEYS, content)
     path = folder / GALLERY
-    gallery = read_model(path, Gallery) if path.exists() else None
+    gallery = read_claimed(path, Gallery) if path.exists() else None
     if gallery is not None:
         test = rows[rows["split"] == "test"]
         facts = zip(test["label"].tolist(), test["condition"].tolist(), strict=True)
         check_gallery(gallery, dict(zip(test["key"].tolist(), facts, strict=True)), path)
-    return DataSet(folder, rows, layout(rows), hashlib.sha256(content).hexdigest(), gallery)
+    return DataSet(folder, rows, layout_of(rows), hashlib.sha256(content).hexdigest(), gallery)
 
 
 def read_result(root: Path, file: PurePosixPath, data: DataSet) -> Accepted:
@@ -168,7 +168,7 @@ def read_result(root: Path, file: PurePosixPath, data: DataSet) -> Accepted:
     pictures = {picture.key for picture in data.gallery.pictures} if data.gallery else set()
     for key, cams in claim.cams.items():
         check_cams(key, cams, pictures, path)
-    return Accepted(path, claim, margins, hashlib.sha256(read_bytes(path, MOST_JSON)).hexdigest()[:12])
+    return Accepted(path, claim, margins, hashlib.sha256(read_submitted(path, MOST_JSON)).hexdigest()[:12])
 
 
 def open_result(path: Path) -> Accepted:
@@ -186,7 +186,7 @@ def open_result(path: Path) -> Accepted:
 
 def read_claim(path: Path) -> Claim:
     """Read one result's JSON and check it by itself: schema, safe names, parts that fit each other."""
-    claim = read_model(path, Claim)
+    claim = read_claimed(path, Claim)
     check_itself(claim, path)
     return claim
 
@@ -194,10 +194,10 @@ def read_claim(path: Path) -> Claim:
 def read_margins(path: Path, end: str, sha256: str, seeds: list[int], names: list[str]) -> key_files.Margins:
     """Read the margins beside a result, if they are those it names."""
     file = path.with_name(path.stem + end)
-    content = read_bytes(file, key_files.limit(len(names)))
+    content = read_submitted(file, key_files.limit(len(names)))
     if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(f"{file} is not the file that {path.name} names (its sha256 differs); submit it again")
-    return key_files.read_margins(file, content, seeds, names)
+    return key_files.parse_margins(file, content, seeds, names)
 
 
 def check_one_data_set(found: list[Accepted]) -> None:

@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.claims.claim import Claim, SeedResult
 from divsal_bench.leaderboard.claims.keys import Margins
+from divsal_bench.scores.layout import Layout
 from divsal_bench.scores.schema import MapAgreement, Scores
-from divsal_bench.scores.scoring import Layout, score_margins
+from divsal_bench.scores.scoring import score_margins
 
 #: Accepted numbers are computed from the stored margins: nothing but rounding may differ.
 AGREES = 1e-9

@@ -15,7 +15,7 @@ from divsal_bench.leaderboard.accepted.reading import DataSet, read_claim, read_
 from divsal_bench.leaderboard.claims import keys
 from divsal_bench.leaderboard.claims.claim import Claim, TableFacts
 from divsal_bench.leaderboard.claims.consistency import check_itself, place
-from divsal_bench.leaderboard.claims.files import GALLERY, KEYS, MARGINS, NEW_MARGINS, as_json, write_all
+from divsal_bench.leaderboard.claims.files import GALLERY, KEYS, MARGINS, NEW_MARGINS, model_json, write_all
 from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
 from divsal_bench.leaderboard.sheets.entries import Group, group_of
 from divsal_bench.runs.reading import Run
@@ -34,7 +34,6 @@ class Terms:
         describe: A method's name to its one sentence.
         permitted: The submitter holds a permission that the data set's terms do not state.
         force: Replace results of the same methods.
-        mark: As :func:`divsal_bench.leaderboard.claims.files.write_all` takes it.
     """
 
     by: str
@@ -42,7 +41,6 @@ class Terms:
     describe: Callable[[str], str] = lambda name: ""
     permitted: bool = False
     force: bool = False
-    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,9 +95,9 @@ def submit(runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, term
         files |= shared
         if change != "unchanged":
             files[path.with_name(path.stem + MARGINS)] = found.margin_bytes()
-            files[path] = as_json(new)
+            files[path] = model_json(new)
     # A result's JSON names its margins: it comes last.
-    write_all(dict(sorted(files.items(), key=lambda pair: pair[0].suffix == ".json")), terms.mark)
+    write_all(dict(sorted(files.items(), key=lambda pair: pair[0].suffix == ".json")))
     for one in done:
         if one.change == "replaced":
             one.path.with_name(one.path.stem + NEW_MARGINS).unlink(missing_ok=True)
@@ -137,16 +135,16 @@ def shared_files(
     paths = folder / KEYS, folder / GALLERY
     if not paths[0].exists():
         contents = new.get(paths[0]), new.get(paths[1])
-        made = contents[0] or keys.key_bytes(found.rows), contents[1] or as_json(data.gallery)
+        made = contents[0] or keys.key_bytes(found.rows), contents[1] or model_json(data.gallery)
         return dict(zip(paths, made, strict=True)), data.gallery
     known: DataSet = read_data_set(folder)
-    if not keys.same_rows(known.rows, found.rows):
+    if not keys.are_same_rows(known.rows, found.rows):
         raise UserError(
             f"{paths[0]} lists other rows than these runs were scored on; with one fingerprint that means damage, "
             "restore it"
         )
     gallery = known.gallery or data.gallery
-    return {paths[0]: paths[0].read_bytes(), paths[1]: as_json(gallery)}, gallery
+    return {paths[0]: paths[0].read_bytes(), paths[1]: model_json(gallery)}, gallery
 
 
 def claim_of(found: Publication, maps: dict[str, ClassCams], terms: Terms, key_sha256: str) -> Claim:

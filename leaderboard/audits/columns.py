@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from divsal_bench.errors import UserError
-from divsal_bench.files import escaping
 from divsal_bench.leaderboard.audits.render import quantity, shown
 from divsal_bench.leaderboard.audits.table import AuditRow, AuditTable
 from divsal_bench.leaderboard.sheets.entries import Group
-from divsal_bench.leaderboard.tables import render
+from divsal_bench.leaderboard.tables import flat, readable, render, wording
 from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.runs.audit_record import Quantity
 
@@ -61,11 +60,12 @@ def render_with_audits(
         raise UserError("audit columns are not written as LaTeX; take markdown, csv or json, or leave --audit out")
     pairs = [(table, matching(table, audits)) for table in tables]
     if form == "csv":
-        return render.write_csv([csv_row(table, audit, row.label) for table, audit in pairs for row in table.rows])
+        return flat.records_csv([csv_row(table, audit, row.label) for table, audit in pairs for row in table.rows])
     if form == "json":
         return json.dumps([as_json(table, audit) for table, audit in pairs], indent=1)
     return "\n\n".join(
-        f"{render.as_text(table, form, width)}\n\n{as_text(of_table(table, audits), form, width)}" for table in tables
+        f"{readable.table_text(table, form, width)}\n\n{as_text(of_table(table, audits), form, width)}"
+        for table in tables
     )
 
 
@@ -104,7 +104,7 @@ def of_table(table: Table, audits: Sequence[AuditTable]) -> AuditBlock:
 def text_of(audit: AuditTable | None, row: AuditRow | None, wanted: Quantity) -> list[str]:
     """A number and its interval; a dash without an audit."""
     if audit is None or row is None:
-        return [render.NONE]
+        return [wording.NONE]
     return shown(audit, row, wanted.block, wanted.of, wanted.images, wanted.metric).split("\n")
 
 
@@ -112,12 +112,7 @@ def as_text(found: AuditBlock, form: render.Format, width: int | None = None) ->
     """The columns as a table of their own, below the board's: beside it they would not fit a terminal."""
     gap = " " if form == "markdown" else "\n"
     body = [[label, *(gap.join(filter(None, pair)) for pair in pairs)] for label, pairs in found.rows]
-    head = ["audit", *found.headers]
-    if form == "markdown":
-        body = [[escaping.markdown(label), *cells] for label, *cells in body]
-        notes = "\n".join(f"- {escaping.markdown(note)}" for note in found.notes)
-        return f"{render.grid(head, body, 'github')}\n\n{notes}"
-    return render.terminal("", head, body, found.notes, width).lstrip("\n")
+    return readable.titled_text("", ["audit", *found.headers], body, found.notes, form, width)
 
 
 def numbers(audit: AuditTable | None, label: str) -> dict[str, float | int | None]:
@@ -140,12 +135,12 @@ def csv_row(table: Table, audit: AuditTable | None, label: str) -> dict[str, Any
     """The board's columns, then those of the audit."""
     row = next(one for one in table.rows if one.label == label)
     own = {name: "" if value is None else value for name, value in numbers(audit, label).items()}
-    return {**render.csv_row(table, row), **own}
+    return {**flat.method_record(table, row), **own}
 
 
 def as_json(table: Table, audit: AuditTable | None) -> dict[str, Any]:
     """The table, each row with its audit."""
-    content: dict[str, Any] = render.plain(dataclasses.asdict(table))
+    content: dict[str, Any] = render.without_nan(dataclasses.asdict(table))
     for row in content["rows"]:
         row["audit"] = numbers(audit, row["label"])
     return content

@@ -13,7 +13,9 @@ from tabulate import tabulate
 
 from divsal_bench.files import escaping
 from divsal_bench.leaderboard.audits.table import AuditRow, AuditTable, Reason, Value
-from divsal_bench.leaderboard.tables.render import NONE, plain, write_csv
+from divsal_bench.leaderboard.tables.flat import records_csv
+from divsal_bench.leaderboard.tables.render import without_nan
+from divsal_bench.leaderboard.tables.wording import NONE
 from divsal_bench.runs.audit_record import Block, Images, Metric, Quantity
 
 Format = Literal["terminal", "markdown", "csv", "json"]
@@ -74,7 +76,7 @@ def as_text(table: AuditTable, form: Format) -> str:
     parts = [f"**{escaping.markdown(heading(table))}**" if markdown else heading(table)]
     for block in blocks(table):
         if block.rows:
-            rows = escaping.shown(block.rows, form)
+            rows = escaping.escaped_rows(block.rows, form)
             align = ["left" if head in ("method", "images", "order") else "right" for head in block.headers]
             text = tabulate(
                 rows, block.headers, tablefmt="github" if markdown else "simple", disable_numparse=True, colalign=align
@@ -411,7 +413,7 @@ def long_rows(table: AuditTable) -> Iterator[dict[str, Any]]:
 def as_csv(tables: Sequence[AuditTable]) -> str:
     """Long: one number a line, empty where there is none."""
     rows = [row for table in tables for row in long_rows(table)]
-    return write_csv([{name: "" if value != value else value for name, value in row.items()} for row in rows])
+    return records_csv([{name: "" if value != value else value for name, value in row.items()} for row in rows])
 
 
 def as_json(table: AuditTable) -> dict[str, Any]:
@@ -437,7 +439,7 @@ def as_json(table: AuditTable) -> dict[str, Any]:
         "undefined": [dataclasses.asdict(reason) for reason in table.reasons],
         "notes": [note for block in blocks(table) for note in block.notes] + notes(table),
     }  # fmt: skip
-    found: dict[str, Any] = plain(content)
+    found: dict[str, Any] = without_nan(content)
     return found
 
 

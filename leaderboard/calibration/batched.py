@@ -16,7 +16,7 @@ from scipy import special, stats
 
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.families import ALPHA
-from divsal_bench.leaderboard.statistics.placements import Condition, SubjectCounts
+from divsal_bench.leaderboard.statistics.placements import Condition, SubjectCounts, placements
 from divsal_bench.leaderboard.statistics.reader_case import LEVEL, ZERO
 
 Floats = npt.NDArray[np.float64]
@@ -88,33 +88,19 @@ class Estimates:
         return low, high
 
 
-def clustered_influence(scores: Floats, conditions: Sequence[Condition], subjects: Ints) -> tuple[Floats, Floats]:
+def condition_influence(scores: Floats, conditions: Sequence[Condition], subjects: Ints) -> tuple[Floats, Floats]:
     """Compute AUROC (C, ...) and influence (C, ..., K) of scores (..., N) on each condition by itself.
 
     Their means over the first axis are primary metric and influence as `placements` gives them for (R, N).
     """
-    order = np.argsort(scores, axis=-1)
-    ordered = np.take_along_axis(scores, order, axis=-1)
-    tied = ordered[..., 1:] == ordered[..., :-1]
-    ends = _ends_of_ties(tied) if tied.any() else None
-    below = {}
-    for mask in (mask for c in conditions for mask in (c.positives, c.negatives)):
-        if mask.tobytes() not in below:
-            below[mask.tobytes()] = _number_below(order, mask, ends)
     auroc = np.empty((len(conditions), *scores.shape[:-1]))
     influence = np.zeros((len(conditions), *scores.shape[:-1], int(subjects.max()) + 1))
-    for i, c in enumerate(conditions):
-        n1, n0 = int(c.positives.sum()), int(c.negatives.sum())
-        negatives_below = below[c.negatives.tobytes()][..., c.positives]
-        positives_below = below[c.positives.tobytes()][..., c.negatives]
-        auroc[i] = negatives_below.sum(axis=-1) / (n1 * n0)
-        for rows, values, n in (
-            (c.positives, negatives_below / n0, n1),
-            (c.negatives, 1.0 - positives_below / n1, n0),
-        ):
+    for i, (c, found) in enumerate(zip(conditions, placements(scores, conditions), strict=True)):
+        auroc[i] = found.auroc
+        for rows, values in ((c.positives, found.v10), (c.negatives, found.v01)):
             codes = subjects[rows]
             m = len(np.unique(codes))
-            weighted = (values - auroc[i][..., None]) * (np.sqrt(m / (m - 1)) / n)
+            weighted = (values - auroc[i][..., None]) * (np.sqrt(m / (m - 1)) / len(codes))
             if m == len(codes):
                 influence[i][..., codes] += weighted
             else:
@@ -122,33 +108,8 @@ def clustered_influence(scores: Floats, conditions: Sequence[Condition], subject
     return auroc, influence
 
 
-def _ends_of_ties(tied: Bools) -> tuple[Ints, Ints]:
-    """For each place in the order, (..., N), where the scores that tie with it begin, and where they have ended."""
-    n = tied.shape[-1] + 1
-    first = np.zeros((*tied.shape[:-1], n), dtype=np.intp)
-    first[..., 1:] = np.where(tied, 0, np.arange(1, n))
-    last = np.full_like(first, n)
-    last[..., :-1] = np.where(tied, n, np.arange(1, n))
-    return np.maximum.accumulate(first, axis=-1), np.minimum.accumulate(last[..., ::-1], axis=-1)[..., ::-1]
-
-
-def _number_below(order: Ints, mask: Bools, ends: tuple[Ints, Ints] | None) -> Floats:
-    """Count for each row, (..., N), the rows of `mask` (N,) that score below it, ties one half."""
-    member = mask[order]
-    counts = np.cumsum(member, axis=-1, dtype=np.int32)
-    if ends is None:
-        ordered = (counts - member).astype(np.float64)
-    else:
-        counts = np.concatenate([np.zeros_like(counts[..., :1]), counts], axis=-1)
-        lower, upper = (np.take_along_axis(counts, end, axis=-1) for end in ends)
-        ordered = (lower + upper) / 2.0
-    found = np.empty(order.shape)
-    np.put_along_axis(found, order, ordered, axis=-1)
-    return found
-
-
-def compare(primary: Floats, influence: Floats, first: Ints, second: Ints) -> Estimates:
-    """Compare method first[i] with second[i] on every board, as `reader_case.compare` does.
+def paired_estimates(primary: Floats, influence: Floats, first: Ints, second: Ints) -> Estimates:
+    """Compare method first[i] with second[i] on every board, as `reader_case.compare_paired` does.
 
     Args:
         primary: (B, k, n) primary metric of each run.
@@ -162,13 +123,13 @@ def compare(primary: Floats, influence: Floats, first: Ints, second: Ints) -> Es
     return _estimates(values.mean(axis=-1), [_of_seeds(values)], c, of_method[:, first] - of_method[:, second])
 
 
-def single(primary: Floats, influence: Floats) -> Estimates:
-    """Give each method's mean, (B, k), as `reader_case.single` does."""
+def mean_estimates(primary: Floats, influence: Floats) -> Estimates:
+    """Give each method's mean, (B, k), as `reader_case.population_interval` does."""
     c = np.diagonal(_between_seeds(influence), axis1=1, axis2=2)
     return _estimates(primary.mean(axis=-1), [_of_seeds(primary)], c, influence.mean(axis=2))
 
 
-def compare_unpaired(a: Floats, b: Floats, influence_a: Floats, influence_b: Floats) -> Estimates:
+def unpaired_estimates(a: Floats, b: Floats, influence_a: Floats, influence_b: Floats) -> Estimates:
     """Compare one set of runs with another on every board, (B, 1), as `reader_case.compare_unpaired` does.
 
     Args:
@@ -217,30 +178,13 @@ def _estimates(mean: Floats, between_seeds: Sequence[tuple[Floats, int]], c: Flo
 
 
 def paired_t(primary: Floats, first: Ints, second: Ints) -> Floats:
-    """Two-sided p "on exactly these images", (B, m), as `reader_case.on_these_images` gives it."""
+    """Two-sided p "on exactly these images", (B, m), as `reader_case.compare_on_fixed_images` gives it."""
     values = primary[:, first] - primary[:, second]
     none = np.zeros((*values.shape[:-1], 1))
     return _estimates(values.mean(axis=-1), [_of_seeds(values)], none[..., 0], none).p()
 
 
-def holm(p: Floats) -> Floats:
-    """Adjust (B, m) p-values within each board, as `families.holm` does."""
-    known = ~np.isnan(p)
-    p = np.where(known, p, 1.0)
-    order = np.argsort(p, axis=-1)
-    stepped = np.maximum.accumulate(np.take_along_axis(p, order, axis=-1) * np.arange(p.shape[-1], 0, -1), axis=-1)
-    adjusted = np.empty_like(p)
-    np.put_along_axis(adjusted, order, np.minimum(stepped, 1.0), axis=-1)
-    return np.where(known, adjusted, np.nan)
-
-
-def benjamini_hochberg(p: Floats) -> Floats:
-    """Adjust (B, m) p-values within each board, as `families.benjamini_hochberg` does."""
-    known = ~np.isnan(p)
-    return np.where(known, stats.false_discovery_control(np.where(known, p, 1.0), axis=-1, method="bh"), np.nan)
-
-
-def rank_intervals(k: int, first: Ints, second: Ints, difference: Floats, p: Floats) -> tuple[Ints, Ints]:
+def rank_ends(k: int, first: Ints, second: Ints, difference: Floats, p: Floats) -> tuple[Ints, Ints]:
     """Give the best and worst rank of methods 0 to k - 1, each (B, k), as `families.rank_intervals` does.
 
     Args:
@@ -250,7 +194,7 @@ def rank_intervals(k: int, first: Ints, second: Ints, difference: Floats, p: Flo
         difference: (B, k(k - 1)/2) mean of a - b.
         p: (B, k(k - 1)/2) unadjusted p.
     """
-    significant = holm(p) <= ALPHA
+    significant = families.holm(p) <= ALPHA
     a, b = (np.equal.outer(members, np.arange(k)).astype(np.intp) for members in (first, second))
     won, lost = significant & (difference > 0), significant & (difference < 0)
     return 1 + won @ b + lost @ a, k - won @ a - lost @ b

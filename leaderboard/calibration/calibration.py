@@ -16,13 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.leaderboard.calibration import batched
-from divsal_bench.leaderboard.calibration.judging import GAINS, Boards, estimate, join, judge
-from divsal_bench.leaderboard.calibration.simulation import DESIGNS, Cell, draw
+from divsal_bench.leaderboard.calibration.cells import Cell
+from divsal_bench.leaderboard.calibration.designs import DESIGNS
+from divsal_bench.leaderboard.calibration.judging import GAINS, Boards, estimate, join_boards, judge_boards
+from divsal_bench.leaderboard.calibration.simulation import draw_scores
 
 Floats = npt.NDArray[np.float64]
 
+#: Boards drawn at once; part of what the random numbers depend on.
 BATCH = 25
-"""Boards drawn at once; part of what the random numbers depend on."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Measure:
     is_auroc: bool = False
 
 
+#: Every table and its title.
 TOPICS = {
     "verdicts": "Stars and ranks",
     "intervals": "Intervals",
@@ -55,7 +58,6 @@ TOPICS = {
     "marks": "Marks",
     "others": "False discoveries, reproduction, paired t",
 }
-"""Every table and its title."""
 
 MEASURES = (
     Measure("errors_baseline", "verdicts", "errors: baseline", at_most=0.06),
@@ -124,7 +126,7 @@ class CellRates:
 
 
 @dataclass(frozen=True)
-class Batch:
+class BoardBatch:
     """Boards to draw together: number `index` of their cell."""
 
     cell: Cell
@@ -133,29 +135,29 @@ class Batch:
     boards: int
 
 
-def calibrate(cells: Sequence[Cell], boards: int, seed: int = 0, workers: int = 1) -> Iterator[CellRates]:
+def simulate_cells(cells: Sequence[Cell], boards: int, seed: int = 0, workers: int = 1) -> Iterator[CellRates]:
     """Simulate the cells one after the other.
 
     A cell's numbers depend on its definition, `seed` and `boards` alone: not on the other cells, the number
     of workers or which of them was faster.
 
     Args:
-        cells: From `simulation.choose`.
+        cells: From `simulation.cells_named`.
         boards: Boards per cell, at least 2.
         seed: At least 0.
         workers: Processes; 1 stays in this one.
     """
     batches = [
-        Batch(cell, seed, index, min(BATCH, boards - start))
+        BoardBatch(cell, seed, index, min(BATCH, boards - start))
         for cell in cells
         for index, start in enumerate(range(0, boards, BATCH))
     ]
     if workers == 1:
-        yield from _by_cell(cells, boards, map(simulate, batches))
+        yield from _by_cell(cells, boards, map(simulate_batch, batches))
         return
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
-        yield from _by_cell(cells, boards, pool.map(simulate, batches))
+        yield from _by_cell(cells, boards, pool.map(simulate_batch, batches))
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -164,7 +166,7 @@ def _by_cell(cells: Sequence[Cell], boards: int, found: Iterable[Boards]) -> Ite
     """Put the batches, in order, together again."""
     found = iter(found)
     for cell in cells:
-        judged = judge(cell, DESIGNS[cell.design](), join(list(islice(found, math.ceil(boards / BATCH)))))
+        judged = judge_boards(cell, DESIGNS[cell.design](), join_boards(list(islice(found, math.ceil(boards / BATCH)))))
         rates = tuple(rate(measure, judged.get(measure.name, np.array([])), cell.is_marked) for measure in MEASURES)
         yield CellRates(cell, boards, rates)
 
@@ -192,9 +194,9 @@ def rate(measure: Measure, values: Floats, is_marked: bool = True) -> Rate:
     return Rate(measure, value, error, holds)
 
 
-def simulate(batch: Batch) -> Boards:
+def simulate_batch(batch: BoardBatch) -> Boards:
     """Draw a batch and let the statistics speak of it."""
     cell, design = batch.cell, DESIGNS[batch.cell.design]()
     rng = np.random.default_rng([batch.seed, batch.index, *cell.name.encode()])
-    scores = draw(cell, design, batch.boards, rng)
-    return estimate(*batched.clustered_influence(scores, design.conditions, design.subjects))
+    scores = draw_scores(cell, design, batch.boards, rng)
+    return estimate(*batched.condition_influence(scores, design.conditions, design.subjects))

@@ -13,26 +13,33 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import stats
 
 from divsal_bench.leaderboard.calibration import batched
 from divsal_bench.leaderboard.calibration.batched import Estimates
-from divsal_bench.leaderboard.calibration.simulation import CHANCE, EFFECTS, LOSSES, Cell, Design
-from divsal_bench.leaderboard.statistics.families import ALPHA, MIN_SEEDS, Pair, families, smallest_visible_miss
+from divsal_bench.leaderboard.calibration.cells import CHANCE, EFFECTS, LOSSES, Cell
+from divsal_bench.leaderboard.calibration.designs import Design
+from divsal_bench.leaderboard.statistics.families import (
+    ALPHA,
+    MIN_SEEDS,
+    Pair,
+    benjamini_hochberg,
+    families,
+    holm,
+    smallest_visible_miss,
+)
+from divsal_bench.leaderboard.statistics.marks import IN_DOMAIN_LOSS, chance_p
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.intp]
 
+#: Sizes at which power is measured, in AUROC.
 GAINS = tuple(sorted(set(EFFECTS.values())))
-"""Sizes at which power is measured, in AUROC."""
 
+#: Seeds of a reproduction, and of the smaller set in an unpaired comparison.
 NEW_SEEDS = 5
-"""Seeds of a reproduction, and of the smaller set in an unpaired comparison."""
-
-LOSS = 0.02
-"""Loss in-domain that the mark `in-domain worse` lets pass."""
 
 FIELDS = tuple(Estimates.__dataclass_fields__)
 VISIBLE = ("effect_low", "effect_middle", "effect_high", "power_own", "power_next", "effect_range")
@@ -76,16 +83,18 @@ def estimate(auroc: Floats, influence: Floats) -> Boards:
     few = slice(None, NEW_SEEDS)
     return Boards(
         values=primary,
-        means=batched.single(primary, total),
-        pairs=batched.compare(primary, total, first, second),
-        unpaired=batched.compare_unpaired(primary[:, 1], primary[:, 2, few], total[:, 1], total[:, 2, few]),
-        condition_means=tuple(batched.single(*one) for one in zip(auroc, influence, strict=True)),
-        condition_pairs=tuple(batched.compare(*one, others, baseline) for one in zip(auroc, influence, strict=True)),
+        means=batched.mean_estimates(primary, total),
+        pairs=batched.paired_estimates(primary, total, first, second),
+        unpaired=batched.unpaired_estimates(primary[:, 1], primary[:, 2, few], total[:, 1], total[:, 2, few]),
+        condition_means=tuple(batched.mean_estimates(*one) for one in zip(auroc, influence, strict=True)),
+        condition_pairs=tuple(
+            batched.paired_estimates(*one, others, baseline) for one in zip(auroc, influence, strict=True)
+        ),
         paired_t=batched.paired_t(primary, first, second),
     )
 
 
-def join(parts: Sequence[Boards]) -> Boards:
+def join_boards(parts: Sequence[Boards]) -> Boards:
     """Put boards one after the other."""
 
     def joined(members: Sequence[Estimates]) -> Estimates:
@@ -102,7 +111,7 @@ def join(parts: Sequence[Boards]) -> Boards:
     )
 
 
-def judge(cell: Cell, design: Design, boards: Boards) -> dict[str, Floats]:
+def judge_boards(cell: Cell, design: Design, boards: Boards) -> dict[str, Floats]:
     """Compare what the statistics say with the truth: for each measure that the cell has, (B,) values."""
     counts = design.counts
     found = {
@@ -113,15 +122,15 @@ def judge(cell: Cell, design: Design, boards: Boards) -> dict[str, Floats]:
         **reproduction(boards.values),
     }
     if not cell.gains:
-        found |= visible_effect(cell, counts, boards)
+        found |= measure_visible_effect(cell, counts, boards)
     if cell.gains == CHANCE:
-        found |= against_chance(cell, design, boards)
+        found |= measure_chance_marks(cell, design, boards)
     if cell.gains == LOSSES:
         found |= in_domain_worse(cell, counts, boards)
     return found
 
 
-def of_pairs(cell: Cell, pairs: Sequence[Pair], boards: Boards) -> tuple[Ints, Estimates, Floats]:
+def pair_estimates(cell: Cell, pairs: Sequence[Pair], boards: Boards) -> tuple[Ints, Estimates, Floats]:
     """Where pairs stand among all pairs, what the statistics say of them, and their true differences: (m,) each."""
     names = list(cell.kinds)
     first, second = np.array([[names.index(a), names.index(b)] for a, b in pairs], dtype=np.intp).T
@@ -139,7 +148,7 @@ def printed_p(estimates: Estimates, counts: Sequence[SubjectCounts]) -> Floats:
     return np.where(estimates.withheld(counts), np.nan, estimates.p())
 
 
-def share(hits: Bools, printed: Bools) -> Floats:
+def share_of_printed(hits: Bools, printed: Bools) -> Floats:
     """(B,) share of hits among what a board prints, (B, m); NaN where it prints none."""
     number = printed.sum(axis=1)
     return np.where(number > 0, (hits & printed).sum(axis=1) / np.maximum(number, 1), np.nan)
@@ -164,17 +173,17 @@ def family_errors_and_power(cell: Cell, counts: Sequence[SubjectCounts], boards:
     """Measure the three Holm families; a family without a true null has no error rate."""
     found: dict[str, Floats] = {}
     for family in families(cell.kinds):
-        at, estimates, truth = of_pairs(cell, family.pairs, boards)
-        p = batched.holm(printed_p(estimates, counts))
+        at, estimates, truth = pair_estimates(cell, family.pairs, boards)
+        p = holm(printed_p(estimates, counts))
         if (truth == 0.0).any():
             found[f"errors_{family.name}"] = errors(p, estimates.mean, truth)
         if family.name == "baseline":
             if (truth == 0.0).any():
-                found["errors_paired_t"] = errors(batched.holm(boards.paired_t[:, at]), estimates.mean, truth)
+                found["errors_paired_t"] = errors(holm(boards.paired_t[:, at]), estimates.mean, truth)
             for gain in GAINS if cell.gains == EFFECTS else ():
                 members = np.isclose(truth, gain)
                 hits = (p <= ALPHA) & (estimates.mean > 0.0)
-                found[f"power_{gain:.2f}"] = share(hits[:, members], ~np.isnan(p[:, members]))
+                found[f"power_{gain:.2f}"] = share_of_printed(hits[:, members], ~np.isnan(p[:, members]))
     return found
 
 
@@ -184,10 +193,12 @@ def pairs_and_ranks(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards)
     auroc = np.array([value for value, kind in zip(cell.auroc, cell.kinds.values(), strict=True) if kind != "control"])
     k = len(ranked)
     first, second = np.triu_indices(k, 1)
-    _, estimates, truth = of_pairs(cell, [(ranked[i], ranked[j]) for i, j in zip(first, second, strict=True)], boards)
+    _, estimates, truth = pair_estimates(
+        cell, [(ranked[i], ranked[j]) for i, j in zip(first, second, strict=True)], boards
+    )
     p = printed_p(estimates, counts)
     printed = ~np.isnan(p)
-    low, high = batched.rank_intervals(k, first, second, estimates.mean, p)
+    low, high = batched.rank_ends(k, first, second, estimates.mean, p)
     # Equal methods may hold any of the ranks that they share, so the interval must contain them all.
     best = 1 + (auroc > auroc[:, None]).sum(axis=1)
     worst = k - (auroc < auroc[:, None]).sum(axis=1)
@@ -196,12 +207,12 @@ def pairs_and_ranks(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards)
     with_baseline = first == 0
     unpaired = boards.unpaired
     return {
-        "errors_pairs": errors(batched.holm(p), estimates.mean, truth),
+        "errors_pairs": errors(holm(p), estimates.mean, truth),
         "ranks": np.where(printed.any(axis=1), right, np.nan),
         "withheld_pairs": 1.0 - printed.mean(axis=1),
-        "coverage_baseline": share(covered[:, with_baseline], printed[:, with_baseline]),
-        "coverage_others": share(covered[:, ~with_baseline], printed[:, ~with_baseline]),
-        "coverage_unpaired": share(
+        "coverage_baseline": share_of_printed(covered[:, with_baseline], printed[:, with_baseline]),
+        "coverage_others": share_of_printed(covered[:, ~with_baseline], printed[:, ~with_baseline]),
+        "coverage_unpaired": share_of_printed(
             unpaired.difference_covers(cell.auroc[1:2] - cell.auroc[2:3]), ~unpaired.withheld(counts)
         ),
     }
@@ -211,8 +222,8 @@ def coverage_of_means(cell: Cell, counts: Sequence[SubjectCounts], boards: Board
     """Measure the population interval of each method's own mean."""
     covered, printed = boards.means.mean_covers(cell.auroc), ~boards.means.withheld(counts)
     return {
-        "coverage_mean_baseline": share(covered[:, :1], printed[:, :1]),
-        "coverage_mean_others": share(covered[:, 1:], printed[:, 1:]),
+        "coverage_mean_baseline": share_of_printed(covered[:, :1], printed[:, :1]),
+        "coverage_mean_others": share_of_printed(covered[:, 1:], printed[:, 1:]),
         "withheld_means": 1.0 - printed.mean(axis=1),
     }
 
@@ -235,18 +246,20 @@ def of_conditions(cell: Cell, design: Design, boards: Boards) -> dict[str, Float
     difference = np.concatenate([compared.mean for compared in boards.condition_pairs], axis=1)
     truth = np.concatenate([one[1:] - one[0] for one in auroc])
     q = np.concatenate(p, axis=1)
-    found = batched.benjamini_hochberg(q) <= ALPHA
+    found = benjamini_hochberg(q) <= ALPHA
     false = found & (np.sign(difference) != np.sign(np.round(truth, 12)))
     return {
-        "coverage_condition_mean": share(*(np.concatenate(part, axis=1) for part in zip(*means, strict=True))),
-        "coverage_condition": share(*(np.concatenate(part, axis=1) for part in zip(*pairs, strict=True))),
+        "coverage_condition_mean": share_of_printed(
+            *(np.concatenate(part, axis=1) for part in zip(*means, strict=True))
+        ),
+        "coverage_condition": share_of_printed(*(np.concatenate(part, axis=1) for part in zip(*pairs, strict=True))),
         "false_discoveries": np.where(
             np.isnan(q).all(axis=1), np.nan, false.sum(axis=1) / np.maximum(found.sum(axis=1), 1)
         ),
     }
 
 
-def visible_effect(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards) -> dict[str, Floats]:
+def measure_visible_effect(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards) -> dict[str, Floats]:
     """Measure the smallest visible effect of the first family where all methods are equal.
 
     The effect that a board prints is added to its own differences and to those of the next board: is it found there,
@@ -254,7 +267,7 @@ def visible_effect(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards) 
     the true variance, that of the differences over boards.
     """
     (family,) = (one for one in families(cell.kinds) if one.name == "baseline")
-    _, estimates, _ = of_pairs(cell, family.pairs, boards)
+    _, estimates, _ = pair_estimates(cell, family.pairs, boards)
     m = len(family.pairs)
     kept = ~estimates.withheld(counts)
     if not kept.any():
@@ -263,7 +276,7 @@ def visible_effect(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards) 
 
     def found(added: Floats) -> Floats:
         p = replace(estimates, mean=estimates.mean + added).p()
-        return share(p <= ALPHA / m, kept & ~np.isnan(added))
+        return share_of_printed(p <= ALPHA / m, kept & ~np.isnan(added))
 
     low, high = estimates.visible_effect_range(m)
     true = effect * np.sqrt(estimates.mean.var(axis=0, ddof=1) / estimates.variance)
@@ -271,52 +284,45 @@ def visible_effect(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards) 
         *(np.full(len(kept), value) for value in np.nanquantile(effect, [0.1, 0.5, 0.9])),
         found(effect),
         found(np.roll(effect, 1, axis=0)),
-        share((low <= true) & (true <= high), kept),
+        share_of_printed((low <= true) & (true <= high), kept),
     )
     return dict(zip(VISIBLE, measured, strict=True))
 
 
-def against_chance(cell: Cell, design: Design, boards: Boards) -> dict[str, Floats]:
+def measure_chance_marks(cell: Cell, design: Design, boards: Boards) -> dict[str, Floats]:
     """Measure the marks `not shown above chance` and `shown below chance`, of means and of the worst condition."""
     low, high = boards.means.mean_interval()
     printed = ~boards.means.withheld(design.counts)
 
     def of(level: float, hits: Bools) -> Floats:
         members = np.isclose(cell.auroc, level)
-        return share(hits[:, members], printed[:, members])
+        return share_of_printed(hits[:, members], printed[:, members])
 
     at_chance = np.isclose(on_condition(cell, design).min(axis=0), 0.5)
     above, below, known = np.ones_like(printed), np.zeros_like(printed), np.zeros_like(printed)
     for one, counts in zip(boards.condition_means, design.counts, strict=True):
         seen = ~one.withheld([counts])
         above &= ~seen | (one.mean_interval()[0] > 0.5)
-        below |= seen & (one.mean < 0.5) & (chance_p(one) * len(design.counts) <= ALPHA)
+        below |= seen & (one.mean < 0.5) & (chance_p(one.mean, one.variance, one.df) * len(design.counts) <= ALPHA)
         known |= seen
     return {
         "above_at_chance": of(0.5, low > 0.5),
         "below_at_chance": of(0.5, high < 0.5),
         **{f"unproven_{level:.2f}": of(level, low <= 0.5) for level in (0.56, 0.60, 0.65)},
         "below_0.44": of(0.44, high < 0.5),
-        "worst_above_at_chance": share(above[:, at_chance], known[:, at_chance]),
-        "worst_below_at_chance": share(below[:, at_chance], known[:, at_chance]),
+        "worst_above_at_chance": share_of_printed(above[:, at_chance], known[:, at_chance]),
+        "worst_below_at_chance": share_of_printed(below[:, at_chance], known[:, at_chance]),
     }
-
-
-def chance_p(means: Estimates) -> Floats:
-    """(B, k) two-sided p of an AUROC of 0.5, from the same logits as the interval."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        t = special.logit(means.mean) * means.mean * (1.0 - means.mean) / np.sqrt(means.variance)
-    return np.asarray(2.0 * stats.t.sf(np.abs(t), means.df))
 
 
 def in_domain_worse(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards) -> dict[str, Floats]:
     """Measure the mark `in-domain worse` on the last condition, for every true loss."""
     compared = boards.condition_pairs[-1]
     printed = ~compared.withheld([counts[-1]])
-    marked = compared.mean + compared.half_width() < -LOSS
+    marked = compared.mean + compared.half_width() < -IN_DOMAIN_LOSS
     loss = cell.auroc[0] - cell.auroc[1:]
     return {
-        f"worse_{size:.2f}": share(marked[:, np.isclose(loss, size)], printed[:, np.isclose(loss, size)])
+        f"worse_{size:.2f}": share_of_printed(marked[:, np.isclose(loss, size)], printed[:, np.isclose(loss, size)])
         for size in (0.0, 0.02, 0.06, 0.12)
     }
 

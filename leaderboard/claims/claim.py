@@ -260,7 +260,7 @@ def primary_of(seeds: list[SeedResult]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def state_of(claim: Claim) -> State:
+def proven_state(claim: Claim) -> State:
     """The state that its proofs show."""
     if claim.reproduction is not None:
         return "reproduced" if claim.reproduction.holds else "not reproduced"

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.claims.claim import Claim, Missing, SeedResult, TableFacts, same_person, state_of
+from divsal_bench.leaderboard.claims.claim import Claim, Missing, SeedResult, TableFacts, proven_state, same_person
 from divsal_bench.leaderboard.sheets.editions import reference
 from divsal_bench.leaderboard.statistics.families import MIN_SEEDS
 
@@ -54,8 +54,8 @@ def check_itself(claim: Claim, where: object) -> None:
     digest = claim.spec(0).group[-1]
     if digest != claim.table.digest:
         raise UserError(f"{where} was edited: its settings give the digest {digest}, not {claim.table.digest}")
-    if claim.state != state_of(claim):
-        raise UserError(f"{where} says it is {claim.state!r}, its proofs show {state_of(claim)!r}; submit it again")
+    if claim.state != proven_state(claim):
+        raise UserError(f"{where} says it is {claim.state!r}, its proofs show {proven_state(claim)!r}; submit it again")
     check_proofs(claim, where)
     parts: list[tuple[str, list[SeedResult | Missing]]] = [("", [*claim.seeds, *claim.missing])]
     if claim.reproduction is not None:

@@ -8,19 +8,15 @@ and ``gallery.json`` (the pictures that maps are shown on). All of it may come f
 from __future__ import annotations
 
 import json
-import os
 import re
-import secrets
-import shutil
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from divsal_bench.errors import UserError, field_problem
-from divsal_bench.files import foreign
+from divsal_bench.files import foreign, whole
+from divsal_bench.files.models import Model, up_to_date
 from divsal_bench.leaderboard.claims.claim import SCHEMA_VERSION
 
 #: Files of the results folder that are no results.
@@ -31,12 +27,8 @@ MARGINS, NEW_MARGINS = ".parquet", ".reproduction.parquet"
 MOST_JSON = 4_000_000
 #: Parts of a result's path: task, fingerprint, protocol, backbone, file.
 DEPTH = 5
-#: Names of files that a command has not finished.
-ASIDE = re.compile(r"\.(?:.+\.)?partial-")
 #: A list of numbers that JSON's indentation spread over lines; no line break can be inside a text.
 SPREAD = re.compile(r"\[\n\s*(-?[0-9][0-9.eE+-]*(?:,\s*-?[0-9][0-9.eE+-]*)*)\s*\]")
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def listing(root: Path) -> list[PurePosixPath]:
@@ -59,7 +51,7 @@ def listing(root: Path) -> list[PurePosixPath]:
             if path.name.startswith("."):
                 what = (
                     "unfinished: a command writes it now, or was ended before it had"
-                    if ASIDE.match(path.name)
+                    if whole.is_aside(path.name)
                     else ("hidden, and accepted results hold no hidden files")
                 )
                 raise UserError(f"{path} is {what}; remove it")
@@ -86,7 +78,7 @@ def check_strays(
             )
 
 
-def read_bytes(path: Path, most: int) -> bytes:
+def read_submitted(path: Path, most: int) -> bytes:
     """A file's bytes; a missing or too large one is a UserError."""
     try:
         if path.stat().st_size > most:
@@ -98,102 +90,30 @@ def read_bytes(path: Path, most: int) -> bytes:
         raise UserError(f"{path} {error}; remove it") from None
 
 
-def read_model(path: Path, model: type[Model]) -> Model:
+def read_claimed(path: Path, model: type[Model]) -> Model:
     """Read JSON of a closed schema; NaN is no number here."""
+    content = read_submitted(path, MOST_JSON)
     try:
-        content = json.loads(read_bytes(path, MOST_JSON), parse_constant=no_number)
-    except (ValueError, RecursionError) as error:
+        found = foreign.json_of(content, finite=True)
+    except ValueError as error:
         raise UserError(f"{path} is no JSON that can be read ({str(error)[:200]}); submit it again") from None
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise UserError(
-            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; update divsal-bench"
-        )
     try:
-        return model.model_validate(content)
+        return model.model_validate(up_to_date(found, SCHEMA_VERSION, path))
     except ValidationError as error:
         field, problem = field_problem(error.errors())
         raise UserError(f"{path}: field {field!r} {problem}; submit it again") from None
 
 
-def no_number(text: str) -> float:
-    """Refuse NaN and infinities, which JSON lacks and Python reads."""
-    raise ValueError(f"it holds {text}, scores must be finite numbers")
-
-
-def as_json(model: BaseModel) -> bytes:
+def model_json(model: BaseModel) -> bytes:
     """A model as indented JSON, the same bytes for the same content; lists of numbers stay on one line."""
     text = json.dumps(model.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
     return (SPREAD.sub(lambda found: f"[{', '.join(found[1].replace(',', ' ').split())}]", text) + "\n").encode()
 
 
-def write_all(files: Mapping[Path, bytes], mark: str = "") -> None:
-    """Write files all or none; each appears whole, and one that is there with this content is not touched.
-
-    All are written aside before the first is put in place, and what was there is kept until the last is: going back
-    needs no space, only renames.
-
-    Args:
-        files: Path to content, in the order in which they are put in place.
-        mark: Says whose unfinished files these are, so that what a killed process leaves can be swept.
+def write_all(files: Mapping[Path, bytes]) -> None:
+    """Write files of a results folder all or none, in the order in which they are given.
 
     Raises:
         UserError: One cannot be written; then all are as before.
     """
-    files = {path: content for path, content in files.items() if not holds(path, content)}
-    mark = mark or secrets.token_hex(4)
-    aside = {path: path.with_name(f".partial-{mark}-{number}") for number, path in enumerate(files)}
-    before = {path: path.with_name(f".before.partial-{mark}-{number}") for number, path in enumerate(files)}
-    put: list[Path] = []
-    made: list[Path] = []
-    try:
-        for path, content in files.items():
-            made += [parent for parent in path.parents if not parent.exists()]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with aside[path].open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for path in files:
-            if path.exists():
-                keep(path, before[path])
-        for path in files:
-            put.append(path)  # before it is: an interruption may come right after
-            aside[path].replace(path)
-    except BaseException as error:
-        for done in put:
-            with suppress(OSError):
-                before[done].replace(done) if before[done].exists() else done.unlink()
-        remove([*aside.values(), *before.values()])
-        for folder in made:
-            with suppress(OSError):  # not empty: another process uses it
-                folder.rmdir()
-        if isinstance(error, OSError):
-            raise UserError(
-                f"{path} cannot be written ({error.strerror or error}); free some space or give another --results"
-            ) from error
-        raise
-    remove(before.values())
-
-
-def keep(path: Path, copy: Path) -> None:
-    """Give a file a second name; where the file system has no links, a copy."""
-    try:
-        os.link(path, copy)
-    except OSError:
-        shutil.copy2(path, copy)
-
-
-def remove(paths: Iterable[Path]) -> None:
-    """Remove files that may not be there."""
-    for path in paths:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-
-
-def holds(path: Path, content: bytes) -> bool:
-    """Whether a file has this content already."""
-    try:
-        return path.read_bytes() == content
-    except OSError:
-        return False
+    whole.write_files(files, "give another --results")

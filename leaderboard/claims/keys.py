@@ -16,22 +16,21 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.errors import UserError
+from divsal_bench.files import parquet
+from divsal_bench.files.foreign import RefusedError, why_unread
 from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
 Margins = npt.NDArray[np.float32]
 #: Hexadecimal digits of a published key.
 DIGITS = 16
 #: A margins file may be this large, or this large for each row, whichever is more.
 MOST_BYTES, MOST_BYTES_A_ROW = 500_000, 60
-#: More rows than any data set here; a file that claims more is not opened.
-MOST_ROWS = 2_000_000
-#: Longest text of a cell, bytes, and what a file's header may need besides its cells.
-MOST_TEXT, MOST_HEADER = 400, 1_000_000
+#: Longest text of a cell, bytes.
+MOST_TEXT = 400
 AXES = {"test": ("in-domain", "source", "category"), "validation": ("",)}
 
 
@@ -68,7 +67,7 @@ def published(rows: pd.DataFrame, fingerprint: str) -> pd.DataFrame:
     return content.sort_values("key", ignore_index=True)
 
 
-def same_rows(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+def are_same_rows(first: pd.DataFrame, second: pd.DataFrame) -> bool:
     """Whether two tables hold the same rows in the same order, whatever the types that files give their columns."""
     return all(first[name].tolist() == second[name].tolist() for name in ROW_COLUMNS)
 
@@ -80,7 +79,7 @@ def key_bytes(rows: pd.DataFrame) -> bytes:
     columns = {
         name: pa.array(rows[name].tolist(), pa.int8() if name == "label" else pa.string()) for name in ROW_COLUMNS
     }
-    return parquet(pa.table(columns), column_encoding=None)
+    return parquet_bytes(pa.table(columns), column_encoding=None)
 
 
 def margin_bytes(keys: Sequence[str], seeds: Sequence[int], margins: Margins) -> bytes:
@@ -99,7 +98,7 @@ def margin_bytes(keys: Sequence[str], seeds: Sequence[int], margins: Margins) ->
     names = [f"seed{seed}" for seed in seeds]
     table = pa.table({"key": pa.array(keys, pa.string()), **dict(zip(names, margins, strict=True))})
     # Floats compress when their bytes are stored by significance.
-    content = parquet(table, column_encoding={"key": "PLAIN", **dict.fromkeys(names, "BYTE_STREAM_SPLIT")})
+    content = parquet_bytes(table, column_encoding={"key": "PLAIN", **dict.fromkeys(names, "BYTE_STREAM_SPLIT")})
     if len(content) > limit(len(keys)):
         raise UserError(
             f"the margins of {len(seeds)} seeds on {len(keys):,} rows need {len(content):,} bytes, "
@@ -113,7 +112,7 @@ def limit(rows: int) -> int:
     return max(MOST_BYTES, MOST_BYTES_A_ROW * rows)
 
 
-def parquet(table: pa.Table, column_encoding: dict[str, str] | None) -> bytes:
+def parquet_bytes(table: pa.Table, column_encoding: dict[str, str] | None) -> bytes:
     """A Parquet file's bytes: the same for the same content and the same version of pyarrow."""
     import pyarrow.parquet as pq
 
@@ -125,70 +124,36 @@ def parquet(table: pa.Table, column_encoding: dict[str, str] | None) -> bytes:
     return sink.getvalue()
 
 
-def read_parquet(path: Path, content: bytes, schema: dict[str, str], rows: int | None = None) -> pa.Table:
-    """Read a small Parquet file from outside, looking at its header before its content.
+def read_exactly(path: Path, content: bytes, columns: dict[str, str], rows: int | None = None) -> pa.Table:
+    """Read a small Parquet file from outside.
 
     Args:
         path: For messages.
         content: Its bytes.
-        schema: Exactly its columns, to their Arrow types.
+        columns: Exactly its columns, to their Arrow types.
         rows: How many it must have.
 
     Raises:
         UserError: It is damaged, or holds something else.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    form = parquet.Form(
+        columns={name: (kind,) for name, kind in columns.items()},
+        most_bytes=lambda rows, size: parquet.MOST_HEADER + MOST_TEXT * len(columns) * rows,
+        alone=True,
+        rows=rows,
+        longest_text=MOST_TEXT,
+    )
     try:
-        with pq.ParquetFile(io.BytesIO(content)) as file:
-            found = {field.name: str(field.type) for field in file.schema_arrow}
-            if found != schema or len(file.schema_arrow) != len(schema):
-                differing = sorted(found.items() ^ schema.items())
-                raise UserError(f"{path} has other columns or types than it should: {differing[:4]}")
-            if file.metadata.num_rows > MOST_ROWS or (rows is not None and file.metadata.num_rows != rows):
-                raise UserError(f"{path} has {file.metadata.num_rows:,} rows, {rows} belong there")
-            most = MOST_HEADER + MOST_TEXT * len(schema) * file.metadata.num_rows
-            unpacked = unpacked_size(file.metadata)
-            if unpacked > most:
-                raise UserError(f"{path} unpacks to {unpacked:,} bytes, {most:,} are allowed; submit it again")
-        return read_texts(path, content, schema)
+        return parquet.read_table(content, form)
+    except RefusedError as error:
+        raise UserError(f"{path} {error}; submit it again") from None
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise UserError(f"{path} is damaged ({str(error).splitlines()[0][:200]}); submit it again") from error
+        raise UserError(f"{path} is damaged ({why_unread(error)}); submit it again") from error
 
 
-def unpacked_size(header: pq.FileMetaData) -> int:
-    """Bytes of a file's pages without compression, by its header.
-
-    The groups' own sums are read, not the columns': pyarrow ends the process on a column with damaged statistics.
-    """
-    return sum(abs(header.row_group(i).total_byte_size) for i in range(header.num_row_groups))
-
-
-def read_texts(path: Path, content: bytes, schema: dict[str, str]) -> pa.Table:
-    """Read a file's content; a long text that a million rows share is refused before it is copied to them.
-
-    Raises:
-        UserError: A text is too long.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    texts = [name for name, kind in schema.items() if kind == "string"]
-    with pq.ParquetFile(io.BytesIO(content), read_dictionary=texts) as file:
-        table = file.read()
-    for name in texts:
-        for chunk in table[name].chunks:
-            longest = pc.max(pc.binary_length(chunk.dictionary)).as_py()
-            if longest is not None and longest > MOST_TEXT:
-                raise UserError(f"{path} has a {name} of {longest:,} bytes, {MOST_TEXT} are allowed; submit it again")
-    table = table.cast(pa.schema([(name, table[name].type if name not in texts else pa.string()) for name in schema]))
-    table.validate(full=True)  # bytes that are no UTF-8
-    return table
-
-
-def read_keys(path: Path, content: bytes) -> pd.DataFrame:
+def parse_keys(path: Path, content: bytes) -> pd.DataFrame:
     """Read ``key.parquet``.
 
     Returns:
@@ -200,7 +165,7 @@ def read_keys(path: Path, content: bytes) -> pd.DataFrame:
     import pandas as pd
 
     schema = {name: "int8" if name == "label" else "string" for name in ROW_COLUMNS}
-    table = read_parquet(path, content, schema)
+    table = read_exactly(path, content, schema)
     if any(column.null_count for column in table.columns):
         raise UserError(f"{path} has empty cells; submit the data set's results again")
     rows = pd.DataFrame({name: table[name].to_numpy(zero_copy_only=False) for name in ROW_COLUMNS})
@@ -250,7 +215,7 @@ def is_key(text: Any) -> bool:
     return isinstance(text, str) and len(text) == DIGITS and not set(text) - set("0123456789abcdef")
 
 
-def read_margins(path: Path, content: bytes, seeds: Sequence[int], keys: Sequence[str]) -> Margins:
+def parse_margins(path: Path, content: bytes, seeds: Sequence[int], keys: Sequence[str]) -> Margins:
     """Read ``<method>.parquet``.
 
     Args:
@@ -268,7 +233,7 @@ def read_margins(path: Path, content: bytes, seeds: Sequence[int], keys: Sequenc
     if len(content) > limit(len(keys)):
         raise UserError(f"{path} has {len(content):,} bytes, {limit(len(keys)):,} are allowed; submit fewer seeds")
     schema = {"key": "string", **{f"seed{seed}": "float" for seed in seeds}}
-    table = read_parquet(path, content, schema, len(keys))
+    table = read_exactly(path, content, schema, len(keys))
     if table["key"].to_pylist() != list(keys):
         raise UserError(f"{path} was scored on other rows than the data set's key.parquet lists; submit it again")
     values = np.empty((len(seeds), len(keys)), np.float32)

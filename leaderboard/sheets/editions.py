@@ -44,6 +44,7 @@ class Edition:
 
 SHARE = {"alpha": 0.5}
 CYBORG = {**SHARE, "cam_class": "true"}
+#: Newest first.
 EDITIONS = (
     Edition(
         "2026-11-28",
@@ -60,7 +61,6 @@ EDITIONS = (
         ),
     ),
 )
-"""Newest first."""
 
 CURRENT = EDITIONS[0]
 

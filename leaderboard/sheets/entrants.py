@@ -43,13 +43,13 @@ def outside(sheet: Sheet, references: Collection[str] | None = None) -> dict[str
     twins = duplicates(sheet.entries, references)
     found = {}
     for entry in sheet.entries:
-        why = reason_of(entry, twins.get(entry.label, ""), sheet.train_maps)
+        why = why_outside(entry, twins.get(entry.label, ""), sheet.train_maps)
         if why is not None:
             found[entry.label] = why
     return found
 
 
-def reason_of(entry: Entry, identical_to: str, train_maps: int | None) -> Outside | None:
+def why_outside(entry: Entry, identical_to: str, train_maps: int | None) -> Outside | None:
     """Why one method stands outside; None where nothing speaks against it."""
     n = len(entry.seeds)
     if identical_to:
@@ -76,6 +76,11 @@ def seed_list(seeds: Sequence[int]) -> str:
     if len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}–{seeds[-1]}"
     return ", ".join(map(str, seeds))
+
+
+def typed_seeds(seeds: Sequence[int]) -> str:
+    """The same as people type it: ``0-4``, or ``0,2``."""
+    return seed_list(seeds).replace("–", "-").replace(", ", ",")
 
 
 def duplicates(entries: Sequence[Entry], references: Collection[str] | None = None) -> dict[str, str]:

@@ -138,10 +138,10 @@ def from_runs(runs: Iterable[Run]) -> list[Sheet]:
     groups: dict[Group, list[Run]] = {}
     for run in runs:
         groups.setdefault(group_of(run), []).append(run)
-    return [sheet_of(group, groups[group]) for group in sorted(groups)]
+    return [run_sheet(group, groups[group]) for group in sorted(groups)]
 
 
-def sheet_of(group: Group, runs: Sequence[Run]) -> Sheet:
+def run_sheet(group: Group, runs: Sequence[Run]) -> Sheet:
     """Build one sheet from the runs of one group."""
     by_entry: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: (run.spec.entry, run.spec.seed)):
@@ -168,7 +168,7 @@ def sheet_of(group: Group, runs: Sequence[Run]) -> Sheet:
                     "ids are keys), keep it in a folder of its own, else delete that folder and run again"
                 )
             scored.append(values)
-        entries.append(entry_of(label, members, done, np.array(scored)))
+        entries.append(run_entry(label, members, done, np.array(scored)))
     newest = max((run.record.created for run in runs), default="")
     return Sheet(
         group=group,
@@ -196,7 +196,7 @@ def rows_and_margins(run: Run) -> tuple[pd.DataFrame, Floats]:
     return table[list(ROW_COLUMNS)], values
 
 
-def entry_of(label: str, members: Sequence[Run], done: Sequence[Run], values: Floats) -> Entry:
+def run_entry(label: str, members: Sequence[Run], done: Sequence[Run], values: Floats) -> Entry:
     """One entry from the runs of one method."""
     first = members[0]
     for run in done:

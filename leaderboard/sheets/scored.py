@@ -15,7 +15,7 @@ from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
 from divsal_bench.leaderboard.statistics import families, over_seeds, reader_case
 from divsal_bench.leaderboard.statistics.over_seeds import Cell
 from divsal_bench.leaderboard.statistics.placements import Condition, SubjectCounts, clustered_influence, count_subjects
-from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages, Interval
+from divsal_bench.leaderboard.statistics.reader_case import Comparison, Interval
 from divsal_bench.scores import conditions
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Scored:
     conditions: dict[str, BySeed] = field(default_factory=dict)
 
 
-def score(sheet: Sheet) -> dict[str, Scored]:
+def score_sheet(sheet: Sheet) -> dict[str, Scored]:
     """Score every entry on the sheet's test rows, by label.
 
     Raises:
@@ -190,11 +190,11 @@ def metric(found: BySeed, counts: Sequence[SubjectCounts] = ()) -> Metric:
     """
     values = np.array([found[seed][0] for seed in sorted(found)])
     if not len(values):
-        return Metric(over_seeds.cell(values), None)
-    interval = reader_case.single(values, np.array([found[seed][1] for seed in sorted(found)]))
+        return Metric(over_seeds.cell_of(values), None)
+    interval = reader_case.population_interval(values, np.array([found[seed][1] for seed in sorted(found)]))
     if families.withheld(counts, interval.subjects):
         interval = dataclasses.replace(interval, low=NAN, high=NAN, status="undefined")
-    return Metric(over_seeds.cell(values), interval)
+    return Metric(over_seeds.cell_of(values), interval)
 
 
 def seeds_only(found: BySeed) -> Metric:
@@ -202,7 +202,7 @@ def seeds_only(found: BySeed) -> Metric:
     return Metric(metric(found).seeds, None)
 
 
-def compare(a: BySeed, b: BySeed, counts: Sequence[SubjectCounts] = ()) -> Comparison | None:
+def compare_shared_seeds(a: BySeed, b: BySeed, counts: Sequence[SubjectCounts] = ()) -> Comparison | None:
     """Compare over the seeds both have; None without any.
 
     Args:
@@ -213,10 +213,10 @@ def compare(a: BySeed, b: BySeed, counts: Sequence[SubjectCounts] = ()) -> Compa
     if not shared:
         return None
     parts = [np.array([found[seed][1] for seed in shared]) for found in (a, b)]
-    return with_verdict(reader_case.compare(*shared_values(a, b), parts[0], parts[1]), counts)
+    return with_verdict(reader_case.compare_paired(*shared_values(a, b), parts[0], parts[1]), counts)
 
 
-def compare_unpaired(a: BySeed, b: BySeed, counts: Sequence[SubjectCounts] = ()) -> Comparison:
+def compare_all_seeds(a: BySeed, b: BySeed, counts: Sequence[SubjectCounts] = ()) -> Comparison:
     """Compare two sets of runs that share no seed, neither empty."""
     parts = [np.array([found[seed][1] for seed in sorted(found)]) for found in (a, b)]
     return with_verdict(reader_case.compare_unpaired(*values_of(a, b), parts[0], parts[1]), counts)
@@ -237,13 +237,13 @@ def values_of(a: BySeed, b: BySeed) -> tuple[Floats, Floats]:
     return first, second
 
 
-def on_these_images(a: BySeed, b: BySeed) -> FixedImages:
-    """The paired tests over the seeds both have, which decide nothing."""
-    return reader_case.on_these_images(*shared_values(a, b))
-
-
 def shared_values(a: BySeed, b: BySeed) -> tuple[Floats, Floats]:
     """The metric of both at the seeds both have, ascending."""
     shared = sorted(set(a) & set(b))
     first, second = (np.array([found[seed][0] for seed in shared]) for found in (a, b))
     return first, second
+
+
+def without_p(comparison: Comparison) -> Comparison:
+    """A comparison that is shown and not tested."""
+    return dataclasses.replace(comparison, p=NAN)

@@ -25,38 +25,38 @@ from divsal_bench.words import Kind
 Floats = npt.NDArray[np.float64]
 Pair = tuple[str, str]
 
+#: Fewer seeds get no p and no rank: with 3 (preview) nothing but a huge effect could be seen.
 MIN_SEEDS = 5
-"""Fewer seeds get no p and no rank: with 3 (preview) nothing but a huge effect could be seen."""
 
+#: Fewer subjects in the smaller class of a condition get no p, no rank and no population interval. With 5 subjects and
+#: ten seeds 13 % of boards with equal methods had a false star among all pairs, with 10 subjects 4 %.
 MIN_SUBJECTS = 10
-"""Fewer subjects in the smaller class of a condition get no p, no rank and no population interval. With 5 subjects
-and ten seeds 13 % of boards with equal methods had a false star among all pairs, with 10 subjects 4 %."""
 
+#: Nor does a condition in which one subject has a larger share of a class's rows. With 30 % of all rows, 6 % of boards
+#: had a false star and the intervals of means covered 93 %, and less where the subject counts as few others; with 20 %
+#: it was 3 and 95 %.
 MAX_SHARE = 0.2
-"""Nor does a condition in which one subject has a larger share of a class's rows. With 30 % of all rows, 6 % of boards
-had a false star and the intervals of means covered 93 %, and less where the subject counts as few others; with 20 %
-it was 3 and 95 %."""
 
+#: Nor where the effective number of test subjects (`reader_case.effective_subjects`) is not above this, its own lower
+#: limit: one subject then decides, and the degrees of freedom are no longer known. A higher floor would do harm: a low
+#: number costs degrees of freedom and so protects, and the boards above such a floor are those whose variance is small
+#: by luck.
 MIN_EFFECTIVE_SUBJECTS = 2.0
-"""Nor where the effective number of test subjects (`reader_case.effective_subjects`) is not above this, its own lower
-limit: one subject then decides, and the degrees of freedom are no longer known. A higher floor would do harm: a low
-number costs degrees of freedom and so protects, and the boards above such a floor are those whose variance is small
-by luck."""
 
+#: Error rate per family; an adjusted p at or below it is significant.
 ALPHA = 0.05
-"""Error rate per family; an adjusted p at or below it is significant."""
 
+#: Power at which the smallest visible effect is stated.
 POWER = 0.80
-"""Power at which the smallest visible effect is stated."""
 
+#: The method that family 1 compares with.
 BASELINE = "cross-entropy"
-"""The method that family 1 compares with."""
 
+#: The method that families 2 and 3 compare with.
 REFERENCE = "cyborg"
-"""The method that families 2 and 3 compare with."""
 
+#: How the name of a family begins that is of one method, which joined after the edition.
 OWN = "own family of "
-"""How the name of a family begins that is of one method, which joined after the edition."""
 
 
 @dataclass(frozen=True)
@@ -125,22 +125,22 @@ def all_pairs(methods: Sequence[str]) -> list[Pair]:
 
 
 def holm(p: Floats) -> Floats:
-    """Adjust (m,) p-values of one family so that comparing each with alpha bounds the family-wise error."""
+    """Adjust (..., m) p-values of one family each so that comparing them with alpha bounds the family-wise error."""
     p, known = _with_ones(p)
-    order = np.argsort(p)
+    order = np.argsort(p, axis=-1)
     # statsmodels' multipletests gives the same numbers, but collects garbage on every call (46 ms, measured).
-    stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
+    stepped = np.take_along_axis(p, order, axis=-1) * np.arange(p.shape[-1], 0, -1)
     adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(stepped, 1.0)
+    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(stepped, axis=-1), 1.0), axis=-1)
     return np.where(known, adjusted, np.nan)
 
 
 def benjamini_hochberg(p: Floats) -> Floats:
-    """Adjust (m,) p-values of an exploratory grid: comparing each with q bounds the false discovery rate."""
+    """Adjust (..., m) p-values of an exploratory grid each: comparing them with q bounds the false discovery rate."""
     p, known = _with_ones(p)
     if p.size == 0:
         return p
-    return np.where(known, stats.false_discovery_control(p, method="bh"), np.nan)
+    return np.where(known, stats.false_discovery_control(p, axis=-1, method="bh"), np.nan)
 
 
 def _with_ones(p: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from scipy import special, stats
 
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, Interval
 
+Floats = npt.NDArray[np.float64]
 CHANCE = 0.5
 #: A method whose in-domain AUROC is shown to lose more than this against cross-entropy is marked.
 IN_DOMAIN_LOSS = 0.02
@@ -47,15 +49,26 @@ def worst_against_chance(intervals: Sequence[Interval | None]) -> str:
         intervals: Of every unseen condition.
     """
     known = [one for one in intervals if one is not None and one.status == "ok"]
-    if any(one.estimate < CHANCE and chance_p(one) * len(intervals) <= families.ALPHA for one in known):
+    if any(
+        one.estimate < CHANCE and chance_p(one.estimate, one.variance, one.df) * len(intervals) <= families.ALPHA
+        for one in known
+    ):
         return BELOW_CHANCE
     return NOT_ABOVE_CHANCE if any(one.low <= CHANCE for one in known) else ""
 
 
-def chance_p(interval: Interval) -> float:
-    """Two-sided p of chance: 1 − the level at which the interval, made on the logit scale, would touch 0.5."""
-    error = float(np.sqrt(interval.variance)) / (interval.estimate * (1 - interval.estimate))
-    return 2 * float(stats.t.sf(abs(float(special.logit(interval.estimate))) / error, interval.df))
+def chance_p(estimate: npt.ArrayLike, variance: npt.ArrayLike, df: npt.ArrayLike) -> Floats:
+    """Two-sided p of chance: 1 − the level at which the interval, made on the logit scale, would touch 0.5.
+
+    Args:
+        estimate: AUROC, of any shape.
+        variance: Its variance, of that shape.
+        df: Degrees of freedom of the variance.
+    """
+    estimate = np.asarray(estimate, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.sqrt(variance) / (estimate * (1 - estimate))
+        return np.asarray(2 * stats.t.sf(np.abs(special.logit(estimate)) / error, df))
 
 
 def is_worse_in_domain(difference: Comparison | None) -> bool:

@@ -20,8 +20,8 @@ from divsal_bench.leaderboard.statistics.reader_case import LEVEL
 
 Floats = npt.NDArray[np.float64]
 
+#: Fewer conditions say too little about other conditions for an interval.
 MIN_CONDITIONS = 5
-"""Fewer conditions say too little about other conditions for an interval."""
 
 NAN = float("nan")
 

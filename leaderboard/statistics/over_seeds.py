@@ -6,6 +6,7 @@ subjects is in `divsal_bench.leaderboard.statistics.reader_case`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,8 @@ from scipy import stats
 
 Floats = npt.NDArray[np.float64]
 
+#: Confidence level of the t-interval.
 LEVEL = 0.95
-"""Confidence level of the t-interval."""
 
 NAN = float("nan")
 
@@ -43,7 +44,7 @@ class Cell:
     n: int
 
 
-def cell(values: Floats) -> Cell:
+def cell_of(values: Floats) -> Cell:
     """Summarise (n,) values of one metric, one per seed.
 
     A NaN among them (a metric that is `n/a` in one run) makes every number NaN: averaging the rest would
@@ -107,3 +108,9 @@ def _paired(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"both methods need the same seeds, got {a.shape} and {b.shape}")
     return a, b
+
+
+def known_cell(values: Iterable[float | None]) -> Cell | None:
+    """A cell over the seeds that have the number; None without any."""
+    known = [value for value in values if value is not None]
+    return cell_of(np.array(known)) if known else None

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from scipy.stats import rankdata
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,21 @@ class ConditionScores:
     subjects: npt.NDArray[Any]
 
 
+@dataclass(frozen=True, eq=False)
+class Placements:
+    """Where the rows of each class stand among those of the other, on one condition.
+
+    Attributes:
+        auroc: (...) AUROC.
+        v10: (..., n1) of each positive, the share of negatives that score below it, ties one half.
+        v01: (..., n0) of each negative, the share of positives that score above it, ties one half.
+    """
+
+    auroc: Floats
+    v10: Floats
+    v01: Floats
+
+
 def clustered_influence(scores: Floats, conditions: Sequence[Condition], subjects: npt.NDArray[Any]) -> ConditionScores:
     """Compute AUROC per run and condition, their mean, and the influence of each subject on that mean.
 
@@ -110,12 +125,11 @@ def clustered_influence(scores: Floats, conditions: Sequence[Condition], subject
 
     auroc = np.empty((scores.shape[0], len(conditions)))
     influence = np.zeros((scores.shape[0], len(names)))
-    for column, condition in enumerate(conditions):
-        positive, negative = _rows(condition, scores.shape[1])
-        v10, v01, theta = _placement_values(scores[:, positive], scores[:, negative])
-        auroc[:, column] = theta
-        for values, rows in ((v10, positive), (v01, negative)):
-            influence += _sum_by_subject(values - theta[:, None], codes[rows], len(names)) / len(conditions)
+    classes = [_class_rows(condition, scores.shape[1]) for condition in conditions]
+    for column, (found, rows) in enumerate(zip(placements(scores, conditions), classes, strict=True)):
+        auroc[:, column] = found.auroc
+        for values, own in zip((found.v10, found.v01), rows, strict=True):
+            influence += _sum_by_subject(values - found.auroc[:, None], codes[own], len(names)) / len(conditions)
     return ConditionScores(auroc, auroc.mean(axis=1), influence, names)
 
 
@@ -128,14 +142,14 @@ def count_subjects(conditions: Sequence[Condition], subjects: npt.NDArray[Any]) 
     """
     found = []
     for condition in conditions:
-        positive, negative = _rows(condition, len(subjects))
+        positive, negative = _class_rows(condition, len(subjects))
         rows_each = [np.unique(subjects[rows], return_counts=True)[1] for rows in (positive, negative)]
         largest = max(float(rows.max() / rows.sum()) for rows in rows_each)
         found.append(SubjectCounts(condition.name, len(rows_each[0]), len(rows_each[1]), largest))
     return found
 
 
-def _rows(condition: Condition, n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _class_rows(condition: Condition, n: int) -> tuple[Ints, Ints]:
     """Return the row numbers of a condition's positives and negatives, after checking the masks."""
     masks = (np.asarray(condition.positives), np.asarray(condition.negatives))
     # An array of row numbers would index without complaint and mean something else.
@@ -148,23 +162,64 @@ def _rows(condition: Condition, n: int) -> tuple[npt.NDArray[np.intp], npt.NDArr
     return np.flatnonzero(masks[0]), np.flatnonzero(masks[1])
 
 
-def _placement_values(x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return V10 (R, n1), V01 (R, n0), AUROC (R,) of positives `x` (R, n1) against negatives `y` (R, n0).
+def placements(scores: Floats, conditions: Sequence[Condition]) -> list[Placements]:
+    """Place every row of a class among the rows of the other class, on each condition: O(N log N), not all pairs.
 
-    A score's mid-rank among all rows less its mid-rank within its own class is the number of rows of the
-    other class below it, ties one half: O(n log n) instead of all n1 * n0 pairs.
+    Pairs are counted in halves, which are exact in binary: runs that order the rows differently but equally well get
+    the identical AUROC, so that "no difference" is exactly 0.
+
+    Args:
+        scores: (..., N), without NaN.
+        conditions: Each with rows of both classes.
     """
-    n1, n0 = x.shape[1], y.shape[1]
-    ranks = rankdata(np.concatenate([x, y], axis=1), axis=1)
-    v10 = (ranks[:, :n1] - rankdata(x, axis=1)) / n0
-    v01 = 1.0 - (ranks[:, n1:] - rankdata(y, axis=1)) / n1
-    # From the rank sum, which is exact in binary, not from the mean of V10: runs that order the rows
-    # differently but equally well get the identical number, so that "no difference" is exactly 0.
-    theta = (ranks[:, :n1].sum(axis=1) - n1 * (n1 + 1) / 2) / (n1 * n0)
-    return v10, v01, theta
+    used = np.logical_or.reduce([mask for c in conditions for mask in (c.positives, c.negatives)])
+    if not used.all():
+        scores = scores[..., used]
+    order = np.argsort(scores, axis=-1)
+    ordered = np.take_along_axis(scores, order, axis=-1)
+    tied = ordered[..., 1:] == ordered[..., :-1]
+    ends = _ends_of_ties(tied) if tied.any() else None
+    below: dict[bytes, Floats] = {}
+    found = []
+    for condition in conditions:
+        masks = positives, negatives = condition.positives[used], condition.negatives[used]
+        for mask in masks:
+            if mask.tobytes() not in below:
+                below[mask.tobytes()] = _number_below(order, mask, ends)
+        n1, n0 = int(positives.sum()), int(negatives.sum())
+        negatives_below = below[negatives.tobytes()][..., positives]
+        positives_below = below[positives.tobytes()][..., negatives]
+        auroc = np.asarray(negatives_below.sum(axis=-1) / (n1 * n0))
+        found.append(Placements(auroc, negatives_below / n0, 1.0 - positives_below / n1))
+    return found
 
 
-def _sum_by_subject(deviations: Floats, codes: npt.NDArray[np.intp], n_subjects: int) -> Floats:
+def _ends_of_ties(tied: Bools) -> tuple[Ints, Ints]:
+    """For each place in the order, (..., N), where the scores that tie with it begin, and where they have ended."""
+    n = tied.shape[-1] + 1
+    first = np.zeros((*tied.shape[:-1], n), dtype=np.intp)
+    first[..., 1:] = np.where(tied, 0, np.arange(1, n))
+    last = np.full_like(first, n)
+    last[..., :-1] = np.where(tied, n, np.arange(1, n))
+    return np.maximum.accumulate(first, axis=-1), np.minimum.accumulate(last[..., ::-1], axis=-1)[..., ::-1]
+
+
+def _number_below(order: Ints, mask: Bools, ends: tuple[Ints, Ints] | None) -> Floats:
+    """Count for each row, (..., N), the rows of `mask` (N,) that score below it, ties one half."""
+    member = mask[order]
+    counts = np.cumsum(member, axis=-1, dtype=np.int32)
+    if ends is None:
+        ordered = (counts - member).astype(np.float64)
+    else:
+        counts = np.concatenate([np.zeros_like(counts[..., :1]), counts], axis=-1)
+        lower, upper = (np.take_along_axis(counts, end, axis=-1) for end in ends)
+        ordered = (lower + upper) / 2.0
+    found = np.empty(order.shape)
+    np.put_along_axis(found, order, ordered, axis=-1)
+    return found
+
+
+def _sum_by_subject(deviations: Floats, codes: Ints, n_subjects: int) -> Floats:
     """Sum (R, n) deviations over each subject's rows, to (R, K), times sqrt(m/(m - 1)) / n."""
     n, m = len(codes), len(np.unique(codes))
     if m == 1:

@@ -24,14 +24,14 @@ from scipy import special, stats
 Floats = npt.NDArray[np.float64]
 Status = Literal["ok", "equal", "undefined"]
 
+#: Confidence level of every interval here.
 LEVEL = 0.95
-"""Confidence level of every interval here."""
 
+#: Differences of AUROCs and standard errors below this are rounding, far under one discordant pair.
 ZERO = 1e-12
-"""Differences of AUROCs and standard errors below this are rounding, far under one discordant pair."""
 
+#: Most seeds for which all 2^n sign patterns are enumerated.
 MAX_SIGN_FLIP = 20
-"""Most seeds for which all 2^n sign patterns are enumerated."""
 
 NAN = float("nan")
 
@@ -143,7 +143,7 @@ class _Fit:
     df: float
 
 
-def compare(a: Floats, b: Floats, influence_a: Floats, influence_b: Floats) -> Comparison:
+def compare_paired(a: Floats, b: Floats, influence_a: Floats, influence_b: Floats) -> Comparison:
     """Test whether method a differs from method b for new seeds and new subjects.
 
     Args:
@@ -175,8 +175,8 @@ def compare_unpaired(a: Floats, b: Floats, influence_a: Floats, influence_b: Flo
         influence_b: (n_b, K) the same for b, same subjects in the same order.
 
     Returns:
-        As `compare`, with `sd` = sqrt(s_a^2 + s_b^2), that of the difference between two single runs, and `n` the
-        smaller number of seeds; `variance` is sd^2/n + c_plus only where both sets have n seeds.
+        As `compare_paired`, with `sd` = sqrt(s_a^2 + s_b^2), that of the difference between two single runs, and
+        `n` the smaller number of seeds; `variance` is sd^2/n + c_plus only where both sets have n seeds.
 
     Raises:
         ValueError: The shapes do not fit.
@@ -214,7 +214,7 @@ def _tested(fit: _Fit) -> Comparison:
     return Comparison(*shared, df=fit.df, t=float(t), p=p, low=low, high=high, status="ok")
 
 
-def single(primary: Floats, influence: Floats) -> Interval:
+def population_interval(primary: Floats, influence: Floats) -> Interval:
     """Give one method's mean over seeds with its population interval.
 
     The interval is that of the mean's logit, brought back. An AUROC's variance shrinks towards 1, so that a
@@ -233,7 +233,7 @@ def single(primary: Floats, influence: Floats) -> Interval:
     return Interval(*shared, df=fit.df, low=low, high=high, status=status)
 
 
-def on_these_images(a: Floats, b: Floats) -> FixedImages:
+def compare_on_fixed_images(a: Floats, b: Floats) -> FixedImages:
     """Compare two methods over seeds with the test images held fixed: paired t and exact sign-flip.
 
     Rejects far too often as a claim about the methods, because it takes these images for the population.
@@ -246,7 +246,7 @@ def on_these_images(a: Floats, b: Floats) -> FixedImages:
     if a.shape != b.shape:
         raise ValueError("both methods need the same seeds")
     # Without influence values c is 0, and the test is the plain paired t.
-    one = compare(a, b, np.zeros((len(a), 1)), np.zeros((len(a), 1)))
+    one = compare_paired(a, b, np.zeros((len(a), 1)), np.zeros((len(a), 1)))
     return FixedImages(one.difference, one.n, one.t, one.p, _sign_flip(a - b), one.low, one.high, one.status)
 
 

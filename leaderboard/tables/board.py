@@ -4,45 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 
 from divsal_bench.leaderboard.sheets import entrants, scored
 from divsal_bench.leaderboard.sheets.entrants import Outside
-from divsal_bench.leaderboard.sheets.entries import Entry, Sheet, from_runs
-from divsal_bench.leaderboard.sheets.scored import Scored, Subjects, compare, metric
-from divsal_bench.leaderboard.statistics import families, marks, over_conditions
-from divsal_bench.leaderboard.statistics import over_seeds as cells
-from divsal_bench.leaderboard.statistics.families import Family, Rank
-from divsal_bench.leaderboard.statistics.over_seeds import Cell
-from divsal_bench.leaderboard.statistics.placements import SubjectCounts
+from divsal_bench.leaderboard.sheets.entries import Sheet, from_runs
+from divsal_bench.leaderboard.sheets.scored import Scored, Subjects, metric
+from divsal_bench.leaderboard.statistics import families, marks
+from divsal_bench.leaderboard.statistics.families import Family
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, Interval
 from divsal_bench.leaderboard.tables import notes
+from divsal_bench.leaderboard.tables.deciding import condition_cells, decide_pairs, marks_of, ranks_of, run_families
+from divsal_bench.leaderboard.tables.rows import row_of_entry
 from divsal_bench.leaderboard.tables.schema import (
     NAN,
-    Agreement,
-    ConditionCell,
     ConditionSubjects,
-    FieldCell,
     Pair,
     Row,
-    Survivors,
     Table,
     Test,
 )
 from divsal_bench.runs.reading import Run
-from divsal_bench.scores.conditions import IN_DOMAIN
-from divsal_bench.scores.schema import FieldScore, MapAgreement, Scores
 from divsal_bench.words import Kind
 
 #: Lists the families of the methods that are tested, from label and kind.
 FamilyRule = Callable[[Mapping[str, Kind]], list[Family]]
-Floats = npt.NDArray[np.float64]
 
 
-def tables(runs: Iterable[Run]) -> list[Table]:
+def tables_of_runs(runs: Iterable[Run]) -> list[Table]:
     """Sort runs into tables.
 
     Args:
@@ -51,10 +41,10 @@ def tables(runs: Iterable[Run]) -> list[Table]:
     Raises:
         UserError: Runs of one table were scored on different rows, or do not fit their own numbers.
     """
-    return [table(sheet) for sheet in from_runs(runs)]
+    return [table_of_sheet(sheet) for sheet in from_runs(runs)]
 
 
-def table(
+def table_of_sheet(
     sheet: Sheet,
     family_rule: FamilyRule = families.families,
     references: Collection[str] | None = None,
@@ -68,7 +58,7 @@ def table(
         references: Labels of the methods that alone can stand for others with the same scores; None where any can.
         edition: Date of the list of reference methods that the families are closed to; "" where they are open.
     """
-    everything = scored.score(sheet)
+    everything = scored.score_sheet(sheet)
     subjects = scored.subjects_of(sheet) or Subjects(0, 0, {}, ())
     outside = entrants.outside(sheet, references)
     # Nothing is said of a method by its survivors, nor twice of one that stands there under two names.
@@ -83,13 +73,13 @@ def table(
     listed = family_rule({label: one.entry.kind for label, one in in_order})
     marked = {label: marks_of(one, baseline, subjects) for label, one in found.items()}
     ranked = [one for one in tested.values() if one.entry.kind != "control"]
-    pairs = [] if withheld else all_pairs(ranked, subjects)
+    pairs = [] if withheld else decide_pairs(ranked, subjects)
     ranks = ranks_of(pairs, [one.entry.label for one in ranked], marked)
     tests = run_families(listed, tested, subjects)
     against = {test.first for test in tests if test.second == families.BASELINE}
     by_condition = condition_cells(found, list(tested), baseline, subjects, listed)
     rows = [
-        row(
+        row_of_entry(
             everything[label],
             one,
             baseline,
@@ -125,13 +115,13 @@ def table(
         subjects=condition_subjects(everything, subjects),
         test_subjects=subjects.total,
         single_subjects=subjects.single,
-        subject_share=subject_share(rows, tests),
+        subject_share=median_subject_share(rows, tests),
         withheld=withheld,
         train=sheet.train,
         train_maps=sheet.train_maps,
         edition=edition,
     )
-    return replace(made, notes=tuple(notes.below(made, sheet)))
+    return replace(made, notes=tuple(notes.notes_of_table(made, sheet)))
 
 
 def is_blank(outside: Outside) -> bool:
@@ -182,7 +172,7 @@ def condition_subjects(found: Mapping[str, Scored], subjects: Subjects) -> tuple
     return tuple(made)
 
 
-def subject_share(rows: Sequence[Row], tests: Sequence[Test]) -> float:
+def median_subject_share(rows: Sequence[Row], tests: Sequence[Test]) -> float:
     """c⁺/v, the median over the tests against cross-entropy, else over what is shown of differences, else of means."""
     found: list[Comparison | Interval | None] = [test.comparison for test in tests if test.second == families.BASELINE]
     found = found or [one.difference for one in rows if one.kind != "control" and one.difference]
@@ -195,257 +185,3 @@ def order(kind: str, label: str) -> tuple[int, bool, str]:
     """By kind, cross-entropy first, then by label."""
     kinds = ("unguided", "one-cam", "two-cam", "control")
     return kinds.index(kind), label != families.BASELINE, label
-
-
-def row(
-    all_of_it: Scored,
-    one: Scored,
-    baseline: Scored | None,
-    rank: Rank | None,
-    marked: tuple[str, ...],
-    cells_: tuple[ConditionCell, ...],
-    outside: Outside | None,
-    subjects: Subjects,
-    is_tested: bool,
-) -> Row:
-    """One method's row.
-
-    Args:
-        all_of_it: Everything that its entry holds.
-        one: The same, emptied where the table says nothing of it.
-        outside: Why it is not tested; None where it is.
-        is_tested: Whether a family tests it against cross-entropy: no p is shown that no family adjusts.
-    """
-    entry = all_of_it.entry
-    against = baseline if baseline is not None and baseline is not one else None
-    maps = next((scores.true_cam for scores in entry.scores if scores.true_cam), None)
-    difference = compare(one.primary, against.primary, subjects.behind_primary) if against else None
-    if difference and not is_tested:
-        difference = without_p(difference)
-    return Row(
-        label=entry.label,
-        kind=entry.kind,
-        seeds=entry.seeds,
-        failed=entry.failed,
-        diverged=entry.diverged,
-        rank=rank,
-        in_domain=metric(one.in_domain, subjects.behind(IN_DOMAIN)),
-        open_set=metric(one.primary if one.worst else {}, subjects.behind_primary),
-        worst=scored.seeds_only(one.worst),
-        difference=difference,
-        marks=marked,
-        true_cam=agreement([scores.true_cam for scores in one.entry.scores]),
-        difference_map=agreement([scores.difference_map for scores in one.entry.scores]),
-        maps=(maps.maps_negative, maps.maps_positive) if maps else (0, 0),
-        conditions=cells_,
-        field_metrics=tuple(field_cells(one.entry)),
-        seconds=float(np.mean(entry.seconds)) if entry.seconds else NAN,
-        peak_mb=entry.peak_mb,
-        standing=entry.standing,
-        untested=outside.reason if outside else "",
-        identical_to=outside.identical_to if outside else "",
-        survivors=survivors(all_of_it) if outside and outside.incomplete and entry.seeds else None,
-    )
-
-
-def survivors(one: Scored) -> Survivors:
-    """The seeds with a result of a method that lacks some."""
-    entry = one.entry
-    return Survivors(
-        seeds=len(entry.seeds),
-        asked=len(entry.seeds) + entry.failed + entry.diverged,
-        in_domain=metric(one.in_domain).seeds,
-        open_set=metric(one.primary if one.worst else {}).seeds,
-        worst=metric(one.worst).seeds,
-    )
-
-
-def without_p(comparison: Comparison) -> Comparison:
-    """A comparison that is shown and not tested."""
-    return replace(comparison, p=NAN)
-
-
-def over_seeds(values: Iterable[float | None]) -> Cell | None:
-    """A cell over the seeds that have the number; None without any."""
-    known = [value for value in values if value is not None]
-    return cells.cell(np.array(known)) if known else None
-
-
-def agreement(found: Sequence[MapAgreement | None]) -> Agreement | None:
-    """Each run's means over its maps, over seeds."""
-    known = [maps for maps in found if maps is not None]
-    lift = over_seeds(maps.lift for maps in known)
-    if lift is None:
-        return None
-    return Agreement(
-        lift=lift,
-        pe=over_seeds(maps.pe for maps in known),
-        auc=over_seeds(maps.auc for maps in known),
-        cc=over_seeds(maps.cc for maps in known),
-        lift_nonempty=over_seeds(maps.lift_nonempty for maps in known),
-        empty=float(np.mean([maps.empty for maps in known])),
-    )
-
-
-def condition_cells(
-    found: Mapping[str, Scored],
-    tested: Sequence[str],
-    baseline: Scored | None,
-    subjects: Subjects,
-    listed: Sequence[Family],
-) -> dict[str, tuple[ConditionCell, ...]]:
-    """Every method on every condition, Benjamini–Hochberg over the whole grid of differences that are tested.
-
-    A method with a family of its own has a grid of its own, too: it changes no other method's q.
-    """
-    differences: dict[tuple[str, str], Comparison] = {}
-    for label, one in found.items():
-        for name in one.conditions:
-            if baseline is None:
-                continue
-            comparison = compare(one.conditions[name], baseline.conditions.get(name, {}), subjects.behind(name))
-            if comparison is not None and one is not baseline:
-                differences[label, name] = comparison
-    decided = {
-        (label, name): one
-        for (label, name), one in differences.items()
-        if label in tested
-        and families.BASELINE in tested
-        and not families.withheld(subjects.behind(name), one.subjects)
-    }
-    own = {family.name.removeprefix(families.OWN) for family in listed if family.name.startswith(families.OWN)}
-    q: dict[tuple[str, str], float] = {}
-    for alone in ("", *sorted(own)):
-        grid = [key for key in decided if (key[0] if key[0] in own else "") == alone]
-        adjusted = families.benjamini_hochberg(np.array([decided[key].p for key in grid]))
-        q |= dict(zip(grid, map(float, adjusted), strict=True))
-
-    def cell(label: str, name: str, one: Scored) -> ConditionCell:
-        auroc = metric(one.conditions.get(name, {}), subjects.behind(name))
-        difference = differences.get((label, name))
-        return ConditionCell(
-            condition=name,
-            auroc=auroc,
-            difference=without_p(difference) if difference and (label, name) not in decided else difference,
-            q=q.get((label, name)),
-            false_positive_rate=over_seeds(
-                c.false_positive_rate for scores in one.entry.scores for c in scores.conditions if c.name == name
-            ),
-            mark=marks.against_chance(auroc.population),
-        )
-
-    return {
-        label: tuple(cell(label, name, one) for name in condition_names(one.entry.scores))
-        for label, one in found.items()
-    }
-
-
-def condition_names(scores: Sequence[Scores]) -> list[str]:
-    """Names of all conditions, in their own order."""
-    return [c.name for c in scores[0].conditions] if scores else []
-
-
-def field_cells(entry: Entry) -> list[FieldCell]:
-    """The field's own metrics over seeds; a seed without the value leaves the whole cell without one."""
-    by_name: dict[tuple[str, str], list[FieldScore]] = {}
-    for scores in entry.scores:
-        for one in scores.field_metrics:
-            by_name.setdefault((one.metric, one.condition), []).append(one)
-    return [
-        FieldCell(
-            metric=name,
-            condition=condition,
-            value=over_seeds(one.value for one in found) if all(one.value is not None for one in found) else None,
-            achieved=over_seeds(one.achieved for one in found),
-            oracle=over_seeds(one.oracle for one in found),
-            note=next((one.note for one in found if one.note), ""),
-        )
-        for (name, condition), found in by_name.items()
-    ]
-
-
-def marks_of(one: Scored, baseline: Scored | None, subjects: Subjects) -> tuple[str, ...]:
-    """Findings that set a row apart."""
-    chance = marks.against_chance(metric(one.primary, subjects.behind_primary).population)
-    worse = baseline is not None and marks.is_worse_in_domain(
-        compare(one.in_domain, baseline.in_domain, subjects.behind(IN_DOMAIN))
-    )
-    return (*([chance] if chance else []), *([marks.IN_DOMAIN_WORSE] if worse else []))
-
-
-def decide(one: Scored, other: Scored, counts: Sequence[SubjectCounts]) -> tuple[Comparison, str]:
-    """The test of two methods, and why it has no p; "" where it has one."""
-    comparison = compare(one.primary, other.primary, counts)
-    assert comparison is not None, "methods that are tested have the seeds from 0 on"
-    return comparison, families.withheld(counts, comparison.subjects)
-
-
-def all_pairs(ranked: Sequence[Scored], subjects: Subjects) -> list[Pair]:
-    """The test of every pair of ranked methods."""
-    found = [
-        (first.entry.label, second.entry.label, *decide(first, second, subjects.behind_primary))
-        for first, second in combinations(ranked, 2)
-    ]
-    adjusted = families.holm(np.array([comparison.p for *_, comparison, _ in found]))
-    return [
-        Pair(first, second, comparison.difference, comparison.p, float(p_holm), reason)
-        for (first, second, comparison, reason), p_holm in zip(found, adjusted, strict=True)
-    ]
-
-
-def ranks_of(pairs: Sequence[Pair], ranked: Sequence[str], marked: dict[str, tuple[str, ...]]) -> dict[str, Rank]:
-    """Rank intervals; none without a pair that may be tested.
-
-    A pair whose test is withheld counts as not separated, which keeps both ranks wide: else one odd entry, like to
-    another but for one test subject, could take the ranks from all.
-    """
-    if all(pair.withheld for pair in pairs):
-        return {}
-    return families.rank_intervals(
-        ranked,
-        [(pair.first, pair.second) for pair in pairs],
-        np.array([pair.difference for pair in pairs]),
-        np.array([pair.p for pair in pairs]),
-        [label for label, found in marked.items() if found],
-    )
-
-
-def differences_by_condition(one: Scored, other: Scored, subjects: Subjects) -> Floats:
-    """(C,) difference on each condition that the primary metric is a mean over, the mean over common seeds."""
-    found = [compare(one.conditions[name], other.conditions[name]) for name in subjects.primary]
-    return np.array([comparison.difference for comparison in found if comparison is not None])
-
-
-def run_families(listed: Sequence[Family], found: Mapping[str, Scored], subjects: Subjects) -> list[Test]:
-    """Every family, Holm in each."""
-    tests: list[Test] = []
-    for family in listed:
-        decided = [decide(found[first], found[second], subjects.behind_primary) for first, second in family.pairs]
-        adjusted = families.holm(np.array([comparison.p for comparison, _ in decided]))
-        for (first, second), (comparison, reason), p in zip(family.pairs, decided, adjusted, strict=True):
-            a, b = found[first].primary, found[second].primary
-            size = len(decided)
-            smallest = families.smallest_visible_effect(comparison.variance, comparison.df, size)
-            low, high = families.visible_effect_range(comparison.variance, comparison.df, size)
-            by_condition = differences_by_condition(found[first], found[second], subjects)
-            sampled = over_conditions.random_conditions(by_condition)
-            tests.append(
-                Test(
-                    family=family.name,
-                    first=first,
-                    second=second,
-                    comparison=comparison,
-                    p_holm=float(p),
-                    family_size=size,
-                    smallest_effect=NAN if reason else smallest,
-                    on_these_images=scored.on_these_images(a, b),
-                    hedges_g=cells.hedges_g(*scored.shared_values(a, b)),
-                    superiority=cells.probability_of_superiority(*scored.shared_values(a, b)),
-                    smallest_low=NAN if reason else low,
-                    smallest_high=NAN if reason else high,
-                    without_one=over_conditions.leave_one_out(by_condition),
-                    over_conditions=(sampled.low, sampled.high),
-                    withheld=reason,
-                )
-            )
-    return tests

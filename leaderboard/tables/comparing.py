@@ -13,16 +13,16 @@ from divsal_bench.errors import UserError, plural
 from divsal_bench.leaderboard.sheets import entrants, scored
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
 from divsal_bench.leaderboard.sheets.scored import BySeed, Subjects
-from divsal_bench.leaderboard.statistics import families, over_conditions, over_seeds
+from divsal_bench.leaderboard.statistics import families, over_conditions, over_seeds, reader_case
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages
-from divsal_bench.leaderboard.tables import notes
+from divsal_bench.leaderboard.tables import notes, wording
 
 NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Line:
+class MetricDifference:
     """A first − second difference on one metric.
 
     Attributes:
@@ -42,8 +42,8 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Comparing:
-    """Everything ``compare`` prints about one pair in one table.
+class PairComparison:
+    """Everything ``compare_entries`` prints about one pair in one table.
 
     Attributes:
         heading: What the numbers depend on.
@@ -62,7 +62,7 @@ class Comparing:
     first: str
     second: str
     paired: str
-    lines: tuple[Line, ...]
+    lines: tuple[MetricDifference, ...]
     hedges_g: float
     superiority: float
     smallest_effect: float
@@ -104,7 +104,7 @@ def with_seeds(entry: Entry, seeds: Sequence[int] | None) -> Entry:
     )
 
 
-def compare(sheet: Sheet, first: Entry, second: Entry) -> Comparing:
+def compare_entries(sheet: Sheet, first: Entry, second: Entry) -> PairComparison:
     """Compare two entries scored on one sheet's rows.
 
     Seeds both have are paired; without any in common the two are compared as independent sets of runs on the same
@@ -119,27 +119,30 @@ def compare(sheet: Sheet, first: Entry, second: Entry) -> Comparing:
     # Labels apart, so that a method can be compared with itself over other seeds.
     pair = tuple(dataclasses.replace(entry, label=str(i)) for i, entry in enumerate((first, second)))
     own = dataclasses.replace(sheet, entries=pair)
-    found, subjects = scored.score(own), scored.subjects_of(own) or Subjects(0, 0, {}, ())
+    found, subjects = scored.score_sheet(own), scored.subjects_of(own) or Subjects(0, 0, {}, ())
     a, b = found["0"], found["1"]
-    names = (name_of(first, second), name_of(second, first))
+    names = (label_apart(first, second), label_apart(second, first))
     shared = sorted(set(first.seeds) & set(second.seeds))
     primary = "open-set" if a.worst else "in-domain"
     summaries = {primary: (a.primary, b.primary, subjects.behind_primary)}
     if primary == "open-set":
         summaries["in-domain"] = (a.in_domain, b.in_domain, subjects.behind("in-domain"))
         summaries["worst"] = (a.worst, b.worst, [])
-    lines = [line(name, x, y, counts) for name, (x, y, counts) in summaries.items() if x and y]
+    lines = [metric_difference(name, x, y, counts) for name, (x, y, counts) in summaries.items() if x and y]
     if not lines:
         raise UserError("neither open-set nor in-domain AUROC exists on this data: there is nothing to compare")
     main = lines[0]
-    withheld = reason(sheet, (first, second), names, main.comparison, subjects)
+    withheld = why_no_claim(sheet, (first, second), names, main.comparison, subjects)
     exploratory = [
-        line(name, a.conditions[name], b.conditions[name], subjects.behind(name))
+        metric_difference(name, a.conditions[name], b.conditions[name], subjects.behind(name))
         for name in a.conditions
         if name != "in-domain"
     ]
     if withheld:
-        lines, exploratory = ([without_p(one) for one in some] for some in (lines, exploratory))
+        lines, exploratory = (
+            [dataclasses.replace(one, comparison=scored.without_p(one.comparison)) for one in some]
+            for some in (lines, exploratory)
+        )
     q = families.benjamini_hochberg(np.array([one.comparison.p for one in exploratory]))
     lines += [dataclasses.replace(one, q=float(value)) for one, value in zip(exploratory, q, strict=True)]
     values = scored.values_of(a.primary, b.primary)
@@ -152,7 +155,7 @@ def compare(sheet: Sheet, first: Entry, second: Entry) -> Comparing:
         ends = families.visible_effect_range(c.variance, c.df, 1)
     group, drawn = sheet.group, "drawn; " if sheet.standin else ""
     data = f"data {sheet.data} ({drawn}{group.fingerprint[:8]})"
-    return Comparing(
+    return PairComparison(
         heading=f"{group.task} · {data} · {group.protocol} · {group.backbone}",
         first=names[0],
         second=names[1],
@@ -166,7 +169,8 @@ def compare(sheet: Sheet, first: Entry, second: Entry) -> Comparing:
         without_one=over_conditions.leave_one_out(np.array(by_condition)),
         over_conditions=(sampled.low, sampled.high),
         withheld=withheld,
-        claim=claim(sheet, names, main, smallest, withheld, alike(first, second)) + about_seeds((first, second), names),
+        claim=permitted_claim(sheet, names, main, smallest, withheld, score_alike(first, second))
+        + about_chosen_seeds((first, second), names),
     )
 
 
@@ -174,15 +178,15 @@ def matched(first: Entry, second: Entry, shared: Sequence[int]) -> str:
     """How the seeds of two entries were matched, in words."""
     if not shared:
         return (
-            f"no seed in common: {plural(len(first.seeds), 'seed')} ({seed_list(first.seeds)}) against "
-            f"{len(second.seeds)} ({seed_list(second.seeds)}), compared unpaired"
+            f"no seed in common: {plural(len(first.seeds), 'seed')} ({entrants.typed_seeds(first.seeds)}) against "
+            f"{len(second.seeds)} ({entrants.typed_seeds(second.seeds)}), compared unpaired"
         )
     if len(shared) == 1:
         return f"one seed that both have ({shared[0]})"
-    return f"paired over the {len(shared)} seeds that both have ({seed_list(shared)})"
+    return f"paired over the {len(shared)} seeds that both have ({entrants.typed_seeds(shared)})"
 
 
-def reason(
+def why_no_claim(
     sheet: Sheet, entries: tuple[Entry, Entry], names: tuple[str, str], main: Comparison, subjects: Subjects
 ) -> str:
     """Why nothing may be claimed; "" where something may."""
@@ -199,15 +203,10 @@ def reason(
     return families.withheld(subjects.behind_primary, main.subjects)
 
 
-def without_p(one: Line) -> Line:
-    """A line that is shown and not tested."""
-    return dataclasses.replace(one, comparison=dataclasses.replace(one.comparison, p=NAN))
-
-
-def about_seeds(entries: Sequence[Entry], names: Sequence[str]) -> str:
+def about_chosen_seeds(entries: Sequence[Entry], names: Sequence[str]) -> str:
     """A warning where seeds may have been chosen."""
     odd = [
-        f"{name} has seed{'s' * (len(entry.seeds) > 1)} {seed_list(entry.seeds)}"
+        f"{name} has seed{'s' * (len(entry.seeds) > 1)} {entrants.typed_seeds(entry.seeds)}"
         for entry, name in zip(entries, names, strict=True)
         if entry.seeds != tuple(range(len(entry.seeds)))
     ]
@@ -215,7 +214,7 @@ def about_seeds(entries: Sequence[Entry], names: Sequence[str]) -> str:
     used = {(entry.label, seed) for entry in entries for seed in entry.seeds}
     for entry, name in zip(entries, names, strict=True):
         rest = [seed for seed in entry.left_out if (entry.label, seed) not in used]
-        parts = [f"seed{'s' * (len(rest) > 1)} {seed_list(rest)}"] if rest else []
+        parts = [f"seed{'s' * (len(rest) > 1)} {entrants.typed_seeds(rest)}"] if rest else []
         parts += [plural(entry.left_without, "run") + " without a result"] if entry.left_without else []
         if parts:
             be = "are" if len(rest) + entry.left_without > 1 else "is"
@@ -223,19 +222,12 @@ def about_seeds(entries: Sequence[Entry], names: Sequence[str]) -> str:
     return "".join(f"{one}: whoever chose seeds by their results may claim nothing." for one in said)
 
 
-def name_of(entry: Entry, other: Entry) -> str:
+def label_apart(entry: Entry, other: Entry) -> str:
     """The label; with its seeds where the two share it."""
-    return f"{entry.label}@{seed_list(entry.seeds)}" if entry.label == other.label else entry.label
+    return f"{entry.label}@{entrants.typed_seeds(entry.seeds)}" if entry.label == other.label else entry.label
 
 
-def seed_list(seeds: Sequence[int]) -> str:
-    """``0-4``, or the numbers one by one where some are missing."""
-    if len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
-        return f"{seeds[0]}-{seeds[-1]}"
-    return ",".join(map(str, seeds))
-
-
-def line(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectCounts]) -> Line:
+def metric_difference(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectCounts]) -> MetricDifference:
     """One metric of both, paired over the seeds both have, unpaired without any.
 
     Args:
@@ -244,25 +236,27 @@ def line(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectCounts]) -> Li
         counts: Subjects of every condition that the metric is a mean over.
     """
     shared = set(a) & set(b)
-    comparison = scored.compare(a, b, counts) if shared else scored.compare_unpaired(a, b, counts)
+    comparison = scored.compare_shared_seeds(a, b, counts) if shared else scored.compare_all_seeds(a, b, counts)
     assert comparison is not None
     first, second = scored.values_of(a, b)
     if what == "worst":  # no test covers a minimum over conditions
         comparison = dataclasses.replace(comparison, t=NAN, df=NAN, p=NAN, low=NAN, high=NAN, status="undefined")
     elif comparison.n < families.MIN_SEEDS:
-        comparison = dataclasses.replace(comparison, p=NAN)
-    here = scored.on_these_images(a, b) if shared else None
-    return Line(what, float(first.mean()), float(second.mean()), comparison, None, here)
+        comparison = scored.without_p(comparison)
+    here = reader_case.compare_on_fixed_images(*scored.shared_values(a, b)) if shared else None
+    return MetricDifference(what, float(first.mean()), float(second.mean()), comparison, None, here)
 
 
-def alike(first: Entry, second: Entry) -> bool:
+def score_alike(first: Entry, second: Entry) -> bool:
     """Whether every image got the same score at every seed that both have."""
     shared = set(first.seeds) & set(second.seeds)
     by_seed = [dict(zip(entry.seeds, entry.margins, strict=True)) for entry in (first, second)]
     return bool(shared) and all(np.array_equal(by_seed[0][seed], by_seed[1][seed]) for seed in shared)
 
 
-def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float, withheld: str, identical: bool) -> str:
+def permitted_claim(
+    sheet: Sheet, names: tuple[str, str], main: MetricDifference, smallest: float, withheld: str, identical: bool
+) -> str:
     """What may be said, and no more.
 
     The p-value is that of one comparison chosen beforehand; whoever picks the best of many pairs needs the
@@ -281,7 +275,7 @@ def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float, wit
         )
     if found.status == "undefined" or math.isnan(found.p):
         return f"Nothing may be claimed {where}: the variance over seeds or subjects cannot be estimated."
-    interval = f"95 % interval {notes.signed(found.low)} to {notes.signed(found.high)}"
+    interval = f"95 % interval {wording.with_sign(found.low)} to {wording.with_sign(found.high)}"
     p = "p < .001" if found.p < 0.001 else f"p = {found.p:.3f}"
     scope = f"for {notes.SCOPE}; as one comparison chosen beforehand"
     if found.p <= families.ALPHA:
@@ -293,8 +287,8 @@ def claim(sheet: Sheet, names: tuple[str, str], main: Line, smallest: float, wit
     else:
         text = (
             f"No difference in {main.what} AUROC between {names[0]} and {names[1]} may be claimed {where} "
-            f"({notes.signed(found.difference)}, {interval}, {p}; {scope}); nor that they are equal: differences below "
-            f"about {smallest:.3f} could not be expected to show."
+            f"({wording.with_sign(found.difference)}, {interval}, {p}; {scope}); nor that they are equal: differences "
+            f"below about {smallest:.3f} could not be expected to show."
         )
     if sheet.standin:
         text += " This is drawn data: it says nothing about people's maps on real images."

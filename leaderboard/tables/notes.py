@@ -10,6 +10,7 @@ from divsal_bench.errors import plural
 from divsal_bench.leaderboard.sheets import entrants
 from divsal_bench.leaderboard.sheets.entries import Sheet, different_devices
 from divsal_bench.leaderboard.statistics import families, marks
+from divsal_bench.leaderboard.tables.wording import whole_percent, with_sign
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.tables.schema import Pair, Row, Table, Test
@@ -27,10 +28,10 @@ QUESTIONS = {
 }
 
 
-def below(table: Table, sheet: Sheet) -> list[str]:
+def notes_of_table(table: Table, sheet: Sheet) -> list[str]:
     """Every note of a table, in order."""
     return [
-        *about_seeds(table),
+        *about_runs(table),
         *about_conditions(table),
         *about_subjects(table),
         *about_maps(table),
@@ -44,12 +45,7 @@ def below(table: Table, sheet: Sheet) -> list[str]:
     ]
 
 
-def percent(share: float) -> str:
-    """``12 %``; ``<1 %`` for what would round to nothing."""
-    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
-
-
-def about_seeds(table: Table) -> Iterable[str]:
+def about_runs(table: Table) -> Iterable[str]:
     """How many runs the numbers rest on, and what they speak of."""
     shown = [one for one in table.rows if not one.identical_to]
     # What survived gives no mean, and no n for those that stand here.
@@ -83,7 +79,7 @@ def about_subjects(table: Table) -> Iterable[str]:
         each = []
         for one in table.subjects:
             effective = "" if math.isnan(one.effective) else f"K {one.effective:.0f}, "
-            each.append(f"{one.name} {one.positives} + {one.negatives} ({effective}{percent(one.largest_share)})")
+            each.append(f"{one.name} {one.positives} + {one.negatives} ({effective}{whole_percent(one.largest_share)})")
         single = table.single_subjects or "none"
         yield (
             "Test subjects, positives + negatives (K: how many equal ones they count as, lowest of the methods; "
@@ -128,9 +124,9 @@ def about_maps(table: Table) -> Iterable[str]:
     if table.train_maps is None:
         yield "Training rows with a human map: unknown."
     elif table.train:
-        share = percent(table.train_maps / table.train)
+        share = whole_percent(table.train_maps / table.train)
         yield f"Training rows with a human map: {table.train_maps} of {table.train} ({share})."
-    count = maps(table)
+    count = human_maps(table)
     if count == 0 and any(one.seeds for one in table.rows):
         yield "No test image has a human map: no lift."
     elif 0 < count < FEW_MAPS:
@@ -140,12 +136,12 @@ def about_maps(table: Table) -> Iterable[str]:
     ]
     if hollow:
         yield (
-            f"More than {percent(MANY_EMPTY)} of the true-class CAMs have no positive part, and count as lift 0: "
+            f"More than {whole_percent(MANY_EMPTY)} of the true-class CAMs have no positive part, and count as lift 0: "
             f"{', '.join(hollow)}."
         )
 
 
-def maps(table: Table) -> int:
+def human_maps(table: Table) -> int:
     """Number of human maps in the test split."""
     return sum(next((one.maps for one in table.rows if sum(one.maps)), (0, 0)))
 
@@ -155,9 +151,9 @@ def about_tests(table: Table) -> Iterable[str]:
     family = [test for test in table.tests if test.family == "baseline"]
     decided = [test for test in family if not test.withheld]
     if decided:
-        effect = visible_effect(decided)
+        effect = visible_effects(decided)
         yield (
-            f"p: Obuchowski–Rockette against {families.BASELINE} on {table.primary} AUROC, {adjusted(len(family))} "
+            f"p: Obuchowski–Rockette against {families.BASELINE} on {table.primary} AUROC, {how_adjusted(len(family))} "
             f"({dated(table)})."
             + (f" {effect[0].upper()}{effect[1:]}." if effect else "")
             + (" An interval is of one comparison: it can leave out 0 where the adjusted p is above .05."
@@ -171,8 +167,8 @@ def about_tests(table: Table) -> Iterable[str]:
     if number:
         more = f"; in one of the {number} families of this table, more" if number > 1 else ""
         yield (
-            f"Of boards on which there is nothing to find, at most about {percent(families.ALPHA)} get a false * in a "
-            f"given family{more}."
+            f"Of boards on which there is nothing to find, at most about {whole_percent(families.ALPHA)} get a false * "
+            f"in a given family{more}."
         )
     if any(test.comparison.status == "undefined" and not test.withheld for test in table.tests):
         yield (
@@ -187,7 +183,7 @@ def about_tests(table: Table) -> Iterable[str]:
     yield from about_subject_share(table)
 
 
-def adjusted(size: int) -> str:
+def how_adjusted(size: int) -> str:
     """How the p of a family of this size is adjusted."""
     return f"Holm over the {size} tests of its family" if size > 1 else "one test, so not adjusted"
 
@@ -199,7 +195,7 @@ def dated(table: Table) -> str:
     return f"results up to {table.date[:10]}" if table.date else "date unknown"
 
 
-def visible_effect(tests: Sequence[Test]) -> str:
+def visible_effects(tests: Sequence[Test]) -> str:
     """The smallest differences that these tests could be expected to show, and how well that is known."""
     known = [test for test in tests if not math.isnan(test.smallest_effect)]
     if not known:
@@ -220,15 +216,9 @@ def every_test(tests: Sequence[Test]) -> str:
     for test in tests:
         who = {"divergence": test.first, "controls": test.second}.get(name, f"{test.first} − {test.second}")
         c = test.comparison
-        interval = "" if math.isnan(c.low) else f" [{signed(c.low)}, {signed(c.high)}]"
-        each.append(f"{who} {signed(c.difference)}{interval} {p_of(test)}")
-    return f"{QUESTIONS.get(name, name)}, {adjusted(len(tests))}: {'; '.join(each)}."
-
-
-def signed(value: float) -> str:
-    """A difference with its sign; what rounds to 0 has none of its own."""
-    text = f"{value:+.3f}"
-    return text[1:] if text in ("-0.000", "+0.000") else text
+        interval = "" if math.isnan(c.low) else f" [{with_sign(c.low)}, {with_sign(c.high)}]"
+        each.append(f"{who} {with_sign(c.difference)}{interval} {p_of(test)}")
+    return f"{QUESTIONS.get(name, name)}, {how_adjusted(len(tests))}: {'; '.join(each)}."
 
 
 def p_of(test: Test) -> str:
@@ -247,10 +237,10 @@ def about_subject_share(table: Table) -> Iterable[str]:
         return
     compared = any(one.difference is not None for one in table.rows)
     of = f"the differences to {families.BASELINE}" if compared else "the methods' means"
-    yield subject_share(table.subject_share, f"c⁺/v, median over {of}")
+    yield what_subject_share_means(table.subject_share, f"c⁺/v, median over {of}")
 
 
-def subject_share(share: float, name: str) -> str:
+def what_subject_share_means(share: float, name: str) -> str:
     """What follows from c⁺/v; at one half more of either would narrow an interval alike."""
     more, less = ("test subjects", "seeds") if share > 0.5 else ("seeds", "test subjects")
     return (

@@ -1,4 +1,4 @@
-"""Numbers of a table as the page prints them."""
+"""Numbers of a table in words, for texts and for the page."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from divsal_bench.leaderboard.sheets.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.statistics.families import ALPHA
 from divsal_bench.leaderboard.statistics.over_seeds import Cell
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages, Interval
-from divsal_bench.leaderboard.tables import notes
-from divsal_bench.leaderboard.tables.render import NONE
-from divsal_bench.leaderboard.tables.schema import Agreement, ConditionCell, Pair, Test
+from divsal_bench.leaderboard.tables.schema import Agreement, ConditionCell, Pair, Row, Test
 
+#: Where there is no number.
+NONE = "–"
 Signed = Comparison | FixedImages
 
 
-def number(value: float | None, digits: int = 3) -> str:
+def number_or_dash(value: float | None, digits: int = 3) -> str:
     """A number, or a dash where there is none."""
     return NONE if value is None or math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
-def signed(value: float | None) -> str:
+def signed_or_dash(value: float | None) -> str:
     """A difference with its sign."""
-    return NONE if value is None or math.isnan(value) else notes.signed(value).replace("-", "−")
+    return NONE if value is None or math.isnan(value) else with_sign(value).replace("-", "−")
 
 
 def mean_sd(cell: Cell | None, digits: int = 3) -> str:
     """``mean ± sd`` over seeds."""
     if cell is None or math.isnan(cell.mean):
         return "n/a"
-    return number(cell.mean, digits) + (f" ± {cell.sd:.{digits}f}" if cell.n > 1 else "")
+    return number_or_dash(cell.mean, digits) + (f" ± {cell.sd:.{digits}f}" if cell.n > 1 else "")
 
 
 def t_interval(cell: Cell) -> str:
     """The interval over seeds alone, an AUROC's: cut at 0 and 1."""
-    return NONE if math.isnan(cell.low) else f"[{unit(cell.low):.3f}, {unit(cell.high):.3f}]"
+    return NONE if math.isnan(cell.low) else f"[{within_unit(cell.low):.3f}, {within_unit(cell.high):.3f}]"
 
 
 def extremes(cell: Cell) -> str:
@@ -47,17 +47,21 @@ def population(interval: Interval | None) -> str:
     """The population interval of an AUROC, cut at 0 and 1."""
     if interval is None or interval.n < 2:
         return NONE
-    return "no interval" if math.isnan(interval.low) else f"[{unit(interval.low):.3f}, {unit(interval.high):.3f}]"
+    return (
+        "no interval"
+        if math.isnan(interval.low)
+        else f"[{within_unit(interval.low):.3f}, {within_unit(interval.high):.3f}]"
+    )
 
 
 def signed_interval(found: Signed | None) -> str:
     """The interval of a difference; one seed has none."""
     if found is None or found.n < 2:
         return NONE
-    return "no interval" if math.isnan(found.low) else f"[{signed(found.low)}, {signed(found.high)}]"
+    return "no interval" if math.isnan(found.low) else f"[{signed_or_dash(found.low)}, {signed_or_dash(found.high)}]"
 
 
-def probability(p: float | None) -> str:
+def p_or_dash(p: float | None) -> str:
     """A p or q without its star."""
     if p is None:
         return NONE
@@ -68,17 +72,17 @@ def probability(p: float | None) -> str:
 
 def p_of_test(test: Test | Pair) -> str:
     """The adjusted p of a test without its star, or that it is withheld."""
-    return TOO_FEW_SUBJECTS if test.withheld else probability(test.p_holm)
+    return TOO_FEW_SUBJECTS if test.withheld else p_or_dash(test.p_holm)
 
 
-def visible_effect(test: Test) -> str:
+def visible_effect_text(test: Test) -> str:
     """The smallest difference a test could be expected to show, with its 95 % range."""
     if math.isnan(test.smallest_effect):
         return NONE
     return f"{test.smallest_effect:.3f} [{test.smallest_low:.3f}, {test.smallest_high:.3f}]"
 
 
-def chance(cell: ConditionCell) -> str:
+def chance_or_dash(cell: ConditionCell) -> str:
     """Where a condition's interval lies: one of the marks, above chance, or not known."""
     interval = cell.auroc.population
     return cell.mark or ("shown above" if interval is not None and interval.status == "ok" else NONE)
@@ -86,7 +90,7 @@ def chance(cell: ConditionCell) -> str:
 
 def span(ends: tuple[float, float]) -> str:
     """Two ends of a range of differences."""
-    return NONE if math.isnan(ends[0]) else f"{signed(ends[0])} to {signed(ends[1])}"
+    return NONE if math.isnan(ends[0]) else f"{signed_or_dash(ends[0])} to {signed_or_dash(ends[1])}"
 
 
 def sampled(tests: Sequence[Test]) -> bool:
@@ -99,11 +103,36 @@ def is_significant(p: float | None) -> bool:
     return p is not None and not math.isnan(p) and p <= ALPHA
 
 
-def lift(found: Agreement | None) -> str:
+def lift_or_dash(found: Agreement | None) -> str:
     """Mean lift; 1 is chance."""
-    return NONE if found is None else number(found.lift.mean, 2)
+    return NONE if found is None else number_or_dash(found.lift.mean, 2)
 
 
-def unit(value: float) -> float:
+def within_unit(value: float) -> float:
     """Cut at 0 and 1: an AUROC lies there, the t-interval of its mean may not. NaN stays NaN."""
     return value if math.isnan(value) else min(max(value, 0.0), 1.0)
+
+
+def whole_percent(share: float) -> str:
+    """``12 %``; ``<1 %`` for what would round to nothing."""
+    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
+def with_sign(value: float) -> str:
+    """A difference with its sign; what rounds to 0 has none of its own."""
+    text = f"{value:+.3f}"
+    return text[1:] if text in ("-0.000", "+0.000") else text
+
+
+def rank_text(one: Row) -> str:
+    """``1–4``: the ranks a method may hold; a dash where it has none."""
+    if one.rank is None:
+        return NONE
+    return str(one.rank.low) if one.rank.low == one.rank.high else f"{one.rank.low}–{one.rank.high}"
+
+
+def run_counts(one: Row) -> str:
+    """``5``, or ``4, 1 failed``."""
+    parts = [str(len(one.seeds))]
+    parts += [f"{count} {word}" for word, count in (("failed", one.failed), ("diverged", one.diverged)) if count]
+    return ", ".join(parts)

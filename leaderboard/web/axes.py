@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics.reader_case import Comparison
-from divsal_bench.leaderboard.tables.wording import unit
+from divsal_bench.leaderboard.tables.wording import within_unit
 
 #: Width of a drawing in CSS pixels, and of one with less to tell.
 WIDTH, NARROW = 132, 92
@@ -92,7 +92,7 @@ def axis(values: Iterable[float], reference: float, least: float, width: int = W
 
 def auroc_axis(metrics: Iterable[Metric]) -> Axis:
     """An axis for AUROCs with the chance line at 0.5, never beyond [0, 1]."""
-    found = [unit(value) for one in metrics for value in ends(one)]
+    found = [within_unit(value) for one in metrics for value in ends(one)]
     return axis([*found, 1.0] if found else [0.4, 1.0], 0.5, 0.2)
 
 
@@ -124,7 +124,7 @@ def draw_metric(on: Axis, metric: Metric) -> Drawn | None:
     interval = metric.population
     if interval is None or math.isnan(interval.low):
         return Drawn(on, on.x(metric.seeds.mean))
-    return Drawn(on, on.x(metric.seeds.mean), on.x(unit(interval.low)), on.x(unit(interval.high)))
+    return Drawn(on, on.x(metric.seeds.mean), on.x(within_unit(interval.low)), on.x(within_unit(interval.high)))
 
 
 def draw_difference(on: Axis, comparison: Comparison | None) -> Drawn | None:

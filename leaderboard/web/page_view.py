@@ -11,7 +11,7 @@ from divsal_bench.leaderboard.sheets.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.marks import MARKS
-from divsal_bench.leaderboard.tables import notes, render, wording
+from divsal_bench.leaderboard.tables import notes, wording
 from divsal_bench.leaderboard.tables.notes import FEW_MAPS, QUESTIONS
 from divsal_bench.leaderboard.tables.schema import Pair, Row, Table, Test
 from divsal_bench.leaderboard.web import axes
@@ -285,28 +285,32 @@ def cell(table: Table, column: Column, row: Row) -> Shown:
         drawn = Drawn(axis, axis.x(value)) if value is not None else None
         few = value is not None and sum(row.maps) < FEW_MAPS
         return Shown(
-            value, wording.lift(found), plural(sum(row.maps), "map") if few else "", None if few else drawn, faint=few
+            value,
+            wording.lift_or_dash(found),
+            plural(sum(row.maps), "map") if few else "",
+            None if few else drawn,
+            faint=few,
         )
     if column.key == "seconds":
-        return Shown(finite(row.seconds), wording.number(row.seconds, 1))
+        return Shown(finite(row.seconds), wording.number_or_dash(row.seconds, 1))
     if column.key == "peak":
-        return Shown(row.peak_mb or None, f"{row.peak_mb:.0f}" if row.peak_mb else render.NONE)
+        return Shown(row.peak_mb or None, f"{row.peak_mb:.0f}" if row.peak_mb else wording.NONE)
     if column.key == "seeds":
-        n, _, without = render.run_counts(row).partition(", ")
+        n, _, without = wording.run_counts(row).partition(", ")
         return Shown(float(len(row.seeds)), n, without)
     states = ("reproduced", "verified", "reported", "not reproduced")
     state = row.standing.state if row.standing else ""
-    return Shown(float(states.index(state)) if state in states else None, state or render.NONE)
+    return Shown(float(states.index(state)) if state in states else None, state or wording.NONE)
 
 
 def rank_cell(axis: Axis | None, row: Row) -> Shown:
     """The rank interval as text and as a bar, or why there is none."""
     if row.rank is None or axis is None:
-        return Shown(None, render.NONE, "" if row.kind == "control" and not row.untested else row.unranked)
+        return Shown(None, wording.NONE, "" if row.kind == "control" and not row.untested else row.unranked)
     low, high = row.rank.low, row.rank.high
     bar = Drawn(axis, axis.x((low + high) / 2), axis.x(low - 0.5), axis.x(high + 0.5))
     # Ties in the best rank are broken by the worst one.
-    return Shown(low + high / 1000, render.ranks(row), drawn=bar)
+    return Shown(low + high / 1000, wording.rank_text(row), drawn=bar)
 
 
 def metric_cell(axis: Axis, metric: Metric) -> Shown:
@@ -323,10 +327,10 @@ def metric_cell(axis: Axis, metric: Metric) -> Shown:
 def difference_cell(axis: Axis | None, row: Row) -> Shown:
     """The difference to cross-entropy with its population interval."""
     if row.difference is None or axis is None:
-        return Shown(None, "baseline" if row.label == families.BASELINE else render.NONE)
+        return Shown(None, "baseline" if row.label == families.BASELINE else wording.NONE)
     return Shown(
         finite(row.difference.difference),
-        wording.signed(row.difference.difference),
+        wording.signed_or_dash(row.difference.difference),
         wording.signed_interval(row.difference),
         axes.draw_difference(axis, row.difference),
     )
@@ -336,10 +340,10 @@ def p_cell(table: Table, row: Row) -> Shown:
     """The adjusted p against cross-entropy, or why there is none."""
     test = next((test for test in table.tests if (test.first, test.second) == (row.label, families.BASELINE)), None)
     if test is not None and test.withheld:
-        return Shown(None, render.NONE, TOO_FEW_SUBJECTS)
+        return Shown(None, wording.NONE, TOO_FEW_SUBJECTS)
     if test is not None:
-        return Shown(finite(test.p_holm), wording.probability(test.p_holm), star=wording.is_significant(test.p_holm))
-    return Shown(None, render.NONE, "tested by cyborg" if row.kind == "control" and not row.untested else "")
+        return Shown(finite(test.p_holm), wording.p_or_dash(test.p_holm), star=wording.is_significant(test.p_holm))
+    return Shown(None, wording.NONE, "tested by cyborg" if row.kind == "control" and not row.untested else "")
 
 
 def finite(value: float) -> float | None:
@@ -349,7 +353,7 @@ def finite(value: float) -> float | None:
 
 def known_number(value: float) -> str:
     """A number, or n/a."""
-    return "n/a" if math.isnan(value) else wording.number(value)
+    return "n/a" if math.isnan(value) else wording.number_or_dash(value)
 
 
 def glance(table: Table) -> list[str]:
@@ -376,9 +380,9 @@ def glance(table: Table) -> list[str]:
     family.sort(key=lambda test: -test.comparison.difference)
     if family:
         stars = [test for test in family if wording.is_significant(test.p_holm)]
-        better = [f"{test.first} ({wording.signed(test.comparison.difference)})" for test in stars
+        better = [f"{test.first} ({wording.signed_or_dash(test.comparison.difference)})" for test in stars
                   if test.comparison.difference > 0]  # fmt: skip
-        worse = [f"{test.first} ({wording.signed(test.comparison.difference)})" for test in stars
+        worse = [f"{test.first} ({wording.signed_or_dash(test.comparison.difference)})" for test in stars
                  if test.comparison.difference <= 0]  # fmt: skip
         said.append(
             f"Against cross-entropy, {plural(len(family), 'test')}: "
@@ -427,7 +431,7 @@ def question_of(family: str) -> str:
 
 def smallest_effect(table: Table) -> str:
     """The differences to cross-entropy that this table could have shown."""
-    found = notes.visible_effect([test for test in table.tests if test.second == families.BASELINE])
+    found = notes.visible_effects([test for test in table.tests if test.second == families.BASELINE])
     return found[0].upper() + found[1:] if found else "not known: there is no test against cross-entropy"
 
 
@@ -440,7 +444,7 @@ def training_maps(table: Table) -> str:
     """How many rows of the training split people have marked."""
     if table.train_maps is None or not table.train:
         return "unknown"
-    return f"{table.train_maps} of {table.train} ({notes.percent(table.train_maps / table.train)})"
+    return f"{table.train_maps} of {table.train} ({wording.whole_percent(table.train_maps / table.train)})"
 
 
 def mark_reason(mark: str) -> str:

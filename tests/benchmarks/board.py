@@ -21,10 +21,10 @@ import pandas as pd
 from divsal_bench.leaderboard.accepted.rescoring import scores_of
 from divsal_bench.leaderboard.claims import consistency, keys
 from divsal_bench.leaderboard.claims.claim import Claim, SeedResult, TableFacts, Weights
-from divsal_bench.leaderboard.claims.files import KEYS, MARGINS, as_json, write_all
+from divsal_bench.leaderboard.claims.files import KEYS, MARGINS, model_json, write_all
 from divsal_bench.runs.records import Spec
+from divsal_bench.scores.layout import Layout, layout_of
 from divsal_bench.scores.schema import MapAgreement
-from divsal_bench.scores.scoring import Layout, layout
 
 SEEDS, METHODS = 10, 15
 #: Task to the field metrics of its claims: those of the four tasks.
@@ -68,14 +68,14 @@ def make(root: Path, runs: int, count: int) -> int:
         fingerprint = hashlib.sha256(task.encode()).hexdigest()
         table = keys.published(rows(count, number), fingerprint)
         content = keys.key_bytes(table)
-        where = layout(table.astype({"label": "int64"}))
+        where = layout_of(table.astype({"label": "int64"}))
         for method in range(METHODS):
             if made >= runs:
                 return made
             claim, margins = result(task, names, fingerprint, method, table, where, hashlib.sha256(content).hexdigest())
             path = root / consistency.place(claim)
             folder = root / consistency.folder_of(claim.table)
-            write_all({folder / KEYS: content, path.with_name(path.stem + MARGINS): margins, path: as_json(claim)})
+            write_all({folder / KEYS: content, path.with_name(path.stem + MARGINS): margins, path: model_json(claim)})
             made += SEEDS
     return made
 

@@ -63,7 +63,7 @@ def make_run(out: Path, backbone: str, stride: int | None) -> Path:
         save_file(tensors, str(folder / "model.safetensors"))
         table.to_parquet(folder / "predictions.parquet", index=False)
 
-    return store.save(out, record, write_files)
+    return store.save_run(out, record, write_files)
 
 
 def timed(command: list[str], env: dict[str, str]) -> tuple[float, float]:

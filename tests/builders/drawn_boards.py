@@ -159,7 +159,7 @@ def drawn_table(
     scored = any(fake.seeds for fake in methods)
     sheet_rows = rows.rename(columns={"sample_id": "key"}) if scored else None
     ordered = tuple(sorted(entries, key=lambda e: e.label))
-    return board.table(
+    return board.table_of_sheet(
         Sheet(group, data, sheet_rows, ordered, standin, "2026-11-21T10:00:00Z", train, train_maps)
     )  # fmt: skip
 

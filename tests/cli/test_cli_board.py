@@ -15,12 +15,12 @@ import pytest
 import yaml
 
 from divsal_bench import cli
-from divsal_bench.cli.board import results_folder
 from divsal_bench.cli.submit import chosen, results_place, weights_place, without_pictures
 from divsal_bench.errors import UserError
 from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts, Record, Spec
 from divsal_bench.scores.schema import ConditionScore, Scores
+from divsal_bench.workflows.boards import results_folder
 
 COMMIT = "0123456789" * 4
 
@@ -160,8 +160,8 @@ def test_an_empty_board_is_checked_computed_and_compared(
 def test_an_installed_method_is_of_its_own_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
-    from divsal_bench.cli.board import check_kinds
     from divsal_bench.registry import plugins
+    from divsal_bench.workflows.boards import check_method_kinds
 
     found = plugins.methods().found
     known = SimpleNamespace(found={**found, "mine": found["cyborg"]})
@@ -174,18 +174,18 @@ def test_an_installed_method_is_of_its_own_kind(monkeypatch: pytest.MonkeyPatch)
         )  # fmt: skip
         return [SimpleNamespace(entries=[entry])]
 
-    check_kinds(sheets("mine", "one-cam", "mine:alpha=0.93", alpha=0.93))
-    check_kinds(sheets("mine", "one-cam", "mine:alpha=0.93 (mine.alpha-0.93.0123)", alpha=0.93))
-    check_kinds(sheets("mine", "one-cam", version=2, alpha=0.93))  # of which this installation knows nothing
+    check_method_kinds(sheets("mine", "one-cam", "mine:alpha=0.93", alpha=0.93))
+    check_method_kinds(sheets("mine", "one-cam", "mine:alpha=0.93 (mine.alpha-0.93.0123)", alpha=0.93))
+    check_method_kinds(sheets("mine", "one-cam", version=2, alpha=0.93))  # of which this installation knows nothing
     wrong: list[tuple[str, dict[str, Any]]] = [("mine", {"alpha": 0.93}), ("mine:alpha=0.5", {}), ("mine", {"gain": 1})]
     for label, fields in wrong:
         with pytest.raises(UserError, match=r"x\.json is called 'mine.*'; its fields .* make it "):
-            check_kinds(sheets("mine", "one-cam", label, **fields))
+            check_method_kinds(sheets("mine", "one-cam", label, **fields))
 
-    check_kinds(sheets("cyborg", "one-cam"))
-    check_kinds(sheets("not-here", "control"))
+    check_method_kinds(sheets("cyborg", "one-cam"))
+    check_method_kinds(sheets("not-here", "control"))
     with pytest.raises(UserError, match=r"x\.json says cyborg is control, the method is one-cam"):
-        check_kinds(sheets("cyborg", "control"))
+        check_method_kinds(sheets("cyborg", "control"))
 
 
 def test_a_run_that_moved_is_still_itself(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_run_that_moved_is_still_itself(tmp_path: Path) -> None:
     from divsal_bench.workflows.run_data import collect
 
     run = a_run()
-    path = store.save(tmp_path / "runs", run.record)
+    path = store.save_run(tmp_path / "runs", run.record)
     assert [one.record for one in collect([tmp_path / "runs", path], Path())] == [run.record]
     shutil.copytree(path, tmp_path / "copy")
     assert [one.record for one in collect([tmp_path / "copy"], Path())] == [run.record]

@@ -204,7 +204,7 @@ def test_data_of_an_older_version_is_remembered_once_it_was_found(task, ready):
 
 @pytest.mark.parametrize("kind", ["old", "partial"])
 def test_data_that_is_being_replaced_is_waited_for(task, ready, kind):
-    ready.rename(ready.parent / f".cxr.{kind}-{owners.mark()}")
+    ready.rename(ready.parent / f".cxr.{kind}-{owners.own_tag()}")
     with pytest.raises(UserError, match=r"another process is preparing .*; give the command again"):
         resolve(task, None)
 
@@ -212,11 +212,11 @@ def test_data_that_is_being_replaced_is_waited_for(task, ready, kind):
 def test_data_that_a_killed_process_moved_away_is_found_again(task, ready):
     """A real process, killed between the two renames of a system that cannot exchange folders in one step."""
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom divsal_bench.files import folders\n"
-        "folders._exchange = lambda one, other: False\nrename = Path.rename\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom divsal_bench.files import whole\n"
+        "whole._exchange = lambda one, other: False\nrename = Path.rename\n"
         "def once(path, target):\n    rename(path, target)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
         "Path.rename = once\n"
-        "with folders.new_folder(Path(sys.argv[1]), replace=True) as aside:\n    (aside / 'x').touch()\n"
+        "with whole.new_folder(Path(sys.argv[1]), replace=True) as aside:\n    (aside / 'x').touch()\n"
     )
     expected = resolve(task, None)
     done = subprocess.run([sys.executable, "-c", code, str(ready)], check=False)

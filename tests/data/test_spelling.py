@@ -9,7 +9,7 @@ import pytest
 
 from divsal_bench.data import spelling
 from divsal_bench.errors import UNPRINTABLE
-from divsal_bench.runs.reading import LONGEST_TEXT, check_text
+from divsal_bench.runs.bounds import LONGEST_TEXT, check_text
 
 
 def test_whatever_a_data_set_may_hold_a_record_can() -> None:

@@ -26,6 +26,7 @@ from divsal_bench.registry import method_choice, protocols
 from divsal_bench.registry.plugins import tasks
 from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.scores import scoring
+from divsal_bench.scores.layout import layout_of
 from divsal_bench.scores.schema import Scores
 
 FailSeeds = Callable[..., None]
@@ -289,7 +290,7 @@ def test_an_accepted_result_that_its_weights_do_not_give_is_not_verified(
     before = {file: file.read_bytes() for file in (path, key, margins)}
     asked = ["verify", "--accepted", str(path), "--by", "Cem", "--runs", str(out / "ann")]
 
-    rows = keys.read_keys(key, before[key])
+    rows = keys.parse_keys(key, before[key])
     invented = rows.assign(subject=[keys.hashed(str(i), "0" * 64, "subject") for i in range(len(rows))])
     key.write_bytes(keys.key_bytes(invented))
     forge(path, lambda content: content.update(key_sha256=hashlib.sha256(key.read_bytes()).hexdigest()))
@@ -305,7 +306,7 @@ def test_an_accepted_result_that_its_weights_do_not_give_is_not_verified(
 
     claim = reading.open_result(path).claim
     names, seeds = rows["key"].tolist(), [one.seed for one in claim.seeds]
-    moved = keys.read_margins(margins, before[margins], seeds, names).astype(np.float64) * 4
+    moved = keys.parse_margins(margins, before[margins], seeds, names).astype(np.float64) * 4
     margins.write_bytes(keys.margin_bytes(names, seeds, moved.astype(np.float32)))
     rescale(path, margins, rows, moved.astype(np.float32))
     assert cli.main(asked) == 1
@@ -321,11 +322,11 @@ def rescale(path: Path, margins: Path, rows: pd.DataFrame, values: keys.Margins)
     for one, own in zip(claim.seeds, values, strict=True):
         old = one.scores
         new = scoring.score_margins(
-            own.astype(np.float64), scoring.layout(rows), claim.field_metrics, old.true_cam, old.difference_map
+            own.astype(np.float64), layout_of(rows), claim.field_metrics, old.true_cam, old.difference_map
         )
         seeds.append(one.model_copy(update={"scores": new}))
     sha256 = hashlib.sha256(margins.read_bytes()).hexdigest()
-    path.write_bytes(files.as_json(claim.model_copy(update={"seeds": seeds, "margins_sha256": sha256})))
+    path.write_bytes(files.model_json(claim.model_copy(update={"seeds": seeds, "margins_sha256": sha256})))
 
 
 def test_verifying_needs_the_claimed_weights(

@@ -24,12 +24,12 @@ FORMULAS = [
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_spreadsheet_runs_no_text(text: str) -> None:
-    assert escaping.cell(text) == f"'{text}"
+    assert escaping.csv_cell(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("value", ["cyborg", "a=b", "", "'=1", "-0.5", "+1e-3", "-inf", -0.5, 3, None, float("nan")])
 def test_numbers_and_harmless_texts_stay(value: object) -> None:
-    assert escaping.cell(value) is value
+    assert escaping.csv_cell(value) is value
 
 
 def test_tables_are_written_without_formulas() -> None:

@@ -59,7 +59,7 @@ def unfinished(folder: Path) -> list[Path]:
 
 def dead_mark() -> str:
     """The mark of a process of this host that is gone."""
-    code = "from divsal_bench.files import owners; print(owners.mark())"
+    code = "from divsal_bench.files import owners; print(owners.own_tag())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -93,6 +93,42 @@ def test_only_files_are_replaced(tmp_path: Path) -> None:
     assert not unfinished(tmp_path)
 
 
+def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
+    kept, blocked = tmp_path / "kept", tmp_path / "folder"
+    kept.write_bytes(b"old")
+    number = kept.stat().st_ino
+    (blocked / "inside").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"folder cannot be written \(.*\); free some space or pray"):
+        whole.write_files({kept: b"new", tmp_path / "a/b/c": b"1", blocked: b"2"}, "pray")
+    assert kept.read_bytes() == b"old"
+    assert kept.stat().st_ino == number, "put back by a rename: a full disk has no space for a copy"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "kept"]
+    shutil.rmtree(blocked)
+    whole.write_files({kept: b"new", tmp_path / "a/b/c": b"1"}, "pray")
+    assert kept.read_bytes() == b"new"
+
+
+@posix
+def test_a_disk_that_fills_up_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    """With a real limit on the size of files, which any of the three may be the first to reach."""
+    script = (
+        "import resource, signal, sys\nfrom pathlib import Path\nfrom divsal_bench.files import whole\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "root, large = Path(sys.argv[1]), int(sys.argv[2])\n"
+        "whole.write_files({root / f'{i}': b'x' * (100_000 if i == large else 10) for i in range(3)}, 'pray')"
+    )
+    folder = tmp_path
+    for i in range(3):
+        (folder / f"{i}").write_bytes(b"old")
+    for large in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(folder), str(large)], capture_output=True, text=True, check=False
+        )
+        assert "cannot be written" in done.stderr
+        assert [(folder / f"{i}").read_bytes() for i in range(3)] == [b"old"] * 3
+        assert not list(folder.glob(".*"))
+
+
 def test_what_a_dead_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
     mark = dead_mark()
     dead = [tmp_path / f".partial-{mark}", tmp_path / f".partial-{mark}-3", tmp_path / f".cxr.partial-{mark}"]
@@ -101,7 +137,7 @@ def test_what_a_dead_process_left_is_swept_and_nothing_else(tmp_path: Path) -> N
     (dead[2] / "data").mkdir(parents=True)
     other_host = "0" * 8 + mark[8:]
     kept = [
-        tmp_path / f".partial-{owners.mark()}", tmp_path / f".partial-{other_host}", tmp_path / ".partial-",
+        tmp_path / f".partial-{owners.own_tag()}", tmp_path / f".partial-{other_host}", tmp_path / ".partial-",
         tmp_path / f".cxr.old-{mark}", tmp_path / f"partial-{mark}", tmp_path / ".hidden", tmp_path / ".partial-x.png",
     ]  # fmt: skip
     for path in kept:
@@ -186,7 +222,7 @@ def test_the_link_that_a_push_leaves_is_whole(run: Path, tmp_path: Path) -> None
 
 def test_unfinished_runs_are_no_runs(out: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Work in progress in ``.partial`` is neither counted nor taken for the one run of a folder."""
-    shutil.copytree(run, tmp_path / ".partial" / f"{owners.mark()}-new")
+    shutil.copytree(run, tmp_path / ".partial" / f"{owners.own_tag()}-new")
     shutil.copytree(run, tmp_path / ".partial/a/b")
     assert read_runs(tmp_path) == []
     for arguments in (["board", str(tmp_path)], ["verify", str(tmp_path)], ["audit", str(tmp_path)]):
@@ -202,9 +238,9 @@ def test_git_ignores_what_is_unfinished() -> None:
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("this is no checkout")
     names = [
-        f"leaderboard/results/cxr/2d1f6884/.partial-{owners.mark()}-0",
-        f"leaderboard/results/.partial-{owners.mark()}",
-        f"data/.cxr.partial-{owners.mark()}/data/test-00000.parquet",
+        f"leaderboard/results/cxr/2d1f6884/.partial-{owners.own_tag()}-0",
+        f"leaderboard/results/.partial-{owners.own_tag()}",
+        f"data/.cxr.partial-{owners.own_tag()}/data/test-00000.parquet",
     ]
     done = subprocess.run(["git", "check-ignore", *names], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == names

@@ -19,11 +19,10 @@ import pytest
 
 from divsal_bench.cli import EXIT_INTERRUPTED
 from divsal_bench.errors import UserError
-from divsal_bench.files.owners import is_abandoned
-from divsal_bench.files.owners import mark as own_mark
-from divsal_bench.grid import planning, pool, work
+from divsal_bench.files.owners import is_abandoned, own_tag
+from divsal_bench.grid import planning, pool
 from divsal_bench.registry import method_choice, method_source, plugins, protocols
-from divsal_bench.runs import store
+from divsal_bench.runs import messages, store
 from divsal_bench.runs.reading import Run, read_run, read_runs
 
 #: Somebody else's package: a tiny task, and methods that misbehave. Test and methods talk through files.
@@ -325,7 +324,7 @@ def gone(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
-        return is_abandoned(f"{own_mark().split('-')[0]}-{pid}-")
+        return is_abandoned(f"{own_tag().split('-')[0]}-{pid}-")
 
 
 # ---------------------------------------------------------------- workers that die
@@ -436,7 +435,7 @@ def test_a_run_that_writes_more_than_a_record_may_hold_is_cut_and_can_be_read(tm
     (run,) = pool.execute(missing(grid(tmp_path, "talkative")), 1)
     assert run.record.status == "done"
     notices = run.record.notices
-    assert len(notices[0]) == work.LONGEST_NOTICE
+    assert len(notices[0]) == messages.LONGEST_NOTICE
     assert notices[1:6] == [
         "right to ?left", "two lines ?[31m", "7", "None", "a Unsayable that cannot be shown",
     ]  # fmt: skip
@@ -444,7 +443,7 @@ def test_a_run_that_writes_more_than_a_record_may_hold_is_cut_and_can_be_read(tm
     assert [run.record for run in read_runs(tmp_path)] == [run.record]
     names = list(pd.read_csv(run.path / "history.csv"))
     assert names[-1] == "a,b ?[31m?"
-    assert max(map(len, names)) == work.LONGEST_NAME
+    assert max(map(len, names)) == messages.LONGEST_NAME
 
 
 # ---------------------------------------------------------------- several launchers
@@ -478,18 +477,18 @@ def test_a_launcher_waits_for_a_run_that_another_is_making_and_takes_over_when_t
 ) -> None:
     asked = grid(tmp_path, "counting")
     jobs = missing(asked)
-    store.prepare(tmp_path)
+    store.prepare_folder(tmp_path)
     code = (
-        "import sys, time; from pathlib import Path; from divsal_bench.runs import store; "
-        "claim = store.claim(Path(sys.argv[1]), sys.argv[2]); print(claim is not None, flush=True); time.sleep(600)"
+        "import sys, time; from pathlib import Path; from divsal_bench.runs import locks; "
+        "lock = locks.lock_run(Path(sys.argv[1]), sys.argv[2]); print(lock is not None, flush=True); time.sleep(600)"
     )
     owner = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path), jobs[0].spec.run_id], stdout=subprocess.PIPE, text=True
     )
     assert owner.stdout is not None
     assert owner.stdout.readline() == "True\n"
-    store.prepare(tmp_path)
-    assert len(list((tmp_path / store.ASIDE).iterdir())) == 1, "the claim of a living owner is swept"
+    store.prepare_folder(tmp_path)
+    assert len(list((tmp_path / store.ASIDE).iterdir())) == 1, "the lock of a living owner is swept"
     events: list[pool.Event] = []
 
     def take(event: pool.Event) -> None:

@@ -370,4 +370,4 @@ def untrained_run(like: Run, out: Path, backbone: str) -> Run:
                   str(folder / "model.safetensors"))  # fmt: skip
         table.to_parquet(folder / "predictions.parquet", index=False)
 
-    return read_run(store.save(out, record.model_copy(update={"scores": scores}), write_files))
+    return read_run(store.save_run(out, record.model_copy(update={"scores": scores}), write_files))

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import divsal_bench
 from divsal_bench.registry import plugins
 
@@ -17,7 +19,13 @@ SHIPPED = {
     "cross-entropy", "balanced-cross-entropy", "cyborg", "difference", "contrast", "margin",
     "cyborg-shuffled", "cyborg-inverted", "cyborg-center",
 }  # fmt: skip
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+#: Every page for people, by its path.
+PAGES = {
+    file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8")
+    for file in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+}
 
 
 def block(marker: str, language: str) -> str:
@@ -58,33 +66,51 @@ def test_the_python_example_uses_what_exists() -> None:
 
 
 def test_the_table_of_methods_names_every_built_in_method() -> None:
-    listed = README[README.index("| method | kind | source |") : README.index("Every number can be made again")]
-    found = re.findall(r"[a-z-]+", listed)
+    found = re.findall(r"[a-z-]+", PAGES["docs/methods.md"])
     for name in SHIPPED:
         assert name in plugins.methods().found
         assert name in found or name.replace("cyborg", "", 1) in found
 
 
-def test_every_command_named_in_the_readme_exists() -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_and_script_that_a_page_names_exists(page: str) -> None:
     from divsal_bench.cli.parser import parse
 
-    commands = "".join(re.findall(r"```bash\n(.*?)```", README, re.DOTALL))
-    lines = re.findall(r"^divsal-bench (.+)$", commands, re.MULTILINE)
-    assert lines
-    for line in lines:
+    commands = "".join(re.findall(r"```bash\n(.*?)```", PAGES[page], re.DOTALL))
+    for line in re.findall(r"^divsal-bench (.+)$", commands, re.MULTILINE):
         assert parse(shlex.split(line, comments=True)).handler
-    for script in re.findall(r"tests/benchmarks/(\w+)\.py", README):
-        assert (Path(__file__).parents[1] / "benchmarks" / f"{script}.py").exists()
+    for script in re.findall(r"tests/benchmarks/(\w+)\.py", PAGES[page]):
+        assert (ROOT / "tests" / "benchmarks" / f"{script}.py").exists()
+
+
+def anchor(heading: str) -> str:
+    """The address that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    prose = re.sub(r"```.*?```", "", PAGES[page], flags=re.DOTALL)
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose):
+        path, _, part = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), link
+        if part:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert part in {anchor(heading) for heading in headings}, link
 
 
 def test_the_table_shown_is_of_the_command_that_stands_above_it() -> None:
-    from divsal_bench.leaderboard.tables import board
+    from divsal_bench.leaderboard.statistics.families import BASELINE
 
-    found = re.search(r"<!-- table -->\n```\n(.*?)```", README, re.DOTALL)
+    found = re.search(r"<!-- table -->\n```\n(.*?)```", PAGES["docs/table.md"], re.DOTALL)
+    rows = re.search(r"<!-- rows -->\n```\n(.*?)\n```", README, re.DOTALL)
     assert found
+    assert rows
     for name, method in plugins.methods().found.items():
         if name in SHIPPED:
             assert (f"\n{name} " in found.group(1)) == (method.kind != "control")
     assert "quick-v1" in found.group(1)
     assert "Stand-in data" in found.group(1)
-    assert board.families.BASELINE in found.group(1)
+    assert f"\n{BASELINE} " in found.group(1)
+    assert found.group(1).startswith(rows.group(1))

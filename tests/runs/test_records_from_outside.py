@@ -19,10 +19,11 @@ import pytest
 from unsealed import unsealed
 
 from divsal_bench.errors import UserError
+from divsal_bench.files import texts
 from divsal_bench.grid import planning, work
 from divsal_bench.hub import names
 from divsal_bench.registry import method_choice, protocols
-from divsal_bench.runs import prediction_table, reading, records
+from divsal_bench.runs import prediction_table, room
 from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.runs.records import Record, Spec
 
@@ -240,7 +241,7 @@ def test_long_messages_are_cut_before_they_are_written_and_never_refused_later(m
     assert found.error.endswith("e where")
     assert found.notices[0].startswith("first n")
     assert found.notices[0].endswith("n last")
-    assert records.shortened("short", 5) == "short"
+    assert texts.shortened_middle("short", 5) == "short"
 
 
 def test_a_name_of_data_that_no_record_can_hold_is_said_before_the_work(made: Run) -> None:
@@ -314,7 +315,7 @@ ROOM = {
 @pytest.mark.parametrize("kind", ROOM)
 def test_what_a_record_has_no_room_for_is_known_before_the_work(kind: str) -> None:
     conditions, sources = ROOM[kind]
-    assert reading.room_problem(conditions, sources)
+    assert room.room_problem(conditions, sources)
 
 
 @pytest.mark.parametrize("count", [1, 100, 1_000])
@@ -322,7 +323,7 @@ def test_what_it_has_room_for_can_be_read_back(made: Run, tmp_path: Path, count:
     """The largest record that the rule lets pass, with every field metric of every condition."""
     found = {f"condition {number}": {f"category {number % 7}"} for number in range(count)}
     sources = {f"source {number}" for number in range(count)}
-    assert not reading.room_problem(found, sources)
+    assert not room.room_problem(found, sources)
     scores = made.record.scores
     assert scores is not None
     one, field = scores.conditions[0], scores.field_metrics[0]
@@ -330,7 +331,7 @@ def test_what_it_has_room_for_can_be_read_back(made: Run, tmp_path: Path, count:
         "conditions": [one.model_copy(update={"name": name}) for name in found],
         "field_metrics": [
             field.model_copy(update={"condition": name, "species": dict.fromkeys(species, 0.123456789)})
-            for name, species in found.items() for _ in range(reading.FIELD_METRICS)
+            for name, species in found.items() for _ in range(room.FIELD_METRICS)
         ],
     })  # fmt: skip
     terms = {name: dict.fromkeys(("images", "weights", "predictions"), "unknown") for name in sources}
@@ -345,11 +346,11 @@ def test_texts_of_predictions_that_pass_the_rule_can_be_read(run: Run) -> None:
     file, table = run.path / "predictions.parquet", run.predictions()
     rows = len(table)
     fixed = sum(len(text) for name in prediction_table.PREDICTION_TEXTS[1:] for text in table[name])
-    room = prediction_table.text_room(rows) - fixed
-    ids = [f"{number:0{room // rows}d}" for number in range(rows)]
-    assert prediction_table.table_problem(rows, fixed + sum(map(len, ids))) == ""
+    left = room.text_room(rows) - fixed
+    ids = [f"{number:0{left // rows}d}" for number in range(rows)]
+    assert room.table_problem(rows, fixed + sum(map(len, ids))) == ""
     table.assign(sample_id=ids).to_parquet(file, index=False)
     assert list(run.predictions()["sample_id"]) == ids
     more = [text + "x" * 400 for text in ids]
-    assert "bytes a row, about" in prediction_table.table_problem(rows, fixed + sum(map(len, more)))
-    assert "more than a run holds" in prediction_table.table_problem(2_000_001, 0)
+    assert "bytes a row, about" in room.table_problem(rows, fixed + sum(map(len, more)))
+    assert "more than a run holds" in room.table_problem(2_000_001, 0)

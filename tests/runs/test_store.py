@@ -20,7 +20,7 @@ import pytest
 from divsal_bench.errors import UserError
 from divsal_bench.files import owners
 from divsal_bench.networks.trained import load_model
-from divsal_bench.runs import store
+from divsal_bench.runs import locks, store
 from divsal_bench.runs.reading import Run, read_run, read_runs
 from divsal_bench.runs.records import DataFacts, Record, Spec, Status
 
@@ -86,9 +86,9 @@ def python(code: str, *arguments: str) -> subprocess.Popen[str]:
 
 def test_a_saved_run_is_found_and_read_back(tmp_path: Path) -> None:
     saved = record(3, "done", notices=["é"])
-    path = store.save(tmp_path, saved, write("a"))
+    path = store.save_run(tmp_path, saved, write("a"))
     assert path == store.run_path(tmp_path, saved.spec) == tmp_path / "cxr/cross-entropy" / path.name
-    found = store.find(tmp_path, saved.spec)
+    found = store.find_run(tmp_path, saved.spec)
     assert found is not None
     digits = hashlib.sha256(b"a").hexdigest()
     files = {"history.csv": digits, "predictions.parquet": digits}
@@ -96,7 +96,7 @@ def test_a_saved_run_is_found_and_read_back(tmp_path: Path) -> None:
     assert read_runs(tmp_path) == [found]
     assert text_of(found) == "a"
     assert not leftovers(tmp_path)
-    assert store.find(tmp_path, record(4).spec) is None
+    assert store.find_run(tmp_path, record(4).spec) is None
 
 
 def test_nothing_is_counted_while_it_is_written_and_run_json_comes_last(tmp_path: Path) -> None:
@@ -107,9 +107,9 @@ def test_nothing_is_counted_while_it_is_written_and_run_json_comes_last(tmp_path
         assert folder.parent == tmp_path / store.ASIDE
         (folder / "run.json").write_text("{}", encoding="utf-8")  # even a whole-looking one does not count
         assert read_runs(tmp_path) == []
-        assert store.find(tmp_path, record().spec) is None
+        assert store.find_run(tmp_path, record().spec) is None
 
-    store.save(tmp_path, record(), write_files)
+    store.save_run(tmp_path, record(), write_files)
     assert seen == []
     assert len(read_runs(tmp_path)) == 1
 
@@ -118,25 +118,25 @@ def test_nothing_is_counted_while_it_is_written_and_run_json_comes_last(tmp_path
 def test_an_exception_while_writing_leaves_nothing_and_keeps_the_earlier_run(
     tmp_path: Path, error: BaseException
 ) -> None:
-    store.save(tmp_path, record(error="earlier"))
+    store.save_run(tmp_path, record(error="earlier"))
 
     def write_files(folder: Path) -> None:
         write("half")(folder)
         raise error
 
     with pytest.raises(type(error)):
-        store.save(tmp_path, record(0, "done"), write_files)
+        store.save_run(tmp_path, record(0, "done"), write_files)
     with pytest.raises(type(error)):
-        store.save(tmp_path, record(1, "done"), write_files)
+        store.save_run(tmp_path, record(1, "done"), write_files)
     assert [run.record.error for run in read_runs(tmp_path)] == ["earlier"]
     assert not leftovers(tmp_path)
 
 
 def test_a_finished_run_is_never_replaced(tmp_path: Path) -> None:
-    store.save(tmp_path, record(0, "done"), write("first"))
+    store.save_run(tmp_path, record(0, "done"), write("first"))
     before = (store.run_path(tmp_path, record().spec) / "run.json").stat().st_ino
-    store.save(tmp_path, record(0, "done", attempts=2), write("second"))
-    store.save(tmp_path, record(0, "failed"))
+    store.save_run(tmp_path, record(0, "done", attempts=2), write("second"))
+    store.save_run(tmp_path, record(0, "failed"))
     (run,) = read_runs(tmp_path)
     assert text_of(run) == "first"
     assert (run.path / "run.json").stat().st_ino == before
@@ -145,12 +145,12 @@ def test_a_finished_run_is_never_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("earlier", ["failed", "diverged"])
 def test_a_run_without_a_result_is_replaced_by_the_next_try(tmp_path: Path, earlier: Status) -> None:
-    store.save(tmp_path, record(0, earlier, error="old"), write("old"))
-    store.save(tmp_path, record(0, "failed", error="new"))
+    store.save_run(tmp_path, record(0, earlier, error="old"), write("old"))
+    store.save_run(tmp_path, record(0, "failed", error="new"))
     (run,) = read_runs(tmp_path)
     assert run.record.error == "new"
     assert [path.name for path in run.path.iterdir()] == ["run.json"]
-    store.save(tmp_path, record(0, "done"), write("done"))
+    store.save_run(tmp_path, record(0, "done"), write("done"))
     (run,) = read_runs(tmp_path)
     assert (run.record.status, text_of(run)) == ("done", "done")
     assert not leftovers(tmp_path)
@@ -160,9 +160,9 @@ def test_a_folder_without_run_json_is_no_run_and_gives_way_to_one(tmp_path: Path
     path = store.run_path(tmp_path, record().spec)
     path.mkdir(parents=True)
     (path / "predictions.parquet").write_bytes(b"what a file manager left")
-    assert store.find(tmp_path, record().spec) is None
+    assert store.find_run(tmp_path, record().spec) is None
     assert read_runs(tmp_path) == []
-    store.save(tmp_path, record(0, "done"), write("whole"))
+    store.save_run(tmp_path, record(0, "done"), write("whole"))
     assert [text_of(run) for run in read_runs(tmp_path)] == ["whole"]
 
 
@@ -207,7 +207,7 @@ def refuses_a_full_disk(out: Path, writer: Callable[[Path], None]) -> None:
     """The error is the user's, names the folder and the remedy; nothing stays, nothing earlier is lost."""
     large = {f"{number}": "x" * 390 for number in range(700)}
     with pytest.raises(UserError, match="could not be written") as caught:
-        store.save(out, record(0, "done", versions=large), writer)
+        store.save_run(out, record(0, "done", versions=large), writer)
     assert str(out) in str(caught.value)
     assert "--out" in str(caught.value)
     assert not leftovers(out)
@@ -219,10 +219,10 @@ WRITERS = [write_plain, write_model, write_table, fits]
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_file_that_cannot_grow_is_a_user_error(tmp_path: Path, writer: Callable[[Path], None]) -> None:
-    store.save(tmp_path, record(error="earlier"))
+    store.save_run(tmp_path, record(error="earlier"))
     with file_limit(200_000):
         refuses_a_full_disk(tmp_path, writer)
-    store.save(tmp_path, record(0, "done"), writer)
+    store.save_run(tmp_path, record(0, "done"), writer)
     assert [run.record.status for run in read_runs(tmp_path)] == ["done"]
 
 
@@ -233,10 +233,10 @@ def test_a_full_disk_is_a_user_error(tmp_path: Path, writer: Callable[[Path], No
         pytest.skip("needs root and the right to mount; the test above limits files instead")
     try:
         out = tmp_path / "runs"
-        store.prepare(out)
-        store.save(out, record(error="earlier"))
+        store.prepare_folder(out)
+        store.save_run(out, record(error="earlier"))
         refuses_a_full_disk(out, writer)
-        store.prepare(out)  # there is room for the rest of the grid
+        store.prepare_folder(out)  # there is room for the rest of the grid
     finally:
         subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
@@ -245,14 +245,14 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_trained(t
     (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     out = tmp_path / "file" / "runs"
     with pytest.raises(UserError, match=r"cannot be written \(Not a directory\); choose another with --out") as caught:
-        store.prepare(out)
+        store.prepare_folder(out)
     assert str(out) in str(caught.value)
     with pytest.raises(UserError, match="could not be written"):
-        store.save(out, record())
+        store.save_run(out, record())
 
 
 def test_preparing_creates_the_folder_and_leaves_no_probe(tmp_path: Path) -> None:
-    store.prepare(tmp_path / "new" / "runs")
+    store.prepare_folder(tmp_path / "new" / "runs")
     assert not leftovers(tmp_path / "new" / "runs")
 
 
@@ -262,14 +262,14 @@ SAVE_ALL = """
 import os, sys, time
 from pathlib import Path
 from divsal_bench.runs import store
-from divsal_bench.runs.records import read_run
+from divsal_bench.runs.reading import read_run
 from test_store import record, text_of, write
 out, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 (out / name).touch()
 while not (out / "go").exists():
     time.sleep(0.001)
 for seed in range(count):
-    path = store.save(out, record(seed, "done", notices=[name]), write(name))
+    path = store.save_run(out, record(seed, "done", notices=[name]), write(name))
     if seed % 4:  # those of a fourth are there as failed; all replace them
         run = read_run(path)
         assert run.record.notices == [text_of(run)], "two processes' files in one run"
@@ -279,7 +279,7 @@ for seed in range(count):
 def test_processes_that_save_the_same_runs_at_once_keep_one_of_each(tmp_path: Path) -> None:
     count, names = 150, ["a", "b", "c"]
     for seed in range(0, count, 4):
-        store.save(tmp_path, record(seed, "failed"))
+        store.save_run(tmp_path, record(seed, "failed"))
     owners = [python(SAVE_ALL, str(tmp_path), name, str(count)) for name in names]
     while not all((tmp_path / name).exists() for name in names):
         assert [process.poll() for process in owners] == [None] * 3
@@ -302,29 +302,29 @@ from test_store import record, write
 def die(folder):
     write("half")(folder)
     os.kill(os.getpid(), 9)
-store.save(Path(sys.argv[1]), record(1, "done"), die)
+store.save_run(Path(sys.argv[1]), record(1, "done"), die)
 """
 
 
 def test_what_a_killed_process_left_is_not_counted_and_swept(tmp_path: Path) -> None:
-    store.save(tmp_path, record(0, "done"), write("whole"))
+    store.save_run(tmp_path, record(0, "done"), write("whole"))
     process = python(DIE_WHILE_SAVING, str(tmp_path))
     assert process.wait() == -signal.SIGKILL, process.communicate()[1]
     (left,) = leftovers(tmp_path)
     assert (left / "history.csv").read_text(encoding="utf-8") == "half"
     assert [run.spec.seed for run in read_runs(tmp_path)] == [0]
-    assert store.find(tmp_path, record(1).spec) is None
+    assert store.find_run(tmp_path, record(1).spec) is None
 
-    host = owners.mark().split("-")[0]
+    host = owners.own_tag().split("-")[0]
     kept = [
-        f"{owners.mark()}-new",  # another thread of this process is writing it
+        f"{owners.own_tag()}-new",  # another thread of this process is writing it
         f"00000000-{process.pid}-0123-new",  # so may another host that shares the folder
         "odd",  # not ours to judge
     ]
     for name in kept:
         (tmp_path / store.ASIDE / name).mkdir()
     (tmp_path / store.ASIDE / f"{host}-{process.pid}-probe").touch()
-    store.prepare(tmp_path)
+    store.prepare_folder(tmp_path)
     assert sorted(path.name for path in leftovers(tmp_path)) == sorted(kept)
     assert [text_of(run) for run in read_runs(tmp_path)] == ["whole"]
 
@@ -333,7 +333,7 @@ def test_marks_of_another_container_or_boot_are_not_ours(monkeypatch: pytest.Mon
     """Two containers with one host name count their processes from 1 each."""
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    own = f"{owners.mark().split('-')[0]}-{dead.pid}-0123"
+    own = f"{owners.own_tag().split('-')[0]}-{dead.pid}-0123"
     assert owners.is_abandoned(own)
     real = Path.readlink
     for read, what in (("readlink", "/proc/self/ns/pid"), ("read_text", "/proc/sys/kernel/random/boot_id")):
@@ -353,73 +353,73 @@ def test_marks_of_another_container_or_boot_are_not_ours(monkeypatch: pytest.Mon
 
 
 def test_what_machines_that_cannot_be_asked_left_is_swept_after_a_day(tmp_path: Path) -> None:
-    store.prepare(tmp_path)
+    store.prepare_folder(tmp_path)
     old, fresh, odd = (tmp_path / store.ASIDE / name for name in ("0badcafe-1-ab-new", "0badcafe-2-ab-new", "odd"))
     for path in (old, fresh, odd):
         path.mkdir()
     for path in (old, odd):
         os.utime(path, (0, 0))
-    store.prepare(tmp_path)
+    store.prepare_folder(tmp_path)
     assert leftovers(tmp_path) == sorted([fresh, odd])
 
 
-# ---------------------------------------------------------------- claims
+# ---------------------------------------------------------------- locks
 
-CLAIM = """
+LOCK = """
 import os, sys, time
 from pathlib import Path
-from divsal_bench.runs import store
-print(store.claim(Path(sys.argv[1]), "0123456789abcdef") is not None, flush=True)
+from divsal_bench.runs import locks
+print(locks.lock_run(Path(sys.argv[1]), "0123456789abcdef") is not None, flush=True)
 time.sleep(float(sys.argv[2]))
 """
 
 
-def claims(out: Path, seconds: float) -> tuple[subprocess.Popen[str], bool]:
-    """Another process that claims a run, and whether it got it."""
+def locked(out: Path, seconds: float) -> tuple[subprocess.Popen[str], bool]:
+    """Another process that locks a run, and whether it got it."""
     process = subprocess.Popen(
-        [sys.executable, "-c", CLAIM, str(out), str(seconds)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", LOCK, str(out), str(seconds)], stdout=subprocess.PIPE, text=True
     )  # fmt: skip
     assert process.stdout is not None
     return process, process.stdout.readline() == "True\n"
 
 
-def test_one_process_at_a_time_has_a_claim_and_a_killed_one_leaves_it(tmp_path: Path) -> None:
-    store.prepare(tmp_path)
-    own = store.claim(tmp_path, "0123456789abcdef")
+def test_one_process_at_a_time_has_a_lock_and_a_killed_one_leaves_it(tmp_path: Path) -> None:
+    store.prepare_folder(tmp_path)
+    own = locks.lock_run(tmp_path, "0123456789abcdef")
     assert own is not None
-    assert store.claim(tmp_path, "0123456789abcdef") is None
-    assert store.claim(tmp_path, "fedcba9876543210") is not None
-    assert claims(tmp_path, 0)[1] is False
+    assert locks.lock_run(tmp_path, "0123456789abcdef") is None
+    assert locks.lock_run(tmp_path, "fedcba9876543210") is not None
+    assert locked(tmp_path, 0)[1] is False
     own.release()
-    owner, got = claims(tmp_path, 600)
+    owner, got = locked(tmp_path, 600)
     assert got
-    assert store.claim(tmp_path, "0123456789abcdef") is None
+    assert locks.lock_run(tmp_path, "0123456789abcdef") is None
     owner.kill()
     owner.wait()
-    again = store.claim(tmp_path, "0123456789abcdef")
+    again = locks.lock_run(tmp_path, "0123456789abcdef")
     assert again is not None
     again.release()
 
 
-def test_the_claim_of_a_killed_process_is_swept(tmp_path: Path) -> None:
-    store.prepare(tmp_path)
-    owner, got = claims(tmp_path, 600)
+def test_the_lock_of_a_killed_process_is_swept(tmp_path: Path) -> None:
+    store.prepare_folder(tmp_path)
+    owner, got = locked(tmp_path, 600)
     assert got
-    store.prepare(tmp_path)
+    store.prepare_folder(tmp_path)
     assert len(leftovers(tmp_path)) == 1
     owner.kill()
     owner.wait()
-    store.prepare(tmp_path)
+    store.prepare_folder(tmp_path)
     assert not leftovers(tmp_path)
 
 
-def test_a_folder_without_locks_gives_everybody_every_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_locks_gives_everybody_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    store.prepare(tmp_path)
-    monkeypatch.setattr(store.fcntl, "flock", flock)
-    first, second = (store.claim(tmp_path, "0123456789abcdef") for _ in range(2))
+    store.prepare_folder(tmp_path)
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    first, second = (locks.lock_run(tmp_path, "0123456789abcdef") for _ in range(2))
     assert first is not None
     assert second is not None
 
@@ -436,11 +436,13 @@ def test_a_run_in_another_runs_place_is_named_and_never_counted(tmp_path: Path) 
     ]
     for spec in others:
         out = tmp_path / spec.run_id
-        saved = store.save(out, record(0, "done").model_copy(update={"spec": spec, "run_id": spec.run_id}), write("a"))
+        saved = store.save_run(
+            out, record(0, "done").model_copy(update={"spec": spec, "run_id": spec.run_id}), write("a")
+        )
         place = store.run_path(out, wanted)
         place.parent.mkdir(parents=True, exist_ok=True)
         saved.rename(place)
-        for reader in (lambda out=out: store.find(out, wanted), lambda out=out: read_runs(out)):
+        for reader in (lambda out=out: store.find_run(out, wanted), lambda out=out: read_runs(out)):
             with pytest.raises(
                 UserError, match=f"holds another run: .* seed .* \\({spec.run_id}\\); delete this folder"
             ):
@@ -453,8 +455,8 @@ def test_a_file_that_is_not_the_runs_own_is_named_by_who_reads_it(tmp_path: Path
     def writer(text: str) -> Callable[[Path], None]:
         return lambda folder: [(folder / file).write_text(text, encoding="utf-8") for file in store.FILES]  # type: ignore[return-value]
 
-    path = store.save(tmp_path, record(0, "done"), writer("one"))
-    other = store.save(tmp_path, record(1, "done"), writer("two"))
+    path = store.save_run(tmp_path, record(0, "done"), writer("one"))
+    other = store.save_run(tmp_path, record(1, "done"), writer("two"))
     run = read_run(path)
     assert sorted(run.record.files) == sorted(store.FILES)
     for file in store.FILES:
@@ -477,7 +479,7 @@ def test_a_file_that_is_not_the_runs_own_is_named_by_who_reads_it(tmp_path: Path
 
 
 def test_records_without_hashes_claim_nothing(tmp_path: Path) -> None:
-    path = store.save(tmp_path, record(0, "done"), write("one"))
+    path = store.save_run(tmp_path, record(0, "done"), write("one"))
     content = json.loads((path / "run.json").read_text(encoding="utf-8"))
     del content["files"], content["processor"]
     (path / "run.json").write_text(json.dumps(content), encoding="utf-8")
@@ -485,7 +487,7 @@ def test_records_without_hashes_claim_nothing(tmp_path: Path) -> None:
     run = read_run(path)
     assert run.record.files == {}
     run.check_file("history.csv")
-    copied = store.save(tmp_path / "copy", run.record, write("x"), as_it_is=True)
+    copied = store.save_run(tmp_path / "copy", run.record, write("x"), as_it_is=True)
     assert read_run(copied).record == run.record
 
 
@@ -500,7 +502,7 @@ UNREADABLE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", UNREADABLE)
 def test_what_could_not_be_read_back_is_refused_before_it_is_in_place(tmp_path: Path, case: str) -> None:
     with pytest.raises(store.UnreadableError, match=r"could not be read back: run\.json"):
-        store.save(tmp_path, record(0, "done", **UNREADABLE[case]), write("a"))
+        store.save_run(tmp_path, record(0, "done", **UNREADABLE[case]), write("a"))
     assert read_runs(tmp_path) == []
     assert not leftovers(tmp_path)
     assert not store.run_path(tmp_path, record().spec).exists()
@@ -542,14 +544,14 @@ DAMAGES: dict[str, tuple[Callable[[str], bytes], str]] = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_record_is_named_and_never_counted(tmp_path: Path, damage: str) -> None:
     change, message = DAMAGES[damage]
-    file = store.save(tmp_path, record(0, "done")) / "run.json"
+    file = store.save_run(tmp_path, record(0, "done")) / "run.json"
     file.write_bytes(change(file.read_text(encoding="utf-8")))
     readers: list[Callable[[], object]] = [
         lambda: read_run(file.parent),
         lambda: read_run(file),
         lambda: read_runs(tmp_path),
-        lambda: store.find(tmp_path, record().spec),
-        lambda: store.save(tmp_path, record(0, "done")),
+        lambda: store.find_run(tmp_path, record().spec),
+        lambda: store.save_run(tmp_path, record(0, "done")),
     ]
     for reader in readers:
         with pytest.raises(UserError, match=message) as caught:
@@ -564,7 +566,7 @@ def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, b"", b"PAR1 and nothing more"])
 def test_unreadable_predictions_are_a_user_error(tmp_path: Path, content: bytes | None) -> None:
-    path = store.save(tmp_path, record(0, "done"))
+    path = store.save_run(tmp_path, record(0, "done"))
     if content is not None:
         (path / "predictions.parquet").write_bytes(content)
     with pytest.raises(UserError, match=r"cannot be read .* run again") as caught:

@@ -25,7 +25,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
 from divsal_bench.hub import link
 from divsal_bench.leaderboard.accepted import board_file
-from divsal_bench.leaderboard.claims.files import read_bytes
+from divsal_bench.leaderboard.claims.files import read_submitted
 from divsal_bench.networks import inference, trained
 from divsal_bench.networks.inference import MOST_PIXELS, predict
 from divsal_bench.predict import loading
@@ -33,7 +33,6 @@ from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs import audit_record, store
 from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.runs.records import Spec
-from divsal_bench.training import training
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
@@ -184,7 +183,11 @@ def test_a_link_that_is_a_pipe(run: Path) -> None:
 @pytest.mark.parametrize("name", ["results.json", "board.json"])
 def test_results_that_are_pipes(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
-    read = partial(board_file.load, tmp_path) if name == "board.json" else partial(read_bytes, tmp_path / name, 100)
+    read = (
+        partial(board_file.read_board, tmp_path)
+        if name == "board.json"
+        else partial(read_submitted, tmp_path / name, 100)
+    )
     with pytest.raises(UserError, match=r"is no file|not a regular file"):
         read()
 
@@ -251,7 +254,7 @@ def test_a_large_input_makes_small_batches(run: Path, monkeypatch: pytest.Monkey
         seen.append(len(images))
         return as_input(images, protocol)
 
-    monkeypatch.setattr(training, "as_input", counted)
+    monkeypatch.setattr(inference, "as_input", counted)
     side = 1024
     images = torch.zeros(40, 1, side, side, dtype=torch.uint8)
     predict(model, images, TINY)

@@ -44,13 +44,13 @@ def same(a: Any, b: Any) -> bool:
 
 def test_round_trip(computed: board_file.SavedBoard, tmp_path: Path) -> None:
     (tmp_path / board_file.FILE).write_bytes(board_file.as_bytes(computed))
-    again = board_file.load(tmp_path)
+    again = board_file.read_board(tmp_path)
     assert same(computed, again)
     assert board_file.as_bytes(again) == board_file.as_bytes(computed)
     text = board_file.as_bytes(computed).decode()
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     for form in ("terminal", "markdown", "csv", "json"):
-        first, second = (render.render([one.table for one in board.tables], form) for board in (computed, again))  # type: ignore[arg-type]
+        first, second = (render.render_tables([one.table for one in board.tables], form) for board in (computed, again))  # type: ignore[arg-type]
         assert first == second
 
 
@@ -63,7 +63,7 @@ def test_infinite_and_tiny_numbers_survive(computed: board_file.SavedBoard, tmp_
     table = dataclasses.replace(computed.tables[0].table, rows=(row,))
     board = board_file.SavedBoard(1, (board_file.SavedTable(table, None),))
     (tmp_path / board_file.FILE).write_bytes(board_file.as_bytes(board))
-    assert same(board_file.load(tmp_path), board)
+    assert same(board_file.read_board(tmp_path), board)
     text = board_file.as_bytes(board).decode()
     assert {'"NaN"', '"Infinity"', '"-Infinity"'} <= set(text.replace(",", " ").split())
 
@@ -75,7 +75,7 @@ def test_one_method_is_a_board(five: Five, submit: Submit, tmp_path: Path) -> No
     assert row.rank is None
     assert not board.tables[0].table.tests
     (tmp_path / board_file.FILE).write_bytes(board_file.as_bytes(board))
-    assert same(board_file.load(tmp_path), board)
+    assert same(board_file.read_board(tmp_path), board)
 
 
 def test_the_order_of_submission_changes_no_byte(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_board_that_cannot_be_read(tmp_path: Path, content: str | None, messag
     if content is not None:
         (tmp_path / board_file.FILE).write_text(content)
     with pytest.raises(UserError, match=message):
-        board_file.load(tmp_path)
+        board_file.read_board(tmp_path)
 
 
 def test_a_board_whose_texts_a_terminal_would_obey_is_refused(computed: board_file.SavedBoard, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_board_whose_texts_a_terminal_would_obey_is_refused(computed: board_fi
     content = board_file.as_bytes(computed).replace(b'"' + name, b'"\\u001b[31m' + name)
     (tmp_path / board_file.FILE).write_bytes(content)
     with pytest.raises(UserError, match=r"it has a text with control characters, '\\x1b\[31m.*--recompute"):
-        board_file.load(tmp_path)
+        board_file.read_board(tmp_path)
 
 
 def test_changes_name_added_removed_and_changed_rows(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def reproduced(known: Accepted, runs: list[Run], data: PublicData, by: str = "Bo
     found = published(runs, data)
     new = proofs.with_reproduction(known.claim, found, runs, by, "2026-02-01", known.path)
     second = known.path.with_name(known.path.stem + files.NEW_MARGINS)
-    files.write_all({second: found.margin_bytes(), known.path: files.as_json(new)})
+    files.write_all({second: found.margin_bytes(), known.path: files.model_json(new)})
     return new
 
 
@@ -185,7 +185,7 @@ def test_a_proof_is_of_the_margins_that_it_saw(known: Accepted, honest: list[Run
     assert new.reproduction is not None
     assert new.reproduction.claim_margins_sha256 == known.claim.margins_sha256
     for one, name in ((verified, "verified"), (new, "reproduction")):
-        known.path.write_bytes(files.as_json(one.model_copy(update={"margins_sha256": "1" * 64})))
+        known.path.write_bytes(files.model_json(one.model_copy(update={"margins_sha256": "1" * 64})))
         with pytest.raises(UserError, match=f"{name} is of margins"):
             reading.read_claim(known.path)
 
@@ -227,7 +227,7 @@ def test_a_verification_stays_when_a_reproduction_comes(known: Accepted, honest:
     verified = proofs.with_verification(known.claim, proof)
     assert verified.state == "verified"
     assert proofs.proof_of(verified) == "verified by Cem (2026-01-05): largest |ΔAUROC| 2e-06 on cpu"
-    files.write_all({known.path: files.as_json(verified)})
+    files.write_all({known.path: files.model_json(verified)})
     new = reproduced(reading.open_result(known.path), honest, public)
     assert new.verified == proof
     assert proofs.proof_of(new).startswith("verified by Cem")
@@ -256,7 +256,7 @@ def test_an_edited_reproduction_is_found(
         inner = inner[part]
     inner[place[-1]] += change
     # The state follows from the numbers: an editor who wants to be believed changes both.
-    state = claim.state_of(Claim.model_validate(content))
+    state = claim.proven_state(Claim.model_validate(content))
     known.path.write_text(json.dumps({**content, "state": state}))
     with pytest.raises(UserError, match=message):
         reading.open_result(known.path)
@@ -265,10 +265,10 @@ def test_an_edited_reproduction_is_found(
 def test_states_and_proofs_must_agree(known: Accepted, weak: list[Run], public: PublicData) -> None:
     new = reproduced(known, weak, public)
     for change in ({"state": "reproduced"}, {"submitter": "bob"}, {"reproduction": None, "state": "reported"}):
-        known.path.write_bytes(files.as_json(new.model_copy(update=change)))
+        known.path.write_bytes(files.model_json(new.model_copy(update=change)))
         with pytest.raises(UserError, match=r"its proofs show|cannot reproduce their own|names no reproduction"):
             reading.open_result(known.path)
-    known.path.write_bytes(files.as_json(new))
+    known.path.write_bytes(files.model_json(new))
     known.path.with_name("cyborg.reproduction.parquet").unlink()
     with pytest.raises(UserError, match=r"cyborg\.reproduction\.parquet"):
         reading.open_result(known.path)

@@ -288,9 +288,9 @@ def test_a_data_set_without_pictures_says_why(five: Five, submit: Submit, public
 def test_numbers_in_lists_stand_on_one_line(results: Path) -> None:
     for path in results.rglob("c*.json"):
         assert "[0.12346, -1.0]" in path.read_text()
-        assert files.as_json(reading.read_claim(path)) == path.read_bytes()
+        assert files.model_json(reading.read_claim(path)) == path.read_bytes()
     path = next(results.rglob("gallery.json"))
     gallery = reading.read_data_set(path.parent).gallery
     assert gallery is not None
     assert "[0.25, 0.5]" in path.read_text()
-    assert files.as_json(gallery) == path.read_bytes()
+    assert files.model_json(gallery) == path.read_bytes()

@@ -20,17 +20,18 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from divsal_bench.cli import main
-from divsal_bench.cli.calibrate import written
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.calibration import batched, calibration, simulation
-from divsal_bench.leaderboard.calibration.calibration import MEASURES, TOPICS, CellRates, Measure, calibrate, rate
-from divsal_bench.leaderboard.calibration.judging import errors, estimate, join, judge, reproduction
-from divsal_bench.leaderboard.calibration.simulation import DESIGNS, draw, separations
+from divsal_bench.leaderboard.calibration import batched, calibration, cells, simulation
+from divsal_bench.leaderboard.calibration.calibration import MEASURES, TOPICS, CellRates, Measure, rate, simulate_cells
+from divsal_bench.leaderboard.calibration.designs import DESIGNS
+from divsal_bench.leaderboard.calibration.judging import errors, estimate, join_boards, judge_boards, reproduction
+from divsal_bench.leaderboard.calibration.report import render_rates
+from divsal_bench.leaderboard.calibration.simulation import draw_scores, separations
 from divsal_bench.leaderboard.statistics import families, placements, reader_case
 
 Floats = npt.NDArray[np.float64]
 
-CELLS = simulation.cells()
+CELLS = cells.cells()
 
 
 def rng() -> np.random.Generator:
@@ -50,18 +51,21 @@ EXACT = {"rtol": 1e-10, "atol": 1e-13}
 def test_batched_statistics_are_those_of_the_board(name: str) -> None:
     cell, boards = CELLS[name], 3
     design = DESIGNS[cell.design]()
-    scores = draw(cell, design, boards, rng())
-    on_each, influence_on_each = batched.clustered_influence(scores, design.conditions, design.subjects)
+    scores = draw_scores(cell, design, boards, rng())
+    on_each, influence_on_each = batched.condition_influence(scores, design.conditions, design.subjects)
     primary, influence = on_each.mean(axis=0), influence_on_each.mean(axis=0)
     methods = list(cell.kinds)
     pairs = families.all_pairs(methods)
     first, second = np.triu_indices(len(methods), 1)
-    fast, fast_single = batched.compare(primary, influence, first, second), batched.single(primary, influence)
-    unpaired = batched.compare_unpaired(primary[:, 1], primary[:, 2, :3], influence[:, 1], influence[:, 2, :3])
+    fast, fast_single = (
+        batched.paired_estimates(primary, influence, first, second),
+        batched.mean_estimates(primary, influence),
+    )
+    unpaired = batched.unpaired_estimates(primary[:, 1], primary[:, 2, :3], influence[:, 1], influence[:, 2, :3])
     p, fixed, truth = fast.p(), batched.paired_t(primary, first, second), cell.auroc[first] - cell.auroc[second]
     covered, covered_single = fast.difference_covers(truth), fast_single.mean_covers(cell.auroc)
     withheld = fast.withheld(design.counts)
-    low, high = batched.rank_intervals(len(methods), first, second, fast.mean, p)
+    low, high = batched.rank_ends(len(methods), first, second, fast.mean, p)
     effects, (smallest, largest) = fast.smallest_visible_effect(4), fast.visible_effect_range(4)
 
     for b in range(boards):
@@ -73,7 +77,7 @@ def test_batched_statistics_are_those_of_the_board(name: str) -> None:
         np.testing.assert_allclose(primary[b], slow_primary, **EXACT)
         np.testing.assert_allclose(influence[b], slow_influence, **EXACT)
         ones = [
-            reader_case.compare(slow_primary[i], slow_primary[j], slow_influence[i], slow_influence[j])
+            reader_case.compare_paired(slow_primary[i], slow_primary[j], slow_influence[i], slow_influence[j])
             for i, j in zip(first, second, strict=True)
         ]
         same = (("difference", fast.mean), ("c_plus", fast.c_plus), ("variance", fast.variance),
@@ -88,7 +92,7 @@ def test_batched_statistics_are_those_of_the_board(name: str) -> None:
         np.testing.assert_allclose(effects[b], slow_effects, **EXACT)
         ranges = [families.visible_effect_range(one.variance, one.df, 4) for one in ones]
         np.testing.assert_allclose(np.transpose([smallest[b], largest[b]]), ranges, **EXACT)
-        alone = [reader_case.single(*both) for both in zip(slow_primary, slow_influence, strict=True)]
+        alone = [reader_case.population_interval(*both) for both in zip(slow_primary, slow_influence, strict=True)]
         one_by_one = (("estimate", fast_single.mean), ("variance", fast_single.variance), ("df", fast_single.df))
         for field, values in one_by_one:
             np.testing.assert_allclose(values[b], [getattr(one, field) for one in alone], **EXACT)
@@ -100,12 +104,12 @@ def test_batched_statistics_are_those_of_the_board(name: str) -> None:
         for field, values in (("difference", unpaired.mean), ("variance", unpaired.variance), ("df", unpaired.df)):
             np.testing.assert_allclose(values[b], [getattr(apart, field)], **EXACT)
         slow_fixed = [
-            reader_case.on_these_images(slow_primary[i], slow_primary[j]).p_t
+            reader_case.compare_on_fixed_images(slow_primary[i], slow_primary[j]).p_t
             for i, j in zip(first, second, strict=True)
         ]
         np.testing.assert_allclose(fixed[b], slow_fixed, **EXACT)
-        np.testing.assert_allclose(batched.holm(p)[b], families.holm(p[b]), **EXACT)
-        np.testing.assert_allclose(batched.benjamini_hochberg(p)[b], families.benjamini_hochberg(p[b]), **EXACT)
+        np.testing.assert_allclose(families.holm(p)[b], families.holm(p[b]), **EXACT)
+        np.testing.assert_allclose(families.benjamini_hochberg(p)[b], families.benjamini_hochberg(p[b]), **EXACT)
         ranks = families.rank_intervals(methods, pairs, fast.mean[b], p[b])
         assert [(rank.low, rank.high) for rank in ranks.values()] == list(zip(low[b], high[b], strict=True))
 
@@ -116,16 +120,16 @@ def test_boards_on_which_nothing_differs_are_told_apart_as_the_product_does() ->
     perfect = np.arange(220) + 1000.0 * positive
     scores = np.tile(perfect, (1, 3, 5, 1))
     scores[0, 2] = perfect + 5.0 * np.arange(5)[:, None]  # other scores, the same order
-    auroc, influence = batched.clustered_influence(scores, design.conditions, design.subjects)
-    found = batched.compare(auroc.mean(0), influence.mean(0), np.array([0, 0, 1]), np.array([1, 2, 2]))
+    auroc, influence = batched.condition_influence(scores, design.conditions, design.subjects)
+    found = batched.paired_estimates(auroc.mean(0), influence.mean(0), np.array([0, 0, 1]), np.array([1, 2, 2]))
     assert found.p()[0].tolist() == [1.0, 1.0, 1.0]
     assert found.withheld(design.counts).all()
-    undefined = reader_case.single(auroc[:, 0, 0].mean(0), influence[:, 0, 0].mean(0))
+    undefined = reader_case.population_interval(auroc[:, 0, 0].mean(0), influence[:, 0, 0].mean(0))
     assert undefined.status == "undefined"
-    assert not batched.single(auroc.mean(0), influence.mean(0)).mean_covers(np.ones(3)).any()
+    assert not batched.mean_estimates(auroc.mean(0), influence.mean(0)).mean_covers(np.ones(3)).any()
     p = np.array([[0.01, np.nan, 0.03]])
-    np.testing.assert_allclose(batched.holm(p)[0], families.holm(p[0]))
-    np.testing.assert_allclose(batched.benjamini_hochberg(p)[0], families.benjamini_hochberg(p[0]))
+    np.testing.assert_allclose(families.holm(p)[0], families.holm(p[0]))
+    np.testing.assert_allclose(families.benjamini_hochberg(p)[0], families.benjamini_hochberg(p[0]))
 
 
 @pytest.mark.parametrize("name", ["effects-n5", "nine-methods-n5"])
@@ -133,9 +137,9 @@ def test_what_is_counted_is_what_the_board_would_print(name: str) -> None:
     # Judged once more, a board at a time and with the product's functions alone.
     cell, boards = CELLS[name], 8
     design = DESIGNS[cell.design]()
-    scores = draw(cell, design, boards, rng())
-    on_each, influence_on_each = batched.clustered_influence(scores, design.conditions, design.subjects)
-    counted = judge(cell, design, estimate(on_each, influence_on_each))
+    scores = draw_scores(cell, design, boards, rng())
+    on_each, influence_on_each = batched.condition_influence(scores, design.conditions, design.subjects)
+    counted = judge_boards(cell, design, estimate(on_each, influence_on_each))
     primary, influence = on_each.mean(axis=0), influence_on_each.mean(axis=0)
     truth = dict(zip(cell.kinds, cell.auroc, strict=True))
     row = {method: i for i, method in enumerate(cell.kinds)}
@@ -143,7 +147,7 @@ def test_what_is_counted_is_what_the_board_would_print(name: str) -> None:
 
         def compare(first: str, second: str, b: int = b) -> reader_case.Comparison:
             i, j = row[first], row[second]
-            return reader_case.compare(primary[b, i], primary[b, j], influence[b, i], influence[b, j])
+            return reader_case.compare_paired(primary[b, i], primary[b, j], influence[b, i], influence[b, j])
 
         for family in families.families(cell.kinds):
             found = [compare(*pair) for pair in family.pairs]
@@ -183,7 +187,7 @@ def test_what_is_counted_is_what_the_board_would_print(name: str) -> None:
 def test_ties_count_one_half(seed: int, levels: int) -> None:
     design = DESIGNS["small classes"]()
     scores = np.random.default_rng(seed).integers(0, levels, size=(4, len(design.subjects))).astype(np.float64)
-    fast, influence = batched.clustered_influence(scores, design.conditions, design.subjects)
+    fast, influence = batched.condition_influence(scores, design.conditions, design.subjects)
     slow = placements.clustered_influence(scores, design.conditions, design.subjects)
     np.testing.assert_allclose(fast.T, slow.auroc, **EXACT)
     np.testing.assert_allclose(influence.mean(axis=0), slow.influence, **EXACT)
@@ -200,8 +204,8 @@ def test_the_estimand_is_the_population_auroc(name: str) -> None:
     over_runs = stats.norm.cdf(separations(cell, design, 20_000, rng()) / 2**0.5).mean(axis=(0, 2, 3))
     np.testing.assert_allclose(over_runs, cell.auroc, atol=5e-4)
     # And what the board computes is, on average over boards, that number.
-    scores = draw(cell, design, 300, rng())
-    on_each, _ = batched.clustered_influence(scores, design.conditions, design.subjects)
+    scores = draw_scores(cell, design, 300, rng())
+    on_each, _ = batched.condition_influence(scores, design.conditions, design.subjects)
     primary = on_each.mean(axis=0)
     difference = primary.mean(axis=2) - cell.auroc
     error = difference.std(axis=0, ddof=1) / len(difference) ** 0.5
@@ -214,8 +218,8 @@ def test_equal_methods_differ_on_the_subjects_drawn_and_not_in_the_population() 
     small, large = DESIGNS["plain"](), DESIGNS["plain"](scale=40)
     spread = {}
     for name, design in (("small", small), ("large", large)):
-        scores = draw(cell, design, 2, rng())
-        primary = batched.clustered_influence(scores, design.conditions, design.subjects)[0].mean(axis=0)
+        scores = draw_scores(cell, design, 2, rng())
+        primary = batched.condition_influence(scores, design.conditions, design.subjects)[0].mean(axis=0)
         spread[name] = primary.mean(axis=2).std(axis=1).mean()
     assert spread["small"] > 0.005
     assert spread["large"] < spread["small"] / 4
@@ -226,7 +230,7 @@ def test_equal_methods_differ_on_the_subjects_drawn_and_not_in_the_population() 
 def test_the_image_effect_has_its_size_in_score_sd(effect: float, design_name: str) -> None:
     cell = replace(CELLS["equal-0.35-n5"], image_effect=effect, seed_sd=0.0)
     design = DESIGNS[design_name](scale=10)
-    negatives = draw(cell, design, 2, rng())[..., design.positives < 0]
+    negatives = draw_scores(cell, design, 2, rng())[..., design.positives < 0]
     assert negatives.var() == pytest.approx(1.0, abs=0.05)
     by_method = negatives.mean(axis=2)
     # What two methods' means over many seeds share is the difficulty; what they do not is the image effect.
@@ -238,14 +242,14 @@ def test_the_image_effect_has_its_size_in_score_sd(effect: float, design_name: s
 def test_the_population_auroc_of_other_scores_is_that_of_many_subjects(name: str) -> None:
     cell = replace(CELLS[name], kinds={"cross-entropy": "unguided"}, seeds=2, seed_sd=0.3)
     design = DESIGNS["plain"](scale=300)
-    on_each, _ = batched.clustered_influence(draw(cell, design, 12, rng()), design.conditions, design.subjects)
+    on_each, _ = batched.condition_influence(draw_scores(cell, design, 12, rng()), design.conditions, design.subjects)
     sd = on_each.mean(axis=(2, 3)).std(axis=1, ddof=1) / 12**0.5
     assert (np.abs(on_each.mean(axis=(1, 2, 3)) - [0.80, 0.90]) <= 4 * sd).all()
     assert (sd < 0.02).all()
 
 
 def test_saturated_scores_tie_at_both_ends() -> None:
-    scores = draw(CELLS["saturated-n5"], DESIGNS["plain"](), 20, rng())
+    scores = draw_scores(CELLS["saturated-n5"], DESIGNS["plain"](), 20, rng())
     positive = DESIGNS["plain"]().positives >= 0
     assert (scores[..., ~positive] == 0.0).mean() == pytest.approx(0.5, abs=0.05)
     assert (scores[..., positive] == 1.5).mean() > 0.3
@@ -306,27 +310,27 @@ def test_every_row_is_used_and_conditions_average_to_the_level(name: str) -> Non
 
 def test_the_noisy_baseline_has_four_times_the_seed_sd() -> None:
     cell, design = CELLS["noisy-baseline-n10"], DESIGNS["plain"]()
-    scores = draw(cell, design, 200, rng())
-    primary = batched.clustered_influence(scores, design.conditions, design.subjects)[0].mean(axis=0)
+    scores = draw_scores(cell, design, 200, rng())
+    primary = batched.condition_influence(scores, design.conditions, design.subjects)[0].mean(axis=0)
     sd = primary.var(axis=2, ddof=1).mean(axis=0) ** 0.5
     np.testing.assert_allclose(sd[0] / sd[1:], 4.0, rtol=0.1)
 
 
 def test_the_cells_cover_what_was_promised() -> None:
     for n in (5, 10):
-        cells = [cell for cell in CELLS.values() if cell.seeds == n]
-        assert {cell.image_effect for cell in cells} == {0.0, 0.2, 0.35}
-        assert {cell.design for cell in cells} == set(DESIGNS)
-        assert {cell.baseline_factor for cell in cells} == {
-            1.0, simulation.NOISY, simulation.NOISIER, simulation.UNSTABLE
+        chosen = [cell for cell in CELLS.values() if cell.seeds == n]
+        assert {cell.image_effect for cell in chosen} == {0.0, 0.2, 0.35}
+        assert {cell.design for cell in chosen} == set(DESIGNS)
+        assert {cell.baseline_factor for cell in chosen} == {
+            1.0, cells.NOISY, cells.NOISIER, cells.UNSTABLE
         }  # fmt: skip
-        assert {sum(kind != "control" for kind in cell.kinds.values()) for cell in cells} == {6, 9}
-        assert any(cell.gains for cell in cells)
-        assert any(not cell.gains for cell in cells)
-        assert any(cell.heavy_tails for cell in cells)
-        assert any(cell.cut for cell in cells)
-        assert max(cell.level for cell in cells) == 0.995
-        assert [cell.name for cell in cells if not cell.is_marked] == [f"unstable-baseline-n{n}"]
+        assert {sum(kind != "control" for kind in cell.kinds.values()) for cell in chosen} == {6, 9}
+        assert any(cell.gains for cell in chosen)
+        assert any(not cell.gains for cell in chosen)
+        assert any(cell.heavy_tails for cell in chosen)
+        assert any(cell.cut for cell in chosen)
+        assert max(cell.level for cell in chosen) == 0.995
+        assert [cell.name for cell in chosen if not cell.is_marked] == [f"unstable-baseline-n{n}"]
     assert {cell.seeds for cell in CELLS.values()} == {3, 5, 10, 15}
     for cell in CELLS.values():
         assert next(iter(cell.kinds)) == "cross-entropy"
@@ -388,9 +392,9 @@ def numbers(found: CellRates) -> list[tuple[float, float]]:
 
 def test_a_cell_depends_on_seed_name_and_boards_alone() -> None:
     cell, other = CELLS["equal-0.2-n5"], CELLS["effects-n3"]
-    (alone,) = calibrate([cell], 60, seed=7)
-    *_, after_another = calibrate([other, cell], 60, seed=7, workers=2)
-    (reseeded,) = calibrate([cell], 60, seed=8)
+    (alone,) = simulate_cells([cell], 60, seed=7)
+    *_, after_another = simulate_cells([other, cell], 60, seed=7, workers=2)
+    (reseeded,) = simulate_cells([cell], 60, seed=8)
     np.testing.assert_array_equal(numbers(alone), numbers(after_another))
     assert alone.boards == 60
     assert not np.array_equal(numbers(alone), numbers(reseeded), equal_nan=True)
@@ -399,9 +403,9 @@ def test_a_cell_depends_on_seed_name_and_boards_alone() -> None:
 # --- The floors -------------------------------------------------------------------------------------------------
 
 
-def of_cell(cell: simulation.Cell, boards: int = 400) -> dict[str, Floats]:
-    parts = [calibration.simulate(calibration.Batch(cell, 0, i, 100)) for i in range(boards // 100)]
-    return judge(cell, DESIGNS[cell.design](), join(parts))
+def of_cell(cell: cells.Cell, boards: int = 400) -> dict[str, Floats]:
+    parts = [calibration.simulate_batch(calibration.BoardBatch(cell, 0, i, 100)) for i in range(boards // 100)]
+    return judge_boards(cell, DESIGNS[cell.design](), join_boards(parts))
 
 
 @pytest.mark.parametrize(
@@ -438,7 +442,9 @@ def test_without_the_number_of_subjects_ten_would_break_them(monkeypatch: pytest
     cell = CELLS["10-mixed-subjects-n10"]
     assert np.nanmean(of_cell(cell)["errors_pairs"]) < 0.07
     monkeypatch.setattr(batched, "_estimates", blind)
-    monkeypatch.setattr(batched, "compare_unpaired", lambda a, b, x, y: batched.single(a[:, None], x[:, None]))
+    monkeypatch.setattr(
+        batched, "unpaired_estimates", lambda a, b, x, y: batched.mean_estimates(a[:, None], x[:, None])
+    )
     monkeypatch.setattr(batched, "paired_t", lambda primary, first, second: np.ones((len(primary), len(first))))
     assert np.nanmean(of_cell(cell)["errors_pairs"]) > 0.09
 
@@ -450,18 +456,18 @@ def test_without_the_number_of_subjects_ten_would_break_them(monkeypatch: pytest
 def test_marks_and_conditions_are_judged_by_what_the_board_would_print(name: str) -> None:
     cell, boards = CELLS[name], 12
     design = DESIGNS[cell.design]()
-    on_each, influence = batched.clustered_influence(
-        draw(cell, design, boards, rng()), design.conditions, design.subjects
+    on_each, influence = batched.condition_influence(
+        draw_scores(cell, design, boards, rng()), design.conditions, design.subjects
     )
-    counted = judge(cell, design, estimate(on_each, influence))
+    counted = judge_boards(cell, design, estimate(on_each, influence))
     names, true = list(cell.kinds), dict(zip(cell.kinds, cell.auroc, strict=True))
     for b in range(boards):
         means = [
-            reader_case.single(on_each[:, b, i].mean(axis=0), influence[:, b, i].mean(axis=0))
+            reader_case.population_interval(on_each[:, b, i].mean(axis=0), influence[:, b, i].mean(axis=0))
             for i in range(len(names))
         ]
         each = [
-            [reader_case.compare(on_each[c, b, i], on_each[c, b, 0], influence[c, b, i], influence[c, b, 0])
+            [reader_case.compare_paired(on_each[c, b, i], on_each[c, b, 0], influence[c, b, i], influence[c, b, 0])
              for i in range(1, len(names))]
             for c in range(len(design.uses))
         ]  # fmt: skip
@@ -496,7 +502,7 @@ def test_a_true_reproduction_fails_in_5_percent_and_the_stated_miss_in_80() -> N
 
 
 def short(name: str) -> dict[str, tuple[float, float]]:
-    (found,) = calibrate([CELLS[name]], 400)
+    (found,) = simulate_cells([CELLS[name]], 400)
     return {one.measure.name: (one.value, one.error) for one in found.rates}
 
 
@@ -537,7 +543,7 @@ def test_calibrate_prints_the_table_alone(capsys: pytest.CaptureFixture[str]) ->
 def test_every_format_says_the_same(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["calibrate", "--boards", "30", "--cells", "effects-n5", "--format", form])
     out = capsys.readouterr().out
-    (expected,) = calibrate([CELLS["effects-n5"]], 30)
+    (expected,) = simulate_cells([CELLS["effects-n5"]], 30)
     power = next(one for one in expected.rates if one.measure.name == "power_0.03")
     if form == "json":
         records = {record["measure"]: record for record in json.loads(out)}
@@ -581,7 +587,7 @@ def test_bad_input_is_one_line(arguments: list[str], message: str, capsys: pytes
 
 def test_the_documented_tables_are_of_the_cells_and_columns_that_there_are() -> None:
     text = (Path(__file__).parents[3] / "docs" / "calibration.md").read_text(encoding="utf-8")
-    printed = written(list(calibrate(list(CELLS.values()), 2)), "markdown", 0)
+    printed = render_rates(list(simulate_cells(list(CELLS.values()), 2)), "markdown", 0)
 
     def outline(lines: str) -> list[list[str]]:
         """Headings and first columns of the tables that `calibrate` prints."""
@@ -599,8 +605,8 @@ def test_the_documented_tables_are_of_the_cells_and_columns_that_there_are() -> 
 
 
 def test_choose_keeps_the_order_given() -> None:
-    chosen = simulation.choose("effects-n5, equal-0-n5,effects-n5")
+    chosen = cells.cells_named("effects-n5, equal-0-n5,effects-n5")
     assert [cell.name for cell in chosen] == ["effects-n5", "equal-0-n5"]
-    assert simulation.choose("all") == list(CELLS.values())
+    assert cells.cells_named("all") == list(CELLS.values())
     with pytest.raises(UserError):
-        simulation.choose("")
+        cells.cells_named("")

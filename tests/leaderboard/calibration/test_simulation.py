@@ -19,7 +19,7 @@ from scipy import stats
 
 from divsal_bench.leaderboard.statistics.families import all_pairs, holm
 from divsal_bench.leaderboard.statistics.placements import Condition, clustered_influence
-from divsal_bench.leaderboard.statistics.reader_case import compare, on_these_images, single
+from divsal_bench.leaderboard.statistics.reader_case import compare_on_fixed_images, compare_paired, population_interval
 
 Floats = npt.NDArray[np.float64]
 
@@ -77,12 +77,12 @@ def simulate(seeds: int, rows_per_subject: int, advantage: float = 0.0) -> Rates
     for _ in range(BOARDS):
         primary, influence = board(rng, seeds, rows_per_subject, advantage)
         found = {
-            (int(a), int(b)): compare(primary[int(a)], primary[int(b)], influence[int(a)], influence[int(b)])
+            (int(a), int(b)): compare_paired(primary[int(a)], primary[int(b)], influence[int(a)], influence[int(b)])
             for a, b in all_pairs("01234")
         }
         first = [found[0, m] for m in range(1, METHODS)]
-        fixed = [on_these_images(primary[0], primary[m]).p_t for m in range(1, METHODS)]
-        alone = single(primary[1], influence[1])
+        fixed = [compare_on_fixed_images(primary[0], primary[m]).p_t for m in range(1, METHODS)]
+        alone = population_interval(primary[1], influence[1])
         hits["family"].append(holm(np.array([c.p for c in first])).min() <= 0.05)
         hits["all_pairs"].append(holm(np.array([c.p for c in found.values()])).min() <= 0.05)
         hits["family_paired_t"].append(holm(np.array(fixed)).min() <= 0.05)

@@ -17,7 +17,7 @@ from divsal_bench.leaderboard.sheets.editions import CURRENT, EDITIONS
 from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS, Entry, Group, Sheet
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.families import Family
-from divsal_bench.leaderboard.tables import render
+from divsal_bench.leaderboard.tables import readable, render
 from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.leaderboard.web import page_view
 from divsal_bench.registry import plugins
@@ -159,8 +159,8 @@ def test_an_own_family_is_shown_and_the_edition_named(boards: Boards, known: lis
     table = boards.table([*known, boards.entry("junk", "junk", "two-cam", 2.5, 77)])
     assert table.edition == CURRENT.date
     assert [test.second for test in table.tests if test.first == "junk"] == ["cross-entropy", "cyborg"]
-    assert "junk" in render.against_baseline(table)
-    text = render.render([table], "terminal")
+    assert "junk" in readable.against_baseline(table)
+    text = render.render_tables([table], "terminal")
     assert f"Edition {CURRENT.date}" in text
     assert "own family of junk, Holm over the 2 tests of its family: junk − cross-entropy +0." in text
     assert "Ranks compare all methods of this table and move with each new one" in text
@@ -185,7 +185,7 @@ def test_the_grid_of_the_conditions_is_that_of_the_families(boards: Boards, know
             f"(Benjamini–Hochberg over {number} tests and, by itself, over the conditions of each method that has",
         ),
     ):
-        (note,) = [note for note in render.more_notes(table) if note.startswith("Exploratory")]
+        (note,) = [note for note in readable.more_notes(table) if note.startswith("Exploratory")]
         assert over in note
     assert page_view.grid_of(beside, "cyborg").endswith("but those with a family of their own")
     assert page_view.grid_of(beside, "junk").startswith("the conditions of this method alone")

@@ -69,8 +69,8 @@ def test_covariance_between_seeds_and_the_population_variance_are_those_of_the_b
     conditions = [Condition(str(sort), kind == sort, kind == 0) for sort in (1, 2)]
     found = clustered_influence(scores, conditions, subject)
     a, b = found.primary[:n], found.primary[n:]
-    comparison = reader_case.compare(a, b, found.influence[:n], found.influence[n:])
-    one = reader_case.single(a, found.influence[:n])
+    comparison = reader_case.compare_paired(a, b, found.influence[:n], found.influence[n:])
+    one = reader_case.population_interval(a, found.influence[:n])
 
     g = np.random.default_rng(100 + seed)
     draws = resampled(scores, subject, kind, g)

@@ -10,7 +10,6 @@ from scipy import stats
 
 from divsal_bench.leaderboard.statistics.families import (
     Family,
-    Kind,
     Rank,
     all_pairs,
     benjamini_hochberg,
@@ -23,6 +22,7 @@ from divsal_bench.leaderboard.statistics.families import (
     withheld,
 )
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
+from divsal_bench.words import Kind
 
 KINDS: dict[str, Kind] = {
     "cross-entropy": "unguided",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from divsal_bench.leaderboard.statistics import marks
-from divsal_bench.leaderboard.statistics.reader_case import Interval, compare, single
+from divsal_bench.leaderboard.statistics.reader_case import Interval, compare_paired, population_interval
 
 BELOW, NOT_ABOVE = marks.BELOW_CHANCE, marks.NOT_ABOVE_CHANCE
 
@@ -15,7 +15,7 @@ def interval(mean: float, n: int = 5, spread: float = 0.02, subjects: int = 50) 
     """The interval of n seeds around a mean."""
     values = mean + spread * np.linspace(-1, 1, n)
     influence = np.random.default_rng(0).normal(scale=0.001, size=(1, subjects)) + np.zeros((n, 1))
-    return single(values, influence)
+    return population_interval(values, influence)
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 10])
@@ -41,7 +41,7 @@ def test_the_p_of_chance_is_that_of_the_interval(n: int) -> None:
     for mean in np.arange(0.3, 0.7, 0.004):
         found = interval(float(mean), n)
         excludes = found.low > 0.5 or found.high < 0.5
-        assert (marks.chance_p(found) < 0.05) == excludes
+        assert (marks.chance_p(found.estimate, found.variance, found.df) < 0.05) == excludes
 
 
 def test_the_lowest_condition_is_above_chance_only_where_all_are() -> None:
@@ -62,7 +62,7 @@ def test_the_lowest_of_many_conditions_needs_more_to_be_below_chance() -> None:
 def test_a_loss_in_domain_is_shown_by_its_interval() -> None:
     def difference(mean: float) -> bool:
         a, b = 0.9 + 0.002 * np.arange(5), 0.9 - mean + 0.0021 * np.arange(5)
-        return marks.is_worse_in_domain(compare(a, b, np.full((5, 20), 1e-4), np.zeros((5, 20))))
+        return marks.is_worse_in_domain(compare_paired(a, b, np.full((5, 20), 1e-4), np.zeros((5, 20))))
 
     assert difference(-0.1)
     assert not difference(-0.015)

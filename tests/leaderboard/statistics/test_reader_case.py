@@ -69,7 +69,7 @@ def test_van_dyke_areas_as_published() -> None:
 def test_van_dyke_comparison_as_published() -> None:
     # MRMCaov user guide: mrmc(empirical_auc(truth, rating), ..., cov = DeLong), treatment 1 - treatment 2.
     runs = van_dyke()
-    found = reader_case.compare(runs.primary[:5], runs.primary[5:], runs.influence[:5], runs.influence[5:])
+    found = reader_case.compare_paired(runs.primary[:5], runs.primary[5:], runs.influence[:5], runs.influence[5:])
     assert found.difference == pytest.approx(-0.04380032, abs=5e-9)
     assert found.variance**0.5 == pytest.approx(0.0206825, abs=5e-8)
     assert found.t == pytest.approx(-2.117747, abs=5e-7)
@@ -102,7 +102,7 @@ def test_van_dyke_single_methods_as_published(
     rows: slice, estimate: float, ms_reader: float, cov2: float, std_err: float
 ) -> None:
     runs = van_dyke()
-    found = reader_case.single(runs.primary[rows], runs.influence[rows])
+    found = reader_case.population_interval(runs.primary[rows], runs.influence[rows])
     assert found.estimate == pytest.approx(estimate, abs=5e-8)
     assert found.sd**2 == pytest.approx(ms_reader, abs=5e-10)
     assert found.c == pytest.approx(cov2, abs=5e-11)
@@ -134,7 +134,7 @@ def test_compare_equals_the_explicit_covariance_matrix(seed: int, n: int, k: int
     subjects = max(2.0, sum(x**2 for x in total) ** 2 / sum(x**4 for x in total))
     df = (u * s2 / n + max(c, 0.0)) ** 2 / ((u * s2 / n) ** 2 / (n - 1) + max(c, 0.0) ** 2 / (subjects - 1))
 
-    found = reader_case.compare(a, b, influence_a, influence_b)
+    found = reader_case.compare_paired(a, b, influence_a, influence_b)
     assert found.n == n
     assert found.status == "ok"
     assert found.c == pytest.approx(c, rel=1e-9, abs=1e-15)
@@ -153,8 +153,8 @@ def test_compare_equals_the_explicit_covariance_matrix(seed: int, n: int, k: int
 @given(seed=st.integers(0, 10**6), n=st.integers(2, 7))
 def test_swapping_the_methods_changes_the_sign_only(seed: int, n: int) -> None:
     a, b, influence_a, influence_b = random_runs(seed, n, 9)
-    one = reader_case.compare(a, b, influence_a, influence_b)
-    two = reader_case.compare(b, a, influence_b, influence_a)
+    one = reader_case.compare_paired(a, b, influence_a, influence_b)
+    two = reader_case.compare_paired(b, a, influence_b, influence_a)
     assert (two.difference, two.t) == pytest.approx((-one.difference, -one.t))
     assert (two.p, two.df, two.variance) == pytest.approx((one.p, one.df, one.variance))
     assert (two.low, two.high) == pytest.approx((-one.high, -one.low))
@@ -164,7 +164,7 @@ def test_p_and_interval_agree() -> None:
     decided = set()
     for seed in range(60):
         a, b, influence_a, influence_b = random_runs(seed, 5, 20)
-        found = reader_case.compare(b + (a - b) * (seed % 4) / 4, b, influence_a, influence_b)
+        found = reader_case.compare_paired(b + (a - b) * (seed % 4) / 4, b, influence_a, influence_b)
         assert (found.p < 0.05) == (not found.low <= 0.0 <= found.high)
         decided.add(found.p < 0.05)
     assert decided == {True, False}
@@ -172,8 +172,8 @@ def test_p_and_interval_agree() -> None:
 
 def test_single_has_the_variance_of_a_comparison_with_a_method_that_never_varies() -> None:
     a, _, influence, _ = random_runs(3, 5, 11)
-    one = reader_case.single(a, influence)
-    two = reader_case.compare(a, np.zeros(5), influence, np.zeros_like(influence))
+    one = reader_case.population_interval(a, influence)
+    two = reader_case.compare_paired(a, np.zeros(5), influence, np.zeros_like(influence))
     assert (one.estimate, one.c, one.variance, one.df) == pytest.approx((two.difference, two.c, two.variance, two.df))
 
 
@@ -182,7 +182,7 @@ def test_single_has_the_variance_of_a_comparison_with_a_method_that_never_varies
 def test_the_interval_of_one_method_is_within_0_and_1_and_longer_towards_chance(
     values: list[float], size: float
 ) -> None:
-    found = reader_case.single(np.array(values), np.full((len(values), 3), size))
+    found = reader_case.population_interval(np.array(values), np.full((len(values), 3), size))
     if found.status == "ok":
         assert 0.0 <= found.low < found.estimate < found.high <= 1.0
         longer = (found.estimate - found.low) - (found.high - found.estimate)
@@ -191,7 +191,7 @@ def test_the_interval_of_one_method_is_within_0_and_1_and_longer_towards_chance(
 
 def test_a_narrow_interval_of_one_method_is_the_symmetric_one() -> None:
     a = np.array([0.800, 0.801, 0.799, 0.800, 0.802])
-    found = reader_case.single(a, np.zeros((5, 3)))
+    found = reader_case.population_interval(a, np.zeros((5, 3)))
     plain = stats.t.interval(0.95, 4, a.mean(), a.std(ddof=1) / 5**0.5)
     assert (found.low, found.high) == pytest.approx(plain, abs=5e-6)
 
@@ -199,7 +199,7 @@ def test_a_narrow_interval_of_one_method_is_the_symmetric_one() -> None:
 def test_negative_covariance_counts_as_zero_and_is_reported() -> None:
     influence = np.array([[0.1, -0.1], [-0.1, 0.1], [0.1, -0.1]])
     a = np.array([0.8, 0.83, 0.81])
-    found = reader_case.compare(a, np.full(3, 0.7), influence, np.zeros_like(influence))
+    found = reader_case.compare_paired(a, np.full(3, 0.7), influence, np.zeros_like(influence))
     assert found.c == pytest.approx(-0.02 / 3)
     assert found.c_plus == 0.0
     assert found.df == pytest.approx(2)
@@ -210,7 +210,7 @@ def test_no_variance_over_seeds_leaves_that_over_subjects() -> None:
     influence = np.full((5, 4), 0.01)
     # 0.8 - 0.7 and 0.9 - 0.8 differ in the last bit; that is not a variance.
     a, b = np.array([0.8, 0.9, 0.8, 0.9, 0.8]), np.array([0.7, 0.8, 0.7, 0.8, 0.7])
-    found = reader_case.compare(a, b, influence, np.zeros_like(influence))
+    found = reader_case.compare_paired(a, b, influence, np.zeros_like(influence))
     assert found.sd == 0.0
     assert found.subjects == pytest.approx(4)
     assert found.df == pytest.approx(3)
@@ -295,8 +295,8 @@ def test_unpaired_does_not_depend_on_the_order_of_the_seeds() -> None:
     two = reader_case.compare_unpaired(a, b[order], influence_a, influence_b[order])
     assert two.p == pytest.approx(one.p, rel=1e-12)
     # Paired arbitrarily, the same runs give another p for each order.
-    assert reader_case.compare(a, b, influence_a, influence_b).p != pytest.approx(
-        reader_case.compare(a, b[order], influence_a, influence_b[order]).p, rel=0.01
+    assert reader_case.compare_paired(a, b, influence_a, influence_b).p != pytest.approx(
+        reader_case.compare_paired(a, b[order], influence_a, influence_b[order]).p, rel=0.01
     )
 
 
@@ -320,34 +320,34 @@ def test_unpaired_with_too_little_to_go_on_is_undefined() -> None:
 def test_no_variance_at_all() -> None:
     influence = np.random.default_rng(0).normal(size=(5, 6))
     a = np.array([0.8, 0.82, 0.79, 0.9, 0.8])
-    same = reader_case.compare(a, a, influence, influence)
+    same = reader_case.compare_paired(a, a, influence, influence)
     assert (same.status, same.p, same.t) == ("equal", 1.0, 0.0)
     assert np.isnan([same.low, same.high]).all()  # not [0, 0]: both may be perfect on these images alone
-    other = reader_case.compare(a, a - 0.1, influence, influence)
+    other = reader_case.compare_paired(a, a - 0.1, influence, influence)
     assert other.status == "undefined"
     assert other.difference == pytest.approx(0.1)
     assert np.isnan([other.p, other.t, other.df, other.low, other.high]).all()
-    perfect = reader_case.single(np.ones(5), np.zeros((5, 6)))
+    perfect = reader_case.population_interval(np.ones(5), np.zeros((5, 6)))
     assert (perfect.status, perfect.estimate) == ("undefined", 1.0)
     assert np.isnan([perfect.low, perfect.high]).all()
 
 
 def test_too_little_to_go_on_is_undefined() -> None:
-    one = reader_case.compare(np.array([0.8]), np.array([0.7]), np.ones((1, 3)), np.zeros((1, 3)))
+    one = reader_case.compare_paired(np.array([0.8]), np.array([0.7]), np.ones((1, 3)), np.zeros((1, 3)))
     assert (one.status, one.n) == ("undefined", 1)
     assert one.difference == pytest.approx(0.1)
     assert np.isnan([one.p, one.low, one.high, one.variance]).all()
-    assert reader_case.single(np.array([0.8]), np.ones((1, 3))).status == "undefined"
+    assert reader_case.population_interval(np.array([0.8]), np.ones((1, 3))).status == "undefined"
 
     a, b, influence_a, influence_b = random_runs(0, 5, 4)
     influence_a[:, 2] = np.nan
-    unknown = reader_case.compare(a, b, influence_a, influence_b)
+    unknown = reader_case.compare_paired(a, b, influence_a, influence_b)
     assert unknown.status == "undefined"
     assert unknown.sd == pytest.approx(np.std(a - b, ddof=1))
     assert np.isnan([unknown.p, unknown.c, unknown.variance, unknown.low]).all()
     a[1] = np.nan
     # Subjects that move both seeds alike give a c above 0, which must not pass for a known variance.
-    unscored = reader_case.compare(a, b, np.ones((5, 4)), np.zeros((5, 4)))
+    unscored = reader_case.compare_paired(a, b, np.ones((5, 4)), np.zeros((5, 4)))
     assert unscored.status == "undefined"
     assert np.isnan([unscored.p, unscored.df, unscored.low]).all()
 
@@ -355,13 +355,13 @@ def test_too_little_to_go_on_is_undefined() -> None:
 def test_mismatched_seeds_or_subjects_are_refused() -> None:
     a, b, influence_a, influence_b = random_runs(0, 5, 4)
     with pytest.raises(ValueError, match="same seeds"):
-        reader_case.compare(a[:1], b, influence_a, influence_b)
+        reader_case.compare_paired(a[:1], b, influence_a, influence_b)
     with pytest.raises(ValueError, match="same subjects"):
-        reader_case.compare(a, b, influence_a[:, :1], influence_b)
+        reader_case.compare_paired(a, b, influence_a[:, :1], influence_b)
     with pytest.raises(ValueError, match="influence"):
-        reader_case.single(a, influence_a[:3])
+        reader_case.population_interval(a, influence_a[:3])
     with pytest.raises(ValueError, match="same seeds"):
-        reader_case.on_these_images(a, b[:1])
+        reader_case.compare_on_fixed_images(a, b[:1])
 
 
 @settings(max_examples=40, deadline=None)
@@ -370,7 +370,7 @@ def test_on_these_images_equals_scipy_and_full_enumeration(seed: int, n: int) ->
     rng = np.random.default_rng(seed)
     # A coarse grid makes sign patterns tie, in exact arithmetic, with the observed one.
     a, b = rng.integers(60, 70, size=n) / 100, rng.integers(58, 66, size=n) / 100
-    found = reader_case.on_these_images(a, b)
+    found = reader_case.compare_on_fixed_images(a, b)
     d = [round(100 * (x - y)) for x, y in zip(a, b, strict=True)]
     patterns = [sum(s * x for s, x in zip(signs, d, strict=True)) for signs in product((-1, 1), repeat=n)]
     assert found.p_sign_flip == sum(abs(total) >= abs(sum(d)) for total in patterns) / 2**n
@@ -385,10 +385,10 @@ def test_on_these_images_equals_scipy_and_full_enumeration(seed: int, n: int) ->
 @pytest.mark.parametrize(("n", "smallest"), [(3, 0.25), (5, 0.0625), (10, 0.001953125)])
 def test_smallest_possible_sign_flip_p(n: int, smallest: float) -> None:
     a = 0.8 + np.arange(n) / 100
-    assert reader_case.on_these_images(a, np.full(n, 0.5)).p_sign_flip == smallest
+    assert reader_case.compare_on_fixed_images(a, np.full(n, 0.5)).p_sign_flip == smallest
 
 
 def test_sign_flip_stops_where_enumeration_would_explode() -> None:
     d = np.linspace(0.1, 0.2, reader_case.MAX_SIGN_FLIP + 1)
-    assert np.isnan(reader_case.on_these_images(d, 0 * d).p_sign_flip)
-    assert reader_case.on_these_images(d[1:], 0 * d[1:]).p_sign_flip == 2.0 ** (1 - reader_case.MAX_SIGN_FLIP)
+    assert np.isnan(reader_case.compare_on_fixed_images(d, 0 * d).p_sign_flip)
+    assert reader_case.compare_on_fixed_images(d[1:], 0 * d[1:]).p_sign_flip == 2.0 ** (1 - reader_case.MAX_SIGN_FLIP)

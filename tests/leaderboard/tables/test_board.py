@@ -19,7 +19,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.sheets import scored
 from divsal_bench.leaderboard.sheets.entries import from_runs
 from divsal_bench.leaderboard.statistics.families import Rank
-from divsal_bench.leaderboard.tables import board, notes, render, schema
+from divsal_bench.leaderboard.tables import board, deciding, notes, render, schema
 from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts
 
@@ -31,7 +31,7 @@ def board_of(make_run: MakeRun, seeds: int = 5, strengths: dict[str, float] | No
     """A table of four methods."""
     chosen = strengths or {"cross-entropy": 1.5, "cyborg": 1.5, "difference": 1.5, "cyborg-shuffled": 1.5}
     runs = [make_run(method, seed, strength) for method, strength in chosen.items() for seed in range(seeds)]
-    (table,) = board.tables(runs)
+    (table,) = board.tables_of_runs(runs)
     return table
 
 
@@ -42,7 +42,7 @@ def row_of(table: schema.Table, label: str) -> schema.Row:
 
 def test_cells_are_the_means_of_the_runs_own_scores(make_run: MakeRun) -> None:
     runs = [make_run("cross-entropy", seed) for seed in range(5)]
-    (row,) = board.tables(runs)[0].rows
+    (row,) = board.tables_of_runs(runs)[0].rows
     for name in ("in_domain", "open_set", "worst"):
         values = [getattr(run.record.scores, name) for run in runs]
         cell = getattr(row, name).seeds
@@ -59,7 +59,7 @@ def test_open_set_is_the_mean_over_unseen_conditions_from_the_predictions_themse
     source = test[test["condition"] == "b"]
     lens = test[(test["condition"] == "lens") | ((test["condition"] == "in-domain") & (test["label"] == 0))]
     expected = np.mean([roc_auc_score(part["label"], part["logit1"]) for part in (source, lens)])
-    assert board.tables([run])[0].rows[0].open_set.seeds.mean == pytest.approx(expected)
+    assert board.tables_of_runs([run])[0].rows[0].open_set.seeds.mean == pytest.approx(expected)
 
 
 def test_the_population_interval_is_wider_than_the_seeds_alone_say(make_run: MakeRun) -> None:
@@ -105,7 +105,7 @@ def test_survivors_have_no_mean_no_p_and_no_star(make_run: MakeRun) -> None:
     good = [make_run("cyborg", seed, 3.0) for seed in range(5)]
     bad = [make_run("cyborg", 5, status="failed"), make_run("cyborg", 6, status="diverged")]
     others = [make_run(method, seed, 0.3) for method in ("cross-entropy", "difference") for seed in range(7)]
-    (table,) = board.tables([*good, *bad, *others])
+    (table,) = board.tables_of_runs([*good, *bad, *others])
     row = row_of(table, "cyborg")
     assert (len(row.seeds), row.failed, row.diverged) == (5, 1, 1)
     assert row.open_set.seeds.n == row.in_domain.seeds.n == row.worst.seeds.n == 0
@@ -116,7 +116,7 @@ def test_survivors_have_no_mean_no_p_and_no_star(make_run: MakeRun) -> None:
     assert (row.survivors.seeds, row.survivors.asked) == (5, 7)
     mean = np.mean([run.record.scores.open_set for run in good])  # type: ignore[union-attr]
     assert row.survivors.open_set.mean == pytest.approx(mean)
-    text = render.render([table], "terminal")
+    text = render.render_tables([table], "terminal")
     assert "5, 1 failed, 1 diverged" in text
     assert f"{mean:.3f}" not in text
     assert "cyborg (runs without a result: 1 failed, 1 diverged)" in text
@@ -127,7 +127,7 @@ def test_survivors_have_no_mean_no_p_and_no_star(make_run: MakeRun) -> None:
 
 def test_nothing_is_held_against_the_survivors_of_cross_entropy(make_run: MakeRun) -> None:
     runs = [make_run(method, seed) for method in ("cross-entropy", "cyborg", "difference") for seed in range(5)]
-    table = board.tables([*runs, make_run("cross-entropy", 5, status="failed")])[0]
+    table = board.tables_of_runs([*runs, make_run("cross-entropy", 5, status="failed")])[0]
     assert all(row.difference is None for row in table.rows)
     assert not [test for test in table.tests if test.family == "baseline"]
     assert any("No p against cross-entropy" in note and "1 failed" in note for note in table.notes)
@@ -136,11 +136,11 @@ def test_nothing_is_held_against_the_survivors_of_cross_entropy(make_run: MakeRu
 
 def test_a_method_whose_every_run_failed_still_has_its_row(make_run: MakeRun) -> None:
     runs = [make_run("cross-entropy", 0), make_run("cyborg", 0, status="failed")]
-    table = board.tables(runs)[0]
+    table = board.tables_of_runs(runs)[0]
     assert [row.label for row in table.rows] == ["cross-entropy", "cyborg"]
-    assert "n/a" in render.render([table], "terminal")
-    alone = board.tables([make_run("difference", 0, status="failed")])
-    assert "n/a" in render.render(alone, "markdown")
+    assert "n/a" in render.render_tables([table], "terminal")
+    alone = board.tables_of_runs([make_run("difference", 0, status="failed")])
+    assert "n/a" in render.render_tables(alone, "markdown")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_method_whose_every_run_failed_still_has_its_row(make_run: MakeRun) ->
      {"head": "one-logit"}, {"protocol_settings": {"epochs": 13}}, {"weights": "abc"}, {"engine_version": 2}],
 )  # fmt: skip
 def test_what_must_not_be_compared_is_never_in_one_table(make_run: MakeRun, change: dict[str, object]) -> None:
-    assert len(board.tables([make_run("cross-entropy", 0), make_run("cyborg", 0, **change)])) == 2
+    assert len(board.tables_of_runs([make_run("cross-entropy", 0), make_run("cyborg", 0, **change)])) == 2
 
 
 def test_other_fields_and_versions_are_rows_of_their_own(make_run: MakeRun) -> None:
@@ -158,12 +158,12 @@ def test_other_fields_and_versions_are_rows_of_their_own(make_run: MakeRun) -> N
         make_run("cyborg", 0, fields={"alpha": 0.3}, record={"method_label": "cyborg:alpha=0.3"}),
         make_run("cyborg", 0, fields={"alpha": 0.5}, method_version=2),
     ]
-    assert {row.label for row in board.tables(runs)[0].rows} == {"cyborg", "cyborg@v1", "cyborg:alpha=0.3"}
+    assert {row.label for row in board.tables_of_runs(runs)[0].rows} == {"cyborg", "cyborg@v1", "cyborg:alpha=0.3"}
 
 
 def test_comparisons_use_the_seeds_both_have(make_run: MakeRun) -> None:
     runs = [make_run("cross-entropy", seed) for seed in range(5)] + [make_run("cyborg", seed) for seed in range(8)]
-    table = board.tables(runs)[0]
+    table = board.tables_of_runs(runs)[0]
     row = table.rows[1]
     assert row.difference is not None
     assert row.difference.n == 5
@@ -175,13 +175,15 @@ def test_runs_scored_on_other_rows_are_refused(make_run: MakeRun, predictions: P
     other = predictions(1.5, 0)
     other.loc[other.index[-1], "sample_id"] = "another"
     with pytest.raises(UserError, match="other rows"):
-        board.tables([make_run("cross-entropy", 0), make_run("cyborg", 0, table=other)])
+        board.tables_of_runs([make_run("cross-entropy", 0), make_run("cyborg", 0, table=other)])
 
 
 def test_the_order_of_runs_changes_nothing(make_run: MakeRun) -> None:
     runs = [make_run(method, seed) for method in ("cross-entropy", "cyborg", "difference") for seed in range(5)]
     shuffled = [runs[i] for i in np.random.default_rng(0).permutation(len(runs))]
-    assert render.render(board.tables(runs), "json") == render.render(board.tables(shuffled), "json")
+    assert render.render_tables(board.tables_of_runs(runs), "json") == render.render_tables(
+        board.tables_of_runs(shuffled), "json"
+    )
 
 
 @pytest.mark.parametrize("seeds", [3, 4, 5])
@@ -192,7 +194,7 @@ def test_the_order_of_runs_changes_nothing(make_run: MakeRun) -> None:
 def test_one_rule_marks_what_is_not_above_chance_and_what_is_below(
     make_run: MakeRun, seeds: int, strength: float, mark: str | None
 ) -> None:
-    (row,) = board.tables([make_run("cyborg", seed, strength) for seed in range(seeds)])[0].rows
+    (row,) = board.tables_of_runs([make_run("cyborg", seed, strength) for seed in range(seeds)])[0].rows
     assert list(row.marks) == ([mark] if mark else [])
     assert {cell.mark for cell in row.conditions} == {mark or ""}
     assert row.worst_mark == (mark or "")
@@ -202,7 +204,7 @@ def test_one_rule_marks_what_is_not_above_chance_and_what_is_below(
 
 
 def test_one_seed_claims_nothing_about_chance(make_run: MakeRun) -> None:
-    (row,) = board.tables([make_run("cyborg", 0, -1.5)])[0].rows
+    (row,) = board.tables_of_runs([make_run("cyborg", 0, -1.5)])[0].rows
     assert (row.marks, row.worst_mark, {cell.mark for cell in row.conditions}) == ((), "", {""})
 
 
@@ -213,19 +215,19 @@ def test_the_lowest_condition_is_above_chance_only_where_all_are(make_run: MakeR
         lens = (table["condition"] == "lens").to_numpy()
         table.loc[lens, "logit1"] = predictions(-3.0, seed).loc[lens, "logit1"]
         runs.append(make_run("cyborg", seed, table=table))
-    (row,) = board.tables(runs)[0].rows
+    (row,) = board.tables_of_runs(runs)[0].rows
     assert {cell.condition: cell.mark for cell in row.conditions} == {
         "in-domain": "", "b": "", "lens": "shown below chance",
     }  # fmt: skip
     assert row.worst_mark == "shown below chance"
-    notes = board.tables(runs)[0].notes
+    notes = board.tables_of_runs(runs)[0].notes
     assert "By condition, shown below chance: lens: cyborg; worst: cyborg." in notes
 
 
 def test_a_loss_in_domain_is_marked_beside_what_is_below_chance(make_run: MakeRun) -> None:
     runs = [make_run("cross-entropy", seed, 3.0) for seed in range(5)]
     runs += [make_run("cyborg", seed, -1.5) for seed in range(5)]
-    rows = {row.label: row for row in board.tables(runs)[0].rows}
+    rows = {row.label: row for row in board.tables_of_runs(runs)[0].rows}
     assert rows["cross-entropy"].marks == ()
     assert rows["cyborg"].marks == ("shown below chance", "in-domain worse")
     assert rows["cyborg"].rank is not None
@@ -257,7 +259,7 @@ def test_the_other_families_are_said_below_the_table(make_run: MakeRun) -> None:
 )
 def test_a_missing_p_has_its_true_reason(make_run: MakeRun, methods: tuple[str, ...], reason: str) -> None:
     runs = [make_run(method, seed) for method in methods for seed in range(5)]
-    assert any(reason in note for note in board.tables(runs)[0].notes)
+    assert any(reason in note for note in board.tables_of_runs(runs)[0].notes)
 
 
 def with_subjects(make_run: MakeRun, predictions: Predictions, name: Callable[[int], str]) -> schema.Table:
@@ -269,7 +271,7 @@ def with_subjects(make_run: MakeRun, predictions: Predictions, name: Callable[[i
             lens = table["condition"] == "lens"
             table.loc[lens, "subject"] = [name(j) for j in range(lens.sum())]
             runs.append(make_run(method, seed, table=table))
-    (found,) = board.tables(runs)
+    (found,) = board.tables_of_runs(runs)
     return found
 
 
@@ -279,7 +281,7 @@ def test_a_condition_with_one_subject_in_a_class_has_no_interval_and_no_test(
     found = with_subjects(make_run, predictions, lambda j: "one")
     assert found.withheld == "lens has 1 subject of one class, 10 are needed"
     assert all(test.comparison.status == "undefined" and test.withheld for test in found.tests)
-    text = render.render([found], "terminal")
+    text = render.render_tables([found], "terminal")
     assert text.count(found.withheld) == 1
     assert "No interval and no test on a condition" not in text
     assert "nan" not in text
@@ -307,10 +309,10 @@ def test_too_few_subjects_have_no_p_no_rank_and_no_mark(
     assert all(math.isnan(test.comparison.p) and math.isnan(test.p_holm) for test in found.tests)
     assert all(math.isnan(test.smallest_effect) for test in found.tests)
     for form in render.FORMATS:
-        text = render.render([found], form)
+        text = render.render_tables([found], form)
         assert "*" not in text.replace("{*}", "*").replace("**", "").replace("uses the p", ""), form
         assert "10 are needed" in text
-    row = next(csv.DictReader(io.StringIO(render.render([found], "csv"))))
+    row = next(csv.DictReader(io.StringIO(render.render_tables([found], "csv"))))
     assert row["withheld"] == found.withheld
     assert row["p"] == ""
 
@@ -325,7 +327,7 @@ def test_a_condition_outside_the_primary_mean_has_a_floor_of_its_own(
             inside = (table["condition"] == "in-domain") & (table["label"] == 1)
             table.loc[inside, "subject"] = [f"few-{j % 6}" for j in range(inside.sum())]
             runs.append(make_run(method, seed, table=table))
-    (found,) = board.tables(runs)
+    (found,) = board.tables_of_runs(runs)
     assert not found.withheld
     row = row_of(found, "cyborg")
     assert row.rank is not None
@@ -345,7 +347,7 @@ def test_ten_subjects_are_enough(make_run: MakeRun, predictions: Predictions) ->
 def test_a_pair_that_differs_by_one_subject_takes_no_ones_rank(make_run: MakeRun) -> None:
     runs = [make_run(method, seed, s) for method, s in (("cross-entropy", 0.3), ("cyborg", 3.0)) for seed in range(5)]
     (sheet,) = from_runs(runs)
-    found, subjects = scored.score(sheet), scored.subjects_of(sheet)
+    found, subjects = scored.score_sheet(sheet), scored.subjects_of(sheet)
     assert subjects is not None
     # The scores of cross-entropy, but for one subject.
     one = np.eye(1, subjects.total)[0]
@@ -353,17 +355,17 @@ def test_a_pair_that_differs_by_one_subject_takes_no_ones_rank(make_run: MakeRun
            for seed, (value, influence) in found["cross-entropy"].primary.items()}  # fmt: skip
     entry = dataclasses.replace(found["cross-entropy"].entry, label="odd")
     methods = [*found.values(), dataclasses.replace(found["cross-entropy"], entry=entry, primary=odd)]
-    pairs = board.all_pairs(methods, subjects)
+    pairs = deciding.decide_pairs(methods, subjects)
     (withheld,) = [pair for pair in pairs if pair.withheld]
     assert {withheld.first, withheld.second} == {"cross-entropy", "odd"}
     assert withheld.withheld == "one test subject decides the result"
     assert math.isnan(withheld.p)
-    ranks = board.ranks_of(pairs, [one.entry.label for one in methods], {})
+    ranks = deciding.ranks_of(pairs, [one.entry.label for one in methods], {})
     assert ranks == {"cyborg": Rank(1, 1, True), "cross-entropy": Rank(2, 3, False), "odd": Rank(2, 3, False)}
-    table = dataclasses.replace(board.table(sheet), pairs=tuple(pairs))
+    table = dataclasses.replace(board.table_of_sheet(sheet), pairs=tuple(pairs))
     (note,) = [note for note in notes.about_subjects(table) if note.startswith("Not tested, and counted as not sep")]
     assert "cross-entropy − odd (one test subject decides the result)" in note
-    assert board.ranks_of([withheld], ["cross-entropy", "odd"], {}) == {}
+    assert deciding.ranks_of([withheld], ["cross-entropy", "odd"], {}) == {}
 
 
 @pytest.mark.parametrize("share", [0.15, 0.5])
@@ -387,9 +389,9 @@ def test_every_board_counts_its_subjects(make_run: MakeRun) -> None:
     (note,) = [note for note in found.notes if note.startswith("Test subjects")]
     assert f"b 20 + 20 (K {lowest:.0f}, 5 %)" in note
     assert "115 in all, none with a single row" in note
-    (decoded,) = json.loads(render.render([found], "json"))
+    (decoded,) = json.loads(render.render_tables([found], "json"))
     assert decoded["subjects"][1]["positives"] == 20
-    row = next(csv.DictReader(io.StringIO(render.render([found], "csv"))))
+    row = next(csv.DictReader(io.StringIO(render.render_tables([found], "csv"))))
     assert "b: 20 + 20" in row["subjects_by_condition"]
 
 
@@ -403,7 +405,7 @@ def test_every_board_says_its_scope_and_what_would_narrow_its_intervals(make_run
     first, then = ("test subjects", "seeds") if found.subject_share > 0.5 else ("seeds", "test subjects")
     assert f"More {first} would narrow the intervals sooner than more {then}." in note
     for number in (0.51, 0.49):
-        assert ("More test subjects would" in notes.subject_share(number, "x")) == (number > 0.5)
+        assert ("More test subjects would" in notes.what_subject_share_means(number, "x")) == (number > 0.5)
 
 
 def test_identical_methods_are_shown_once_and_counted_once(make_run: MakeRun, predictions: Predictions) -> None:
@@ -416,14 +418,14 @@ def test_identical_methods_are_shown_once_and_counted_once(make_run: MakeRun, pr
         ]
         return [*made, *twins] if twin else made
 
-    (alone,), (both,) = board.tables(runs(False)), board.tables(runs(True))
+    (alone,), (both,) = board.tables_of_runs(runs(False)), board.tables_of_runs(runs(True))
     row = row_of(both, "balanced")
     assert (row.identical_to, row.rank, row.open_set.seeds.n) == ("cross-entropy", None, 0)
     assert both.tests == alone.tests
     assert both.pairs == alone.pairs
     for label in ("cross-entropy", "cyborg", "difference"):
         assert row_of(both, label) == row_of(alone, label)
-    text = render.render([both], "terminal")
+    text = render.render_tables([both], "terminal")
     assert "(identical to cross-entropy)" in text
     assert "balanced is identical to cross-entropy" in text
 
@@ -433,8 +435,8 @@ def test_a_reference_method_never_counts_as_a_copy(make_run: MakeRun) -> None:
     runs += [make_run("margin", seed, 1.0, record={"method_kind": "two-cam"}) for seed in range(5)]
     runs += [make_run("aaa", seed, 1.0, record={"method_kind": "two-cam"}) for seed in range(5)]
     (sheet,) = from_runs(runs)
-    assert row_of(board.table(sheet), "margin").identical_to == "aaa"
-    assert row_of(board.table(sheet, references={"margin"}), "aaa").identical_to == "margin"
+    assert row_of(board.table_of_sheet(sheet), "margin").identical_to == "aaa"
+    assert row_of(board.table_of_sheet(sheet, references={"margin"}), "aaa").identical_to == "margin"
 
 
 def test_almost_identical_methods_are_two(make_run: MakeRun) -> None:
@@ -442,21 +444,21 @@ def test_almost_identical_methods_are_two(make_run: MakeRun) -> None:
     tables = [run.predictions() for run in first]
     tables[3].loc[tables[3].index[-1], "logit1"] += 1e-9
     second = [make_run("cyborg", seed, table=table) for seed, table in enumerate(tables)]
-    assert not row_of(board.tables([*first, *second])[0], "cyborg").identical_to
+    assert not row_of(board.tables_of_runs([*first, *second])[0], "cyborg").identical_to
 
 
 def test_without_training_maps_no_guided_method_is_tested(make_run: MakeRun) -> None:
     facts = DataFacts(kind="folder", revision="", pixel_hash="", train=40, validation=60, test=230, train_maps=0)
     strengths = {"cross-entropy": 0.3, "cyborg": 3.0, "difference": 2.0, "cyborg-shuffled": 1.5}
     runs = [make_run(m, seed, s, record={"data": facts}) for m, s in strengths.items() for seed in range(5)]
-    found = board.tables(runs)[0]
+    found = board.tables_of_runs(runs)[0]
     assert not found.tests
     assert not found.pairs
     for label in ("cyborg", "difference", "cyborg-shuffled"):
         row = row_of(found, label)
         assert (row.rank, row.untested) == (None, "no training maps")
         assert all(cell.q is None for cell in row.conditions)
-    text = render.render([found], "terminal")
+    text = render.render_tables([found], "terminal")
     assert text.count("(no training maps)") == 4
     assert "Training rows with a human map: 0 of 40 (0 %)." in text
 
@@ -464,7 +466,7 @@ def test_without_training_maps_no_guided_method_is_tested(make_run: MakeRun) -> 
 def test_every_board_says_how_many_training_rows_have_a_map(make_run: MakeRun) -> None:
     assert "Training rows with a human map: 2 of 4 (50 %)." in board_of(make_run).notes
     (sheet,) = from_runs([make_run("cyborg", 0)])
-    unknown = board.table(dataclasses.replace(sheet, train=None, train_maps=None))
+    unknown = board.table_of_sheet(dataclasses.replace(sheet, train=None, train_maps=None))
     assert "Training rows with a human map: unknown." in unknown.notes
     assert row_of(unknown, "cyborg").untested == "n = 1, a test needs 5 seeds"
 
@@ -477,7 +479,7 @@ def test_lift_on_few_maps_carries_their_number(
     columns = [name for name in table if name.startswith(("true_", "difference_"))]
     rest = np.flatnonzero(table["true_pe"].notna())[maps:]
     table.loc[rest, columns] = np.nan
-    text = render.render(board.tables([make_run("cross-entropy", 0, table=table)]), "terminal")
+    text = render.render_tables(board.tables_of_runs([make_run("cross-entropy", 0, table=table)]), "terminal")
     assert f"(0+{maps} map{'s' * (maps > 1)}{', few' * few})" in text
     assert ("fewer than 30" in text) == few
 
@@ -510,7 +512,7 @@ def test_ranks_hold_the_methods_that_may_be_ranked(make_run: MakeRun) -> None:
 def test_seeds_that_were_chosen_have_no_rank_and_no_p(make_run: MakeRun, seeds: Sequence[int]) -> None:
     runs = [make_run(method, seed, 2.0) for method in ("cross-entropy", "cyborg") for seed in range(5)]
     runs += [make_run("difference", seed, 0.2) for seed in seeds]
-    table = board.tables(runs)[0]
+    table = board.tables_of_runs(runs)[0]
     row = row_of(table, "difference")
     assert row.rank is None
     assert "not 0–4" in row.unranked
@@ -526,14 +528,14 @@ def test_who_is_ranked_does_not_hang_on_names(make_run: MakeRun, odd: str) -> No
         make_run(method, seed) for method in ("cross-entropy", "cyborg", "difference")
         for seed in (range(5, 10) if method == odd else range(5))
     ]  # fmt: skip
-    rows = board.tables(runs)[0].rows
+    rows = board.tables_of_runs(runs)[0].rows
     assert [row.label for row in rows if row.rank is None] == [odd]
 
 
 def test_a_method_with_a_failed_seed_has_no_rank(make_run: MakeRun) -> None:
     runs = [make_run(method, seed) for method in ("cross-entropy", "cyborg", "difference") for seed in range(6)]
     runs[-1] = make_run("difference", 6, status="failed")
-    ranks = {row.label: row.rank for row in board.tables(runs)[0].rows}
+    ranks = {row.label: row.rank for row in board.tables_of_runs(runs)[0].rows}
     assert ranks["difference"] is None
     assert ranks["cyborg"] is not None
 
@@ -541,7 +543,7 @@ def test_a_method_with_a_failed_seed_has_no_rank(make_run: MakeRun) -> None:
 def test_one_seed_of_a_method_that_is_there_twice_is_refused(make_run: MakeRun) -> None:
     run = make_run("cyborg", 0)
     with pytest.raises(UserError, match="seed 0 of cyborg is there twice"):
-        board.tables([run, run])
+        board.tables_of_runs([run, run])
 
 
 def test_numbers_that_are_not_those_of_the_predictions_are_refused(make_run: MakeRun, predictions: Predictions) -> None:
@@ -549,10 +551,10 @@ def test_numbers_that_are_not_those_of_the_predictions_are_refused(make_run: Mak
     other = predictions(0.1, 77)
     other.to_parquet(run.path / "predictions.parquet")
     with pytest.raises(UserError, match=r"predictions\.parquet is not what run .* wrote"):
-        board.tables([run])
+        board.tables_of_runs([run])
     older = Run(run.path, run.record.model_copy(update={"files": {}}))  # it names no hashes
     with pytest.raises(UserError, match="its predictions say"):
-        board.tables([older])
+        board.tables_of_runs([older])
 
 
 def test_conditions_carry_adjusted_p_and_false_positive_rates(make_run: MakeRun) -> None:
@@ -573,7 +575,7 @@ def test_devices_and_versions_that_differ_are_said(make_run: MakeRun) -> None:
         make_run("cross-entropy", 0),
         make_run("cyborg", 0, record={"device": "cuda (X)", "versions": {"torch": "2.16"}}),
     ]
-    notes = " ".join(board.tables(runs)[0].notes)
+    notes = " ".join(board.tables_of_runs(runs)[0].notes)
     assert "differ in device (cpu, cuda (X))" in notes
     assert "differ in torch version (2.15, 2.16)" in notes
 
@@ -584,15 +586,15 @@ def test_instruction_sets_that_differ_are_said_and_unknown_ones_are_no_differenc
         make_run("cyborg", 0, record={"processor": "AVX2"}),
         make_run("cyborg", 1),
     ]
-    assert "differ in device (cpu (AVX2), cpu (AVX512))" in " ".join(board.tables(runs)[0].notes)
-    assert "differ in device" not in " ".join(board.tables([runs[0], runs[2]])[0].notes)
+    assert "differ in device (cpu (AVX2), cpu (AVX512))" in " ".join(board.tables_of_runs(runs)[0].notes)
+    assert "differ in device" not in " ".join(board.tables_of_runs([runs[0], runs[2]])[0].notes)
 
 
 def test_every_format_tells_the_same_numbers(make_run: MakeRun) -> None:
     table = board_of(make_run)
-    (decoded,) = json.loads(render.render([table], "json"))
-    lines = list(csv.DictReader(io.StringIO(render.render([table], "csv"))))
-    text, markdown = (render.render([table], form) for form in ("terminal", "markdown"))  # type: ignore[arg-type]
+    (decoded,) = json.loads(render.render_tables([table], "json"))
+    lines = list(csv.DictReader(io.StringIO(render.render_tables([table], "csv"))))
+    text, markdown = (render.render_tables([table], form) for form in ("terminal", "markdown"))  # type: ignore[arg-type]
     for row, one, line in zip(table.rows, decoded["rows"], lines, strict=True):
         mean = row.open_set.seeds.mean
         assert one["open_set"]["seeds"]["mean"] == mean == float(line["open_set"])
@@ -606,9 +608,9 @@ def test_every_format_tells_the_same_numbers(make_run: MakeRun) -> None:
 
 
 def test_without_human_maps_the_rest_is_printed(make_run: MakeRun, predictions: Predictions) -> None:
-    table = board.tables([make_run("cross-entropy", 0, table=predictions(1.5, 0, maps=False))])[0]
+    table = board.tables_of_runs([make_run("cross-entropy", 0, table=predictions(1.5, 0, maps=False))])[0]
     assert table.rows[0].true_cam is None
-    text = render.render([table], "terminal")
+    text = render.render_tables([table], "terminal")
     assert "lift true" not in text
     assert "No test image has a human map: no lift." in text
 
@@ -621,7 +623,7 @@ def test_maps_that_are_mostly_empty_are_said(make_run: MakeRun, predictions: Pre
     table = predictions(1.5, 0)
     mapped = table["true_pe"].notna()
     table.loc[mapped, ["true_empty", "true_pe", "true_lift"]] = [1.0, 0.0, 0.0]
-    notes = board.tables([make_run("cyborg", 1, table=table), make_run("cross-entropy", 0)])[0].notes
+    notes = board.tables_of_runs([make_run("cyborg", 1, table=table), make_run("cross-entropy", 0)])[0].notes
     assert any("no positive part" in note and note.endswith(": cyborg.") for note in notes)
 
 
@@ -629,6 +631,6 @@ def test_the_public_table_is_the_commands(make_run: MakeRun) -> None:
     from divsal_bench.leaderboard import table
 
     runs = [make_run("cross-entropy", seed) for seed in range(2)]
-    assert table(runs) == render.render(board.tables(runs), "terminal")
+    assert table(runs) == render.render_tables(board.tables_of_runs(runs), "terminal")
     with pytest.raises(UserError, match="Did you mean 'markdown'"):
         table(runs, "markdwn")

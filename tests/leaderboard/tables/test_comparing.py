@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 
 from divsal_bench.cli import main
-from divsal_bench.cli.compare import as_text
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.sheets.entries import from_runs
-from divsal_bench.leaderboard.sheets.scored import score
+from divsal_bench.leaderboard.sheets.scored import score_sheet
 from divsal_bench.leaderboard.statistics.reader_case import compare_unpaired
 from divsal_bench.leaderboard.tables import board, comparing
+from divsal_bench.leaderboard.tables.comparison_text import comparison_text
 from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts
 
@@ -28,10 +28,10 @@ MakeRun = Callable[..., Run]
 Predictions = Callable[..., pd.DataFrame]
 
 
-def compared(runs: list[Run], first: str = "cyborg", second: str = "cross-entropy") -> comparing.Comparing:
+def compared(runs: list[Run], first: str = "cyborg", second: str = "cross-entropy") -> comparing.PairComparison:
     (sheet,) = from_runs(runs)
     by_label = {entry.label: entry for entry in sheet.entries}
-    return comparing.compare(sheet, by_label[first], by_label[second])
+    return comparing.compare_entries(sheet, by_label[first], by_label[second])
 
 
 def runs_of(make_run: MakeRun, strengths: dict[str, float], seeds: int = 5) -> list[Run]:
@@ -41,7 +41,7 @@ def runs_of(make_run: MakeRun, strengths: dict[str, float], seeds: int = 5) -> l
 def test_the_primary_line_is_the_boards_own_difference(make_run: MakeRun) -> None:
     runs = runs_of(make_run, {"cross-entropy": 1.0, "cyborg": 1.6})
     found = compared(runs)
-    row = next(row for row in board.tables(runs)[0].rows if row.label == "cyborg")
+    row = next(row for row in board.tables_of_runs(runs)[0].rows if row.label == "cyborg")
     assert found.lines[0].what == "open-set"
     assert found.lines[0].comparison == row.difference
     assert {line.what for line in found.lines} == {"open-set", "in-domain", "worst", "b", "lens"}
@@ -102,7 +102,7 @@ def test_methods_that_are_perfect_on_these_images_are_not_called_equal(
     assert found.lines[0].comparison.status == "equal"
     assert np.isnan([found.lines[0].comparison.low, found.lines[0].comparison.high]).all()
     assert "Nothing may be claimed" in found.claim
-    (table,) = board.tables(runs)
+    (table,) = board.tables_of_runs(runs)
     assert all(row.difference is None or math.isnan(row.difference.low) for row in table.rows)
     assert any("has p 1 and no interval" in note for note in table.notes)
 
@@ -119,25 +119,27 @@ def test_what_a_choice_of_seeds_leaves_out_is_said(make_run: MakeRun) -> None:
     runs += [make_run("cyborg", 7, status="failed")]
     (sheet,) = from_runs(runs)
     cyborg, plain = (next(one for one in sheet.entries if one.label == label) for label in ("cyborg", "cross-entropy"))
-    found = comparing.compare(sheet, comparing.with_seeds(cyborg, range(5)), comparing.with_seeds(plain, range(7)))
+    found = comparing.compare_entries(
+        sheet, comparing.with_seeds(cyborg, range(5)), comparing.with_seeds(plain, range(7))
+    )
     assert found.lines[0].comparison.p <= 0.05
     assert "seeds 5-6 and 1 run without a result of cyborg are left out: whoever chose" in found.claim
     assert "of cross-entropy" not in found.claim
     (sheet,) = from_runs(runs_of(make_run, {"difference": 1.0}, 10))
     halves = [comparing.with_seeds(sheet.entries[0], seeds) for seeds in (range(5), range(5, 10))]
-    assert "left out" not in comparing.compare(sheet, *halves).claim
+    assert "left out" not in comparing.compare_entries(sheet, *halves).claim
 
 
 def test_a_method_can_be_held_against_itself_over_other_seeds(make_run: MakeRun) -> None:
     (sheet,) = from_runs([make_run("cross-entropy", seed) for seed in range(10)])
     (entry,) = sheet.entries
     halves = [comparing.with_seeds(entry, seeds) for seeds in (range(5), range(5, 10))]
-    found = comparing.compare(sheet, *halves)
+    found = comparing.compare_entries(sheet, *halves)
     assert (found.first, found.second) == ("cross-entropy@0-4", "cross-entropy@5-9")
     assert "no seed in common" in found.paired
     assert "unpaired" in found.paired
     assert "has seeds 5-9, not those from 0 on" in found.claim
-    scores = score(sheet)["cross-entropy"].primary
+    scores = score_sheet(sheet)["cross-entropy"].primary
     a, b = ([scores[seed] for seed in seeds] for seeds in (range(5), range(5, 10)))
     expected = compare_unpaired(
         *(np.array([value for value, _ in some]) for some in (a, b)),
@@ -207,7 +209,7 @@ def test_other_conditions_and_the_visible_effect_are_described(make_run: MakeRun
     assert found.without_one == pytest.approx((min(each), max(each)))
     assert all(math.isnan(value) for value in found.over_conditions)
     assert found.smallest_range[0] < found.smallest_effect < found.smallest_range[1]
-    text = as_text(found, "terminal")
+    text = comparison_text(found, "terminal")
     assert f"left out the difference is {min(each):+.3f} to {max(each):+.3f} (descriptive)" in text
     assert f"{found.smallest_effect:.3f}, an estimate with 95 % range" in text
     assert "new test subjects; training data, conditions, protocol and backbone as they are" in text

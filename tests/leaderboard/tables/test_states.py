@@ -11,9 +11,10 @@ import pytest
 from drawn_boards import METHODS, PAD, Fake, drawn_table
 from parsed_html import parse
 
-from divsal_bench.cli.compare import as_text
+from divsal_bench.files import text_tables
 from divsal_bench.leaderboard.sheets import entries
-from divsal_bench.leaderboard.tables import comparing, render
+from divsal_bench.leaderboard.tables import comparing, readable, render
+from divsal_bench.leaderboard.tables.comparison_text import comparison_text
 from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.leaderboard.web.page import render_page
 
@@ -96,7 +97,7 @@ def state(request: pytest.FixtureRequest) -> tuple[Table, str]:
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex"])
 def test_every_sentence_of_a_table_is_right_in_every_state(state: tuple[Table, str], form: render.Format) -> None:
     table, sentence = state
-    text = render.render([table], form)
+    text = render.render_tables([table], form)
     plain = re.sub(r"\\text\w+\{\}|\$\\cdot\$", "–", text) if form == "latex" else text
     check(plain)
     if form != "latex":
@@ -123,8 +124,8 @@ def test_every_sentence_of_the_page_is_right_in_every_state(state: tuple[Table, 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 132])
 def test_a_narrow_terminal_gets_no_line_that_is_too_long(state: tuple[Table, str], width: int) -> None:
     table, sentence = state
-    text = render.render([table], "terminal", width)
-    assert max(map(len, text.splitlines())) <= max(width, render.MIN_WIDTH)
+    text = render.render_tables([table], "terminal", width)
+    assert max(map(len, text.splitlines())) <= max(width, text_tables.MIN_WIDTH)
     flat = " ".join(text.split())
     check(flat)
     assert " ".join(sentence.split()) in flat
@@ -135,16 +136,18 @@ def test_a_narrow_terminal_gets_no_line_that_is_too_long(state: tuple[Table, str
 
 def test_what_goes_to_a_file_is_never_folded(state: tuple[Table, str]) -> None:
     table, _ = state
-    notes = [*table.notes, *render.more_notes(table)]
-    lines = render.render([table], "terminal").splitlines()
+    notes = [*table.notes, *readable.more_notes(table)]
+    lines = render.render_tables([table], "terminal").splitlines()
     assert lines[-len(notes) :] == [f"  {note}" for note in notes]
 
 
 def test_a_wide_terminal_keeps_the_table() -> None:
     table = drawn_table(methods=METHODS)
-    wide = render.render([table], "terminal", 400)
+    wide = render.render_tables([table], "terminal", 400)
     assert [line for line in wide.splitlines() if line.startswith("method ")]
-    assert not [line for line in render.render([table], "terminal", 60).splitlines() if line.startswith("method ")]
+    assert not [
+        line for line in render.render_tables([table], "terminal", 60).splitlines() if line.startswith("method ")
+    ]
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown"])
@@ -157,7 +160,7 @@ def test_every_sentence_of_a_comparison_is_right(first: tuple[int, int], second:
         replace(CE, first_seed=first[0], seeds=first[1]), replace(CYBORG, first_seed=second[0], seeds=second[1])
     )
     for width in (None, 40, 60):
-        text = as_text(found, form, width)
+        text = comparison_text(found, form, width)
         check(text)
         if width and form == "terminal":
             assert max(map(len, text.splitlines())) <= width
@@ -165,7 +168,7 @@ def test_every_sentence_of_a_comparison_is_right(first: tuple[int, int], second:
     assert ("Nothing may be claimed" in found.claim) != enough
 
 
-def compared(first: Fake, second: Fake) -> comparing.Comparing:
+def compared(first: Fake, second: Fake) -> comparing.PairComparison:
     """Two made-up methods."""
     import drawn_boards
 
@@ -173,27 +176,29 @@ def compared(first: Fake, second: Fake) -> comparing.Comparing:
     pair = [drawn_boards.entry(one, rows, place, ("d-eer",)) for place, one in enumerate((first, second))]
     group = entries.Group("iris-pad", "3f5a" * 16, "quick-v1", "resnet10t", "two-logit", "0a1b2c3d")
     sheet = entries.Sheet(group, "standin", rows.rename(columns={"sample_id": "key"}), tuple(pair), True)
-    return comparing.compare(sheet, *pair)
+    return comparing.compare_entries(sheet, *pair)
 
 
 def test_drawn_data_that_nobody_named_is_said_in_the_heading() -> None:
     table = drawn_table(methods=n(2, CE))
-    assert "data standin (drawn; 3f5a3f5a)" in render.heading(table)
+    assert "data standin (drawn; 3f5a3f5a)" in readable.table_heading(table)
     unnamed = replace(table, unnamed=True)
-    assert "data standin (drawn; no data was named; 3f5a3f5a)" in render.heading(unnamed)
+    assert "data standin (drawn; no data was named; 3f5a3f5a)" in readable.table_heading(unnamed)
     assert "no data was named" in parse(render_page([unnamed], {})).one("header", class_="about").text
     real = drawn_table(methods=n(2, CE), standin=False, data="radiographs")
-    assert "data radiographs (3f5a3f5a)" in render.heading(real)
+    assert "data radiographs (3f5a3f5a)" in readable.table_heading(real)
 
 
 def test_names_from_outside_stay_text() -> None:
     label, data = "a|b`c`<img src=x>[x](http://e.org)![i](y)*z*_u_\x1b[31m", "=1+1"
     table = drawn_table(methods=[replace(CE, seeds=2, label=label)], data=data)
-    markdown = render.render([table], "markdown")
+    markdown = render.render_tables([table], "markdown")
     row = next(line for line in markdown.splitlines() if "img src" in line)
     assert row.startswith(r"| a\|b\`c\`\<img src=x\>[x\](http://e.org)![i\](y)\*z\*\_u\_ [31m ")
-    assert "\x1b" not in markdown + render.render([table], "terminal") + render.render([table], "terminal", 40)
-    assert ",'=1+1," in render.render([table], "csv")
+    assert "\x1b" not in markdown + render.render_tables([table], "terminal") + render.render_tables(
+        [table], "terminal", 40
+    )
+    assert ",'=1+1," in render.render_tables([table], "csv")
 
 
 def test_states_are_told_apart() -> None:

@@ -328,7 +328,7 @@ def test_details_hold_conditions_with_q_and_false_positive_rates() -> None:
         shown = rows[one.condition].text
         assert wording.mean_sd(one.auroc.seeds) in shown
         assert wording.population(one.auroc.population) in shown
-        assert wording.probability(one.q) in shown
+        assert wording.p_or_dash(one.q) in shown
         assert ("*" in shown) == wording.is_significant(one.q)
         assert wording.mean_sd(one.false_positive_rate) in shown
 
@@ -347,20 +347,20 @@ def test_details_set_apart_what_decides_nothing() -> None:
     for test in stand_in().tests:
         if "cyborg" in (test.first, test.second):
             assert wording.signed_interval(test.on_these_images) in apart.text
-            assert wording.probability(test.on_these_images.p_sign_flip) in apart.text
+            assert wording.p_or_dash(test.on_these_images.p_sign_flip) in apart.text
 
 
 def test_every_test_is_listed_with_its_family_size_and_effect_sizes() -> None:
     shown = panel(stand_in()).one("section", class_="tests").text
     for test in stand_in().tests:
         line = (
-            f"{test.first} − {test.second} {wording.signed(test.comparison.difference)} "
-            f"{wording.signed_interval(test.comparison)} {wording.probability(test.p_holm)}"
+            f"{test.first} − {test.second} {wording.signed_or_dash(test.comparison.difference)} "
+            f"{wording.signed_interval(test.comparison)} {wording.p_or_dash(test.p_holm)}"
         )
         assert line in shown
-        assert f"{wording.number(test.hedges_g, 2)} {wording.number(test.superiority, 2)}" in shown
+        assert f"{wording.number_or_dash(test.hedges_g, 2)} {wording.number_or_dash(test.superiority, 2)}" in shown
     for pair in stand_in().pairs:
-        assert f"{pair.first} − {pair.second} {wording.signed(pair.difference)}" in shown
+        assert f"{pair.first} − {pair.second} {wording.signed_or_dash(pair.difference)}" in shown
 
 
 def test_field_metrics_stand_with_the_achieved_rate_and_the_oracle() -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from divsal_bench.errors import UserError
-from divsal_bench.files import folders, owners
-from divsal_bench.files.folders import new_folder
+from divsal_bench.files import owners, whole
+from divsal_bench.files.whole import new_folder
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
 def test_the_old_folder_comes_back_when_the_last_step_fails(tmp_path, monkeypatch, error):
-    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(whole, "_exchange", lambda one, other: False)
     out = tmp_path / "out"
     out.mkdir()
     (out / "old").write_text("old")
@@ -34,12 +34,12 @@ def dead_mark() -> str:
     """The mark of a process that is gone."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    host, _, rest = owners.mark().partition("-")
+    host, _, rest = owners.own_tag().partition("-")
     return f"{host}-{process.pid}-{rest.partition('-')[2]}"
 
 
 def test_what_killed_processes_left_is_removed_and_only_that(tmp_path):
-    out, dead, living = tmp_path / "out", dead_mark(), owners.mark()
+    out, dead, living = tmp_path / "out", dead_mark(), owners.own_tag()
     for name in (f".out.partial-{dead}", f".out.old-{dead}", f".out.partial-{living}", ".other.partial-1"):
         (tmp_path / name).mkdir()
     out.mkdir()
@@ -80,10 +80,10 @@ def test_a_link_to_a_folder_is_kept_and_its_target_replaced(tmp_path):
 REPLACE = """
 import os, signal, sys
 from pathlib import Path
-from divsal_bench.files import folders
+from divsal_bench.files import whole
 out, steps = Path(sys.argv[1]), int(sys.argv[2])
 if steps >= 0:  # two renames, and killed after so many of them
-    folders._exchange = lambda one, other: False
+    whole._exchange = lambda one, other: False
     rename = Path.rename
     def counted(path, target):
         global steps
@@ -94,7 +94,7 @@ if steps >= 0:  # two renames, and killed after so many of them
     Path.rename = counted
 print("ready", flush=True)
 for number in range(int(sys.argv[3])):
-    with folders.new_folder(out, replace=True) as aside:
+    with whole.new_folder(out, replace=True) as aside:
         (aside / "content").write_text(str(number))
 """
 
@@ -132,6 +132,6 @@ def test_what_a_process_killed_between_two_renames_moved_away_is_put_back(tmp_pa
         process.wait()
     assert process.returncode == -9
     assert out.exists() == (steps == 0)
-    assert folders.mend(out) == []
+    assert whole.mend(out) == []
     assert (out / "content").read_text() == content
     assert list(tmp_path.iterdir()) == [out]

@@ -1,0 +1,143 @@
+"""Tables as pandas data frames: one row a method, a test, or a method on a condition; NaN where there is no number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from divsal_bench.leaderboard.sheets.scored import Metric
+from divsal_bench.leaderboard.statistics.over_seeds import Cell
+from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages
+from divsal_bench.leaderboard.tables.flat import method_record
+from divsal_bench.leaderboard.tables.schema import NAN, Agreement, ConditionCell, Row, Table, Test
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What names a table, first in every frame.
+TABLE_COLUMNS = ("task", "data", "fingerprint", "protocol", "backbone", "head")
+#: What is told of the agreement of one kind of map with people.
+AGREEMENT_COLUMNS = ("lift", "pe", "auc", "cc", "lift_nonempty")
+
+
+def methods_frame(tables: Iterable[Table]) -> pd.DataFrame:
+    """One row for each row of each table, with the columns of CSV and more."""
+    records = [method_record(table, row) | more_of(row) for table in tables for row in table.rows]
+    columns = [*TABLE_COLUMNS, "primary", "method", "kind", "seeds", "n"]
+    return frame_of(records, columns)
+
+
+def family_tests_frame(tables: Iterable[Table]) -> pd.DataFrame:
+    """One row for each test of each family."""
+    records = [table_record(table) | family_test_record(one) for table in tables for one in table.tests]
+    return frame_of(records, [*TABLE_COLUMNS, "family", "first", "second"])
+
+
+def conditions_frame(tables: Iterable[Table]) -> pd.DataFrame:
+    """One row for each method on each condition."""
+    records = [
+        table_record(table) | {"method": row.label, "kind": row.kind} | condition_record(table, cell)
+        for table in tables
+        for row in table.rows
+        for cell in row.conditions
+    ]
+    return frame_of(records, [*TABLE_COLUMNS, "method", "kind", "condition"])
+
+
+def frame_of(records: Sequence[dict[str, Any]], first: Sequence[str]) -> pd.DataFrame:
+    """Records as a frame that begins with some columns; numbers that are missing are NaN."""
+    import pandas as pd
+
+    filled = [{name: NAN if value is None else value for name, value in one.items()} for one in records]
+    columns = dict.fromkeys([*first, *(name for one in filled[:1] for name in one)])
+    return pd.DataFrame(filled, columns=list(columns))
+
+
+def table_record(table: Table) -> dict[str, Any]:
+    """What names a table."""
+    return {name: getattr(table, name) for name in TABLE_COLUMNS}
+
+
+def more_of(row: Row) -> dict[str, Any]:
+    """What a frame says of a method beside its record in CSV."""
+    return {
+        "seeds": row.seeds,
+        **metric_record("primary", row.primary),
+        **agreement_record("true_cam", row.true_cam),
+        **agreement_record("difference_map", row.difference_map),
+        "top_group": row.rank is not None and row.rank.top,
+        "untested": row.untested,
+        "state": row.standing.state if row.standing else "",
+    }
+
+
+def metric_record(name: str, metric: Metric) -> dict[str, Any]:
+    """Mean, sd and population interval of one metric."""
+    interval = metric.population
+    return {
+        f"{name}_mean": metric.seeds.mean,
+        f"{name}_sd": metric.seeds.sd,
+        f"{name}_population_low": interval.low if interval else NAN,
+        f"{name}_population_high": interval.high if interval else NAN,
+    }
+
+
+def agreement_record(name: str, found: Agreement | None) -> dict[str, Any]:
+    """Means over seeds of the agreement of one kind of map with people."""
+    cells: dict[str, Cell | None] = {key: getattr(found, key) if found else None for key in AGREEMENT_COLUMNS}
+    return {f"{name}_{key}": cell.mean if cell else NAN for key, cell in cells.items()} | {
+        f"{name}_empty": found.empty if found else NAN
+    }
+
+
+def family_test_record(one: Test) -> dict[str, Any]:
+    """One test; nothing of the verdict where it is withheld."""
+    c, here = one.comparison, one.on_these_images
+    return {
+        "family": one.family,
+        "first": one.first,
+        "second": one.second,
+        "family_size": one.family_size,
+        "n": c.n,
+        **difference_record(c),
+        "df": NAN if one.withheld else c.df,
+        "t": c.t,
+        "p": c.p,
+        "p_holm": one.p_holm,
+        "status": c.status,
+        "withheld": one.withheld,
+        "effective_subjects": c.subjects,
+        "subject_share": c.c_plus / c.variance if c.variance > 0 else NAN,
+        "smallest_visible_effect": one.smallest_effect,
+        "smallest_visible_effect_low": one.smallest_low,
+        "smallest_visible_effect_high": one.smallest_high,
+        "hedges_g": one.hedges_g,
+        "superiority": one.superiority,
+        **{f"these_images_{name}": value for name, value in difference_record(here).items()},
+        "these_images_p": here.p_t,
+        "without_one_low": one.without_one[0],
+        "without_one_high": one.without_one[1],
+    }
+
+
+def condition_record(table: Table, cell: ConditionCell) -> dict[str, Any]:
+    """One method on one condition."""
+    kind, reason = next(((kind, why) for name, kind, why in table.conditions if name == cell.condition), ("", ""))
+    rate, found = cell.false_positive_rate, cell.difference
+    return {
+        "condition": cell.condition,
+        "condition_kind": kind,
+        "reason": reason,
+        "n": cell.auroc.seeds.n,
+        **metric_record("auroc", cell.auroc),
+        **(difference_record(found) if found else dict.fromkeys(("difference", "low", "high"), NAN)),
+        "p": found.p if found else NAN,
+        "q": cell.q,
+        "mark": cell.mark,
+        "false_positive_rate": rate.mean if rate else NAN,
+    }
+
+
+def difference_record(found: Comparison | FixedImages) -> dict[str, Any]:
+    """A difference and its interval."""
+    return {"difference": found.difference, "low": found.low, "high": found.high}
