@@ -149,7 +149,7 @@ def add_listings(commands: Commands[Parser]) -> None:
     listing = commands.add_parser("list", help="list tasks, methods, backbones or protocols")
     listing.add_argument("what", choices=("tasks", "methods", "backbones", "protocols"), metavar="what",
                          help="tasks, methods, backbones or protocols")  # fmt: skip
-    listing.set_defaults(handler=lazy("listing:show_list"))
+    listing.set_defaults(handler=lazy("listing:command"))
     info = commands.add_parser("info", help="everything known about a task, method, backbone or protocol")
     info.add_argument("name", metavar="NAME")
     info.set_defaults(handler=lazy("listing:info"))
@@ -215,7 +215,7 @@ def add_check(commands: Commands[Parser]) -> None:
         ),
     )
     check.add_argument("plugin", metavar="PLUGIN", help="a method's or task's name, or one .py file, whose code is run")
-    check.set_defaults(handler=lazy("check:check"))
+    check.set_defaults(handler=lazy("check:command"))
 
 
 def add_results(commands: Commands[Parser]) -> None:

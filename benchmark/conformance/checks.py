@@ -56,7 +56,7 @@ class Outcome:
         return not self.problem
 
 
-def judge(check: Check[P], plugin: P, file: Path) -> Outcome:
+def look_at_promise(check: Check[P], plugin: P, file: Path) -> Outcome:
     """Look at one promise; whatever the plugin raises is its problem, named with the line of its file."""
     try:
         return Outcome(check.name, note=check.look(plugin))
@@ -80,7 +80,7 @@ def conduct(stages: Sequence[Sequence[Check[P]]], plugin: P, file: Path) -> Iter
     for stage in stages:
         sound = True
         for check in stage:
-            outcome = judge(check, plugin, file)
+            outcome = look_at_promise(check, plugin, file)
             sound = sound and outcome.ok
             yield outcome
         if not sound:

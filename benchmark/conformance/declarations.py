@@ -21,7 +21,7 @@ DECLARED = ("name", "kind", "version")
 HEAVY = {"torch", "torchvision", "timm"}
 
 
-def contract(method: type[Method]) -> str:
+def method_contract(method: type[Method]) -> str:
     """Name, kind, version, ``loss`` and the dataclass decorator."""
     try:
         name = plugins.check_method(method)
@@ -36,7 +36,7 @@ def contract(method: type[Method]) -> str:
     return f"{method.kind}, version {version}"
 
 
-def fields(method: type[Method]) -> str:
+def method_fields(method: type[Method]) -> str:
     """Every setting is a typed field whose default fits its type and survives JSON."""
     found = {field.name: field.default for field in plugins.fields_of(method)}
     for name in DECLARED:

@@ -52,7 +52,7 @@ class DrawnTask:
         return self._drawn[variant]
 
 
-def contract(one: DrawnTask) -> str:
+def task_contract(one: DrawnTask) -> str:
     """Names, texts, classes and metrics."""
     task = one.task
     try:
@@ -114,7 +114,7 @@ def schema(one: DrawnTask) -> str:
     return f"{count:,} rows, {drawn.images.shape[1]} px, drawn in {one.seconds[PLAIN]:.1f} s (aim: 3 s)"
 
 
-def splits(one: DrawnTask) -> str:
+def drawn_splits(one: DrawnTask) -> str:
     """Both classes in training and validation, and nobody and no image in two splits."""
     drawn = one.drawn(PLAIN)
     rows = drawn.rows
@@ -131,7 +131,7 @@ def splits(one: DrawnTask) -> str:
     return ", ".join(f"{split} {(rows['split'] == split).sum():,}" for split in SPLITS)
 
 
-def maps(one: DrawnTask) -> str:
+def drawn_maps(one: DrawnTask) -> str:
     """Where ``saliency_kind`` is mask, the map marks a part of the image; elsewhere it is empty."""
     drawn = one.drawn(PLAIN)
     kinds = (drawn.rows["saliency_kind"] == "mask").to_numpy()
@@ -183,7 +183,7 @@ def deterministic(one: DrawnTask) -> str:
     """The same seed draws the same rows and pixels, another seed others; the released hashes are shown."""
     plain = one.drawn(PLAIN)
     again = one.task.draw_standin(PLAIN, STANDIN_SEED)
-    if not (same_rows(plain, again) and same_pixels(plain, again)):
+    if not (same_drawn_rows(plain, again) and same_pixels(plain, again)):
         raise BreachError("drawing twice with one seed gives two data sets; derive every generator from the seed")
     if np.array_equal(plain.images, one.task.draw_standin(PLAIN, STANDIN_SEED + 1).images):
         raise BreachError("another seed draws the same images; derive every generator from the seed")
@@ -199,7 +199,7 @@ def variants(one: DrawnTask) -> str:
     plain, oracle, null = (one.drawn(variant) for variant in VARIANTS)
     train = (plain.rows["split"] == "train").to_numpy()
     for variant, other in ((ORACLE, oracle), (NULL, null)):
-        if not same_rows(plain, other) or not np.array_equal(plain.maps, other.maps):
+        if not same_drawn_rows(plain, other) or not np.array_equal(plain.maps, other.maps):
             raise BreachError(f"{variant} has other rows or maps than {PLAIN}; only the shortcut may differ")
     if not np.array_equal(plain.images[~train], oracle.images[~train]):
         raise BreachError(f"{ORACLE} has other validation or test images than {PLAIN}; change training rows alone")
@@ -210,7 +210,7 @@ def variants(one: DrawnTask) -> str:
     return ""
 
 
-def shortcut(one: DrawnTask) -> str:
+def drawn_shortcut(one: DrawnTask) -> str:
     """The shortcut predicts the label where it is one, and nowhere else."""
     trained = {}
     for variant in (PLAIN, ORACLE):
@@ -263,7 +263,7 @@ def shortcut_state(one: DrawnTask, variant: str) -> metrics.Floats:
     return np.asarray(states[best] * np.sign(agreement[best]), dtype=np.float64)
 
 
-def same_rows(one: StandIn, other: StandIn) -> bool:
+def same_drawn_rows(one: StandIn, other: StandIn) -> bool:
     """Whether two draws have the same rows in the same order."""
     mine: pd.DataFrame = one.rows[list(COLUMNS)].reset_index(drop=True)
     return bool(mine.equals(other.rows[list(COLUMNS)].reset_index(drop=True)))

@@ -68,7 +68,7 @@ def leaks(thing: object, name: str) -> Iterator[str]:
     """What of ``thing`` tells the task, a place on disk or a held-out row; empty for what may be handed over."""
     import torch
 
-    for where, value in contents(thing, name, {}):
+    for where, value in reachable(thing, name, {}):
         if isinstance(value, PurePath):
             yield f"a path ({where})"
         elif isinstance(value, bytes | str):
@@ -96,7 +96,7 @@ def is_marked(tensor: Tensor) -> bool:
     return any(bool(((tensor.detach().double() - level).abs() < 1e-3).any()) for level in levels)
 
 
-def contents(thing: object, where: str, seen: dict[int, object]) -> Iterator[tuple[str, object]]:
+def reachable(thing: object, where: str, seen: dict[int, object]) -> Iterator[tuple[str, object]]:
     """Every text, path and tensor that can be reached from ``thing``, and how: attributes, items, closures.
 
     Args:
@@ -115,12 +115,12 @@ def contents(thing: object, where: str, seen: dict[int, object]) -> Iterator[tup
         return
     if isinstance(thing, np.ndarray):
         if thing.dtype == object:
-            yield from contents(thing.tolist(), where, seen)
+            yield from reachable(thing.tolist(), where, seen)
         else:
             yield where, torch.from_numpy(np.array(thing)) if thing.dtype.kind in "biuf" else str(thing)
         return
     for name, value in parts(thing):
-        yield from contents(value, f"{where}{name}", seen)
+        yield from reachable(value, f"{where}{name}", seen)
 
 
 def parts(thing: Any) -> Iterator[tuple[str, object]]:

@@ -47,7 +47,7 @@ def leaves_others_alone(method: type[Method]) -> str:
     origin = origins.get(method.name, "") if registered else ""
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(
-        target=answer, args=(origins[BASELINE], origin, method.name, loading.file_of(method), sender)
+        target=answer, args=(origins[BASELINE], origin, method.name, loading.plugin_file(method), sender)
     )
     process.start()
     sender.close()
@@ -70,7 +70,7 @@ def answer(baseline_from: str, origin: str, name: str, file: Path, pipe: Connect
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)  # the report is printed by the process that asks
     try:
-        found = compare(baseline_from, origin, name, file)
+        found = between_two_runs(baseline_from, origin, name, file)
     except BreachError as breach:
         found = str(breach), ""
     except BaseException as error:  # a plugin may raise anything
@@ -80,7 +80,7 @@ def answer(baseline_from: str, origin: str, name: str, file: Path, pipe: Connect
     os._exit(0)
 
 
-def compare(baseline_from: str, origin: str, name: str, file: Path) -> tuple[str, str]:
+def between_two_runs(baseline_from: str, origin: str, name: str, file: Path) -> tuple[str, str]:
     """What is wrong with a method, or a note on it; both may be "".
 
     Args:
@@ -98,8 +98,8 @@ def compare(baseline_from: str, origin: str, name: str, file: Path) -> tuple[str
         plugins.narrow(method=origin)
         # A folder of plugins that only the asking process knows of leaves the file.
         known = plugins.methods().found.get(name) if origin else None
-        method = known or plugins.method_class(loading.execute(file))
-        kept = state_of(method)
+        method = known or plugins.method_class(loading.load_file(file))
+        kept = lasting_state(method)
         failure = ""
         try:
             with smoke.registered(method):
@@ -109,7 +109,7 @@ def compare(baseline_from: str, origin: str, name: str, file: Path) -> tuple[str
         changes = [
             *changed_settings(settings, settings_of_process()),
             *(f"{name} is replaced" for name in replaced(functions)),
-            *(f"{name} is kept between runs" for name in changed(kept, state_of(method))),
+            *(f"{name} is kept between runs" for name in changed(kept, lasting_state(method))),
         ]
         if failure and not changes:
             return "", "its run fails; the checks below say why"
@@ -190,15 +190,15 @@ def functions_of_others() -> Iterator[tuple[str, tuple[object, ...]]]:
             # Not isinstance: what torch has deprecated pretends to be a class, and warns.
             if issubclass(type(value), type) and value.__module__ == module_name:
                 yield from (
-                    (f"{module_name}.{name}.{part}", content(held))
+                    (f"{module_name}.{name}.{part}", what_it_is(held))
                     for part, held in list(vars(value).items())
                     if callable(held) or isinstance(held, property | classmethod | staticmethod)
                 )
             if callable(value):
-                yield f"{module_name}.{name}", content(value)
+                yield f"{module_name}.{name}", what_it_is(value)
 
 
-def content(thing: object) -> tuple[object, ...]:
+def what_it_is(thing: object) -> tuple[object, ...]:
     """What a function is: itself, its code and what it takes for granted. Kept alive, so that no identity is reused."""
     if isinstance(thing, types.FunctionType):
         return thing, thing.__code__, thing.__defaults__, thing.__kwdefaults__
@@ -218,7 +218,7 @@ def replaced(before: dict[str, tuple[object, ...]]) -> list[str]:
     return sorted(found, key=lambda name: (name.count("."), len(name)))
 
 
-def state_of(method: type[Method]) -> dict[str, object]:
+def lasting_state(method: type[Method]) -> dict[str, object]:
     """What outlives a run: attributes of a method's classes, and of the modules that define them."""
     found: dict[str, object] = {}
     for one in method.__mro__:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from divsal_bench.conformance import specimens
 from divsal_bench.conformance.checks import BreachError
 from divsal_bench.conformance.losses import losses_of
-from divsal_bench.conformance.specimens import MAPPED, ORDINARY, Case
+from divsal_bench.conformance.specimens import MAPPED, ORDINARY, Specimen
 from divsal_bench.contracts.method import Method
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROUNDING = 1e-4
 
 
-def kind(method: type[Method]) -> str:
+def declared_kind(method: type[Method]) -> str:
     """Unguided: maps change nothing. One CAM, two CAMs: maps change the training; one or both classes' CAMs do."""
     import torch
 
@@ -70,9 +70,9 @@ def false_class_matters(method: type[Method]) -> bool:
     import torch
 
     for label in (0, 1):
-        case = Case(tuple(MAPPED[label::2][:6]))
+        specimen = Specimen(tuple(MAPPED[label::2][:6]))
         built = method()
-        batch, out = specimens.one_pass(built, case)
+        batch, out = specimens.one_pass(built, specimen)
         # A clear decision for the true class, so that the predicted class is the true one.
         push = 10.0 * torch.nn.functional.one_hot(batch.labels, 2)
         out = dataclasses.replace(out, logits=out.logits + push)

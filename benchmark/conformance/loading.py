@@ -31,7 +31,7 @@ def is_file(text: str) -> bool:
     return text.endswith(".py") or os.sep in text or "/" in text
 
 
-def load(text: str) -> Candidate:
+def find_candidate(text: str) -> Candidate:
     """Load PLUGIN.
 
     Args:
@@ -48,9 +48,9 @@ def from_registry(name: str) -> Candidate:
     """The registered method or task of this name."""
     methods, tasks = plugins.methods(), plugins.tasks()
     if name in methods.found:
-        return Candidate(methods.found[name], file_of(methods.found[name]))
+        return Candidate(methods.found[name], plugin_file(methods.found[name]))
     if name in tasks.found:
-        return Candidate(tasks.found[name], file_of(tasks.found[name]))
+        return Candidate(tasks.found[name], plugin_file(tasks.found[name]))
     for where, reason in {**methods.broken, **tasks.broken}.items():
         if name.replace("-", "_") in re.split(r"[.:\s]", where):
             raise BreachError(f"{reason} (in {where}); mend that file")
@@ -67,9 +67,9 @@ def from_file(path: Path) -> Candidate:
     path = path.resolve()
     known: list[type[Method] | Task] = [*plugins.methods().found.values(), *plugins.tasks().found.values()]
     for plugin in known:
-        if file_of(plugin).resolve() == path:
-            return Candidate(plugin, file_of(plugin))
-    module = execute(path)
+        if plugin_file(plugin).resolve() == path:
+            return Candidate(plugin, plugin_file(plugin))
+    module = load_file(path)
     try:
         if hasattr(module, "TASK"):
             plugins.check_task(module.TASK)
@@ -79,7 +79,7 @@ def from_file(path: Path) -> Candidate:
         raise BreachError(f"{error} (in {path.name}); a method file holds one class, a task file binds TASK") from error
 
 
-def execute(path: Path) -> ModuleType:
+def load_file(path: Path) -> ModuleType:
     """Run a file as a module of a name that nothing else has; no byte code is left beside it.
 
     Raises:
@@ -88,7 +88,7 @@ def execute(path: Path) -> ModuleType:
     if not outlives(path):
         raise BreachError(f"running {path.name} ends the process; a file defines a method or a task and does no more")
     try:
-        return run(path)
+        return as_module(path)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may raise anything
@@ -101,7 +101,7 @@ def module_name(path: Path) -> str:
     return f"checked_{path.stem}"
 
 
-def run(path: Path) -> ModuleType:
+def as_module(path: Path) -> ModuleType:
     """Run a file as a module."""
     module = ModuleType(module_name(path))
     module.__file__ = str(path)
@@ -121,7 +121,7 @@ def outlives(path: Path) -> bool:
         for stream in (0, 1, 2):
             os.dup2(nothing, stream)
         with suppress(BaseException):  # whatever it raises is found again and told
-            run(path)
+            as_module(path)
         os.write(sender, b"+")
         os._exit(0)
     os.close(sender)
@@ -131,7 +131,7 @@ def outlives(path: Path) -> bool:
     return there
 
 
-def file_of(plugin: type[Method] | Task) -> Path:
+def plugin_file(plugin: type[Method] | Task) -> Path:
     """The source file of a plugin."""
     if isinstance(plugin, Task):
         loaded = list(sys.modules.values())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from divsal_bench.conformance import specimens
 from divsal_bench.conformance.checks import BreachError, Check
-from divsal_bench.conformance.specimens import CASES, NO_MAPS, ORDINARY, Case
+from divsal_bench.conformance.specimens import NO_MAPS, ORDINARY, SPECIMENS, Specimen
 from divsal_bench.contracts.method import Batch, Method, Outputs
 from divsal_bench.registry import plugins
 
@@ -38,24 +38,24 @@ def losses_of(method: Method, batch: Batch, out: Outputs) -> dict[str, Tensor]:
     return losses
 
 
-def on_case(case: Case) -> Callable[[type[Method]], str]:
-    """A look at the loss and its gradients on one case."""
+def on_specimen(specimen: Specimen) -> Callable[[type[Method]], str]:
+    """A look at the loss and its gradients on one specimen."""
 
     def look(method: type[Method]) -> str:
         import torch
 
         built = method()
-        losses = losses_of(built, *specimens.one_pass(built, case))
+        losses = losses_of(built, *specimens.one_pass(built, specimen))
         losses["loss"].backward()
-        for name, parameter in specimens.network(case.head).net.named_parameters():
+        for name, parameter in specimens.network(specimen.head).net.named_parameters():
             if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
                 raise BreachError(
                     f"the loss is finite, its gradient in {name} is not; guard divisors before dividing: "
                     "masking the result afterwards leaves NaN gradients"
                 )
-        gradient = specimens.first_layer(case).grad
+        gradient = specimens.first_layer(specimen).grad
         # Of guidance alone nothing flows back where there is no map; this batch has some.
-        if case == ORDINARY and (gradient is None or not bool(gradient.any())):
+        if specimen == ORDINARY and (gradient is None or not bool(gradient.any())):
             raise BreachError("no gradient reaches the backbone; use out.logits and the CAMs without detach()")
         return ", ".join(f"{name} {float(value.detach()):.3g}" for name, value in losses.items())
 
@@ -65,9 +65,9 @@ def on_case(case: Case) -> Callable[[type[Method]], str]:
 def same_names(method: type[Method]) -> str:
     """What is logged does not depend on the batch: the columns of a run's history are those of its first."""
     found = {}
-    for case in (ORDINARY, NO_MAPS):
+    for specimen in (ORDINARY, NO_MAPS):
         built = method()
-        found[case] = set(losses_of(built, *specimens.one_pass(built, case)))
+        found[specimen] = set(losses_of(built, *specimens.one_pass(built, specimen)))
     if found[ORDINARY] != found[NO_MAPS]:
         differ = ", ".join(sorted(found[ORDINARY] ^ found[NO_MAPS]))
         raise BreachError(f"{differ} is returned for some batches only; return the same names for every batch")
@@ -114,9 +114,9 @@ def with_alpha_one(method: type[Method]) -> str:
     return ""
 
 
-ON_AN_ORDINARY_BATCH: Check[type[Method]] = Check("loss on a batch with and without maps", on_case(ORDINARY))
+ON_AN_ORDINARY_BATCH: Check[type[Method]] = Check("loss on a batch with and without maps", on_specimen(ORDINARY))
 ON_OTHERS: tuple[Check[type[Method]], ...] = tuple(
-    Check(f"loss on {name}", on_case(case)) for name, case in CASES.items()
+    Check(f"loss on {name}", on_specimen(specimen)) for name, specimen in SPECIMENS.items()
 )
 RELATIONS: tuple[Check[type[Method]], ...] = (
     Check("the same names for every batch", same_names),

@@ -90,18 +90,18 @@ def in_place(method: type[Method]) -> str:
     train = specimens.handed(split)
     kept = tensors(train)
     built.setup(train)
-    compare(kept, train, "setup", "the training split's")
+    refuse_changes(kept, train, "setup", "the training split's")
     batch = specimens.batch_of(split, ORDINARY)
     kept = tensors(batch)
     changed = specimens.transformed(built, batch)
-    compare(kept, batch, "transform", "the batch's")
-    out = specimens.forward(changed, ORDINARY)
+    refuse_changes(kept, batch, "transform", "the batch's")
+    out = specimens.outputs_for(changed, ORDINARY)
     kept_batch, kept_out = tensors(changed), tensors(out)
     losses_of(built, changed, out)
-    compare(kept_batch, changed, "loss", "the batch's")
-    compare(kept_out, out, "loss", "the outputs'")
+    refuse_changes(kept_batch, changed, "loss", "the batch's")
+    refuse_changes(kept_out, out, "loss", "the outputs'")
     found: list[str] = []
-    spy = guarded(method, found)
+    spy = with_guarded_hooks(method, found)
     with smoke.workplace() as folder, smoke.registered(specimens.TASK), smoke.registered(spy):
         smoke.short_run(specimens.TASK.name, spy, specimens.PROTOCOL, folder / "runs")
     if found:
@@ -109,7 +109,7 @@ def in_place(method: type[Method]) -> str:
     return ""
 
 
-def guarded(method: type[Method], found: list[str]) -> type[Method]:
+def with_guarded_hooks(method: type[Method], found: list[str]) -> type[Method]:
     """The method, with a look at each of its hooks in each step of a run: what they change in place is noted."""
 
     def setup(self: Method, train: TrainingSplit) -> None:
@@ -132,7 +132,7 @@ def guarded(method: type[Method], found: list[str]) -> type[Method]:
 
     def note(kept: dict[str, Tensor], thing: Any, hook: str, whose: str) -> None:
         try:
-            compare(kept, thing, hook, whose)
+            refuse_changes(kept, thing, hook, whose)
         except BreachError as breach:
             found.append(str(breach))
 
@@ -147,7 +147,7 @@ def tensors(thing: Any) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in values.items() if isinstance(value, torch.Tensor)}
 
 
-def compare(kept: dict[str, Tensor], thing: Any, hook: str, whose: str) -> None:
+def refuse_changes(kept: dict[str, Tensor], thing: Any, hook: str, whose: str) -> None:
     """BreachError where a tensor no longer equals its copy."""
     import torch
 
@@ -163,7 +163,7 @@ def no_files(method: type[Method]) -> str:
     """No hook opens a file, a connection or a process: a method sees what it is handed and nothing else."""
     specimens.network(ORDINARY.head)
     split = specimens.train_split()
-    with watching() as seen:
+    with noted_events() as seen:
         built = method()
         losses_of(built, *specimens.one_pass(built, ORDINARY, split))
     if seen:
@@ -171,11 +171,11 @@ def no_files(method: type[Method]) -> str:
     return ""
 
 
-#: Lists that :func:`audit` writes to, as long as somebody watches.
+#: Lists that :func:`note_event` writes to, as long as somebody watches.
 WATCHERS: list[list[str]] = []
 
 
-def audit(event: str, arguments: tuple[Any, ...]) -> None:
+def note_event(event: str, arguments: tuple[Any, ...]) -> None:
     """Note what reaches outside the process, unless it is an import."""
     if WATCHERS and event in OUTSIDE:
         what = arguments[1] if event == "socket.connect" else arguments[0]
@@ -193,11 +193,11 @@ def is_code(file: Path) -> bool:
 @functools.cache
 def listen() -> None:
     """Add the audit hook, once: Python has no way to take one away."""
-    sys.addaudithook(audit)
+    sys.addaudithook(note_event)
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[list[str]]:
+def noted_events() -> Iterator[list[str]]:
     """Note what this process reaches for outside itself."""
     listen()
     noted: list[str] = []

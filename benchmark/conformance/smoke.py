@@ -88,7 +88,7 @@ def line_of(run: Run, method: type[Method]) -> str:
     return f" ({Path(file).name} line {lines[-1]})" if lines else ""
 
 
-def summary(run: Run) -> str:
+def run_summary(run: Run) -> str:
     """AUROC, seconds and notices of a short run."""
     scores = run.record.scores
     assert scores is not None
@@ -102,6 +102,6 @@ def on_task(task: str) -> Check[type[Method]]:
 
     def look(method: type[Method]) -> str:
         with workplace() as folder, registered(method):
-            return summary(short_run(task, method, one_epoch(), folder / "runs"))
+            return run_summary(short_run(task, method, one_epoch(), folder / "runs"))
 
     return Check(f"short run on the {task} stand-in", look)

@@ -38,7 +38,7 @@ MARK = 200
 
 
 @dataclass(frozen=True)
-class Case:
+class Specimen:
     """One batch, and what it meets.
 
     Attributes:
@@ -54,14 +54,14 @@ class Case:
     maps: bool = True
 
 
-ORDINARY = Case((*MAPPED[:8], *UNMAPPED[:2]))
-NO_MAPS = Case(tuple(UNMAPPED))
-CASES = {
+ORDINARY = Specimen((*MAPPED[:8], *UNMAPPED[:2]))
+NO_MAPS = Specimen(tuple(UNMAPPED))
+SPECIMENS = {
     "a batch without any map": NO_MAPS,
-    "a batch of constant maps": Case(tuple(CONSTANT)),
-    "a batch of one class": Case((*MAPPED[1:8:2], *UNMAPPED[1:4:2])),
-    "a batch of two": Case(tuple(MAPPED[:2])),
-    "a batch of one": Case(tuple(MAPPED[:1])),
+    "a batch of constant maps": Specimen(tuple(CONSTANT)),
+    "a batch of one class": Specimen((*MAPPED[1:8:2], *UNMAPPED[1:4:2])),
+    "a batch of two": Specimen(tuple(MAPPED[:2])),
+    "a batch of one": Specimen(tuple(MAPPED[:1])),
     "a one-logit head": dataclasses.replace(ORDINARY, head="one-logit"),
     "constant CAMs": dataclasses.replace(ORDINARY, flat=True),
     "training data without any map": dataclasses.replace(ORDINARY, maps=False),
@@ -69,7 +69,7 @@ CASES = {
 
 
 @functools.cache
-def draw(variant: str, seed: int) -> StandIn:
+def draw_specimens(variant: str, seed: int) -> StandIn:
     """Draw the made-up data; every variant and seed gives the same."""
     import numpy as np
     import pandas as pd
@@ -108,7 +108,7 @@ TASK = Task(
     channels=1,
     category_meaning="none",
     field_metrics=(),
-    draw_standin=draw,
+    draw_standin=draw_specimens,
     standin_version=1,
     citation="",
     licence="",
@@ -119,7 +119,7 @@ def train_split(maps: bool = True, moved: bool = False) -> Split:
     """The training rows as the engine holds them; ``moved`` turns every map upside down."""
     import torch
 
-    drawn = draw("standin", 0)
+    drawn = draw_specimens("standin", 0)
     train = (drawn.rows["split"] == "train").to_numpy()
     has_map = (drawn.rows["saliency_kind"][train] == "mask").to_numpy()
     human = drawn.maps[train, ::-1] if moved else drawn.maps[train]
@@ -139,11 +139,11 @@ def handed(split: Split) -> TrainingSplit:
     return TrainingSplit(split.labels, split.maps, split.has_map, torch.Generator().manual_seed(1))
 
 
-def batch_of(split: Split, case: Case) -> Batch:
-    """The batch of a case, before ``transform``."""
+def batch_of(split: Split, specimen: Specimen) -> Batch:
+    """The batch of a specimen, before ``transform``."""
     import torch
 
-    rows = torch.tensor(case.rows)
+    rows = torch.tensor(specimen.rows)
     geometry, own = torch.Generator().manual_seed(2), torch.Generator().manual_seed(3)
     return training.make_batch(split, rows, PROTOCOL, geometry, own)
 
@@ -161,32 +161,32 @@ def transformed(method: Method, batch: Batch) -> Batch:
 
 @functools.cache
 def network(head: Head) -> CamNet:
-    """The small network, in training mode; one for all checks, its gradients cleared by :func:`forward`."""
+    """The small network, in training mode; one for all checks, its gradients cleared by :func:`outputs_for`."""
     devices.make_deterministic(PROTOCOL.threads)
     model = backbones.build(PROTOCOL.backbone, PROTOCOL, 1, head, seed=0, check=False)
     model.net.train()
     return model
 
 
-def forward(batch: Batch, case: Case) -> Outputs:
+def outputs_for(batch: Batch, specimen: Specimen) -> Outputs:
     """The network's outputs for a batch."""
-    model = network(case.head)
+    model = network(specimen.head)
     model.net.zero_grad(set_to_none=True)
     out = training.network_outputs(model, batch.images, batch.labels, PROTOCOL)
-    if case.flat:
+    if specimen.flat:
         mean = out.features.mean((2, 3), keepdim=True)
         return dataclasses.replace(out, features=mean.expand_as(out.features))
     return out
 
 
-def first_layer(case: Case) -> torch.nn.Parameter:
+def first_layer(specimen: Specimen) -> torch.nn.Parameter:
     """The weights next to the image: a gradient there has passed the whole backbone."""
-    return next(network(case.head).net.parameters())
+    return next(network(specimen.head).net.parameters())
 
 
-def one_pass(method: Method, case: Case, split: Split | None = None) -> tuple[Batch, Outputs]:
+def one_pass(method: Method, specimen: Specimen, split: Split | None = None) -> tuple[Batch, Outputs]:
     """``setup``, one batch, ``transform`` and the forward pass, in the order of training."""
-    split = split or train_split(case.maps)
+    split = split or train_split(specimen.maps)
     method.setup(handed(split))
-    batch = transformed(method, batch_of(split, case))
-    return batch, forward(batch, case)
+    batch = transformed(method, batch_of(split, specimen))
+    return batch, outputs_for(batch, specimen)

@@ -13,9 +13,9 @@ TaskStages = tuple[tuple[Check[DrawnTask], ...], ...]
 
 #: What takes seconds in all; the tests look at each of these for every registered method.
 METHOD: MethodStages = (
-    (Check("contract", declarations.contract),),
+    (Check("contract", declarations.method_contract),),
     (
-        Check("fields", declarations.fields),
+        Check("fields", declarations.method_fields),
         Check("docstring", declarations.docstring),
         Check("signatures", declarations.signatures),
         Check("imports", declarations.method_file),
@@ -25,7 +25,7 @@ METHOD: MethodStages = (
     (
         *losses.ON_OTHERS,
         *losses.RELATIONS,
-        Check("kind", kinds.kind),
+        Check("kind", kinds.declared_kind),
         Check("repeatable", purity.repeatable),
         Check("nothing changed in place", purity.in_place),
         Check("no file, connection or process", purity.no_files),
@@ -35,16 +35,16 @@ METHOD: MethodStages = (
 
 #: What needs no training; the tests look at each of these for every registered task.
 TASK: TaskStages = (
-    (Check("contract", drawings.contract), Check("imports", drawings.task_file)),
+    (Check("contract", drawings.task_contract), Check("imports", drawings.task_file)),
     (Check("stand-in: schema", drawings.schema),),
     (
-        Check("stand-in: splits", drawings.splits),
-        Check("stand-in: maps", drawings.maps),
+        Check("stand-in: splits", drawings.drawn_splits),
+        Check("stand-in: maps", drawings.drawn_maps),
         Check("stand-in: conditions", drawings.structure),
         Check("stand-in: deterministic", drawings.deterministic),
         Check("stand-in: variants", drawings.variants),
     ),
-    (Check("stand-in: shortcut", drawings.shortcut),),
+    (Check("stand-in: shortcut", drawings.drawn_shortcut),),
 )
 
 
@@ -55,11 +55,11 @@ def of_method() -> MethodStages:
 
 def of_task() -> TaskStages:
     """Everything, with a short run of cross-entropy."""
-    return (*TASK, (Check("short run of cross-entropy", short_run),))
+    return (*TASK, (Check("short run of cross-entropy", runs_cross_entropy),))
 
 
-def short_run(one: DrawnTask) -> str:
+def runs_cross_entropy(one: DrawnTask) -> str:
     """Cross-entropy on the task's stand-in."""
     method = plugins.methods().get("cross-entropy")
     with smoke.workplace() as folder, smoke.registered(one.task):
-        return smoke.summary(smoke.short_run(one.task.name, method, smoke.one_epoch(), folder / "runs"))
+        return smoke.run_summary(smoke.short_run(one.task.name, method, smoke.one_epoch(), folder / "runs"))

@@ -117,10 +117,9 @@ def unscored(image: str, error: str) -> Prediction:
 
 def probability_of(score: float) -> float:
     """The probability that a logit margin stands for; neither end overflows."""
-    if score >= 0:
-        return 1 / (1 + math.exp(-score))
-    odds = math.exp(score)
-    return odds / (1 + odds)
+    from scipy.special import expit
+
+    return float(expit(score))
 
 
 def as_batch(pixels: Sequence[np.ndarray]) -> Tensor:

@@ -35,7 +35,7 @@ def source_hash(method: type[Method]) -> str:
     Comments, docstrings, layout and where a name is imported from do not count; nor does what the contracts do, which
     is the engine's and has the engine's version.
     """
-    return hashed_files(method, lambda text: repr(code_of(text)), 16)
+    return hashed_files(method, lambda text: repr(meaning_of(text)), 16)
 
 
 def has_changed(method: type[Method], recorded: str) -> bool:
@@ -84,7 +84,7 @@ def class_hash(method: type[Method]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def code_of(text: str) -> list[Any]:
+def meaning_of(text: str) -> list[Any]:
     """What a file computes: its syntax tree without bare texts and imports, and the names that imports change.
 
     Python's own :func:`ast.dump` differs from version to version in fields that are empty.

@@ -128,7 +128,7 @@ def discover(
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may raise anything; it must not take the others down
-            broken[where] = reason_of(error)
+            broken[where] = why_broken(error)
             continue
         if name in found:
             raise UserError(f"two {kind}s are named {name!r}: {origin[name]} and {where}; rename one of them")
@@ -136,7 +136,7 @@ def discover(
     return Plugins(kind, dict(sorted(found.items())), broken, origin)
 
 
-def reason_of(error: BaseException) -> str:
+def why_broken(error: BaseException) -> str:
     """What a plugin raised, as one line."""
     text = " ".join(str(error).split())
     if isinstance(error, SystemExit):

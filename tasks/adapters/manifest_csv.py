@@ -40,7 +40,7 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 LONGEST_LINE, MOST_COLUMNS = 2**22, 10_000
 
 
-def read(source: Path, task: Task, options: Mapping[str, str]) -> Delivery:
+def read_manifest(source: Path, task: Task, options: Mapping[str, str]) -> Delivery:
     """Read a manifest.
 
     Args:
@@ -75,7 +75,7 @@ def read(source: Path, task: Task, options: Mapping[str, str]) -> Delivery:
             conflicts += 1
             continue
         row = _row(where, cells, path.parent, task, mistakes)
-        stated = _terms(where, cells, mistakes)
+        stated = _stated_terms(where, cells, mistakes)
         if row is None:
             continue
         rows.append(row)
@@ -262,7 +262,7 @@ def _flag(where: str, column: str, cells: dict[str, str], mistakes: list[Mistake
     return text == "1"
 
 
-def _terms(where: str, cells: dict[str, str], mistakes: list[Mistake]) -> SourceTerms:
+def _stated_terms(where: str, cells: dict[str, str], mistakes: list[Mistake]) -> SourceTerms:
     """Read licence and permissions; ``redistribute`` stands for those that have no column of their own."""
     words: dict[str, Permission] = {word: word for word in get_args(Permission)}
     stated: dict[str, Permission] = {}
@@ -296,6 +296,6 @@ ADAPTER = Adapter(
         "known, saliency, saliency_kind, category, label_conflict, licence, redistribute, sample_id; paths "
         "are relative to it."
     ),
-    read=read,
+    read=read_manifest,
     options={"label-conflict": "rows with label_conflict=1: leave-out (default) or keep"},
 )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def read(source: Path, task: Task, options: Mapping[str, str]) -> Delivery:
+def read_standin(source: Path, task: Task, options: Mapping[str, str]) -> Delivery:
     """Draw a stand-in.
 
     Args:
@@ -37,7 +37,7 @@ def read(source: Path, task: Task, options: Mapping[str, str]) -> Delivery:
     )
     title = f"{variant}, seed {int(seed)}" + (f", ratio {options['ratio']} in training" if options.get("ratio") else "")
     notice = f"Drawn images ({title}), not photographs: a result on them tests the software."
-    return Delivery(_rows(drawn), dict.fromkeys(sorted(set(drawn.rows["source"])), free), [notice])
+    return Delivery(_drawn_rows(drawn), dict.fromkeys(sorted(set(drawn.rows["source"])), free), [notice])
 
 
 def thinned(drawn: StandIn, ratio: str, seed: int) -> StandIn:
@@ -68,7 +68,7 @@ def thinned(drawn: StandIn, ratio: str, seed: int) -> StandIn:
     return StandIn(drawn.rows.iloc[chosen].reset_index(drop=True), drawn.images[chosen], drawn.maps[chosen])
 
 
-def _rows(drawn: StandIn) -> Iterator[Row]:
+def _drawn_rows(drawn: StandIn) -> Iterator[Row]:
     for index, row in enumerate(drawn.rows.to_dict("records")):
         yield Row(
             where=f"stand-in row {index} ({row['sample_id']})",
@@ -96,7 +96,7 @@ def _png(pixels: np.ndarray) -> bytes:
 ADAPTER = Adapter(
     name="standin",
     description="The task's built-in drawn data; --source is not needed.",
-    read=read,
+    read=read_standin,
     options={
         "variant": f"one of {', '.join(VARIANTS)}",
         "seed": "a whole number, 0 by default",

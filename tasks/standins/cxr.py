@@ -19,21 +19,20 @@ from divsal_bench.contracts.task import StandIn
 from divsal_bench.tasks.standins.drawing import (
     Array,
     Coordinates,
-    Group,
     band_noise,
     blob,
     blur,
+    coordinates,
     ellipse,
     finish,
-    grid,
     in_blocks,
-    layout,
+    lay_out,
+    named_stream,
     over,
     per_image,
     shortcut,
     smooth_noise,
-    step,
-    stream,
+    soft_step,
     subject_codes,
     white_noise,
 )
@@ -78,19 +77,14 @@ GLYPHS = {
 
 def draw(variant: str, seed: int) -> StandIn:
     """Draw the 1,658 films of one variant."""
-    groups = [
-        Group(split, source, category, n)
-        for split, source, *counts in LAYOUT
-        for category, n in zip(CATEGORIES, counts, strict=True)
-    ]
-    rows = layout("cxr", seed, groups)
+    rows = lay_out("cxr", seed, LAYOUT, CATEGORIES)
     n, patient = len(rows), subject_codes(rows)
     label, category = rows["label"].to_numpy(), rows["category"].to_numpy(dtype=str)
-    plate = shortcut(rows, variant, stream("cxr", seed, "plate"), AGREEMENT)
+    plate = shortcut(rows, variant, named_stream("cxr", seed, "plate"), AGREEMENT)
 
-    body = stream("cxr", seed, "patients")
-    film = stream("cxr", seed, "films")
-    opacity = stream("cxr", seed, "opacities")
+    body = named_stream("cxr", seed, "patients")
+    film = named_stream("cxr", seed, "films")
+    opacity = named_stream("cxr", seed, "opacities")
     device = np.array([HOSPITALS[source] for source in rows["source"]], dtype=np.float32)
     jitter = film.standard_normal((n, 3), dtype=np.float32)
     effusion = category == "effusion"
@@ -115,44 +109,44 @@ def draw(variant: str, seed: int) -> StandIn:
         "texture": np.where(effusion, 0.08, 0.30),
         "effusion": effusion * opacity.uniform(0.45, 0.8, n),
     }
-    images, maps = in_blocks(paint, parameters, stream("cxr", seed, "textures"))
+    images, maps = in_blocks(paint_films, parameters, named_stream("cxr", seed, "textures"))
     # Radiologists mark findings, never their absence; a tenth of the training films were not annotated.
     annotated = (rows["split"] != "train").to_numpy() | (film.random(n) < 0.9)
     return finish(rows, images, maps, (label == 1) & annotated)
 
 
-def paint(p: dict[str, Array], rng: np.random.Generator) -> tuple[Array, Array]:
+def paint_films(p: dict[str, Array], rng: np.random.Generator) -> tuple[Array, Array]:
     """Paint a block of films and the opacities' maps."""
     n = len(p["gamma"])
     build, pose, decoy = (p[key].T.astype(np.float32) for key in ("build", "pose", "decoy"))
-    x, y = grid(0.04 * pose[0], 0.04 * pose[1], 1.0 + 0.05 * pose[2], 0.05 * pose[3])
+    x, y = coordinates(0.04 * pose[0], 0.04 * pose[1], 1.0 + 0.05 * pose[2], 0.05 * pose[3])
     side = np.abs(x)
 
     # Lungs: between chest wall and mediastinum, above the domes of the diaphragm.
     wall = per_image(0.80 + 0.03 * build[0]) * np.sqrt(np.clip(1.0 - ((y - 0.25) / 1.12) ** 2, 0.0, 1.0))
-    base = per_image(0.72 + 0.05 * build[1]) - 0.05 * step(-x, 0.1)  # the liver lifts the right dome
+    base = per_image(0.72 + 0.05 * build[1]) - 0.05 * soft_step(-x, 0.1)  # the liver lifts the right dome
     dome = base - 0.20 * (1.0 - ((side - 0.42) / 0.45) ** 2)
     heart = ellipse((x, y), 0.15, 0.42 + 0.03 * build[2], 0.36 + 0.03 * build[3], 0.27, 0.50, 0.20)
     aorta = ellipse((x, y), 0.10, -0.16, 0.14 + 0.01 * build[4], 0.26, 0.0, 0.25)
-    spine = step(per_image(0.13 + 0.015 * build[4]) + 0.05 * step(-0.4 - y, 0.3) - side, 0.06)
+    spine = soft_step(per_image(0.13 + 0.015 * build[4]) + 0.05 * soft_step(-0.4 - y, 0.3) - side, 0.06)
     middle = np.maximum(np.maximum(heart, aorta), spine)
-    thorax = step(wall - side, 0.05)
-    lung = thorax * step(dome - y, 0.05) * (1.0 - middle)
+    thorax = soft_step(wall - side, 0.05)
+    lung = thorax * soft_step(dome - y, 0.05) * (1.0 - middle)
 
     # Soft tissue, darker towards the air beside and above the shoulders.
-    air = step(side - 0.97 + 0.25 * step(y + 0.35, 0.3), 0.08) + step(0.42 * side - 0.95 - y, 0.10)
-    image = 0.56 + 0.05 * smooth_noise(rng, n, 3) + 0.10 * step(y - dome, 0.05) * thorax
+    air = soft_step(side - 0.97 + 0.25 * soft_step(y + 0.35, 0.3), 0.08) + soft_step(0.42 * side - 0.95 - y, 0.10)
+    image = 0.56 + 0.05 * smooth_noise(rng, n, 3) + 0.10 * soft_step(y - dome, 0.05) * thorax
     image = over(image, 0.05, np.clip(air, 0.0, 1.0))
     image = over(image, 0.26 + 0.10 * side + 0.03 * smooth_noise(rng, n, 4), lung)
     image += 0.15 * middle + 0.07 * spine * (1.0 + 0.3 * np.cos(42.0 * y))
-    image -= 0.10 * step(0.045 - np.abs(x), 0.03) * step(-0.25 - y, 0.1)  # windpipe
+    image -= 0.10 * soft_step(0.045 - np.abs(x), 0.03) * soft_step(-0.25 - y, 0.1)  # windpipe
     image += bones(x, y, thorax, build)
 
     # Vessels fan out from the hila; some normal and abnormal films have a nipple shadow or a scapula edge.
     hila = blob((side, y), 0.24, 0.05 + 0.03 * build[5], 0.10, 0.20)
     image += lung * (0.05 * hila + (0.02 + 0.06 * hila) * band_noise(rng, n, 5.0, 14.0))
     nipple = ellipse((side, y), 0.48 + 0.05 * decoy[0], 0.36 + 0.04 * decoy[1], 0.045, 0.045, 0.0, 0.3)
-    scapula = step(side - 0.66 - 0.10 * y + 0.04 * per_image(decoy[2]), 0.03) * step(0.1 - y, 0.2) * thorax
+    scapula = soft_step(side - 0.66 - 0.10 * y + 0.04 * per_image(decoy[2]), 0.03) * soft_step(0.1 - y, 0.2) * thorax
     image += per_image(0.08 * (decoy[3] > 0.2)) * nipple + per_image(0.05 * (decoy[4] > 0.0)) * scapula
 
     alpha = opacities((x, y), lung, dome, p, rng)
@@ -172,10 +166,10 @@ def bones(x: Array, y: Array, thorax: Array, build: Array) -> Array:
     side = np.abs(x)
     spacing, start = per_image(0.20 + 0.01 * build[6]), per_image(0.03 * build[7])
     back = np.cos(2.0 * np.pi * (y - start - 0.25 * side - 0.30 * side**2) / spacing)
-    front = np.cos(2.0 * np.pi * (y - start + 0.45 * side) / (1.25 * spacing)) * step(side - 0.35, 0.15)
-    ribs = (0.07 * step(back - 0.35, 0.45) + 0.03 * step(front - 0.5, 0.4)) * thorax
-    along = step(side - 0.08, 0.04) * step(0.78 - side, 0.05)
-    collar = step(0.035 - np.abs(y + 0.60 + 0.16 * side - 0.05 * np.sin(6.0 * side)), 0.03) * along
+    front = np.cos(2.0 * np.pi * (y - start + 0.45 * side) / (1.25 * spacing)) * soft_step(side - 0.35, 0.15)
+    ribs = (0.07 * soft_step(back - 0.35, 0.45) + 0.03 * soft_step(front - 0.5, 0.4)) * thorax
+    along = soft_step(side - 0.08, 0.04) * soft_step(0.78 - side, 0.05)
+    collar = soft_step(0.035 - np.abs(y + 0.60 + 0.16 * side - 0.05 * np.sin(6.0 * side)), 0.03) * along
     return np.asarray(ribs + 0.09 * collar)
 
 
@@ -188,18 +182,18 @@ def opacities(xy: Coordinates, lung: Array, dome: Array, p: dict[str, Array], rn
         cx = p["side"][:, i] * (0.45 + 0.13 * p["place"][:, i, 0])
         cy = 0.02 + 0.42 * p["place"][:, i, 1]
         patch = blob(xy, cx, cy, p["size"][:, i, 0], p["size"][:, i, 1])
-        alpha = np.maximum(alpha, per_image(p["patches"][:, i]) * step(patch + 0.10 * ragged - 0.45, 0.40))
+        alpha = np.maximum(alpha, per_image(p["patches"][:, i]) * soft_step(patch + 0.10 * ragged - 0.45, 0.40))
     # Fluid fills one lung from below, with a surface that climbs along the chest wall (a meniscus).
     height = per_image(p["effusion"]) * (0.45 + 1.1 * np.clip(np.abs(x) - 0.25, 0.0, 1.0))
-    same_side = step(x * per_image(p["side"][:, 0]), 0.02)
-    fluid = step(y - dome + height, 0.10) * same_side * per_image(p["effusion"] > 0)
+    same_side = soft_step(x * per_image(p["side"][:, 0]), 0.02)
+    fluid = soft_step(y - dome + height, 0.10) * same_side * per_image(p["effusion"] > 0)
     return np.asarray(np.maximum(alpha, 1.3 * fluid) * lung)
 
 
 def marker(p: dict[str, Array]) -> tuple[Array, Array]:
     """Return the lead in an upper corner, and the place of the plate, whether there is one or not."""
     m = p["marker"].T
-    x, y = grid()
+    x, y = coordinates()
     px = 2.0 / x.shape[-1]
     cx = np.where(m[0] > 0, 1.0, -1.0) * (0.79 + 0.03 * m[1])
     top = -0.85 + 0.04 * m[2]

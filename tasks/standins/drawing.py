@@ -3,15 +3,14 @@
 Everything works on a whole batch at once: a shape parameter is an array of length N (one an image) or a
 number (the same for all), and an image is float32 in [0, 1], (N, S, S) for grey and (N, 3, S, S) for colour,
 which is several times faster to paint than (N, S, S, 3). Only numpy is used, and every random number comes
-from a stream named by :func:`stream`, so that the three variants of a stand-in share all streams and differ
+from a stream named by :func:`named_stream`, so that the three variants of a stand-in share all streams and differ
 in the shortcut alone.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +31,7 @@ SIZE = 64
 # -- random streams ------------------------------------------------------------------------------------------
 
 
-def stream(*names: object) -> np.random.Generator:
+def named_stream(*names: object) -> np.random.Generator:
     """Return the generator of a name, e.g. ``stream("cxr", seed, "ribs")``; the same on every machine."""
     digest = hashlib.sha256("/".join(str(name) for name in names).encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
@@ -41,38 +40,39 @@ def stream(*names: object) -> np.random.Generator:
 # -- rows ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Group:
-    """``n`` images of one split, source and category; category "" means the negative class."""
+def lay_out(task: str, seed: int, counts: Iterable[tuple[Any, ...]], categories: Sequence[str]) -> pd.DataFrame:
+    """Lay out the rows of a stand-in: the contract's columns, in the order of ``counts``.
 
-    split: str
-    source: str
-    category: str
-    n: int
-
-
-def layout(task: str, seed: int, groups: Sequence[Group]) -> pd.DataFrame:
-    """Lay out the rows of a stand-in: the contract's columns, in the order of ``groups``.
-
-    A quarter of the subjects have two images. A subject belongs to one group and hence to one split.
+    A quarter of the subjects have two images. A subject belongs to one split, source and category.
     ``saliency_kind`` is filled in by :func:`finish`.
+
+    Args:
+        task: The task's name.
+        seed: Of the stand-in.
+        counts: Split, source, and the number of images of each category.
+        categories: Their names, in that order; "" means the negative class.
     """
     import pandas as pd
 
-    rng = stream(task, seed, "layout")
+    rng = named_stream(task, seed, "layout")
     columns: dict[str, list[Any]] = {c: [] for c in ("split", "label", "source", "category", "subject")}
     subject = -1
-    for group in groups:
-        second = rng.random(group.n) < 0.25
+    groups = [
+        (split, source, category, n)
+        for split, source, *numbers in counts
+        for category, n in zip(categories, numbers, strict=True)
+    ]
+    for split, source, category, n in groups:
+        second = rng.random(n) < 0.25
         previous_was_second = True  # the first image of a group always opens a subject
         for is_second in second:
             previous_was_second = bool(is_second) and not previous_was_second
             subject += not previous_was_second
             columns["subject"].append(f"{task}-s{subject:04d}")
-        columns["split"] += [group.split] * group.n
-        columns["label"] += [int(group.category != "")] * group.n
-        columns["source"] += [group.source] * group.n
-        columns["category"] += [group.category] * group.n
+        columns["split"] += [split] * n
+        columns["label"] += [int(category != "")] * n
+        columns["source"] += [source] * n
+        columns["category"] += [category] * n
     ids = [f"{task}-{i:04d}" for i in range(len(columns["split"]))]
     return pd.DataFrame({"sample_id": ids, **columns, "saliency_kind": "none"})
 
@@ -147,7 +147,7 @@ def per_image(value: Value) -> Array:
     return array.reshape(-1, 1, 1) if array.ndim < 2 else array
 
 
-def grid(dx: Value = 0.0, dy: Value = 0.0, scale: Value = 1.0, angle: Value = 0.0) -> Coordinates:
+def coordinates(dx: Value = 0.0, dy: Value = 0.0, scale: Value = 1.0, angle: Value = 0.0) -> Coordinates:
     """Return the coordinates x (to the right) and y (downwards), in [-1, 1], each (N or 1, SIZE, SIZE).
 
     With arguments, the coordinates of an object that is shifted by (dx, dy), enlarged by ``scale`` and
@@ -160,7 +160,7 @@ def grid(dx: Value = 0.0, dy: Value = 0.0, scale: Value = 1.0, angle: Value = 0.
     return np.broadcast_arrays(u, v)[0], np.broadcast_arrays(u, v)[1]
 
 
-def step(value: Array, soft: Value = 0.05) -> Array:
+def soft_step(value: Array, soft: Value = 0.05) -> Array:
     """Return 1 where ``value`` is above zero and 0 below, with a smooth edge of half-width ``soft``."""
     t = value * (0.5 / per_image(soft)) + np.float32(0.5)
     np.clip(t, 0.0, 1.0, out=t)
@@ -180,13 +180,13 @@ def ellipse(
     x, y = xy[0] - per_image(cx), xy[1] - per_image(cy)
     c, s = np.cos(per_image(angle)), np.sin(per_image(angle))
     u, v = (c * x + s * y) / per_image(rx), (c * y - s * x) / per_image(ry)
-    return step(1.0 - np.sqrt(u * u + v * v), soft)
+    return soft_step(1.0 - np.sqrt(u * u + v * v), soft)
 
 
 def ring(xy: Coordinates, cx: Value, cy: Value, rx: Value, ry: Value, width: Value, soft: Value = 0.05) -> Array:
     """Return soft elliptic outlines; ``width`` is their half-width as a share of the radius."""
     u, v = (xy[0] - per_image(cx)) / per_image(rx), (xy[1] - per_image(cy)) / per_image(ry)
-    return step(per_image(width) - np.abs(1.0 - np.sqrt(u * u + v * v)), soft)
+    return soft_step(per_image(width) - np.abs(1.0 - np.sqrt(u * u + v * v)), soft)
 
 
 def blob(xy: Coordinates, cx: Value, cy: Value, rx: Value, ry: Value) -> Array:

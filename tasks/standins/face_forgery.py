@@ -24,22 +24,21 @@ from divsal_bench.contracts.task import StandIn
 from divsal_bench.tasks.standins.drawing import (
     Array,
     Coordinates,
-    Group,
     band_noise,
     blob,
     blur,
+    coordinates,
     ellipse,
     finish,
-    grid,
     in_blocks,
-    layout,
+    lay_out,
+    named_stream,
     over,
     per_image,
     ring,
     shortcut,
     smooth_noise,
-    step,
-    stream,
+    soft_step,
     subject_codes,
     white_noise,
 )
@@ -89,19 +88,14 @@ TEAL, BROWN = np.array((-1.0, 0.5, 0.7)), np.array((0.9, 0.0, -0.9))
 
 def draw(variant: str, seed: int) -> StandIn:
     """Draw the 1,610 pictures of one variant."""
-    groups = [
-        Group(split, source, category, n)
-        for split, source, *counts in LAYOUT
-        for category, n in zip(CATEGORIES, counts, strict=True)
-    ]
-    rows = layout("face-forgery", seed, groups)
+    rows = lay_out("face-forgery", seed, LAYOUT, CATEGORIES)
     n, who = len(rows), subject_codes(rows)
     fake = rows["label"].to_numpy() == 1
-    tint = shortcut(rows, variant, stream("face-forgery", seed, "tint"), AGREEMENT)
+    tint = shortcut(rows, variant, named_stream("face-forgery", seed, "tint"), AGREEMENT)
 
-    body = stream("face-forgery", seed, "people")
-    shot = stream("face-forgery", seed, "shots")
-    forge = stream("face-forgery", seed, "forgeries")
+    body = named_stream("face-forgery", seed, "people")
+    shot = named_stream("face-forgery", seed, "shots")
+    forge = named_stream("face-forgery", seed, "forgeries")
     device = np.array([CAMERAS[source] for source in rows["source"]])
     generator = np.array([GENERATORS[category] for category in rows["category"]])
     parameters = {
@@ -124,7 +118,7 @@ def draw(variant: str, seed: int) -> StandIn:
         "fake": fake,
     }
     parameters = {key: value.astype(np.float32) for key, value in parameters.items()}
-    images, maps = in_blocks(paint, parameters, stream("face-forgery", seed, "textures"))
+    images, maps = in_blocks(paint_pictures, parameters, named_stream("face-forgery", seed, "textures"))
     # A tenth of the training fakes and half of the real faces were not annotated.
     drawn = shot.random(n)
     annotated = np.where(fake, (rows["split"] != "train").to_numpy() | (drawn < 0.9), drawn < 0.5)
@@ -143,10 +137,10 @@ def rgb(colours: Array) -> Array:
     return colours[:, :, None, None]
 
 
-def paint(p: dict[str, Array], rng: np.random.Generator) -> tuple[Array, Array]:
+def paint_pictures(p: dict[str, Array], rng: np.random.Generator) -> tuple[Array, Array]:
     """Paint a block of pictures and their maps."""
     n, pose, build = len(p["fake"]), p["pose"].T, p["build"].T
-    head = grid(0.05 * pose[0], 0.05 + 0.04 * pose[1], 1.0 + 0.06 * pose[2], 0.07 * pose[3])
+    head = coordinates(0.05 * pose[0], 0.05 + 0.04 * pose[1], 1.0 + 0.06 * pose[2], 0.07 * pose[3])
     x, y = head
     jaw = (x / (1.0 - 0.16 * np.clip(y, 0.0, 1.0)), y)  # an egg: narrower towards the chin
     wide, tall = 0.50 + 0.03 * build[0], 0.66 + 0.03 * build[1]
@@ -155,12 +149,12 @@ def paint(p: dict[str, Array], rng: np.random.Generator) -> tuple[Array, Array]:
     # Behind the head: a wall with some light and clutter, and the tint.
     wall = rgb(p["wall"]) * (1.0 + 0.10 * smooth_noise(rng, n, 3) + per_image(0.1 * pose[4]) * x)[:, None]
     image = wall + rgb(p["tint"])
-    image = over(image, p["cloth"], ellipse(grid(), 0.05 * pose[0], 1.15, 0.85, 0.42, 0.0, 0.05))
+    image = over(image, p["cloth"], ellipse(coordinates(), 0.05 * pose[0], 1.15, 0.85, 0.42, 0.0, 0.05))
     image = over(image, 0.72 * p["skin"], ellipse(head, 0.0, 0.66, 0.24, 0.38, 0.0, 0.10))
     strands = 1.0 + 0.09 * band_noise(rng, n, 6.0, 20.0)
     hair = rgb(p["hair"]) * strands[:, None]
     long = 0.74 + 0.12 * (build[2] > 0.0)
-    image = over(image, hair, ellipse(head, 0.0, -0.02, wide + 0.13, long, 0.0, 0.08) * step(0.45 - y, 0.2))
+    image = over(image, hair, ellipse(head, 0.0, -0.02, wide + 0.13, long, 0.0, 0.08) * soft_step(0.45 - y, 0.2))
     for ear in (-1.0, 1.0):
         image = over(image, 0.85 * p["skin"], ellipse(head, ear * wide, 0.08, 0.07, 0.14, 0.0, 0.2))
 
@@ -174,7 +168,7 @@ def paint(p: dict[str, Array], rng: np.random.Generator) -> tuple[Array, Array]:
         strip = image[:, :, rows], (x[:, rows], y[:, rows]), skin[:, :, rows]
         image[:, :, rows] = feature(*strip, p)
     line = per_image(-0.36 + 0.06 * build[3]) + per_image(0.25 * build[4]) * x + 0.55 * x * x
-    image = over(image, hair, step(line - y, 0.05) * ellipse(head, 0.0, -0.02, wide + 0.06, tall + 0.08))
+    image = over(image, hair, soft_step(line - y, 0.05) * ellipse(head, 0.0, -0.02, wide + 0.06, tall + 0.08))
 
     # The camera, then the forger, who works on the recorded picture and leaves its noise outside.
     image = blur(image, p["blur"])
@@ -207,11 +201,11 @@ def eyes(image: Array, head: Coordinates, skin: Array, p: dict[str, Array]) -> A
         image = over(image, p["iris"], white * ellipse(head, gaze, cy, radius, radius, 0.0, 0.2))
         image = over(image, 0.04, white * ellipse(head, gaze, cy, 0.024, 0.024, 0.0, 0.4))
         image = over(image, 1.0, 0.8 * white * blob(head, gaze + 0.015, cy - 0.02, 0.012, 0.012))
-        lid = ring(head, cx, cy, rx, ry, 0.18, 0.2) * step(per_image(cy) - y, 0.03)
+        lid = ring(head, cx, cy, rx, ry, 0.18, 0.2) * soft_step(per_image(cy) - y, 0.03)
         image = over(image, 0.15, 0.8 * lid)
         across = x - per_image(cx)
         arch = np.abs(y - per_image(cy - 0.14 - 0.01 * build[9]) - 0.9 * across**2)
-        brow = step(per_image(0.024 + 0.008 * build[10]) - arch, 0.02) * step(0.14 - np.abs(across), 0.03)
+        brow = soft_step(per_image(0.024 + 0.008 * build[10]) - arch, 0.02) * soft_step(0.14 - np.abs(across), 0.03)
         image = over(image, 0.8 * p["hair"], 0.85 * brow)
     return image
 

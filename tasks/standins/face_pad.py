@@ -23,21 +23,20 @@ from divsal_bench.tasks.standins.drawing import (
     SIZE,
     Array,
     Coordinates,
-    Group,
     Value,
     band_noise,
     blob,
     blur,
+    coordinates,
     ellipse,
     finish,
-    grid,
     in_blocks,
-    layout,
+    lay_out,
+    named_stream,
     per_image,
     shortcut,
     smooth_noise,
-    step,
-    stream,
+    soft_step,
     subject_codes,
     white_noise,
 )
@@ -80,18 +79,13 @@ TAU = np.float32(2.0 * np.pi)
 
 def draw(variant: str, seed: int) -> StandIn:
     """Draw the images of one variant; variants differ in the cool cast and in nothing else."""
-    groups = [
-        Group(split, source, category, n)
-        for split, source, *counts in LAYOUT
-        for category, n in zip(CATEGORIES, counts, strict=True)
-    ]
-    rows = layout("face-pad", seed, groups)
+    rows = lay_out("face-pad", seed, LAYOUT, CATEGORIES)
     n, person = len(rows), subject_codes(rows)
     attack, category = rows["label"].to_numpy() == 1, rows["category"].to_numpy(dtype=str)
-    cast = shortcut(rows, variant, stream("face-pad", seed, "cast"), AGREEMENT)
+    cast = shortcut(rows, variant, named_stream("face-pad", seed, "cast"), AGREEMENT)
 
-    body = stream("face-pad", seed, "subjects")
-    scene = stream("face-pad", seed, "images")
+    body = named_stream("face-pad", seed, "subjects")
+    scene = named_stream("face-pad", seed, "images")
     camera = np.array([COLLECTIONS[source] for source in rows["source"]], dtype=np.float32)
     parameters = {
         "build": body.uniform(-1.0, 1.0, (n, 10))[person],  # anatomy: ten numbers a subject
@@ -111,7 +105,7 @@ def draw(variant: str, seed: int) -> StandIn:
         "noise": camera[:, 2],
         "warmth": camera[:, 3] + scene.uniform(-0.02, 0.02, n),
     }
-    images, maps = in_blocks(paint, parameters, stream("face-pad", seed, "textures"))
+    images, maps = in_blocks(paint_portraits, parameters, named_stream("face-pad", seed, "textures"))
     # People mark what they inspect, on half of the live faces too; a tenth of the attacks have no map.
     return finish(rows, images, maps, scene.random(n) < np.where(attack, 0.9, 0.5))
 
@@ -129,7 +123,7 @@ def shade(palette: Array, position: Array) -> Array:
     return np.asarray(palette[i] + (at - i)[:, None] * (palette[i + 1] - palette[i]), dtype=np.float32)
 
 
-def paint(p: dict[str, Array], rng: np.random.Generator) -> tuple[Array, Array]:
+def paint_portraits(p: dict[str, Array], rng: np.random.Generator) -> tuple[Array, Array]:
     """Paint a block of portraits and the maps of their visible faces."""
     n = len(p["blur"])
     build, pose, light = (p[key].T.astype(np.float32) for key in ("build", "pose", "light"))
@@ -137,21 +131,21 @@ def paint(p: dict[str, Array], rng: np.random.Generator) -> tuple[Array, Array]:
 
     # Bottom up: a wall and a door, hair behind the head, shoulders, neck, and a face with a hairline.
     edge = per_image(0.75 * pose[4])
-    xy = x, y = grid(0.07 * pose[0], 0.07 * pose[1] - 0.02, 1.0 + 0.07 * pose[2], 0.10 * pose[3])
+    xy = x, y = coordinates(0.07 * pose[0], 0.07 * pose[1] - 0.02, 1.0 + 0.07 * pose[2], 0.10 * pose[3])
     width, height = 0.47 + 0.04 * build[0], 0.63 + 0.04 * build[1]
     narrow = per_image(width) * (1.0 - 0.28 * np.clip(y, 0.0, 1.0))  # towards the chin
     r = np.sqrt((x / narrow) ** 2 + ((y - 0.03) / per_image(height)) ** 2)
     fringe = y + per_image(0.40 + 0.08 * build[3]) - 0.35 * (x + 0.15 * per_image(build[4])) ** 2
-    face = step(1.0 - r, 0.06) * step(fringe, 0.05)
+    face = soft_step(1.0 - r, 0.06) * soft_step(fringe, 0.05)
     layers = [
         (np.ones_like(r), p["wall"]),
-        (np.broadcast_to(step(np.sign(edge) * (grid()[0] - edge), 0.02), r.shape), p["door"]),
+        (np.broadcast_to(soft_step(np.sign(edge) * (coordinates()[0] - edge), 0.02), r.shape), p["door"]),
         (ellipse(xy, 0.0, -0.14, width + 0.10, height * 0.92, 0.0, 0.07), hair),
         (ellipse(xy, 0.0, 0.30, width + 0.12, 0.75, 0.0, 0.07) * per_image(build[2] > 0.2), hair),
         (ellipse(xy, 0.0, 1.22, 0.95, 0.50, 0.0, 0.05), p["clothes"]),
-        (step(0.23 - np.abs(x), 0.05) * step(0.86 - y, 0.06) * step(y - 0.2, 0.1), 0.72 * skin),
+        (soft_step(0.23 - np.abs(x), 0.05) * soft_step(0.86 - y, 0.06) * soft_step(y - 0.2, 0.1), 0.72 * skin),
         (face, skin),
-        *features(xy, p),
+        *face_layers(xy, p),
     ]
     image = flatten(layers)
     image += 0.04 * smooth_noise(rng, n, 4)[:, None]
@@ -172,7 +166,7 @@ def paint(p: dict[str, Array], rng: np.random.Generator) -> tuple[Array, Array]:
     return np.moveaxis(image, 1, -1), face
 
 
-def features(xy: Coordinates, p: dict[str, Array]) -> list[tuple[Array, Array]]:
+def face_layers(xy: Coordinates, p: dict[str, Array]) -> list[tuple[Array, Array]]:
     """Return layers: brows, eyes, nostrils, cheeks, lips; a paper mask has dark-rimmed holes for the eyes."""
     build, skin = p["build"].T.astype(np.float32), p["skin"]
     half = np.abs(xy[0]), xy[1]  # both sides at once

@@ -22,19 +22,18 @@ import numpy as np
 from divsal_bench.contracts.task import StandIn
 from divsal_bench.tasks.standins.drawing import (
     Array,
-    Group,
     blob,
     blur,
+    coordinates,
     finish,
-    grid,
     in_blocks,
-    layout,
+    lay_out,
+    named_stream,
     over,
     per_image,
     shortcut,
     smooth_noise,
-    step,
-    stream,
+    soft_step,
     subject_codes,
     white_noise,
 )
@@ -70,18 +69,13 @@ TAU = np.float32(2.0 * np.pi)
 
 def draw(variant: str, seed: int) -> StandIn:
     """Draw the images of one variant; variants differ in the low lamp and in nothing else."""
-    groups = [
-        Group(split, source, category, n)
-        for split, source, *counts in LAYOUT
-        for category, n in zip(CATEGORIES, counts, strict=True)
-    ]
-    rows = layout("iris-pad", seed, groups)
+    rows = lay_out("iris-pad", seed, LAYOUT, CATEGORIES)
     n, person = len(rows), subject_codes(rows)
     attack, category = rows["label"].to_numpy() == 1, rows["category"].to_numpy(dtype=str)
-    lamp = shortcut(rows, variant, stream("iris-pad", seed, "lamp"), AGREEMENT)
+    lamp = shortcut(rows, variant, named_stream("iris-pad", seed, "lamp"), AGREEMENT)
 
-    body = stream("iris-pad", seed, "subjects")
-    scene = stream("iris-pad", seed, "images")
+    body = named_stream("iris-pad", seed, "subjects")
+    scene = named_stream("iris-pad", seed, "images")
     sensor = np.array([SENSORS[source] for source in rows["source"]], dtype=np.float32)
     parameters = {
         "build": body.uniform(-1.0, 1.0, (n, 8))[person],  # anatomy: eight numbers a subject
@@ -99,22 +93,22 @@ def draw(variant: str, seed: int) -> StandIn:
         "contrast": sensor[:, 3],
         "noise": sensor[:, 4],
     }
-    images, maps = in_blocks(paint, parameters, stream("iris-pad", seed, "textures"))
+    images, maps = in_blocks(paint_eyes, parameters, named_stream("iris-pad", seed, "textures"))
     # People mark what they inspect, on half of the bona fide eyes too; a tenth of the attacks have no map.
     return finish(rows, images, maps, scene.random(n) < np.where(attack, 0.9, 0.5))
 
 
-def paint(p: dict[str, Array], rng: np.random.Generator) -> tuple[Array, Array]:
+def paint_eyes(p: dict[str, Array], rng: np.random.Generator) -> tuple[Array, Array]:
     """Paint a block of eyes and the maps of their visible irises."""
     n = len(p["zoom"])
     build, pose, exposure = (p[key].T.astype(np.float32) for key in ("build", "pose", "exposure"))
-    x, y = grid(0.08 * pose[0], 0.08 * pose[1], p["zoom"] * (1.0 + 0.06 * pose[2]), 0.12 * pose[3])
+    x, y = coordinates(0.08 * pose[0], 0.08 * pose[1], p["zoom"] * (1.0 + 0.06 * pose[2]), 0.12 * pose[3])
 
     # The lids are parabolas that meet at the corners of the eye.
     arch = 1.0 - (x / 1.12) ** 2
     above = y + per_image(0.51 + 0.09 * build[0]) * arch  # distance below the edge of the upper lid
     below = per_image(0.51 + 0.07 * build[1]) * arch - y  # distance above the edge of the lower lid
-    eye = step(above, 0.05) * step(below, 0.05)
+    eye = soft_step(above, 0.05) * soft_step(below, 0.05)
     image = per_image(0.55 + 0.07 * build[2]) + 0.05 * smooth_noise(rng, n, 5)
     image -= 0.16 * np.exp(-(((above + 0.16) / 0.04) ** 2)) + 0.07 * np.exp(-(((below + 0.12) / 0.05) ** 2))
     sclera = per_image(0.73 + 0.07 * build[3]) - 0.18 * np.exp(-np.maximum(above, 0.0) / 0.12) - 0.12 * x * x
@@ -125,18 +119,18 @@ def paint(p: dict[str, Array], rng: np.random.Generator) -> tuple[Array, Array]:
     t = (np.sqrt(x * x + y * y) - per_image(p["pupil"])) / per_image(iris - p["pupil"])
     a = np.arctan2(y, x)
     # The shortcut keeps a pixel away from the limbus, or the blur would carry it into the map.
-    low_lamp = step(y - 0.35, 0.3) - 0.5 * step(-y - 0.35, 0.3)
-    image += per_image(p["lamp"]) * low_lamp * step(t - 1.18, 0.08)
+    low_lamp = soft_step(y - 0.35, 0.3) - 0.5 * soft_step(-y - 0.35, 0.3)
+    image += per_image(p["lamp"]) * low_lamp * soft_step(t - 1.18, 0.08)
     texture = per_image(0.46 + 0.08 * build[5]) - 0.10 * t * t + 0.05 * np.exp(-(((t - 0.3) / 0.12) ** 2))
     faded = 1.0 - p["strength"] * np.where(p["category"] == "artificial", 0.95, 0.55)
     texture += per_image((0.085 + 0.025 * build[6]) * faded) * in_polar(p["fibres"], t, a)
     texture += per_image(0.16 * p["strength"]) * pattern(p, x, y, t, a)
-    image = over(image, texture, eye * step(1.0 - t, 0.10))
-    image = over(image, per_image(0.10 + 0.04 * exposure[0]), eye * step(-t, 0.14))
+    image = over(image, texture, eye * soft_step(1.0 - t, 0.10))
+    image = over(image, per_image(0.10 + 0.04 * exposure[0]), eye * soft_step(-t, 0.14))
 
     # Lashes: dark strokes that fan out from the edge of the upper lid.
     comb = np.sin(per_image(29.0 + 5.0 * build[7]) * (x + 0.35 * x * above) + 2.0 * smooth_noise(rng, n, 6))
-    lashes = step(comb - 0.1, 0.4) * np.exp(-((above / 0.10) ** 2)) * step(arch, 0.1)
+    lashes = soft_step(comb - 0.1, 0.4) * np.exp(-((above / 0.10) ** 2)) * soft_step(arch, 0.1)
     image = over(image, 0.14, 0.85 * lashes)
 
     for side in (-1.0, 1.0):
@@ -144,7 +138,7 @@ def paint(p: dict[str, Array], rng: np.random.Generator) -> tuple[Array, Array]:
         image = over(image, 0.98, np.minimum(1.4 * glint, 1.0))
     image = 0.5 + (blur(image, p["blur"]) - 0.5) * per_image(p["contrast"]) + 0.06 * per_image(exposure[2])
     image += per_image(p["noise"]) * white_noise(rng, n)
-    return image, eye * step(1.04 - t, 0.05) * step(t, 0.05)
+    return image, eye * soft_step(1.04 - t, 0.05) * soft_step(t, 0.05)
 
 
 def in_polar(table: Array, t: Array, a: Array) -> Array:
@@ -166,11 +160,11 @@ def pattern(p: dict[str, Array], x: Array, y: Array, t: Array, a: Array) -> Arra
     c, s = per_image(np.cos(turn) / pitch), per_image(np.sin(turn) / pitch)
     halftone = 0.8 * (np.sin(TAU * (c * x + s * y)) + np.sin(TAU * (c * y - s * x)))
 
-    tinted = step(t - 0.2, 0.1) * step(0.95 - t, 0.1)
+    tinted = soft_step(t - 0.2, 0.1) * soft_step(0.95 - t, 0.1)
     edge = 1.2 * np.exp(-(((t - 0.95) / 0.07) ** 2))
     dots = 0.6 - 1.6 * np.abs(np.cos(20.0 * a + phase) * np.cos(TAU * 2.2 * t)) * tinted - edge
     strokes = 1.1 * np.cos(24.0 * a + 7.0 * t + phase) * tinted - edge
-    spokes = np.cos(18.0 * a + phase) * step(0.9 - t, 0.2) + 0.5 * np.cos(TAU * 1.5 * t)
+    spokes = np.cos(18.0 * a + phase) * soft_step(0.9 - t, 0.2) + 0.5 * np.cos(TAU * 1.5 * t)
     choices = {"print": halftone, "lens-dots": dots, "lens-strokes": strokes, "artificial": spokes}
     result = np.zeros_like(t)
     for name, choice in choices.items():

@@ -374,6 +374,6 @@ def test_a_file_of_the_plugin_folders_is_the_registered_plugin() -> None:
     from divsal_bench.conformance import loading
 
     cyborg = plugins.methods().get("cyborg")
-    assert loading.load(str(loading.file_of(cyborg))).plugin is cyborg
+    assert loading.find_candidate(str(loading.plugin_file(cyborg))).plugin is cyborg
     cxr = plugins.tasks().get("cxr")
-    assert loading.load(str(loading.file_of(cxr))).plugin is cxr
+    assert loading.find_candidate(str(loading.plugin_file(cxr))).plugin is cxr

@@ -29,7 +29,7 @@ BROKEN = {
     "raises": (
         FINISH,
         "    raise ValueError('no pen')",
-        "stand-in: schema: raised ValueError: no pen (dots.py line 39)",
+        "stand-in: schema: raised ValueError: no pen (dots.py line 31)",
     ),
     "no stand-in": (FINISH, "    return rows", "stand-in: schema: draw_standin returned DataFrame"),
     "floats": ("drawing.to_uint8(images)", "images", "stand-in: schema: images are float32 of shape (930, 64, 64)"),
@@ -67,7 +67,7 @@ BROKEN = {
         "stand-in: conditions: 60 negatives in validation",
     ),
     "unseeded": (
-        'drawing.stream("dots", seed, "clouds")',
+        'drawing.named_stream("dots", seed, "clouds")',
         "np.random.default_rng()",
         "stand-in: deterministic: drawing twice",
     ),

@@ -33,7 +33,7 @@ def closing_over(value: object) -> Any:
 def test_what_training_hands_over_is_clean() -> None:
     assert not list(leaks(specimens.handed(specimens.train_split()), "train"))
     assert not list(leaks(batch(), "batch"))
-    assert not list(leaks(specimens.forward(batch(), ORDINARY), "out"))
+    assert not list(leaks(specimens.outputs_for(batch(), ORDINARY), "out"))
 
 
 @pytest.mark.parametrize(

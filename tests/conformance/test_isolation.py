@@ -101,7 +101,7 @@ def file_of(folder: Path, setup: str = "pass", top: str = "") -> loading.Candida
     """A method in a file of its own, loaded as ``check`` does."""
     file = folder / "mine.py"
     file.write_text(METHOD.format(setup=setup, top=top), encoding="utf-8")
-    return loading.load(str(file))
+    return loading.find_candidate(str(file))
 
 
 def look(candidate: loading.Candidate) -> str:

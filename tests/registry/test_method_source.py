@@ -46,7 +46,7 @@ def load(tmp_path: Path) -> Callable[[str], type[Method]]:
 
     def made(text: str) -> type[Method]:
         (tmp_path / "mine.py").write_text(text, encoding="utf-8")
-        return plugins.method_class(loading.execute(tmp_path / "mine.py"))
+        return plugins.method_class(loading.load_file(tmp_path / "mine.py"))
 
     return made
 

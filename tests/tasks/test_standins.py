@@ -10,7 +10,7 @@ import pytest
 from divsal_bench.conformance import stages
 from divsal_bench.conformance.checks import Check
 from divsal_bench.conformance.drawings import DrawnTask
-from divsal_bench.conformance.loading import file_of
+from divsal_bench.conformance.loading import plugin_file
 from divsal_bench.contracts.task import VARIANTS, StandIn
 from divsal_bench.data.fingerprint import pixel_hash
 from divsal_bench.registry import plugins
@@ -30,7 +30,7 @@ CHECKS = {check.name: check for stage in stages.TASK for check in stage}
 @functools.cache
 def drawn_task(task: str) -> DrawnTask:
     """A registered task whose variants are drawn once for all tests."""
-    return DrawnTask(TASKS[task], file_of(TASKS[task]))
+    return DrawnTask(TASKS[task], plugin_file(TASKS[task]))
 
 
 def drawn(task: str, variant: str) -> StandIn:
