@@ -169,5 +169,5 @@ def run(
         device=device,
     )
     plans = planning.plan(grid)
-    new = pool.execute([job for plan in plans for job in plan.jobs], workers)
+    new = pool.run_jobs([job for plan in plans for job in plan.jobs], workers)
     return [found for plan in plans for found in plan.done] + new

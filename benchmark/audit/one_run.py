@@ -74,7 +74,7 @@ class Seen:
         return dict(zip(names, (positive | True, ~predicted, predicted, ~positive, positive), strict=True))
 
 
-def audit(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) -> Audit:
+def audit_run(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) -> Audit:
     """Audit a run on its test split.
 
     Args:

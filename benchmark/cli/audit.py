@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from divsal_bench.audit.many_runs import AuditJob, execute
+from divsal_bench.audit.many_runs import AuditJob, audit_jobs
 from divsal_bench.cli import EXIT_USER_ERROR, say, tidy
 from divsal_bench.cli.progress import duration
 from divsal_bench.cli.submit import chosen
@@ -116,6 +116,6 @@ def all_audits(
             what = f"{spec.task} {label} seed {spec.seed}: audited, {audit.seconds:.1f} s"
             say(f"[{finished}/{len(missing)}] {what}; about {duration(left)} left")
 
-        audits = execute(jobs, workers, on_done)
+        audits = audit_jobs(jobs, workers, on_done)
         found |= {run.path: audit for run, audit in zip(missing, audits, strict=True)}
     return [found[run.path] for run in runs], lost

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from divsal_bench.grid.jobs import Job
 from divsal_bench.grid.pool import Event
-from divsal_bench.grid.work import Job
 from divsal_bench.runs.reading import Run
 
 

@@ -150,7 +150,7 @@ def execute(plans: Sequence[planning.TaskPlan], workers: int) -> tuple[list[Run]
         return [], False
     with progress_of(jobs) as progress:
         try:
-            return pool.execute(jobs, workers, progress.on_event), False
+            return pool.run_jobs(jobs, workers, progress.on_event), False
         except KeyboardInterrupt:
             progress.close()
             command = shlex.join(["divsal-bench", *sys.argv[1:]])

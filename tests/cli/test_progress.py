@@ -64,7 +64,7 @@ def test_lines_count_what_finished_and_estimate_what_is_left(
     jobs = planning.plan(grid)[0].jobs
     lines = Lines(jobs)
     lines.on_event(pool.Event("retry", jobs[0]))
-    pool.execute(jobs[:1], 0, lines.on_event)
+    pool.run_jobs(jobs[:1], 0, lines.on_event)
     shown = capsys.readouterr().err.splitlines()
     assert "died; trying that run once more" in shown[0]
     assert shown[1].startswith("[1/2] cxr cross-entropy seed 0: done, in-domain 0.")
