@@ -10,7 +10,7 @@ from pathlib import Path
 from divsal_bench.audit.many_runs import AuditJob, audit_jobs
 from divsal_bench.cli import EXIT_USER_ERROR, say, tidy
 from divsal_bench.cli.progress import duration
-from divsal_bench.cli.submit import chosen
+from divsal_bench.cli.selection import runs_named
 from divsal_bench.cli.verify import found_runs
 from divsal_bench.errors import UserError, plural
 from divsal_bench.networks import devices
@@ -29,7 +29,7 @@ def audit(arguments: argparse.Namespace) -> int:
 
     settings = settings_of(arguments)
     given = found_runs(arguments.runs) if arguments.runs else [(run, "") for run in collect([], arguments.out)]
-    kept = chosen([run for run, _ in given], arguments.task, arguments.method)
+    kept = runs_named([run for run, _ in given], arguments.task, arguments.method)
     origins = {run.path: origin for run, origin in given}
     done = [run for run in kept if run.record.status == "done"]
     for run in kept:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from divsal_bench.cli import EXIT_INTERRUPTED, say, tables
-from divsal_bench.cli.run import execute, grid_of, worker_count
+from divsal_bench.cli.run import with_progress
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import escaping
-from divsal_bench.grid import planning
 from divsal_bench.leaderboard.statistics.over_seeds import cell
-from divsal_bench.registry import method_choice, plugins, protocols
+from divsal_bench.registry import plugins, protocols
+from divsal_bench.workflows import running
 from divsal_bench.workflows.run_data import RunData, collect
 
 if TYPE_CHECKING:
@@ -58,14 +58,15 @@ def study(arguments: argparse.Namespace) -> int:
 
 def trained(arguments: argparse.Namespace, **settings: Any) -> list[Run] | None:
     """The runs of a grid, those that are missing made first; None after Ctrl-C."""
-    usual = {"backbone": None, "head": "two-logit", "data": None, "method": "all", "retry_failed": False}
-    grid = grid_of(argparse.Namespace(**{**vars(arguments), **usual, **settings}))
-    methods = tuple(method_choice.choose(settings.get("method", "all")))
-    plans = planning.plan(dataclasses.replace(grid, methods=methods))
-    new, interrupted = execute(plans, worker_count(arguments, grid))
-    if interrupted:
-        return None
-    return [run for run in [*(run for plan in plans for run in plan.done), *new] if run.record.status == "done"]
+    chosen = {"task": arguments.task, **settings}
+    runs = with_progress(
+        lambda on_event: running.run(
+            chosen["task"], chosen.get("method", "all"), seeds=arguments.seeds, protocol=arguments.protocol,
+            head=chosen.get("head", "two-logit"), data=chosen.get("data"), device=arguments.device,
+            workers=arguments.workers, out=arguments.out, on_event=on_event,
+        )
+    )  # fmt: skip
+    return None if runs is None else [found for found in runs if found.record.status == "done"]
 
 
 def add(rows: Rows, key: tuple[str, ...], numbers: Mapping[str, float]) -> None:

@@ -455,7 +455,7 @@ def test_what_a_run_without_a_result_printed_is_kept_beside_its_record(tmp_path:
     for how, run in runs.items():
         printed = (run.path / STDERR_FILE).read_text(encoding="utf-8")
         assert printed.splitlines()[-1] == f"{how} says ?[31mred \N{WINKING FACE}"
-        assert {line for line in printed.splitlines()[1:-1]} == {f"{how} " + "x" * 1000}, "another's words"
+        assert set(printed.splitlines()[1:-1]) == {f"{how} " + "x" * 1000}, "another's words"
         assert 20_000 < len(printed) < 40_000
         run.check_file(STDERR_FILE)
         assert STDERR_FILE in run.record.files
@@ -583,13 +583,13 @@ def test_names_that_a_record_may_not_hold_are_refused_before_any_work(tmp_path: 
 
 
 def test_a_killed_worker_takes_its_run_along_and_the_run_is_made_again(tmp_path: Path, marks: Path) -> None:
-    pool: list[int] = []
+    victims: list[int] = []
 
     def kill() -> None:
         wait_for(lambda: processes(marks) or (marks / "over").exists(), "the run begins")
         (run,) = processes(marks)
         worker = int(Path(f"/proc/{run}/stat").read_text().rpartition(")")[2].split()[1])
-        pool.extend([run, worker])
+        victims.extend([run, worker])
         os.kill(worker, signal.SIGKILL)
         wait_for(lambda: gone(run), "the run ends with its worker")
         (marks / "go").touch()
@@ -600,7 +600,7 @@ def test_a_killed_worker_takes_its_run_along_and_the_run_is_made_again(tmp_path:
     (marks / "over").touch()
     killer.join()
     assert (run.record.status, run.record.attempts) == ("done", 2)
-    assert os.getpid() not in pool
+    assert os.getpid() not in victims
     assert len(processes(marks)) == 2
 
 

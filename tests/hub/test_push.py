@@ -20,6 +20,7 @@ from hub_server import HubServer
 from divsal_bench import cli
 from divsal_bench.cli.parser import parse
 from divsal_bench.evaluation import predictions
+from divsal_bench.grid import planning
 from divsal_bench.hub import link, names
 from divsal_bench.leaderboard.claims.keys import hashed
 from divsal_bench.networks import inference
