@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from divsal_bench.cli.arguments import FORMATS, METHODS, Commands, add_format, lazy
+from divsal_bench.cli.arguments import FORMATS, METHODS, Commands, Parser, add_format, lazy
 
 
 def add_listings(commands: Commands[Parser]) -> None:
@@ -23,13 +23,13 @@ def add_results(commands: Commands[Parser]) -> None:
     status = commands.add_parser("status", help="count the runs in an output folder")
     status.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="results (default: runs/)")
     add_format(status)
-    status.set_defaults(handler=lazy("results:status"))
+    status.set_defaults(handler=lazy("results:status_command"))
     show = commands.add_parser("show", help="everything about one run")
     show.add_argument("run", metavar="RUN", help="a run directory, or the first digits of a run id")
     show.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where run ids are looked up")
     show.add_argument("--format", choices=("terminal", "json"), default="terminal", metavar="FORMAT",
                       help="terminal (default) or json")  # fmt: skip
-    show.set_defaults(handler=lazy("results:show"))
+    show.set_defaults(handler=lazy("results:show_command"))
 
 
 def add_compare(commands: Commands[Parser]) -> None:

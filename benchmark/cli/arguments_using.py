@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from divsal_bench.cli.arguments import METHODS, Commands, add_permission, add_window, lazy
+from divsal_bench.cli.arguments import METHODS, Commands, Parser, add_permission, add_window, lazy
 
 
 def add_hub(commands: Commands[Parser]) -> None:

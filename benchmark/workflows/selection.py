@@ -1,4 +1,4 @@
-"""Runs by the tasks and methods that the command line names."""
+"""Runs by the tasks and methods that are named."""
 
 from __future__ import annotations
 
