@@ -122,7 +122,7 @@ def named_run(text: str, out: Path) -> Run:
     return found[0]
 
 
-def three_digits(value: float | None) -> str:
+def digits3(value: float | None) -> str:
     """Three digits after the point."""
     return NONE if value is None else f"{value:.3f}".replace("-0.000", "0.000")
 
@@ -132,15 +132,15 @@ def auroc_table(record: Record) -> str:
     if record.scores is None:
         return ""
     scores = record.scores
-    rows = [["validation", "", three_digits(scores.validation), "", "", "", ""]]
+    rows = [["validation", "", digits3(scores.validation), "", "", "", ""]]
     rows += [
         [
             c.name,
             c.kind,
-            three_digits(c.auroc),
+            digits3(c.auroc),
             str(c.negatives),
             str(c.positives),
-            three_digits(c.false_positive_rate) if c.false_positive_rate is not None or not c.negatives else "n/a",
+            digits3(c.false_positive_rate) if c.false_positive_rate is not None or not c.negatives else "n/a",
             c.reason,
         ]
         for c in scores.conditions
@@ -149,14 +149,14 @@ def auroc_table(record: Record) -> str:
         [
             "open-set (mean)",
             "",
-            three_digits(scores.open_set),
+            digits3(scores.open_set),
             "",
             "",
             "",
             "primary" if scores.primary == "open-set" else "n/a",
         ]
     ]
-    rows += [["worst", "", three_digits(scores.worst), "", "", "", ""]]
+    rows += [["worst", "", digits3(scores.worst), "", "", "", ""]]
     head = ["condition", "kind", "AUROC", "negatives", "positives", "FPR at val. threshold", ""]
     return table(rows, head)
 
@@ -166,8 +166,8 @@ def field_table(record: Record) -> str:
     if record.scores is None or not record.scores.field_metrics:
         return ""
     rows = [
-        [m.metric, m.condition, three_digits(m.value) if not m.note else m.note,
-         three_digits(m.achieved), three_digits(m.oracle),
+        [m.metric, m.condition, digits3(m.value) if not m.note else m.note,
+         digits3(m.achieved), digits3(m.oracle),
          ", ".join(f"{name} {value:.3f}" for name, value in m.species.items())]
         for m in record.scores.field_metrics
     ]  # fmt: skip
@@ -184,8 +184,8 @@ def agreement_table(record: Record) -> str:
     if record.scores is None:
         return ""
     rows = [
-        [name, m.maps_negative, m.maps_positive, three_digits(m.lift), three_digits(m.pe), f"{three_digits(m.auc)} ({m.auc_maps})",
-         f"{three_digits(m.cc)} ({m.cc_maps})", m.empty, three_digits(m.lift_nonempty)]
+        [name, m.maps_negative, m.maps_positive, digits3(m.lift), digits3(m.pe), f"{digits3(m.auc)} ({m.auc_maps})",
+         f"{digits3(m.cc)} ({m.cc_maps})", m.empty, digits3(m.lift_nonempty)]
         for name, m in (("true-class CAM", record.scores.true_cam),
                         ("difference map", record.scores.difference_map))
         if m is not None
