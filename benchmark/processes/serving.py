@@ -94,6 +94,8 @@ def do_and_leave(
         do(content, send_own)
     except UserError as error:
         send_own("stopped", error=str(error))
+    with suppress(Exception):
+        sys.stdout.flush()  # what was printed belongs to the job's output, which the parent may keep
     os._exit(0)
 
 
