@@ -37,6 +37,8 @@ from divsal_bench.runs.audit_record import Audit, AuditSettings, Quantity, audit
 from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.runs.store import weights_sha256
 from divsal_bench.scores import scoring
+from divsal_bench.workflows import auditing
+from divsal_bench.workflows.auditing import NewAudit
 
 #: 32 px, 4 × 4 CAMs.
 TINY = dataclasses.replace(
@@ -343,6 +345,23 @@ def test_the_command_does_only_what_is_missing(out: Path, capsys: pytest.Capture
     assert "2 runs, 0 already audited, 2 to do" in capsys.readouterr().err
     assert cli.main([*arguments, "--tau", "70"]) == 0
     assert "τ = 70 %" in capsys.readouterr().out
+
+
+def test_the_command_is_a_function(out: Path) -> None:
+    """By run, folder or method; what is kept is not computed again."""
+    said: list[str] = []
+    new: list[NewAudit] = []
+    run = a_run(out)
+    first = auditing.audit([run], images=12, say=said.append, on_audited=new.append)
+    assert [(one.run, one.done, one.total) for one in new] == [(run, 1, 1)]
+    assert said == ["audit: 1 run, 0 already audited, 1 to do, 0 workers"]
+    assert first.audits == {run.path: new[0].audit}
+    assert first.lost == []
+    everything = auditing.audit([out / "two"], method="cyborg", images=12, on_audited=new.append)
+    assert len(everything.runs) == len(everything.audits) == len(new) == 2
+    assert everything.audits[run.path].numbers == first.audits[run.path].numbers
+    (found,) = everything.tables()
+    assert len(found.audits) == 2
 
 
 def test_a_directory_that_cannot_be_written_is_not_kept(out: Path, data: DataArrays) -> None:
