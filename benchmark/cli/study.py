@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from divsal_bench.cli import EXIT_INTERRUPTED, say, tables
-from divsal_bench.cli.run import execute, grid_of, worker_count
+from divsal_bench.cli.run import with_progress
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import escaping
-from divsal_bench.grid import planning
-from divsal_bench.leaderboard.statistics.over_seeds import cell_of
-from divsal_bench.registry import method_choice, plugins, protocols
-from divsal_bench.runs.reading import collect_runs
-from divsal_bench.workflows.run_data import RunData
+from divsal_bench.leaderboard.statistics.over_seeds import cell
+from divsal_bench.registry import plugins, protocols
+from divsal_bench.workflows import running
+from divsal_bench.workflows.run_data import RunData, collect
 
 if TYPE_CHECKING:
     from divsal_bench.runs.reading import Run
@@ -59,14 +58,15 @@ def study(arguments: argparse.Namespace) -> int:
 
 def trained(arguments: argparse.Namespace, **settings: Any) -> list[Run] | None:
     """The runs of a grid, those that are missing made first; None after Ctrl-C."""
-    usual = {"backbone": None, "head": "two-logit", "data": None, "method": "all", "retry_failed": False}
-    grid = grid_of(argparse.Namespace(**{**vars(arguments), **usual, **settings}))
-    methods = tuple(method_choice.choose(settings.get("method", "all")))
-    plans = planning.plan(dataclasses.replace(grid, methods=methods))
-    new, interrupted = execute(plans, worker_count(arguments, grid))
-    if interrupted:
-        return None
-    return [run for run in [*(run for plan in plans for run in plan.done), *new] if run.record.status == "done"]
+    chosen = {"task": arguments.task, **settings}
+    runs = with_progress(
+        lambda on_event: running.run(
+            chosen["task"], chosen.get("method", "all"), seeds=arguments.seeds, protocol=arguments.protocol,
+            head=chosen.get("head", "two-logit"), data=chosen.get("data"), device=arguments.device,
+            workers=arguments.workers, out=arguments.out, on_event=on_event,
+        )
+    )  # fmt: skip
+    return None if runs is None else [found for found in runs if found.record.status == "done"]
 
 
 def add(rows: Rows, key: tuple[str, ...], numbers: Mapping[str, float]) -> None:
@@ -102,7 +102,7 @@ def difference(arguments: argparse.Namespace) -> list[Table] | None:
     from divsal_bench.studies.difference import numbers
 
     if arguments.runs:
-        runs: list[Run] | None = [run for run in collect_runs(arguments.runs, Path()) if run.record.status == "done"]
+        runs: list[Run] | None = [run for run in collect(arguments.runs, Path()) if run.record.status == "done"]
     else:
         runs = trained(arguments)
     if runs is None:
@@ -129,7 +129,7 @@ def difference(arguments: argparse.Namespace) -> list[Table] | None:
 
 def imbalance(arguments: argparse.Namespace) -> list[Table] | None:
     """Unbalanced against balanced weights on 9:1 data, with a one-logit head."""
-    from divsal_bench.data.prepare import prepare_data_set
+    from divsal_bench.data.prepare import prepare
     from divsal_bench.studies.imbalance import numbers
 
     rows: Rows = {}
@@ -137,9 +137,7 @@ def imbalance(arguments: argparse.Namespace) -> list[Table] | None:
         for ratio in ("9:1", "1:9"):
             folder = arguments.out / "data" / f"{task}-{ratio.replace(':', '-')}"
             if not folder.exists():
-                prepare_data_set(
-                    plugins.tasks().get(task), plugins.adapters().get("standin"), None, folder, {"ratio": ratio}
-                )
+                prepare(plugins.tasks().get(task), plugins.adapters().get("standin"), None, folder, {"ratio": ratio})
             runs = trained(
                 arguments, task=task, method="cross-entropy,balanced-cross-entropy", head="one-logit", data=str(folder)
             )
@@ -301,7 +299,7 @@ def as_text(table: Table, form: str) -> str:
     count = max((len(found) for row in table.rows.values() for found in row.values()), default=0)
     lines = [[*key, *(shown(row.get(name, [])) for name in metrics)] for key, row in table.rows.items()]
     markdown = form == "markdown"
-    rows = escaping.escaped_rows(lines, form)
+    rows = escaping.shown(lines, form)
     body = tables.table(rows, [*table.keys, *metrics], style="github" if markdown else "simple")
     notes = [f"n = {plural(count, 'seed')}: mean [95 % t-interval over seeds].", *table.notes]
     heading = f"**{table.title}**" if markdown else table.title
@@ -311,7 +309,7 @@ def as_text(table: Table, form: str) -> str:
 def summarised(found: Sequence[float]) -> tuple[float, float, float, int]:
     """Mean and t-interval of the seeds that have a number."""
     values = np.array([value for value in found if not math.isnan(value)])
-    summary = cell_of(values)
+    summary = cell(values)
     return summary.mean, summary.low, summary.high, len(values)
 
 
