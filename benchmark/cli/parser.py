@@ -467,7 +467,7 @@ def add_explain(commands: Commands[Parser]) -> None:
     )
     explain.add_argument("--force", action="store_true", help="replace files that are there")
     explain.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
-    explain.set_defaults(handler=lazy("explain:explain"))
+    explain.set_defaults(handler=lazy("explain:command"))
 
 
 def add_study(commands: Commands[Parser]) -> None:

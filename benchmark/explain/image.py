@@ -120,7 +120,7 @@ class Explanation:
         return next((one for one in self.maps if one.name == name), None)
 
 
-def chosen(text: str | None) -> tuple[str, ...]:
+def maps_named(text: str | None) -> tuple[str, ...]:
     """The maps that ``--maps`` names, separated by commas; without it :data:`DEFAULT`.
 
     Raises:
@@ -142,7 +142,7 @@ def closed_form(pretrained: Pretrained, names: Sequence[str], asked: bool) -> bo
 
     Args:
         pretrained: The network.
-        names: From :func:`chosen`.
+        names: From :func:`maps_named`.
         asked: Whether the user named them: of those that are shown by default, an undefined one says so in its place.
 
     Raises:
@@ -163,7 +163,7 @@ def closed_form(pretrained: Pretrained, names: Sequence[str], asked: bool) -> bo
     return True
 
 
-def explain(
+def explain_image(
     pretrained: Pretrained, image: str, opened: Opened, label: int | None, names: Sequence[str], closed: bool = True
 ) -> Explanation:
     """Explain one image.
@@ -173,7 +173,7 @@ def explain(
         image: The image's name.
         opened: Its pixels and human map.
         label: The class to explain; None takes the one that the image is called.
-        names: Maps, from :func:`chosen`.
+        names: Maps, from :func:`maps_named`.
         closed: Whether the network has a closed form; without one there are no regions, and ``names`` are all
             :data:`FREE`.
 
