@@ -14,7 +14,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.explain.data_set_table import agreements, samples
 from divsal_bench.explain.image import pooled, precision, scorer
 from divsal_bench.maps import evidence, measures
-from divsal_bench.maps.fidelity import choose
+from divsal_bench.maps.fidelity import choose_images
 from divsal_bench.maps.regions import Region, Regions, occlusion, regions
 from divsal_bench.networks import inference
 from divsal_bench.scores.conditions import condition_columns
@@ -107,7 +107,7 @@ class Overview:
         errors: By condition.
         bias: b1 − b0.
         bias_share: Mean share of the bias in the decisions, as :func:`divsal_bench.maps.measures.bias_share`.
-        common_share: Of the head's rows, as :class:`divsal_bench.maps.measures.Rows`.
+        common_share: Of the head's rows, as :class:`divsal_bench.maps.measures.ComparedRows`.
         low_lift: Rows of the table whose difference map lies least where people look; empty without human maps.
         failures: Rows where covering the region that decided moved the margin most in the other direction.
         confident: Wrong rows by how wrong, the worst first.
@@ -156,7 +156,7 @@ def rows_of(
         raise UserError(f"the data {name} has no {split} images")
     if limit is not None:
         ids = data.rows["sample_id"].iloc[found].astype(str).tolist()
-        found = found[choose(ids, np.ones(len(found), bool), limit, data.fingerprint)]
+        found = found[choose_images(ids, np.ones(len(found), bool), limit, data.fingerprint)]
     labels = data.rows["label"].to_numpy(dtype=int)[found]
     if labels.min() == labels.max():
         cure = "take more with --limit" if limit is not None else "take the other split"
@@ -300,7 +300,7 @@ def assembled(
         ),
         bias=bias,
         bias_share=float(np.nanmean(shares)) if np.isfinite(shares).any() else math.nan,
-        common_share=measures.rows(weight).common_share,
+        common_share=measures.compare_rows(weight).common_share,
         low_lift=smallest(lift),
         failures=smallest(-against),
         confident=smallest(-beyond),

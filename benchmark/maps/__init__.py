@@ -5,7 +5,7 @@ nothing here prints, reads or writes files, or compares seeds. Importing it load
 
 ==============  ========================================================================================
 evidence        features, rows and logits of a batch; what every map is made of
-maps            the table :data:`~divsal_bench.maps.table.MAPS` of closed-form maps: a new map is one entry
+maps            the table :data:`~divsal_bench.maps.closed_form.MAPS` of closed-form maps: a new map is one entry
 case            CASE and its clamped form, with the guard that marks a map undefined
 gradcam         Grad-CAM by autograd, for heads without a closed form
 public          HiResCAM, Score-CAM and FullGrad from the package ``grad-cam`` (extra ``explain``)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.maps import table
+from divsal_bench.maps import closed_form
 from divsal_bench.maps.covering import margin_score
 from divsal_bench.maps.evidence import Evidence, gather
-from divsal_bench.maps.fidelity import fidelity
-from divsal_bench.maps.measures import energy, rows
+from divsal_bench.maps.fidelity import measure_fidelity
+from divsal_bench.maps.measures import compare_rows, energy_inside
 from divsal_bench.maps.sensitivity import class_sensitivity, pair
 from divsal_bench.studies.difference import mean_of
 from divsal_bench.studies.inputs import Inputs
@@ -59,11 +59,11 @@ def class_map_numbers(
     shown, undefined = {}, {}
     result: dict[str, dict[str, float]] = {}
     for kind in KINDS:
-        found = table.kind(kind).function(evidence, target)
+        found = closed_form.map_kind(kind).function(evidence, target)
         shown[kind], undefined[kind] = found.values.cpu().numpy(), found.undefined.cpu().numpy()
         first, second, left_out = pair(evidence, kind)
         tested = class_sensitivity(first, second, k=k, tau=tau, undefined=left_out, head=evidence.head)
-        inside = energy(shown[kind][test.mapped], human[test.mapped], undefined[kind][test.mapped])
+        inside = energy_inside(shown[kind][test.mapped], human[test.mapped], undefined[kind][test.mapped])
         result[kind] = {
             "agreement": tested.mean,
             "passes": math.nan if tested.passes is None else float(tested.passes),
@@ -101,7 +101,7 @@ def fidelity_numbers(
     gathered: dict[str, dict[str, list[npt.NDArray[np.float64]]]] = {}
     for label in np.unique(classes):
         members = np.flatnonzero(classes == label)
-        found = fidelity(
+        found = measure_fidelity(
             score_against_rest(model, int(label)) if evidence.classes > 2 else margin_towards(model, int(label)),
             test.images[torch.from_numpy(members)],
             {kind: values[members] for kind, values in usable.items()},
@@ -169,11 +169,11 @@ def angle_numbers(evidence: Evidence, test: Inputs) -> dict[str, float]:
 
     human = test.human(evidence.grid)[test.mapped]
     target = torch.from_numpy(test.labels[test.mapped])
-    angle = rows(evidence.weight.cpu().numpy())
+    angle = compare_rows(evidence.weight.cpu().numpy())
     result = {"cosine": angle.cosine, "residual": angle.residual_ratio}
     for kind in KINDS:
-        found = table.kind(kind).function(evidence, target)
-        inside = energy(found.values.cpu().numpy(), human)
+        found = closed_form.map_kind(kind).function(evidence, target)
+        inside = energy_inside(found.values.cpu().numpy(), human)
         result[f"pe {kind}"] = mean_of(inside["pe"])
         if kind == "case":
             result["empty case"] = mean_of(inside["empty"])

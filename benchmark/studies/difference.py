@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.maps import table
+from divsal_bench.maps import closed_form
 from divsal_bench.maps.covering import margin_score
 from divsal_bench.maps.evidence import gather
-from divsal_bench.maps.fidelity import choose
-from divsal_bench.maps.measures import energy
+from divsal_bench.maps.fidelity import choose_images
+from divsal_bench.maps.measures import energy_inside
 from divsal_bench.maps.regions import Region, Regions, occlusion, regions
 from divsal_bench.networks.trained import protocol_of
 from divsal_bench.studies.inputs import Inputs, split_inputs
@@ -46,13 +46,13 @@ def difference_numbers(run: Run, model: CamNet, data: DataArrays, images: int) -
     test = split_inputs(data, protocol_of(run), "test")
     evidence = gather(model, test.images)
     labels = test.label_tensor()
-    both = {kind: table.kind(kind).function(evidence, labels).values.cpu().numpy() for kind in KINDS}
+    both = {kind: closed_form.map_kind(kind).function(evidence, labels).values.cpu().numpy() for kind in KINDS}
     mapped = test.mapped
     human = test.human(both["difference"].shape[1:])
-    chosen = choose(test.ids, np.ones(len(test.ids), bool), images, data.fingerprint)
+    chosen = choose_images(test.ids, np.ones(len(test.ids), bool), images, data.fingerprint)
     result = {}
     for kind, values in both.items():
-        found = energy(values[mapped], human[mapped])
+        found = energy_inside(values[mapped], human[mapped])
         mean = {name: mean_of(found[name]) for name in ("lift", "pe", "empty")}
         result[kind] = mean | covering_moves(model, test, values, chosen, data.fingerprint)
     return result

@@ -156,7 +156,7 @@ def explain(
     )
     folder = None if out is None else Path(out)
     paths = [None] * len(given) if folder is None else _figure_paths(folder, given, csv, force)
-    closed = image.closed_form(network, names, asked=maps is not None)
+    closed = image.has_closed_form(network, names, asked=maps is not None)
     network.model.net.to(chosen)
     use_threads(network)
     if folder is not None:

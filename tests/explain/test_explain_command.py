@@ -315,7 +315,7 @@ def test_outlines_follow_the_cells_and_numbers_stand_in_their_region() -> None:
 def test_every_map_of_the_table_can_be_asked_for(
     head: str, request: pytest.FixtureRequest, files: Path, image: Path, tmp_path: Path
 ) -> None:
-    from divsal_bench.maps.table import MAPS
+    from divsal_bench.maps.closed_form import MAPS
 
     names = [name for name in (*MAPS, "gradcam") if not (head == "one_logit" and name == "case")]
     model = request.getfixturevalue(head).path
