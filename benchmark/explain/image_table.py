@@ -42,7 +42,7 @@ class ImageLine:
     has_human: bool = False
 
 
-def line_of(found: Explanation) -> ImageLine:
+def image_line(found: Explanation) -> ImageLine:
     """What the tables keep of an explanation: no maps, no pixels."""
     called = found.class_names[found.decision]
     return ImageLine(

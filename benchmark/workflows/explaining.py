@@ -20,8 +20,8 @@ from divsal_bench.workflows.tidying import sweep_unfinished
 if TYPE_CHECKING:
     import pandas as pd
 
-    from divsal_bench.explain.data_set import Overview
-    from divsal_bench.explain.data_set_page import Heading
+    from divsal_bench.explain.data_set_overview import Overview
+    from divsal_bench.explain.data_set_page import ReportHeading
     from divsal_bench.explain.examples import Example, Opened
     from divsal_bench.explain.image import Explanation
     from divsal_bench.explain.image_table import ImageLine
@@ -145,7 +145,7 @@ def explain(
     _prepare(device)
     from divsal_bench.cli.predict import locate, use_threads, windowed
     from divsal_bench.explain import examples, image
-    from divsal_bench.explain.image_table import ImageLine, line_of
+    from divsal_bench.explain.image_table import ImageLine, image_line
     from divsal_bench.predict import loading
 
     names = image.maps_named(maps if maps is None or isinstance(maps, str) else ",".join(maps))
@@ -180,7 +180,7 @@ def explain(
                     raise
                 lines.append(ImageLine(name, str(error).removeprefix(printable(name)).strip()))
             else:
-                lines.append(line_of(found))
+                lines.append(image_line(found))
                 kept += [found] if keep else []
                 written += [] if path is None else write_explanation(found, path, network)
             if on_image is not None:
@@ -248,11 +248,11 @@ def explain_set(
     network.require_maps()
     opened = RunData(data)
     arrays = opened.arrays(run)
-    positions = data_set.rows_of(arrays, split, limit, run.spec.data, network.class_names)
+    positions = data_set.positions_to_explain(arrays, split, limit, run.spec.data, network.class_names)
     network.model.net.to(chosen)
     use_threads(network)
     found = data_set.overview(network, arrays, positions, split, on_image)
-    page = data_set_page.render(found, arrays, opened.terms(run), _report_heading(run, network))
+    page = data_set_page.render_report(found, arrays, opened.terms(run), _report_heading(run, network))
     if folder is None:
         return ExplainedSet(network, found, page, ())
     folder.mkdir(parents=True, exist_ok=True)
@@ -340,9 +340,9 @@ def _run_of_network(folder: Path, origin: str) -> Run:
     return read_run(folder)
 
 
-def _report_heading(run: Run, network: Pretrained) -> Heading:
+def _report_heading(run: Run, network: Pretrained) -> ReportHeading:
     """What the report is about."""
-    from divsal_bench.explain.data_set_page import Heading
+    from divsal_bench.explain.data_set_page import ReportHeading
 
     names = network.class_names
     if network.threshold is None:
@@ -350,7 +350,7 @@ def _report_heading(run: Run, network: Pretrained) -> Heading:
     else:
         score = f"{names[1]} − {names[0]}"
         limit = f"the network calls an image {names[1]} from a score ({score}) of {network.threshold:+.3f} on"
-    return Heading(
+    return ReportHeading(
         task=plugins.tasks().get(run.spec.task).name,
         data=f"{run.spec.data} ({run.spec.data_fingerprint[:8]})",
         method=run.record.method_label,

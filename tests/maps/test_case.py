@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from divsal_bench.maps import case, measures
-from divsal_bench.maps import closed_form
+from divsal_bench.maps import case, closed_form, measures
 from divsal_bench.maps.evidence import Evidence, gather
 
 LABELS = torch.tensor([0, 1, 1, 0])
