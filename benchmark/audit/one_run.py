@@ -18,10 +18,10 @@ from divsal_bench.audit.findings import Findings
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
 from divsal_bench.maps import case, fooling, measures
-from divsal_bench.maps.evidence import ONE_LOGIT, Evidence, gather, join
-from divsal_bench.maps.fidelity import COLUMNS, choose, fidelity
+from divsal_bench.maps.closed_form import MAPS
+from divsal_bench.maps.evidence import ONE_LOGIT, Evidence, gather, join_evidence
+from divsal_bench.maps.fidelity import COLUMNS, choose_images, measure_fidelity
 from divsal_bench.maps.sensitivity import Sensitivity, Version, class_sensitivity, no_positive, pair
-from divsal_bench.maps.table import MAPS
 from divsal_bench.networks.devices import arithmetic, device_of
 from divsal_bench.networks.trained import protocol_of
 from divsal_bench.runs import versions
@@ -108,7 +108,7 @@ def audit_run(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings
             "audit compares both classes, prepare the data with some of each"
         )
     ids = data.rows["sample_id"].iloc[rows].astype(str).tolist()
-    sample = choose(ids, np.ones(len(rows), bool), settings.images, data.fingerprint)
+    sample = choose_images(ids, np.ones(len(rows), bool), settings.images, data.fingerprint)
     try:
         seen = seen_in_one_pass(model, data.images, rows, labels[rows], sample, protocol)
     except UserError as error:
@@ -189,7 +189,7 @@ def seen_in_one_pass(
         kept.append(replace(evidence, features=evidence.features[inside], logits=evidence.logits[inside]))
     own, other = np.concatenate(true), np.concatenate(false)
     maps = {"true-class": own, "difference": own - other}
-    return Seen(labels, np.concatenate(margins).astype(np.float64), maps, sample, join(kept))
+    return Seen(labels, np.concatenate(margins).astype(np.float64), maps, sample, join_evidence(kept))
 
 
 def as_images(images: np.ndarray, protocol: Protocol) -> Tensor:
@@ -204,7 +204,7 @@ def as_images(images: np.ndarray, protocol: Protocol) -> Tensor:
 def add_energy(found: Findings, seen: Seen, mapped: Bools, human: npt.NDArray[np.float32]) -> None:
     """Proportional energy of both maps inside the human maps, by predicted and by true class."""
     for name, maps in seen.maps.items():
-        columns = measures.energy(maps[mapped], human)
+        columns = measures.energy_inside(maps[mapped], human)
         for images, members in seen.groups.items():
             inside = members[mapped]
             if not inside.any():
@@ -231,7 +231,7 @@ def add_decision(found: Findings, seen: Seen, errors: measures.ErrorRates) -> No
     if seen.evidence.head == "one-logit":
         found.no("decision", "head", COMMON_MODE)
         return
-    compared = measures.rows(seen.evidence.weight.numpy())
+    compared = measures.compare_rows(seen.evidence.weight.numpy())
     for metric in ("common_share", "cosine", "residual_ratio"):
         found.one("decision", "head", metric, getattr(compared, metric))
 
@@ -289,12 +289,12 @@ def add_fidelity(
     from divsal_bench.maps.covering import margin_score
 
     correct = (seen.margins >= 0) == (seen.labels == 1)
-    chosen = choose(ids, correct, settings.images, data.fingerprint)
+    chosen = choose_images(ids, correct, settings.images, data.fingerprint)
     if not len(chosen):
         found.no("fidelity", "", "no test image is classified correctly")
         return 0, 0
     with arithmetic(device_of(model), protocol.precision):
-        result = fidelity(
+        result = measure_fidelity(
             margin_score(model),
             as_images(data.images[rows[chosen]], protocol),
             {name: maps[chosen] for name, maps in seen.maps.items()},

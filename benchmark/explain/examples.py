@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class Example:
     """One image to explain.
 
     Attributes:
@@ -54,7 +54,9 @@ class Opened:
     highest: int = 0
 
 
-def collect(paths: Sequence[str], class_names: tuple[str, str], label: str | None, human: Path | None) -> list[Subject]:
+def collect_examples(
+    paths: Sequence[str], class_names: tuple[str, str], label: str | None, human: Path | None
+) -> list[Example]:
     """Every image that is meant, with class and human map.
 
     Args:
@@ -69,12 +71,12 @@ def collect(paths: Sequence[str], class_names: tuple[str, str], label: str | Non
         UserError: Something is not there or cannot be read, a class is unknown, two maps fit one image, or none any.
     """
     given = None if label is None else class_of(label, class_names, "--label")
-    found: list[Subject] = []
+    found: list[Example] = []
     for one in inputs.collect_images(paths):
         own = given
         if given is None and one.label:
             own = class_of(one.label, class_names, f"{one.place}, column {LABEL_COLUMN}")
-        found.append(Subject(one, own))
+        found.append(Example(one, own))
     return found if human is None else with_maps(found, human)
 
 
@@ -90,18 +92,18 @@ def class_of(name: str, class_names: tuple[str, str], where: str) -> int:
     )
 
 
-def with_maps(subjects: Sequence[Subject], human: Path) -> list[Subject]:
+def with_maps(examples: Sequence[Example], human: Path) -> list[Example]:
     """Give images their human maps.
 
     Raises:
-        UserError: As in :func:`collect`.
+        UserError: As in :func:`collect_examples`.
     """
     if human.is_dir():
         files = inputs.collect_images([human])
         by_place: dict[tuple[str, ...], list[Path]] = {}
         for one in files:
             by_place.setdefault((*one.parts[:-1], PurePath(one.parts[-1]).stem), []).append(Path(str(one.source)))
-        found = [dataclasses.replace(one, human=own_map(one.input, by_place, human)) for one in subjects]
+        found = [dataclasses.replace(one, human=own_map(one.input, by_place, human)) for one in examples]
         if not any(one.human for one in found):
             raise UserError(
                 f"--human {human} has no map for the {plural(len(found), 'image')}; a map carries its image's name, "
@@ -110,11 +112,11 @@ def with_maps(subjects: Sequence[Subject], human: Path) -> list[Subject]:
         return found
     if not human.exists():
         raise UserError(f"--human: there is no file or folder {human}; give a map, or a folder of maps")
-    if len(subjects) != 1:
+    if len(examples) != 1:
         raise UserError(
-            f"--human {human} is one map for {len(subjects)} images; give a folder of maps named like the images"
+            f"--human {human} is one map for {len(examples)} images; give a folder of maps named like the images"
         )
-    return [dataclasses.replace(subjects[0], human=human)]
+    return [dataclasses.replace(examples[0], human=human)]
 
 
 def own_map(image: Input, by_place: dict[tuple[str, ...], list[Path]], folder: Path) -> Path | None:
@@ -132,14 +134,14 @@ def own_map(image: Input, by_place: dict[tuple[str, ...], list[Path]], folder: P
     return None
 
 
-def opened(pretrained: Pretrained, one: Subject) -> Opened | str:
+def open_example(pretrained: Pretrained, one: Example) -> Opened | str:
     """Decode an image and its human map, or say why one of them cannot be used."""
     pixels, highest = looked_at(pretrained, one.input.source)
     if isinstance(pixels, str) or one.human is None:
         return pixels if isinstance(pixels, str) else Opened(pixels, None, highest)
     try:
         picture = decoding.decode_image(file_bytes(one.input.source))
-        human = map_pixels(
+        human = human_pixels(
             pretrained.preprocessing, saliency_maps.align(decoding.decode_image(file_bytes(one.human)), picture)
         )
         if not np.ptp(human):
@@ -154,7 +156,7 @@ def opened(pretrained: Pretrained, one: Subject) -> Opened | str:
     return " ".join(f"is not explained: its human map {one.human} {reason}".split())[:400]
 
 
-def map_pixels(preprocessing: Preprocessing, saliency: Picture) -> np.ndarray:
+def human_pixels(preprocessing: Preprocessing, saliency: Picture) -> np.ndarray:
     """A human map in the geometry of the network's input.
 
     Args:
@@ -168,5 +170,5 @@ def map_pixels(preprocessing: Preprocessing, saliency: Picture) -> np.ndarray:
 
     if (preprocessing.crop_mode, preprocessing.crop_pct) == ("squash", 1.0):
         return saliency_maps.resized_map(saliency, preprocessing.size)
-    plain = dataclasses.replace(preprocessing, image_mode="L", mean=(0.0,) * preprocessing.in_chans)
-    return np.asarray(plain.pixels(Picture(fromarray(saliency_maps.map_values(saliency)), None))[0])
+    grey = dataclasses.replace(preprocessing, image_mode="L", mean=(0.0,) * preprocessing.in_chans)
+    return np.asarray(grey.pixels(Picture(fromarray(saliency_maps.map_values(saliency)), None))[0])

@@ -11,7 +11,7 @@ import numpy as np
 
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError, unknown
-from divsal_bench.maps import evidence, gradcam, public, table
+from divsal_bench.maps import closed_form, evidence, gradcam, public
 from divsal_bench.maps.covering import Score, margin_score
 from divsal_bench.maps.regions import Occlusion, Region, Regions, occlusion, regions
 from divsal_bench.networks import devices, inference
@@ -119,7 +119,7 @@ class Explanation:
         return next((one for one in self.maps if one.name == name), None)
 
 
-def chosen(text: str | None) -> tuple[str, ...]:
+def maps_named(text: str | None) -> tuple[str, ...]:
     """The maps that ``--maps`` names, separated by commas; without it :data:`DEFAULT`.
 
     Raises:
@@ -129,29 +129,29 @@ def chosen(text: str | None) -> tuple[str, ...]:
         return DEFAULT
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
-        raise UserError(f"--maps names no map; choose from {', '.join([*table.MAPS, *FREE])}")
+        raise UserError(f"--maps names no map; choose from {', '.join([*closed_form.MAPS, *FREE])}")
     for name in names:
-        if name not in table.MAPS and name not in FREE:
-            raise unknown("map", name, [*table.MAPS, *FREE])
+        if name not in closed_form.MAPS and name not in FREE:
+            raise unknown("map", name, [*closed_form.MAPS, *FREE])
     return names
 
 
-def closed_form(pretrained: Pretrained, names: Sequence[str], asked: bool) -> bool:
+def has_closed_form(pretrained: Pretrained, names: Sequence[str], asked: bool) -> bool:
     """Whether mean CAM + bias is the network's logit; refuse maps that cannot be had, before any image is read.
 
     Args:
         pretrained: The network.
-        names: From :func:`chosen`.
+        names: From :func:`maps_named`.
         asked: Whether the user named them: of those that are shown by default, an undefined one says so in its place.
 
     Raises:
         UserError: A package is missing, a map is undefined for this head, or it needs a closed form that is not there.
     """
     if any(name in FREE and name != "gradcam" for name in names):
-        public.load()
-    closed_names = [name for name in names if name in table.MAPS]
+        public.grad_cam_package()
+    closed_names = [name for name in names if name in closed_form.MAPS]
     for name in closed_names if asked else ():
-        if why := table.kind(name).undefined_for(pretrained.model.head):
+        if why := closed_form.map_kind(name).undefined_for(pretrained.model.head):
             raise UserError(f"--maps {name}: {why}; leave it out, or take difference or case-clamped")
     try:
         pretrained.require_maps()
@@ -162,7 +162,7 @@ def closed_form(pretrained: Pretrained, names: Sequence[str], asked: bool) -> bo
     return True
 
 
-def explain(
+def explain_image(
     pretrained: Pretrained, image: str, opened: Opened, label: int | None, names: Sequence[str], closed: bool = True
 ) -> Explanation:
     """Explain one image.
@@ -172,7 +172,7 @@ def explain(
         image: The image's name.
         opened: Its pixels and human map.
         label: The class to explain; None takes the one that the image is called.
-        names: Maps, from :func:`chosen`.
+        names: Maps, from :func:`maps_named`.
         closed: Whether the network has a closed form; without one there are no regions, and ``names`` are all
             :data:`FREE`.
 
@@ -201,7 +201,7 @@ def explain(
     shown = tuple(one_map(pretrained, name, found, floats, classes, opened.human) for name in names)
     parts, covering = None, tuple[Occlusion, ...]()
     if found is not None:
-        difference = table.difference(found, classes).values[0].double().cpu().numpy()
+        difference = closed_form.difference_map(found, classes).values[0].double().cpu().numpy()
         bias = float(found.bias[target].double() - found.bias[1 - target].double())
         parts = regions(difference, bias, pooled(opened.human, found.grid), count=NAMED)
         side = np.array([1 if target else -1])
@@ -231,9 +231,9 @@ def one_map(
     human: np.ndarray | None,
 ) -> ShownMap:
     """One map of one image, with its agreement."""
-    if name in table.MAPS:
+    if name in closed_form.MAPS:
         assert found is not None
-        entry = table.kind(name)
+        entry = closed_form.map_kind(name)
         sentence, source, signed, on_scale = entry.sentence, entry.source, entry.signed, True
         why = entry.undefined_for(pretrained.model.head)
         made = None if why else entry.function(found, target)

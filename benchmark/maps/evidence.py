@@ -117,11 +117,6 @@ class Maps:
     undefined: Tensor
     why: str = ""
 
-    @property
-    def positive(self) -> Tensor:
-        """The positive part, (B, h, w) ≥ 0: what Grad-CAM and its kin show."""
-        return self.values.clamp_min(0)
-
 
 def combine(evidence: Evidence, coefficients: Tensor) -> Maps:
     """Σ_k coefficient_k · M_k, defined for every image: all closed-form maps are such sums.
@@ -164,7 +159,7 @@ def gather(model: CamNet | nn.Module, images: Tensor) -> Evidence:
     return found
 
 
-def join(parts: Sequence[Evidence]) -> Evidence:
+def join_evidence(parts: Sequence[Evidence]) -> Evidence:
     """The evidence of several batches of one network as that of one, in order.
 
     Args:

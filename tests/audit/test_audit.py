@@ -29,7 +29,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.evaluation import predictions
 from divsal_bench.grid import planning, work
 from divsal_bench.grid.jobs import Job
-from divsal_bench.maps import fidelity
+from divsal_bench.maps.fidelity import choose_images
 from divsal_bench.networks.backbones import CamNet
 from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.registry import method_choice, protocols
@@ -185,7 +185,7 @@ def test_the_confidence_drop_against_covering_cell_by_cell(made: tuple[Path, Pat
     model.net.eval()
     ids = data.rows.loc[data.rows["split"] == "test", "sample_id"].astype(str).tolist()
     correct = (np.array(plain.margins) >= 0) == (np.array(plain.labels) == 1)
-    rows = fidelity.choose(ids, correct, SETTINGS.images, data.fingerprint)
+    rows = choose_images(ids, correct, SETTINGS.images, data.fingerprint)
     assert found.covered == len(rows) == 12
     drops = []
     for row in rows:

@@ -47,13 +47,13 @@ def test_the_first_row_is_a_heading_only_if_it_says_so(hospital: Path, kind: str
     file.write_text(text, encoding="utf-8")
     assert [one.image for one in inputs.collect_images([file])] == expected
     # Classes are read by the same rule.
-    assert len(examples.collect([str(file)], CLASSES, None, None)) == len(expected)
+    assert len(examples.collect_examples([str(file)], CLASSES, None, None)) == len(expected)
 
 
 def test_classes_belong_to_their_rows(hospital: Path) -> None:
     file = hospital / "list.csv"
     file.write_text("file,label\n00001280_000,normal\nx.png,\n00001281_000,1\n")
-    found = examples.collect([str(file)], CLASSES, None, None)
+    found = examples.collect_examples([str(file)], CLASSES, None, None)
     assert [(one.input.image, one.label) for one in found] == [
         ("00001280_000", 0),
         ("x.png", None),
