@@ -11,8 +11,9 @@ from divsal_bench.leaderboard.sheets.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.marks import MARKS
-from divsal_bench.leaderboard.tables import notes, wording
-from divsal_bench.leaderboard.tables.notes import FEW_MAPS, QUESTIONS
+from divsal_bench.leaderboard.tables import notes, notes_on_tests, wording
+from divsal_bench.leaderboard.tables.notes import FEW_MAPS
+from divsal_bench.leaderboard.tables.notes_on_tests import QUESTIONS
 from divsal_bench.leaderboard.tables.schema import Pair, Row, Table, Test
 from divsal_bench.leaderboard.web import axes
 from divsal_bench.leaderboard.web.axes import Axis, Drawn
@@ -401,7 +402,7 @@ def facts(table: Table) -> list[Fact]:
     return [
         Fact("Scope", f"What is shown holds for {notes.SCOPE}."),
         Fact("Seeds", f"n = {n} {'run' if n == '1' else 'runs'} a method"),
-        Fact("Family sizes", f"{' · '.join(sizes)} ({notes.dated(table)})" if sizes else "no test"),
+        Fact("Family sizes", f"{' · '.join(sizes)} ({notes_on_tests.dated(table)})" if sizes else "no test"),
         Fact("Pairs behind the ranks", f"{len(table.pairs)}" if table.pairs else "none"),
         Fact("Smallest visible effect", smallest_effect(table)),
         Fact("c⁺/v", subject_share(table)),
@@ -431,13 +432,13 @@ def question_of(family: str) -> str:
 
 def smallest_effect(table: Table) -> str:
     """The differences to cross-entropy that this table could have shown."""
-    found = notes.visible_effects([test for test in table.tests if test.second == families.BASELINE])
+    found = notes_on_tests.visible_effects([test for test in table.tests if test.second == families.BASELINE])
     return found[0].upper() + found[1:] if found else "not known: there is no test against cross-entropy"
 
 
 def subject_share(table: Table) -> str:
     """Whether more seeds or more test subjects would help."""
-    return next(iter(notes.about_subject_share(table)), "not known: nothing is compared with cross-entropy")
+    return next(iter(notes_on_tests.about_subject_share(table)), "not known: nothing is compared with cross-entropy")
 
 
 def training_maps(table: Table) -> str:
