@@ -148,8 +148,8 @@ def board(
     Example:
         >>> from divsal_bench.workflows.boards import board
         >>> found = board("runs")
-        >>> found.frame()["method"].notna().all()
-        np.True_
+        >>> bool(found.frame()["method"].notna().all())
+        True
     """
     if runs is not None and (accepted or recompute):
         raise UserError("give either run directories, or --accepted or --recompute for the accepted results")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from divsal_bench.errors import plural
 from divsal_bench.leaderboard.statistics import families
-from divsal_bench.leaderboard.tables import notes, wording
+from divsal_bench.leaderboard.tables import notes, notes_on_tests, wording
 from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.leaderboard.web.board_columns import ranked_count
 from divsal_bench.leaderboard.web.row_groups import default_order
@@ -62,13 +62,13 @@ def facts_behind(table: Table) -> list[Fact]:
     n = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
     failed, diverged = sum(row.failed for row in table.rows), sum(row.diverged for row in table.rows)
     sizes = [
-        f"{notes.QUESTIONS.get(name, name)}: {sum(test.family == name for test in table.tests)}"
+        f"{notes_on_tests.QUESTIONS.get(name, name)}: {sum(test.family == name for test in table.tests)}"
         for name in family_names(table)
     ]
     return [
         Fact("Scope", f"What is shown holds for {notes.SCOPE}."),
         Fact("Seeds", f"n = {n} {'run' if n == '1' else 'runs'} a method"),
-        Fact("Family sizes", f"{' · '.join(sizes)} ({notes.dated(table)})" if sizes else "no test"),
+        Fact("Family sizes", f"{' · '.join(sizes)} ({notes_on_tests.dated(table)})" if sizes else "no test"),
         Fact("Pairs behind the ranks", f"{len(table.pairs)}" if table.pairs else "none"),
         Fact("Smallest visible effect", effects_to_see(table)),
         Fact("c⁺/v", seeds_or_subjects(table)),
@@ -93,13 +93,13 @@ def adjusted_over(table: Table, label: str) -> str:
 
 def effects_to_see(table: Table) -> str:
     """The differences to cross-entropy that this table could have shown."""
-    found = notes.visible_effects([test for test in table.tests if test.second == families.BASELINE])
+    found = notes_on_tests.visible_effects([test for test in table.tests if test.second == families.BASELINE])
     return found[0].upper() + found[1:] if found else "not known: there is no test against cross-entropy"
 
 
 def seeds_or_subjects(table: Table) -> str:
     """Whether more seeds or more test subjects would help."""
-    return next(iter(notes.about_subject_share(table)), "not known: nothing is compared with cross-entropy")
+    return next(iter(notes_on_tests.about_subject_share(table)), "not known: nothing is compared with cross-entropy")
 
 
 def share_of_marked_rows(table: Table) -> str:

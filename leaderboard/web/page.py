@@ -16,7 +16,7 @@ from divsal_bench.leaderboard.audits.columns import AuditBlock
 from divsal_bench.leaderboard.audits.table import AuditTable
 from divsal_bench.leaderboard.claims.gallery import Gallery
 from divsal_bench.leaderboard.statistics.marks import MARKS
-from divsal_bench.leaderboard.tables import notes, wording
+from divsal_bench.leaderboard.tables import notes, notes_on_tests, wording
 from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.leaderboard.web import at_a_glance, axes, page_view
 from divsal_bench.leaderboard.web.page_gallery import GalleryView, gallery_view, picture_stylesheet
@@ -143,7 +143,7 @@ def page_templates() -> Environment:
     made.globals |= {
         "FEW_MAPS": notes.FEW_MAPS,
         "MARKS": MARKS,
-        "QUESTIONS": notes.QUESTIONS,
+        "QUESTIONS": notes_on_tests.QUESTIONS,
         "family_names": at_a_glance.family_names,
         "adjusted_over": at_a_glance.adjusted_over,
         "draw_metric": axes.draw_metric,
