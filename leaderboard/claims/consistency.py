@@ -124,8 +124,9 @@ def check_new_seeds(claim: Claim, seeds: Sequence[int], where: object) -> None:
     wanted = list(range(first, first + len(seeds)))
     if list(seeds) != wanted:
         raise UserError(
-            f"{where}: the new seeds are {seeds_listed(seeds)}; those that follow the claim's are {seeds_listed(wanted)}: "
-            f"train them with --seeds {first}-{wanted[-1]}, and give every run, failed and diverged ones too"
+            f"{where}: the new seeds are {seeds_listed(seeds)}; those that follow the claim's are "
+            f"{seeds_listed(wanted)}: train them with --seeds {first}-{wanted[-1]}, and give every run, failed and "
+            "diverged ones too"
         )
 
 
