@@ -1,137 +1,101 @@
 """divsal-bench: a benchmark for training image classifiers with human saliency.
 
->>> import divsal_bench
->>> divsal_bench.list_methods()                                    # doctest: +SKIP
->>> runs = divsal_bench.run("cxr", method="all", seeds=5)          # doctest: +SKIP
->>> divsal_bench.load_run(runs[0].path).record.scores.open_set     # doctest: +SKIP
+Whatever a command of ``divsal-bench`` does is a function here, with typed results and without printing:
 
-Torch is imported only when something is trained.
+>>> import divsal_bench
+>>> runs = divsal_bench.run("cxr", ["cross-entropy", "cyborg"], seeds=1, data="standin")
+>>> divsal_bench.board(runs).frame()[["method", "open_set"]].round(3)  # doctest: +SKIP
+
+Each is loaded when it is first used; torch is imported only when something is trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from divsal_bench.contracts.method import Method
-    from divsal_bench.contracts.task import Task
-    from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.predict.pretrained import Pretrained
-    from divsal_bench.runs.reading import Run
+    from divsal_bench.workflows.auditing import audit as audit
+    from divsal_bench.workflows.boards import board as board
+    from divsal_bench.workflows.calibrating import calibrate as calibrate
+    from divsal_bench.workflows.comparing import compare as compare
+    from divsal_bench.workflows.explaining import explain as explain
+    from divsal_bench.workflows.explaining import explain_set as explain_set
+    from divsal_bench.workflows.loading import (
+        list_methods as list_methods,
+    )
+    from divsal_bench.workflows.loading import (
+        list_tasks as list_tasks,
+    )
+    from divsal_bench.workflows.loading import (
+        load_data as load_data,
+    )
+    from divsal_bench.workflows.loading import (
+        load_method as load_method,
+    )
+    from divsal_bench.workflows.loading import (
+        load_pretrained as load_pretrained,
+    )
+    from divsal_bench.workflows.loading import (
+        load_run as load_run,
+    )
+    from divsal_bench.workflows.loading import (
+        load_task as load_task,
+    )
+    from divsal_bench.workflows.predicting import predict as predict
+    from divsal_bench.workflows.preparing import check_data as check_data
+    from divsal_bench.workflows.preparing import prepare as prepare
+    from divsal_bench.workflows.pulling import pull as pull
+    from divsal_bench.workflows.pushing import push as push
+    from divsal_bench.workflows.pushing import push_data as push_data
+    from divsal_bench.workflows.running import run as run
+    from divsal_bench.workflows.studying import study as study
+    from divsal_bench.workflows.submitting import reproduce as reproduce
+    from divsal_bench.workflows.submitting import submit as submit
+    from divsal_bench.workflows.verifying import verify as verify
+    from divsal_bench.workflows.verifying import verify_accepted as verify_accepted
 
-__all__ = [
-    "__version__",
-    "list_methods",
-    "list_tasks",
-    "load_data",
-    "load_method",
-    "load_pretrained",
-    "load_run",
-    "load_task",
-    "run",
-]
+#: Public name to the module of ``workflows`` that has it.
+_PUBLIC = {
+    "audit": "auditing",
+    "board": "boards",
+    "calibrate": "calibrating",
+    "check_data": "preparing",
+    "compare": "comparing",
+    "explain": "explaining",
+    "explain_set": "explaining",
+    "list_methods": "loading",
+    "list_tasks": "loading",
+    "load_data": "loading",
+    "load_method": "loading",
+    "load_pretrained": "loading",
+    "load_run": "loading",
+    "load_task": "loading",
+    "predict": "predicting",
+    "prepare": "preparing",
+    "pull": "pulling",
+    "push": "pushing",
+    "push_data": "pushing",
+    "reproduce": "submitting",
+    "run": "running",
+    "study": "studying",
+    "submit": "submitting",
+    "verify": "verifying",
+    "verify_accepted": "verifying",
+}
+__all__ = ["__version__", *_PUBLIC]
 
 
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
         return version("divsal-bench")
-    raise AttributeError(f"module 'divsal_bench' has no attribute {name!r}")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'divsal_bench' has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(f"divsal_bench.workflows.{_PUBLIC[name]}"), name)
+    return found
 
 
-def list_tasks() -> list[str]:
-    """Names of all tasks."""
-    from divsal_bench.registry import plugins
-
-    return list(plugins.tasks().found)
-
-
-def list_methods() -> list[str]:
-    """Names of all methods, as tables order them."""
-    from divsal_bench.registry import plugins
-
-    return plugins.ranked_order(plugins.methods().found)
-
-
-def load_task(name: str) -> Task:
-    """The task of this name; UserError with the closest name otherwise."""
-    from divsal_bench.registry import plugins
-
-    return plugins.tasks().get(name)
-
-
-def load_method(text: str) -> Method:
-    """A method ready to train with, e.g. ``load_method("cyborg:alpha=0.3")``."""
-    from divsal_bench.registry import method_choice
-
-    return method_choice.parse(text).build()
-
-
-def load_data(task: str, data: str | None = None, size: int = 64) -> DataArrays:
-    """A task's data as memory-mapped uint8 arrays of ``size`` px.
-
-    Args:
-        task: A task's name.
-        data: A prepared folder, a Hub id, or a stand-in variant; None as :func:`run` chooses.
-        size: Side of the square images.
-    """
-    from divsal_bench.data import arrays, catalogue
-
-    found = load_task(task)
-    return arrays.load_arrays(found, catalogue.resolve(found, data), size)
-
-
-def load_run(path: str | Path) -> Run:
-    """One run from its directory: record, and predictions on demand."""
-    from divsal_bench.runs.reading import read_run
-
-    return read_run(Path(path))
-
-
-def load_pretrained(name: str | Path) -> Pretrained:
-    """A trained network with its preprocessing and its decision threshold; :meth:`Pretrained.predict` scores images.
-
-    Args:
-        name: A run directory, or a model on the Hugging Face Hub as ``org/name[@revision]``: one pushed by this
-            program (``seed-N`` are its seeds' branches, ``main`` is seed 0), or any timm repository with two classes.
-
-    Raises:
-        UserError: There is no such thing, it cannot be reached, or it is not safe to load.
-    """
-    import warnings
-
-    from divsal_bench.hub.pull import snapshot
-    from divsal_bench.predict import loading
-
-    if Path(name).exists():
-        return loading.pretrained_in(Path(name), str(name))
-    found = snapshot(str(name))
-    if found.notice:
-        warnings.warn(found.notice, stacklevel=2)
-    return loading.pretrained_in(found.folder, found.origin)
-
-
-def run(
-    task: str | Iterable[str],
-    method: str | Iterable[str] = "all",
-    *,
-    seeds: int | str | Iterable[int] = 5,
-    protocol: str = "quick-v1",
-    backbone: str | None = None,
-    head: str = "two-logit",
-    data: str | None = None,
-    device: str = "auto",
-    workers: int | None = 0,
-    out: str | Path = "runs",
-    retry_failed: bool = False,
-) -> list[Run]:
-    """Run what is missing of a grid; see :func:`divsal_bench.workflows.running.run`."""
-    from divsal_bench.workflows import running
-
-    return running.run(
-        task, method, seeds=seeds, protocol=protocol, backbone=backbone, head=head, data=data, device=device,
-        workers=workers, out=out, retry_failed=retry_failed,
-    )  # fmt: skip
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
