@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from divsal_bench.errors import UserError
+from divsal_bench.files import foreign
 from divsal_bench.files.texts import first_line
-from divsal_bench.networks.backbones import CamNet, Head
+from divsal_bench.networks.backbones import CamNet
 from divsal_bench.runs.names import WEIGHTS_FILE
+from divsal_bench.words import Head
 
 #: A network may take so many times the bytes of its weights file (which may have half precision), and so many more.
 MOST_TIMES, SPARE_BYTES = 4, 2**26
@@ -102,16 +104,16 @@ def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        if not path.is_file():
-            raise ValueError("it is not a regular file")
-        with path.open("rb") as head:
+        with foreign.open_regular(path) as head:
             size = int.from_bytes(head.read(8), "little")
         if LARGEST_HEAD < size <= path.stat().st_size:
             raise ValueError(f"its head has {size:,} bytes, {LARGEST_HEAD:,} are allowed")
         with safe_open(path, "pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{path} is not a whole safetensors file ({first_line(error)}); get it again") from error
+        raise UserError(
+            f"{path} is not a whole safetensors file ({foreign.why_unread(error)}); get it again"
+        ) from error
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
