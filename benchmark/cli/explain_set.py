@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from divsal_bench.cli import say
-from divsal_bench.cli.tables import table
+from divsal_bench.cli.tables import shown_table
 from divsal_bench.errors import printable
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def print_overview(found: Overview, names: tuple[str, str]) -> None:
         for one in found.errors
     ]
     heads = ["condition", *(f"{name} called wrong" for name in names)]
-    print(table(rows, heads, "lrr"))
+    print(shown_table(rows, heads, "lrr"))
     print()
     cells = [
         [names[one.decision], f"row {y + 1}, column {x + 1}", f"{one.share[y, x]:.3f}", f"{one.logits[y, x]:+.4f}"]
@@ -56,4 +56,4 @@ def print_overview(found: Overview, names: tuple[str, str]) -> None:
         for y, x in one.top()
     ]
     heads = ["called", f"cell of {found.grid[0]} × {found.grid[1]}", "decides in", "mean logits"]
-    print(table(cells, heads, "llrr"))
+    print(shown_table(cells, heads, "llrr"))

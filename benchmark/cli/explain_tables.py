@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from divsal_bench.cli.tables import table
+from divsal_bench.cli.tables import shown_table
 from divsal_bench.errors import printable
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def print_images(lines: Sequence[ImageLine]) -> None:
             print()
             rows = [[name, *map(fixed, numbers.values())] for name, numbers in one.agreement.items()]
             heads = ["map against human map", *next(iter(one.agreement.values()))]
-            print(table(rows, heads, "l" + "r" * (len(heads) - 1)))
+            print(shown_table(rows, heads, "l" + "r" * (len(heads) - 1)))
 
 
 def print_regions(one: ImageLine) -> None:
@@ -52,7 +52,7 @@ def print_regions(one: ImageLine) -> None:
         )  # fmt: skip
     inside = ["inside human map"] if one.has_human else []
     heads = ["region", "speaks for", "logits", *inside, "covered: margin moves", "as its logits say"]
-    print(table(rows, heads, "llr" + "r" * len(inside) + "rl"))
+    print(shown_table(rows, heads, "llr" + "r" * len(inside) + "rl"))
 
 
 def print_image_rows(lines: Sequence[ImageLine]) -> None:
@@ -75,7 +75,7 @@ def print_image_rows(lines: Sequence[ImageLine]) -> None:
     filled = [head for place, head in enumerate(heads) if place < 4 or any(row[place] for row in rows)]
     kept = [[cell for cell, head in zip(row, heads, strict=True) if head in filled] for row in rows]
     align = {"image": "l", "explained": "l", "called": "l", "error": "l"}
-    print(table(kept, filled, "".join(align.get(head, "r") for head in filled)))
+    print(shown_table(kept, filled, "".join(align.get(head, "r") for head in filled)))
     if len(lines) > SHOWN:
         print(f"… and {len(lines) - SHOWN:,} more; --csv writes them all")
 

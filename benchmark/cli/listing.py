@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from divsal_bench.cli import EXIT_USER_ERROR, terminal_width
-from divsal_bench.cli.tables import table
+from divsal_bench.cli.tables import shown_table
 from divsal_bench.files.text_tables import broken
 from divsal_bench.workflows.listing import facts_about, list_known
 
@@ -14,7 +14,7 @@ from divsal_bench.workflows.listing import facts_about, list_known
 def command(arguments: argparse.Namespace) -> int:
     """Print one kind of thing, a line each; plugins that cannot be loaded are named on standard error."""
     found = list_known(arguments.what)
-    print(table(found.rows, found.columns))
+    print(shown_table(found.rows, found.columns))
     for complaint in found.complaints:
         print(f"divsal-bench: {complaint}", file=sys.stderr)
     return EXIT_USER_ERROR if found.complaints else 0

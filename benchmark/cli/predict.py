@@ -52,7 +52,7 @@ def print_predictions(table: pd.DataFrame, csv: Path | None) -> None:
     columns = list(table.columns)
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    print(tables.table(rows, columns, "lrrll"[: len(columns)]))
+    print(tables.shown_table(rows, columns, "lrrll"[: len(columns)]))
     if len(table) > SHOWN:
         print(f"… and {len(table) - SHOWN:,} more" + (f" in {csv}" if csv else "; --csv FILE writes them all"))
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from divsal_bench.cli import say
-from divsal_bench.cli.tables import table
+from divsal_bench.cli.tables import shown_table
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import escaping
 from divsal_bench.runs.names import STDERR_FILE
@@ -60,7 +60,7 @@ def status_command(arguments: argparse.Namespace) -> int:
         print(escaping.csv_text([head, *rows]))
     elif rows:
         style = "github" if arguments.format == "markdown" else "simple"
-        print(table(escaping.escaped_rows(rows, arguments.format), head, style=style))
+        print(shown_table(escaping.escaped_rows(rows, arguments.format), head, style=style))
     return 0
 
 
@@ -87,7 +87,7 @@ def show_command(arguments: argparse.Namespace) -> int:
         *([("standard error", str(run.path / STDERR_FILE))] if (run.path / STDERR_FILE).is_file() else []),
         ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
     ]  # fmt: skip
-    print(table(facts, style="plain"))
+    print(shown_table(facts, style="plain"))
     for section in (auroc_table(record), field_table(record), agreement_table(record)):
         if section:
             print(f"\n{section}")
@@ -158,7 +158,7 @@ def auroc_table(record: Record) -> str:
     ]
     rows += [["worst", "", digits3(scores.worst), "", "", "", ""]]
     head = ["condition", "kind", "AUROC", "negatives", "positives", "FPR at val. threshold", ""]
-    return table(rows, head)
+    return shown_table(rows, head)
 
 
 def field_table(record: Record) -> str:
@@ -172,7 +172,7 @@ def field_table(record: Record) -> str:
         for m in record.scores.field_metrics
     ]  # fmt: skip
     head = ["metric", "condition", "value", "rate achieved", "oracle", "per species"]
-    text = table(rows, head)
+    text = shown_table(rows, head)
     for threshold in record.scores.thresholds:
         value = "infinity" if threshold.value is None else f"{threshold.value:.4f}"
         text += f"\nthreshold on the logit margin {value}: {threshold.rule} ({threshold.negatives} negatives)"
@@ -193,4 +193,4 @@ def agreement_table(record: Record) -> str:
     if not rows:
         return "no human maps in the test split: agreement is not available"
     head = ["map", "maps (neg.)", "maps (pos.)", "lift", "PE", "AUC (maps)", "CC (maps)", "empty", "lift non-empty"]
-    return table(rows, head)
+    return shown_table(rows, head)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from divsal_bench.cli import EXIT_INTERRUPTED, say
 from divsal_bench.cli.run import say_failures, with_progress
-from divsal_bench.cli.tables import table
+from divsal_bench.cli.tables import shown_table
 from divsal_bench.files import escaping
 from divsal_bench.workflows.proving import Promise, prove_standins
 
@@ -41,4 +41,4 @@ def promises_text(promises: Sequence[Promise], form: str) -> str:
     if form == "csv":
         return escaping.csv_text([[*head[:-1], "holds"], *rows])
     style = "github" if form == "markdown" else "simple"
-    return table(rows, head, style=style)
+    return shown_table(rows, head, style=style)

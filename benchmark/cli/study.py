@@ -84,7 +84,7 @@ def study_text(table: StudyTable, form: str) -> str:
     lines = [[*key, *(mean_and_interval(row.get(name, [])) for name in metrics)] for key, row in table.rows.items()]
     markdown = form == "markdown"
     rows = escaping.escaped_rows(lines, form)
-    body = tables.table(rows, [*table.keys, *metrics], style="github" if markdown else "simple")
+    body = tables.shown_table(rows, [*table.keys, *metrics], style="github" if markdown else "simple")
     notes = [f"n = {plural(count, 'seed')}: mean [95 % t-interval over seeds].", *table.notes]
     heading = f"**{table.title}**" if markdown else table.title
     return "\n".join([heading, "", body, "", *(("- " if markdown else "  ") + note for note in notes)])

@@ -307,7 +307,7 @@ def test_python_submits_reproduces_and_stamps_without_a_word(
     assert again.claim == reading.read_claim(path)
     assert again.outcome.by == "Bob"
     key = path.parents[2] / "key.parquet"
-    rows = keys.read_keys(key, key.read_bytes())
+    rows = keys.parse_keys(key, key.read_bytes())
     key.write_bytes(keys.key_bytes(rows.assign(subject=rows["subject"].iloc[::-1].tolist())))
     forge(path, lambda content: content.update(key_sha256=hashlib.sha256(key.read_bytes()).hexdigest()))
     wrong = verifying.verify_accepted(path, by="Cem", runs=out / "ann")
