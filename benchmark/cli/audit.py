@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from divsal_bench.cli import EXIT_USER_ERROR, say
+from divsal_bench.cli import EXIT_USER_ERROR, say, terminal_width
 from divsal_bench.cli.progress import duration
 from divsal_bench.errors import plural
 from divsal_bench.workflows.auditing import NewAudit, audit
@@ -19,7 +19,7 @@ def command(arguments: argparse.Namespace) -> int:
         k=arguments.k, tau=arguments.tau, reference=arguments.reference, fidelity_k=arguments.fidelity_k,
         images=arguments.images, workers=arguments.workers, force=arguments.force, say=say, on_audited=say_audited,
     )  # fmt: skip
-    print(render.render_audits(found.tables(), arguments.format))
+    print(render.render_audits(found.tables(), arguments.format, terminal_width()))
     if found.lost:
         which = f"{plural(len(found.lost), 'audit')} of {len(found.audits)}"
         say(f"divsal-bench: {which} could not be kept beside the run: {found.lost[0]}")

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-from tabulate import tabulate
-
-from divsal_bench.files import escaping
+from divsal_bench.files import escaping, text_tables
 from divsal_bench.leaderboard.audits.blocks import audit_notes, text_blocks
 from divsal_bench.leaderboard.audits.cells import class_role
 from divsal_bench.leaderboard.audits.table import AuditTable
@@ -20,13 +18,19 @@ from divsal_bench.leaderboard.tables.render import without_nan
 Format = Literal["terminal", "markdown", "csv", "json"]
 
 
-def render_audits(tables: Sequence[AuditTable], form: Format) -> str:
-    """Write audit tables; every number of CSV and JSON is unrounded."""
+def render_audits(tables: Sequence[AuditTable], form: Format, width: int | None = None) -> str:
+    """Write audit tables; every number of CSV and JSON is unrounded.
+
+    Args:
+        tables: Of any task.
+        form: How.
+        width: Of the terminal, in characters, to which tables and notes are folded; None folds nothing.
+    """
     if form == "json":
         return json.dumps([audit_content(table) for table in tables], indent=1)
     if form == "csv":
         return audits_csv(tables)
-    return "\n\n".join(audit_text(table, form) for table in tables)
+    return "\n\n".join(audit_text(table, form, width) for table in tables)
 
 
 def audit_heading(table: AuditTable) -> str:
@@ -37,23 +41,30 @@ def audit_heading(table: AuditTable) -> str:
     return f"audit · {group.task} · {data} · {group.protocol} · {group.backbone}{head}"
 
 
-def audit_text(table: AuditTable, form: Format) -> str:
+def audit_text(table: AuditTable, form: Format, width: int | None = None) -> str:
     """Heading, blocks and notes."""
     markdown = form == "markdown"
     parts = [f"**{escaping.markdown(audit_heading(table))}**" if markdown else audit_heading(table)]
     for block in text_blocks(table):
         if block.rows:
             rows = escaping.escaped_rows(block.rows, form)
-            align = ["left" if head in ("method", "images", "order") else "right" for head in block.headers]
-            text = tabulate(
-                rows, block.headers, tablefmt="github" if markdown else "simple", disable_numparse=True, colalign=align
+            align = "".join("l" if head in ("method", "images", "order") else "r" for head in block.headers)
+            text = text_tables.fitted_table(
+                rows, block.headers, align, "github" if markdown else "simple", None if markdown else width
             )
             parts.append(f"{f'**{block.title}**' + chr(10) if markdown else block.title}\n{text}")
         else:
             parts.append(f"**{block.title}**" if markdown else block.title)
-        parts.append("\n".join(f"- {escaping.markdown(note)}" if markdown else f"  {note}" for note in block.notes))
-    parts.append("\n".join(f"- {escaping.markdown(note)}" if markdown else f"  {note}" for note in audit_notes(table)))
+        parts.append(notes_text(block.notes, form, width))
+    parts.append(notes_text(audit_notes(table), form, width))
     return "\n\n".join(part for part in parts if part)
+
+
+def notes_text(said: Iterable[str], form: Format, width: int | None) -> str:
+    """Notes, a line each or more where they are folded."""
+    if form == "markdown":
+        return "\n".join(f"- {escaping.markdown(note)}" for note in said)
+    return "\n".join(line for note in said for line in text_tables.wrapped_lines(note, width, "  "))
 
 
 def shared_facts(table: AuditTable) -> dict[str, Any]:
