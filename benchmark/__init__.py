@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from divsal_bench.contracts.method import Method
     from divsal_bench.contracts.task import Task
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.predict.pretrained import Pretrained
     from divsal_bench.runs.reading import Run
 
 __all__ = [
@@ -107,11 +107,11 @@ def load_pretrained(name: str | Path) -> Pretrained:
     from divsal_bench.predict import loading
 
     if Path(name).exists():
-        return loading.load(Path(name), str(name))
+        return loading.pretrained_in(Path(name), str(name))
     found = snapshot(str(name))
     if found.notice:
         warnings.warn(found.notice, stacklevel=2)
-    return loading.load(found.folder, found.origin)
+    return loading.pretrained_in(found.folder, found.origin)
 
 
 def run(

@@ -22,6 +22,7 @@ from divsal_bench.maps.closed_form import MAPS
 from divsal_bench.maps.evidence import ONE_LOGIT, Evidence, gather, join_evidence
 from divsal_bench.maps.fidelity import COLUMNS, choose_images, measure_fidelity
 from divsal_bench.maps.sensitivity import Sensitivity, Version, class_sensitivity, no_positive, pair
+from divsal_bench.networks.devices import arithmetic, device_of
 from divsal_bench.networks.trained import protocol_of
 from divsal_bench.runs import versions
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Block, Images, Metric, Number, Quantity, Undefined
@@ -29,7 +30,6 @@ from divsal_bench.runs.records import ENGINE_VERSION
 from divsal_bench.runs.store import weights_sha256
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from divsal_bench.data.arrays import DataArrays
@@ -201,7 +201,8 @@ def look(
     margins, true, false, kept = [], [], [], []
     for start in range(0, len(rows), batch_size):
         part = slice(start, start + batch_size)
-        with precision(protocol):  # the network alone: maps are computed in float32, as everywhere
+        # The network alone: maps are computed in float32, as everywhere.
+        with arithmetic(device_of(model), protocol.precision):
             evidence = gather(model, as_images(images[rows[part]], protocol))
         target = torch.from_numpy(labels[part])
         margins.append(evidence.margin.double().numpy())
@@ -218,16 +219,9 @@ def as_images(images: np.ndarray, protocol: Protocol) -> Tensor:
     """uint8 (B, C, S, S) as the network takes them."""
     import torch
 
-    from divsal_bench.networks.inference import as_input
+    from divsal_bench.networks.inference import as_input, form_of
 
-    return as_input(torch.from_numpy(np.ascontiguousarray(images)), protocol)
-
-
-def precision(protocol: Protocol) -> torch.autocast:
-    """The arithmetic that the run's own predictions were made in."""
-    import torch
-
-    return torch.autocast("cpu", torch.bfloat16, enabled=protocol.precision == "bf16")
+    return as_input(torch.from_numpy(np.ascontiguousarray(images)), form_of(protocol))
 
 
 def add_energy(found: Findings, seen: Seen, mapped: Bools, human: npt.NDArray[np.float32]) -> None:
@@ -322,7 +316,7 @@ def add_fidelity(
     if not len(chosen):
         found.no("fidelity", "", "no test image is classified correctly")
         return 0, 0
-    with precision(protocol):
+    with arithmetic(device_of(model), protocol.precision):
         result = measure_fidelity(
             margin_score(model),
             as_images(data.images[rows[chosen]], protocol),

@@ -22,7 +22,6 @@ def command(arguments: argparse.Namespace) -> int:
 
         return print_set(arguments)
     from divsal_bench.cli.explain_tables import print_images
-    from divsal_bench.cli.predict import say_depth
     from divsal_bench.cli.progress import counter
     from divsal_bench.workflows import explaining
 
@@ -42,7 +41,8 @@ def command(arguments: argparse.Namespace) -> int:
         on_image=counter("explained"),
     )
     print_images(found.lines)
-    say_depth(found.highest, found.network)
+    for notice in found.notices:
+        say(f"notice: {notice}")
     return say_explained(found, arguments.out)
 
 

@@ -47,10 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def grid_of(arguments: argparse.Namespace) -> planning.Grid:
     """Check every argument that names something."""
-    if arguments.device != "auto" and arguments.device.partition(":")[0] not in devices.DEVICES:
-        raise UserError(f"unknown device {arguments.device!r}; give one of {', '.join(devices.DEVICES)}")
+    devices.require_known(arguments.device)
     if arguments.device not in ("auto", "cpu"):
-        devices.choose(arguments.device)
+        devices.choose_device(arguments.device)
     return planning.Grid(
         tasks=task_names(arguments.task),
         methods=tuple(method_choice.choose(arguments.method)),
@@ -107,7 +106,7 @@ def uses_accelerator(device: str) -> bool:
     """Whether runs go to a GPU; looks without importing torch where a name tells."""
     if device != "auto":
         return device != "cpu"
-    return devices.has_nvidia() or (sys.platform in ("darwin", "win32") and devices.choose(device).type != "cpu")
+    return devices.has_nvidia() or (sys.platform in ("darwin", "win32") and devices.choose_device(device).type != "cpu")
 
 
 def say_plan(plans: Sequence[planning.TaskPlan], grid: planning.Grid, workers: int) -> None:

@@ -68,7 +68,7 @@ def train_with_progress(arguments: argparse.Namespace) -> Train:
         if device != "auto" and device.partition(":")[0] not in devices.DEVICES:
             raise UserError(f"unknown device {device!r}; give one of {', '.join(devices.DEVICES)}")
         if device not in ("auto", "cpu"):
-            devices.choose(device)
+            devices.choose_device(device)
         grid = planning.Grid(
             tuple(task), tuple(method_choice.choose(method)), tuple(seeds), out, protocols.get(protocol), head=head,
             data=data, device=device,

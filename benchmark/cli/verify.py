@@ -110,12 +110,12 @@ def check(run: Run, opened: RunData, claimed: Scores, margins: Mapping[str, floa
     from divsal_bench.evaluation import verify as engine
     from divsal_bench.networks import devices
     from divsal_bench.networks.trained import protocol_of
-    from divsal_bench.predict.loading import load
+    from divsal_bench.predict.loading import pretrained_in
 
     devices.make_deterministic(protocol_of(run).threads)
     names = plugins.tasks().get(run.spec.task).field_metrics
     result = engine.verify(
-        run, load(run.path, origin or str(run.path)).model, opened.arrays(run), names, claimed, margins
+        run, pretrained_in(run.path, origin or str(run.path)).model, opened.arrays(run), names, claimed, margins
     )
     name = f"{run.spec.task} {run.record.method_label} seed {run.spec.seed}" + (f" ({origin})" if origin else "")
     name += f" on {opened.source(run).name} ({run.spec.data_fingerprint[:8]})"

@@ -171,7 +171,7 @@ def forward(batch: Batch, case: Case) -> Outputs:
     """The network's outputs for a batch."""
     model = network(case.head)
     model.net.zero_grad(set_to_none=True)
-    out = training.forward(model, batch.images, batch.labels, PROTOCOL)
+    out = training.network_outputs(model, batch.images, batch.labels, PROTOCOL)
     if case.flat:
         mean = out.features.mean((2, 3), keepdim=True)
         return dataclasses.replace(out, features=mean.expand_as(out.features))

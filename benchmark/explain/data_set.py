@@ -12,16 +12,16 @@ import numpy.typing as npt
 from divsal_bench.errors import UserError
 from divsal_bench.explain.data_set_overview import Deciding, Errors, Floats, MeanMaps, Overview, Split
 from divsal_bench.explain.data_set_table import agreements, samples
-from divsal_bench.explain.image import pooled, precision, scorer
+from divsal_bench.explain.image import pooled, scorer
 from divsal_bench.maps import evidence, measures
 from divsal_bench.maps.fidelity import choose_images
 from divsal_bench.maps.regions import Region, Regions, occlusion, regions
-from divsal_bench.networks import inference
+from divsal_bench.networks import devices, inference
 from divsal_bench.scores.conditions import condition_columns
 
 if TYPE_CHECKING:
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.predict.pretrained import Pretrained
 
 #: How many samples a list of disagreements has.
 LISTED = 8
@@ -81,17 +81,15 @@ def overview(
     """
     import torch
 
-    device = next(pretrained.model.net.parameters()).device
-    protocol = pretrained.preprocessing.as_protocol(pretrained.precision, pretrained.channels_last)
-    score = scorer(pretrained, device.type)
+    device, score = devices.device_of(pretrained.model), scorer(pretrained)
     mapped = data.rows["has_map"].to_numpy(dtype=bool)[positions]
     scores, cams, chosen, after, areas = [], [], [], [], []
     bias, weight = 0.0, None
     for start in range(0, len(positions), BATCH):
         here = positions[start : start + BATCH]
         pixels = torch.from_numpy(np.ascontiguousarray(data.images[here])).to(device)
-        floats = inference.as_input(pixels, protocol)
-        with precision(pretrained, device.type):
+        floats = inference.as_input(pixels, pretrained.input_form)
+        with devices.arithmetic(device, pretrained.precision):
             found = evidence.gather(pretrained.model, floats)
         margins = found.margin.double().cpu().numpy()
         if not np.isfinite(margins).all():

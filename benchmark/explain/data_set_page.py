@@ -150,9 +150,7 @@ def column_meanings(found: Overview) -> dict[str, str]:
 def content_policy(style: str) -> str:
     """A content security policy that allows this style and pictures inside the page, and nothing else."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; picture_base-uri 'none'; form-action 'none'"
-    )
+    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 def mean_map_rows(found: Overview, heading: ReportHeading, under: np.ndarray | None, extent: float) -> list[MeanMapRow]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,13 +77,9 @@ def jpeg_data_url(image: Image) -> str:
     """An image as a data URL."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=88, subsampling=0)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    return colours.data_url(file.getvalue(), "jpeg")
 
 
 def colour_ramp(is_signed: bool) -> str:
     """A colour scale, for the legends."""
-    from PIL import Image
-
-    scale = colours.DIVERGING if is_signed else colours.SEQUENTIAL
-    ramp = Image.fromarray(colours.coloured(np.linspace(0, 1, 160)[None].repeat(10, 0), scale))
-    return jpeg_data_url(Image.alpha_composite(Image.new("RGBA", ramp.size, (238, 238, 238, 255)), ramp).convert("RGB"))
+    return jpeg_data_url(figure.colour_bar(160, 10, is_signed))

@@ -13,15 +13,14 @@ import numpy as np
 from divsal_bench.data import images
 from divsal_bench.data.images import NotAnImage, Picture
 from divsal_bench.errors import UserError, plural
-from divsal_bench.predict import inputs, prediction
+from divsal_bench.predict import inputs
+from divsal_bench.predict.decoding import file_bytes, looked_at
 from divsal_bench.predict.inputs import Input
+from divsal_bench.predict.lists import LABEL_COLUMN
 
 if TYPE_CHECKING:
-    from divsal_bench.predict.prediction import Pretrained
     from divsal_bench.predict.preprocessing import Preprocessing
-
-#: The column of a CSV file that names each image's class.
-LABEL_COLUMN = "label"
+    from divsal_bench.predict.pretrained import Pretrained
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +71,11 @@ def collect_examples(
     """
     given = None if label is None else class_of(label, class_names, "--label")
     found: list[Example] = []
-    for path in paths:
-        images_there = inputs.collect_images([path])
-        labels: list[int | None] = [given] * len(images_there)
-        if given is None and Path(path).suffix.lower() == ".csv" and Path(path).is_file():
-            labels = labels_listed(Path(path), class_names)
-        found += [Example(one, own) for one, own in zip(images_there, labels, strict=True)]
+    for one in inputs.collect_images(paths):
+        own = given
+        if given is None and one.label:
+            own = class_of(one.label, class_names, f"{one.place}, column {LABEL_COLUMN}")
+        found.append(Example(one, own))
     return found if human is None else with_maps(found, human)
 
 
@@ -91,19 +89,6 @@ def class_of(name: str, class_names: tuple[str, str], where: str) -> int:
     raise UserError(
         f"{where}: {name[:60]!r} is no class of this network; give {class_names[0]!r} or {class_names[1]!r}"
     )
-
-
-def labels_listed(file: Path, class_names: tuple[str, str]) -> list[int | None]:
-    """The column ``label`` of a CSV file whose images are listed already; all None without one."""
-    head, rows = inputs.listed(file)
-    if LABEL_COLUMN not in head:
-        return [None] * len(rows)
-    column = head.index(LABEL_COLUMN)
-    found: list[int | None] = []
-    for number, row in rows:
-        name = row[column].strip() if column < len(row) else ""
-        found.append(class_of(name, class_names, f"{file}, row {number}, column {LABEL_COLUMN}") if name else None)
-    return found
 
 
 def with_maps(examples: Sequence[Example], human: Path) -> list[Example]:
@@ -150,14 +135,12 @@ def own_map(image: Input, by_place: dict[tuple[str, ...], list[Path]], folder: P
 
 def open_example(pretrained: Pretrained, one: Example) -> Opened | str:
     """Decode an image and its human map, or say why one of them cannot be used."""
-    pixels, highest = prediction.looked_at(pretrained, one.input.source)
+    pixels, highest = looked_at(pretrained, one.input.source)
     if isinstance(pixels, str) or one.human is None:
         return pixels if isinstance(pixels, str) else Opened(pixels, None, highest)
     try:
-        picture = images.decode(prediction.content(one.input.source))
-        human = human_pixels(
-            pretrained.preprocessing, images.align(images.decode(prediction.content(one.human)), picture)
-        )
+        picture = images.decode(file_bytes(one.input.source))
+        human = human_pixels(pretrained.preprocessing, images.align(images.decode(file_bytes(one.human)), picture))
         if not np.ptp(human):
             raise NotAnImage("is empty: all its pixels are alike, so it marks no place")
         return Opened(pixels, human, highest)

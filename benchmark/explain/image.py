@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,14 +14,14 @@ from divsal_bench.errors import UserError, unknown
 from divsal_bench.maps import closed_form, evidence, gradcam, public
 from divsal_bench.maps.covering import Score, margin_score
 from divsal_bench.maps.regions import Occlusion, Region, Regions, occlusion, regions
-from divsal_bench.networks import inference
+from divsal_bench.networks import devices, inference
 from divsal_bench.scores.agreement import EMPTY, agreement
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from divsal_bench.explain.examples import Opened
-    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.predict.pretrained import Pretrained
 
 #: The maps that are shown where none are asked for.
 DEFAULT = ("true-class", "false-class", "difference", "case", "case-clamped")
@@ -182,11 +181,10 @@ def explain_image(
     """
     import torch
 
-    device = next(pretrained.model.net.parameters()).device
-    protocol = pretrained.preprocessing.as_protocol(pretrained.precision, pretrained.channels_last)
-    floats = inference.as_input(torch.from_numpy(opened.pixels.copy())[None].to(device), protocol)
+    device = devices.device_of(pretrained.model)
+    floats = inference.as_input(torch.from_numpy(opened.pixels.copy())[None].to(device), pretrained.input_form)
     found = None
-    with precision(pretrained, device.type):
+    with devices.arithmetic(device, pretrained.precision):
         if closed:
             found = evidence.gather(pretrained.model, floats)
             logits = found.logits
@@ -207,7 +205,7 @@ def explain_image(
         bias = float(found.bias[target].double() - found.bias[1 - target].double())
         parts = regions(difference, bias, pooled(opened.human, found.grid), count=NAMED)
         side = np.array([1 if target else -1])
-        (covering,) = occlusion(scorer(pretrained, device.type), floats, [parts], side)
+        (covering,) = occlusion(scorer(pretrained), floats, [parts], side)
     return Explanation(
         image=image,
         class_names=pretrained.class_names,
@@ -264,19 +262,12 @@ def pooled(human: np.ndarray | None, grid: tuple[int, int]) -> np.ndarray | None
     return None if human is None else cams.human_cells(human[None], grid)[0].astype(np.float64)
 
 
-def precision(pretrained: Pretrained, device: str) -> contextlib.AbstractContextManager[Any]:
-    """The precision that the network was trained in, so that scores are those that ``predict`` gives."""
-    import torch
-
-    return torch.autocast(device, torch.bfloat16, enabled=pretrained.precision == "bf16")
-
-
-def scorer(pretrained: Pretrained, device: str) -> Score:
-    """Normalised images to margins, in the network's own precision."""
-    plain = margin_score(pretrained.model)
+def scorer(pretrained: Pretrained) -> Score:
+    """Normalised images to margins, in the network's own precision: scores are those that ``predict`` gives."""
+    plain, device = margin_score(pretrained.model), devices.device_of(pretrained.model)
 
     def score(images: Tensor) -> np.ndarray:
-        with precision(pretrained, device):
+        with devices.arithmetic(device, pretrained.precision):
             return plain(images)
 
     return score

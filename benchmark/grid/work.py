@@ -206,7 +206,7 @@ def prepare(job: Job, facts: dict[str, Any]) -> Parts:
     spec = job.spec
     protocol = Protocol(**spec.protocol_settings)
     devices.make_deterministic(protocol.threads)
-    device = devices.choose(job.device)
+    device = devices.choose_device(job.device)
     facts["device"] = device_name(device)
     facts["processor"] = devices.instruction_set() if device.type == "cpu" else ""
     data = open_cached(Path(job.cache))

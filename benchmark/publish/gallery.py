@@ -130,7 +130,7 @@ def class_cams(run: Run, data: DataArrays, samples: Sequence[str]) -> dict[str, 
     """
     import torch
 
-    from divsal_bench.networks.inference import predict
+    from divsal_bench.networks.inference import form_of, infer
     from divsal_bench.networks.trained import load_model, protocol_of
 
     if not samples:
@@ -140,6 +140,6 @@ def class_cams(run: Run, data: DataArrays, samples: Sequence[str]) -> dict[str, 
     if missing:
         raise UserError(f"sample {missing[0]!r} is not in the data of {run.path}; give the data of the run with --data")
     images = torch.from_numpy(np.ascontiguousarray(data.images[[position[sample] for sample in samples]]))
-    _, maps = predict(load_model(run), images, protocol_of(run), with_cams=True)
+    _, maps = infer(load_model(run), images, form_of(protocol_of(run)), with_cams=True)
     assert maps is not None
     return dict(zip(samples, maps.numpy(), strict=True))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.contracts import cams
-from divsal_bench.networks.inference import as_input
+from divsal_bench.networks.inference import as_input, form_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,7 +77,7 @@ def split_inputs(data: DataArrays, protocol: Protocol, split: str) -> Inputs:
     rows = np.flatnonzero(data.rows["split"].to_numpy(dtype=str) == split)
     table = data.rows.iloc[rows]
     return Inputs(
-        images=as_input(torch.from_numpy(np.ascontiguousarray(data.images[rows])), protocol),
+        images=as_input(torch.from_numpy(np.ascontiguousarray(data.images[rows])), form_of(protocol)),
         labels=table["label"].to_numpy(np.int64, copy=True),
         ids=table["sample_id"].astype(str).tolist(),
         categories=table["category"].to_numpy(dtype=str),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from divsal_bench.explain.examples import Example, Opened
     from divsal_bench.explain.image import Explanation
     from divsal_bench.explain.image_table import ImageLine
-    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.predict.pretrained import Pretrained
     from divsal_bench.runs.reading import Run
 
 #: Images that are decoded ahead.
@@ -45,14 +45,14 @@ class ExplainedImages:
         lines: What the tables have of each image, in order; its ``error`` where it could not be explained.
         explanations: All that was found, of those that could be; none where they were not to be kept.
         written: The files that were written.
-        highest: The largest value of each file of 16 bits.
+        notices: How files of 16 bits were read, where that may not fit them.
     """
 
     network: Pretrained
     lines: tuple[ImageLine, ...]
     explanations: tuple[Explanation, ...]
     written: tuple[Path, ...]
-    highest: tuple[int, ...]
+    notices: tuple[str, ...]
 
     @property
     def images(self) -> pd.DataFrame:
@@ -143,14 +143,15 @@ def explain(
         True
     """
     _prepare(device)
-    from divsal_bench.cli.predict import locate, use_threads, windowed
     from divsal_bench.explain import examples, image
     from divsal_bench.explain.image_table import ImageLine, image_line
-    from divsal_bench.predict import loading
+    from divsal_bench.predict import finding
+    from divsal_bench.predict.depths import depth_notices
+    from divsal_bench.predict.outputs import write_table
 
     names = image.maps_named(maps if maps is None or isinstance(maps, str) else ",".join(maps))
-    chosen = devices.choose(device)
-    network = windowed(loading.load(*locate(str(model))), window)
+    chosen = devices.choose_device(device)
+    network = finding.open_model(model, window, say)
     given = examples.collect_examples(
         [str(one) for one in images], network.class_names, label, None if human is None else Path(human)
     )
@@ -158,7 +159,7 @@ def explain(
     paths = [None] * len(given) if folder is None else _figure_paths(folder, given, csv, force)
     closed = image.has_closed_form(network, names, asked=maps is not None)
     network.model.net.to(chosen)
-    use_threads(network)
+    finding.use_threads(network)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         sweep_unfinished([folder], say)
@@ -185,13 +186,14 @@ def explain(
                 written += [] if path is None else write_explanation(found, path, network)
             if on_image is not None:
                 on_image(number, len(given))
-    result = ExplainedImages(network, tuple(lines), tuple(kept), tuple(written), tuple(highest))
+    notices = tuple(depth_notices(highest, network.window))
+    result = ExplainedImages(network, tuple(lines), tuple(kept), tuple(written), notices)
     if folder is None or not csv:
         return result
     tables = {folder / IMAGES: result.images, folder / REGIONS: result.regions}
     for file, table in tables.items():
-        whole.write(file, escaping.table_csv(table).encode("utf-8", "backslashreplace"))
-    return ExplainedImages(network, tuple(lines), tuple(kept), (*written, *tables), tuple(highest))
+        write_table(table, file)
+    return ExplainedImages(network, tuple(lines), tuple(kept), (*written, *tables), notices)
 
 
 def explain_set(
@@ -231,9 +233,8 @@ def explain_set(
         60
     """
     _prepare(device)
-    from divsal_bench.cli.predict import locate, use_threads
     from divsal_bench.explain import data_set, data_set_page
-    from divsal_bench.predict import loading
+    from divsal_bench.predict import finding, loading
     from divsal_bench.workflows.run_data import RunData
 
     if limit is not None and limit < 1:
@@ -241,16 +242,16 @@ def explain_set(
     folder = None if out is None else Path(out)
     if folder is not None:
         _require_report_folder(folder, force)
-    chosen = devices.choose(device)
-    place, origin = locate(str(model))
+    chosen = devices.choose_device(device)
+    place, origin = finding.locate(model, say)
     run = _run_of_network(place, origin)
-    network = loading.load(place, origin)
+    network = loading.pretrained_in(place, origin)
     network.require_maps()
     opened = RunData(data)
     arrays = opened.arrays(run)
     positions = data_set.positions_to_explain(arrays, split, limit, run.spec.data, network.class_names)
     network.model.net.to(chosen)
-    use_threads(network)
+    finding.use_threads(network)
     found = data_set.overview(network, arrays, positions, split, on_image)
     page = data_set_page.render_report(found, arrays, opened.terms(run), _report_heading(run, network))
     if folder is None:
@@ -282,36 +283,31 @@ def _prepare(device: str) -> None:
     devices.prepare_environment()
     # Decoding shares the processors: torch's threads must sleep while they wait, not spin.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    if device.partition(":")[0] not in devices.DEVICES:
-        raise UserError(f"unknown device {device!r}; give one of {', '.join(devices.DEVICES)}")
+    devices.require_known(device)
 
 
 def _figure_paths(folder: Path, given: Sequence[Example], csv: bool, force: bool) -> list[Path]:
     """Where each image's figure goes; refuse what cannot be written, and what would be lost."""
-    from divsal_bench.cli.predict import refuse_inputs
-    from divsal_bench.predict import overlay
+    from divsal_bench.predict import outputs
 
-    overlay.require_writable(folder, "--out")
-    found = [folder / name for name in overlay.file_names([one.input.parts for one in given])]
+    outputs.require_writable(folder, "--out")
+    found = outputs.picture_paths(folder, [one.input for one in given])
     written = [*found, *(path.with_suffix(".json") for path in found)]
     written += [folder / name for name in (IMAGES, REGIONS)] if csv else []
-    refuse_inputs("--out", written, [one.input for one in given])
+    outputs.refuse_inputs("--out", written, [one.input for one in given])
     maps = {os.path.realpath(one.human) for one in given if one.human is not None}
     for path in written:
         if os.path.realpath(path) in maps:
             raise UserError(f"--out would write over the human map {path}; choose another folder")
-    there = [path for path in written if path.exists()]
-    if there and not force:
-        more = f" and {len(there) - 1} more there" if len(there) > 1 else ""
-        raise UserError(f"--out: {there[0]}{more} exists; choose another folder, or replace it with --force")
+    outputs.refuse_present("--out", written, force)
     return found
 
 
 def _require_report_folder(folder: Path, force: bool) -> None:
     """Refuse what cannot be written, and what would be lost."""
-    from divsal_bench.predict import overlay
+    from divsal_bench.predict import outputs
 
-    overlay.require_writable(folder, "--out")
+    outputs.require_writable(folder, "--out")
     for name in (REPORT, SAMPLES):
         if (folder / name).exists() and not force:
             raise UserError(f"--out: {folder / name} exists; choose another folder, or replace it with --force")

@@ -23,8 +23,8 @@ from PIL import Image
 from divsal_bench.explain import examples, image
 from divsal_bench.networks import backbones
 from divsal_bench.predict.inputs import Input
-from divsal_bench.predict.prediction import Pretrained
 from divsal_bench.predict.preprocessing import Preprocessing
+from divsal_bench.predict.pretrained import Pretrained
 from divsal_bench.registry import protocols
 from divsal_bench.workflows.explaining import write_explanation
 

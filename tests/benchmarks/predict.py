@@ -28,8 +28,8 @@ from PIL import Image
 from divsal_bench.data import images
 from divsal_bench.networks import backbones
 from divsal_bench.predict.inputs import Input, collect_images
-from divsal_bench.predict.prediction import Pretrained
 from divsal_bench.predict.preprocessing import Preprocessing
+from divsal_bench.predict.pretrained import Pretrained
 from divsal_bench.registry import protocols
 
 TARGET = 0.9

@@ -42,7 +42,7 @@ def addresses(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> dict[
         work.execute(job)
     place = next((folder / "runs/cxr/cross-entropy").iterdir())
     assert cli.main(["explain", str(place), "--set", "test", "--limit", "80", "--out", str(folder / "out")]) == 0
-    network, data = loading.load(place, ""), RunData(None).arrays(read_run(place))
+    network, data = loading.pretrained_in(place, ""), RunData(None).arrays(read_run(place))
     rows = data.rows.assign(sample_id=[f"{HOSTILE}{i}" for i in range(len(data.rows))])
     rows["source"] = np.where(rows["split"] == "test", HOSTILE, rows["source"])
     hostile, names = dataclasses.replace(data, rows=rows), (HOSTILE, "b")

@@ -22,8 +22,9 @@ from divsal_bench.data import catalogue, colormaps
 from divsal_bench.explain import examples, image_figure
 from divsal_bench.explain import image as single
 from divsal_bench.grid import planning, work
+from divsal_bench.networks.inference import as_input
 from divsal_bench.pictures import figure
-from divsal_bench.predict import loading, prediction
+from divsal_bench.predict import decoding, loading, pretrained
 from divsal_bench.predict.inputs import Input
 from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import method_choice, protocols
@@ -123,7 +124,7 @@ def test_regions_rest_and_bias_are_the_margin_that_predict_gives(
     model = repository(tmp_path / "timm") if which == "repository" else request.getfixturevalue(which).path
     out, names = tmp_path / "out", sorted(path.stem for path in (files / "images").iterdir())
     assert explain(model, files / "images", "--out", out, "--csv") == 0
-    network = loading.load(model, "")
+    network = loading.pretrained_in(model, "")
     scores = network.predict([files / "images" / f"{name}.png" for name in names])
     for name, score, decision in zip(names, scores["score"], scores["decision"], strict=True):
         found = content(out / f"{name}.json")
@@ -178,13 +179,13 @@ def test_covering_a_region_is_what_it_says(run: Run, image: Path, tmp_path: Path
     """Done again by hand: the region's pixels take the mean colour, and the network is asked again."""
     assert explain(run.path, image, "--out", tmp_path, "--label", "normal") == 0
     found = content(next(tmp_path.glob("*.json")))
-    network = loading.load(run.path, "")
-    pixels = prediction.decode(network, image)
+    network = loading.pretrained_in(run.path, "")
+    pixels, _ = decoding.looked_at(network, image)
     assert isinstance(pixels, np.ndarray)
     side = pixels.shape[1] // len(found["maps"]["difference"]["values"])
     import torch
 
-    floats = network.preprocessing.floats(torch.from_numpy(pixels.copy())[None])
+    floats = as_input(torch.from_numpy(pixels.copy())[None], network.input_form)
     for one in found["regions"]["named"]:
         covered = floats.clone()
         for y, x in one["cells"]:
@@ -197,7 +198,7 @@ def test_covering_a_region_is_what_it_says(run: Run, image: Path, tmp_path: Path
 
 def test_scores_in_half_precision_are_those_of_predict(run: Run, image: Path) -> None:
     """A network trained under autocast is explained under it."""
-    network = dataclasses.replace(loading.load(run.path, ""), precision="bf16")
+    network = dataclasses.replace(loading.pretrained_in(run.path, ""), precision="bf16")
     read = examples.open_example(network, examples.Example(Input("x", image, ("x",))))
     assert isinstance(read, examples.Opened)
     found = single.explain_image(network, "x", read, 1, single.DEFAULT)
@@ -261,7 +262,7 @@ def opened(found: single.Explanation) -> Image.Image:
 
 
 def explained(model: Path, image: Path, names: tuple[str, ...] = single.DEFAULT, **given: Any) -> single.Explanation:
-    network = loading.load(model, "")
+    network = loading.pretrained_in(model, "")
     example = examples.Example(Input(image.name, image, (image.name,)), human=given.get("human"))
     read = examples.open_example(network, example)
     assert isinstance(read, examples.Opened)
@@ -363,7 +364,7 @@ def test_a_map_follows_its_image_through_a_networks_own_cropping(tmp_path: Path)
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     for crop, share, interpolation in (("center", 0.9, "bicubic"), ("border", 1.0, "bilinear"), ("squash", 1.0, "box")):
         asked = Preprocessing(64, "L", 1, (0.5,), (0.5,), interpolation, crop, share)
-        network = prediction.Pretrained(None, asked, ("a", "b"), 0.0, "", "fp32", "", None)  # type: ignore[arg-type]
+        network = pretrained.Pretrained(None, asked, ("a", "b"), 0.0, "", "fp32", "", None)  # type: ignore[arg-type]
         given = examples.Example(Input("x", tmp_path / "image.png", ("x",)), human=tmp_path / "map.png")
         read = examples.open_example(network, given)
         assert isinstance(read, examples.Opened)

@@ -89,7 +89,7 @@ class Page(HTMLParser):
 def found_of(
     run: Run, data: DataArrays, limit: int | None = 60
 ) -> tuple[data_set_overview.Overview, data_set_page.ReportHeading]:
-    network = loading.load(run.path, "")
+    network = loading.pretrained_in(run.path, "")
     positions = data_set.positions_to_explain(data, "test", limit, "standin", network.class_names)
     found = data_set.overview(network, data, positions, "test")
     return found, data_set_page.ReportHeading("cxr", "standin", "cross-entropy", "0", 0, network.class_names, "0")

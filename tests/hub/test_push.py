@@ -23,7 +23,7 @@ from divsal_bench.evaluation import predictions
 from divsal_bench.grid import work
 from divsal_bench.hub import link, names
 from divsal_bench.leaderboard.claims.keys import hashed
-from divsal_bench.networks import inference
+from divsal_bench.networks.inference import as_input, form_of, infer
 from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.runs import store
@@ -91,9 +91,10 @@ def test_a_resnet50_with_three_channels_too(hub: HubServer, runs: Path, tmp_path
     assert net.conv1.in_channels == 3
     arrays = RunData(None).arrays(run)
     images = torch.from_numpy(arrays.images[:5].copy())
+    form = form_of(protocol_of(run))
     with torch.inference_mode():
-        found = net(inference.as_input(images, protocol_of(run)))
-    assert torch.allclose(found, inference.predict(load_model(run), images, protocol_of(run))[0], atol=1e-4)
+        found = net(as_input(images, form))
+    assert torch.allclose(found, infer(load_model(run), images, form)[0], atol=1e-4)
 
 
 def test_predictions_are_published_under_keys_alone(hub: HubServer, pushed: Path) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from divsal_bench.data.images import NotAnImage
 from divsal_bench.errors import UserError
 from divsal_bench.explain import examples
-from divsal_bench.predict import inputs, prediction
+from divsal_bench.predict import inputs
+from divsal_bench.predict.decoding import file_bytes
 
 CLASSES = ("normal", "abnormal")
 
@@ -91,5 +93,5 @@ def test_a_pipe_in_a_folder_or_as_a_list_is_not_waited_for(hospital: Path) -> No
     os.mkfifo(hospital / "pipe.csv")
     found = [one.image for one in inputs.collect_images([hospital, hospital / "pipe.csv"])]
     assert str(hospital / "pipe.png") in found  # a row with an error, when it is decoded
-    with pytest.raises(prediction.NotAnImage, match="is not a file"):
-        prediction.content(hospital / "pipe.png")
+    with pytest.raises(NotAnImage, match="is not a file"):
+        file_bytes(hospital / "pipe.png")

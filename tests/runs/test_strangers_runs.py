@@ -27,13 +27,12 @@ from divsal_bench.hub import link
 from divsal_bench.leaderboard.accepted import board_file
 from divsal_bench.leaderboard.claims.files import read_bytes
 from divsal_bench.networks import inference, trained
-from divsal_bench.networks.inference import MOST_PIXELS, predict
+from divsal_bench.networks.inference import MOST_PIXELS, InputForm, form_of, infer
 from divsal_bench.predict import loading
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs import audit_record, store
 from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.runs.records import Spec
-from divsal_bench.training import training
 
 TINY = dataclasses.replace(
     protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
@@ -98,7 +97,7 @@ ASKED: dict[str, tuple[Change, str]] = {
 def test_what_no_run_asks_for(run: Path, image: Path, name: str) -> None:
     change, message = ASKED[name]
     forge(run, change)
-    for use in (lambda: trained.load_model(read_run(run)), lambda: loading.load(run, str(run))):
+    for use in (lambda: trained.load_model(read_run(run)), lambda: loading.pretrained_in(run, str(run))):
         with pytest.raises(UserError) as caught:
             use()
         assert message in str(caught.value)
@@ -247,16 +246,16 @@ def test_a_large_input_makes_small_batches(run: Path, monkeypatch: pytest.Monkey
     seen: list[int] = []
     as_input = inference.as_input
 
-    def counted(images: torch.Tensor, protocol: protocols.Protocol) -> torch.Tensor:
+    def counted(images: torch.Tensor, form: InputForm) -> torch.Tensor:
         seen.append(len(images))
-        return as_input(images, protocol)
+        return as_input(images, form)
 
-    monkeypatch.setattr(training, "as_input", counted)
+    monkeypatch.setattr(inference, "as_input", counted)
     side = 1024
     images = torch.zeros(40, 1, side, side, dtype=torch.uint8)
-    predict(model, images, TINY)
+    infer(model, images, form_of(TINY))
     assert sum(seen) == 40
     assert max(seen) == MOST_PIXELS // side**2
     seen.clear()
-    predict(model, torch.zeros(300, 1, 224, 224, dtype=torch.uint8), TINY)
+    infer(model, torch.zeros(300, 1, 224, 224, dtype=torch.uint8), form_of(TINY))
     assert seen[0] == 128  # as ever, where the results of protocols depend on it
