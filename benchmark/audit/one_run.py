@@ -6,7 +6,6 @@ data fingerprint, give class sensitivity, fidelity and fooling. Only fidelity ru
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import numpy.typing as npt
 
+from divsal_bench.audit.findings import Findings
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
 from divsal_bench.maps import case, fooling, measures
@@ -25,7 +25,7 @@ from divsal_bench.maps.sensitivity import Sensitivity, Version, class_sensitivit
 from divsal_bench.networks.devices import arithmetic, device_of
 from divsal_bench.networks.trained import protocol_of
 from divsal_bench.runs import versions
-from divsal_bench.runs.audit_record import Audit, AuditSettings, Block, Images, Metric, Number, Quantity, Undefined
+from divsal_bench.runs.audit_record import Audit, AuditSettings, Images
 from divsal_bench.runs.records import ENGINE_VERSION
 from divsal_bench.runs.store import weights_sha256
 
@@ -74,7 +74,7 @@ class Seen:
         return dict(zip(names, (positive | True, ~predicted, predicted, ~positive, positive), strict=True))
 
 
-def audit(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) -> Audit:
+def audit_run(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) -> Audit:
     """Audit a run on its test split.
 
     Args:
@@ -101,7 +101,7 @@ def audit(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) ->
     split = data.rows["split"].to_numpy(dtype=str)
     rows = np.flatnonzero(split == "test")
     labels = data.rows["label"].to_numpy(np.int64)
-    counts, train = both(labels[rows]), both(labels[split == "train"])
+    counts, train = class_counts(labels[rows]), class_counts(labels[split == "train"])
     if not all(counts):
         raise UserError(
             f"{run.path}: the test split of {run.spec.data} holds {counts[0]} negatives and {counts[1]} positives; an "
@@ -110,7 +110,7 @@ def audit(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) ->
     ids = data.rows["sample_id"].iloc[rows].astype(str).tolist()
     sample = choose_images(ids, np.ones(len(rows), bool), settings.images, data.fingerprint)
     try:
-        seen = look(model, data.images, rows, labels[rows], sample, protocol)
+        seen = seen_in_one_pass(model, data.images, rows, labels[rows], sample, protocol)
     except UserError as error:
         raise UserError(f"{run.path} cannot be audited: {error}") from None
 
@@ -135,7 +135,7 @@ def audit(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) ->
         grid=seen.evidence.grid,
         train_counts=train,
         test=counts,
-        maps=both(seen.labels[mapped]),
+        maps=class_counts(seen.labels[mapped]),
         correct=int(((seen.margins >= 0) == (seen.labels == 1)).sum()),
         sampled=len(sample),
         covered=covered,
@@ -148,35 +148,12 @@ def audit(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) ->
     )
 
 
-def both(labels: npt.NDArray[np.integer]) -> tuple[int, int]:
+def class_counts(labels: npt.NDArray[np.integer]) -> tuple[int, int]:
     """How many negatives and positives."""
     return int((labels == 0).sum()), int((labels == 1).sum())
 
 
-class Findings:
-    """Collects the numbers of an audit, and the reasons where there are none."""
-
-    def __init__(self) -> None:
-        self.numbers: list[Number] = []
-        self.undefined: list[Undefined] = []
-
-    def add(self, block: Block, of: str, metric: str, values: Floats, images: Images = "all") -> None:
-        """The mean of one number for each image, (n,), over those that have it."""
-        known = values[~np.isnan(values)]
-        self.one(block, of, metric, float(known.mean()) if len(known) else math.nan, len(known), images)
-
-    def one(self, block: Block, of: str, metric: str, value: float, count: int = 0, images: Images = "all") -> None:
-        """A number of the whole run; one that is not finite is none."""
-        names: tuple[Metric, ...] = get_args(Metric)
-        quantity = Quantity(block=block, of=of, images=images, metric=names[names.index(metric)])  # type: ignore[arg-type]
-        self.numbers.append(Number(quantity=quantity, value=value if math.isfinite(value) else None, count=count))
-
-    def no(self, block: Block, of: str, why: str) -> None:
-        """Say why something is missing."""
-        self.undefined.append(Undefined(block=block, of=of, why=why))
-
-
-def look(
+def seen_in_one_pass(
     model: CamNet,
     images: np.ndarray,
     rows: Ints,
@@ -246,7 +223,7 @@ def add_decision(found: Findings, seen: Seen, errors: measures.ErrorRates) -> No
             found.add("decision", "decision", "bias_share", share[members], images)
             for name, values in empty.items():
                 found.add("decision", name, "empty", values[members], images)
-    negatives, positives = both(seen.labels)
+    negatives, positives = class_counts(seen.labels)
     found.one("decision", "decision", "error", errors.total, negatives + positives)
     found.one("decision", "decision", "error", errors.fpr, negatives, "negatives")
     found.one("decision", "decision", "error", errors.fnr, positives, "positives")

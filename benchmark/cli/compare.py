@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from divsal_bench.cli import terminal_width
-from divsal_bench.cli.run import MAX_SEEDS
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.files import escaping
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet, from_runs
 from divsal_bench.leaderboard.tables import comparing, notes, render
 from divsal_bench.leaderboard.tables.comparing import Comparing, Line
 from divsal_bench.runs.reading import read_run, require_utf8, run_folders
+from divsal_bench.workflows.asking import MAX_SEEDS
 
 #: A seed is below 2³¹.
 MOST_DIGITS = 10

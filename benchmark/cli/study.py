@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from divsal_bench.cli import EXIT_INTERRUPTED, say, tables
-from divsal_bench.cli.run import execute, seed_range, task_names, worker_count
-from divsal_bench.errors import UserError, plural
+from divsal_bench.cli.run import with_progress
+from divsal_bench.errors import plural
 from divsal_bench.files import escaping
-from divsal_bench.grid import planning
 from divsal_bench.leaderboard.statistics.over_seeds import cell
-from divsal_bench.networks import devices
-from divsal_bench.registry import method_choice, protocols
+from divsal_bench.workflows import running, studying
 
 if TYPE_CHECKING:
     from divsal_bench.networks.backbones import Head
     from divsal_bench.runs.reading import Run
     from divsal_bench.studies.study_table import StudyTable
-    from divsal_bench.workflows.studying import Train
+    from divsal_bench.workflows.studying import Seeds
 
 
 class StoppedError(Exception):
@@ -33,14 +31,12 @@ class StoppedError(Exception):
 
 def command(arguments: argparse.Namespace) -> int:
     """Train what is missing, measure, print."""
-    from divsal_bench.workflows import studying
-
     try:
         found = studying.study(
             arguments.study,
             arguments.runs,
-            task=arguments.task if arguments.runs else task_names(arguments.task),
-            seeds=seed_range(arguments.seeds),
+            task=arguments.task,
+            seeds=arguments.seeds,
             data=arguments.data,
             images=arguments.images,
             k=arguments.k,
@@ -48,8 +44,9 @@ def command(arguments: argparse.Namespace) -> int:
             epochs=arguments.epochs,
             protocol=arguments.protocol,
             device=arguments.device,
+            workers=arguments.workers,
             out=arguments.out,
-            train=train_with_progress(arguments),
+            train=train_with_progress,
             say=say,
         )
     except StoppedError:
@@ -58,28 +55,20 @@ def command(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def train_with_progress(arguments: argparse.Namespace) -> Train:
-    """What makes missing runs and shows how far they are."""
-
-    def train(
-        task: Sequence[str], method: str, *, seeds: Sequence[int], protocol: str, head: Head, data: str | None,
-        device: str, workers: int, out: Path,
-    ) -> list[Run]:  # fmt: skip
-        if device != "auto" and device.partition(":")[0] not in devices.DEVICES:
-            raise UserError(f"unknown device {device!r}; give one of {', '.join(devices.DEVICES)}")
-        if device not in ("auto", "cpu"):
-            devices.choose_device(device)
-        grid = planning.Grid(
-            tuple(task), tuple(method_choice.choose(method)), tuple(seeds), out, protocols.get(protocol), head=head,
-            data=data, device=device,
-        )  # fmt: skip
-        plans = planning.plan(grid)
-        new, interrupted = execute(plans, worker_count(arguments, grid))
-        if interrupted:
-            raise StoppedError
-        return [*(run for plan in plans for run in plan.done), *new]
-
-    return train
+def train_with_progress(
+    task: str | Sequence[str], method: str, *, seeds: Seeds, protocol: str, head: Head, data: str | None, device: str,
+    workers: int | None, out: Path,
+) -> list[Run]:  # fmt: skip
+    """Make missing runs and show how far they are."""
+    runs = with_progress(
+        lambda on_event: running.run(
+            task, method, seeds=seeds, protocol=protocol, head=head, data=data, device=device, workers=workers, out=out,
+            on_event=on_event,
+        )
+    )  # fmt: skip
+    if runs is None:
+        raise StoppedError
+    return runs
 
 
 def rendered_study(found: Sequence[StudyTable], form: str) -> str:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign, owners
-from divsal_bench.runs.names import WEIGHTS_FILE
+from divsal_bench.runs.names import HISTORY_FILE, PREDICTIONS_FILE, STDERR_FILE, WEIGHTS_FILE
 from divsal_bench.runs.reading import NoRunError, Run, check_place, read_run, read_runs, require_utf8
 from divsal_bench.runs.records import Record, Spec
 
@@ -28,7 +28,7 @@ ASIDE = ".partial"
 #: Tries to rename a run into place while others do the same.
 PUT_ATTEMPTS = 10
 #: What a run may hold beside run.json, which names their hashes.
-FILES = ("history.csv", "model.safetensors", "predictions.parquet")
+FILES = (HISTORY_FILE, WEIGHTS_FILE, PREDICTIONS_FILE, STDERR_FILE)
 #: How the name of the file begins that a launcher holds locked while it makes a run.
 CLAIM = "claim-"
 #: Seconds after which a half-written run of a machine that cannot be asked is taken for left behind. One is written

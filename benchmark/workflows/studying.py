@@ -13,6 +13,8 @@ import numpy as np
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.studies.study_table import Rows, StudyTable, add_seed
+from divsal_bench.workflows import running
+from divsal_bench.workflows.asking import task_names
 from divsal_bench.workflows.run_data import RunData, collect
 from divsal_bench.workflows.telling import Say, silent
 
@@ -21,17 +23,19 @@ if TYPE_CHECKING:
     from divsal_bench.networks.backbones import CamNet, Head
     from divsal_bench.runs.reading import Run
 
+#: How many, from 0; a range as ``5-9``; or which.
+Seeds = int | str | Sequence[int]
 Question = Literal["difference", "imbalance", "case"]
 #: Epochs at which the collapse of CASE is looked at.
 EPOCHS = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Train(Protocol):
-    """What makes the missing runs of a grid and returns all of them, as :func:`divsal_bench.run` does."""
+    """Makes the missing runs of a grid and returns all of them, as :func:`divsal_bench.workflows.running.run` does."""
+    """What makes the missing runs of a grid and returns all of them, as :func:`divsal_bench.workflows.running.run` does."""
 
     def __call__(
-        self, task: Sequence[str], method: str, *, seeds: Sequence[int], protocol: str, head: Head, data: str | None,
-        device: str, workers: int, out: Path,
+        self, task: str | Sequence[str], method: str, *, seeds: Seeds, protocol: str, head: Head, data: str | None,
+        device: str, workers: int | None, out: Path,
     ) -> list[Run]:  # fmt: skip
         """Run what is missing."""
 
@@ -41,29 +45,20 @@ class _Asked:
     """The arguments of :func:`study` that its questions share."""
 
     task: str | Sequence[str]
-    seeds: Sequence[int]
+    seeds: Seeds
     protocol: str
     device: str
-    workers: int
+    workers: int | None
     out: Path
     train: Train
     say: Say
 
-    @property
-    def tasks(self) -> list[str]:
-        """The names of the tasks; UserError for one that is not known."""
-        known = plugins.tasks()
-        if self.task == "all":
-            return list(known.found)
-        names = self.task.split(",") if isinstance(self.task, str) else self.task
-        return [known.get(name.strip()).name for name in names]
-
     def trained(
-        self, method: str, tasks: Sequence[str] | None = None, head: Head = "two-logit", data: str | None = None
+        self, method: str, task: str | None = None, head: Head = "two-logit", data: str | None = None
     ) -> list[Run]:
         """The runs of a grid that have a result, in the order of tables; those that are missing are made first."""
         runs = self.train(
-            self.tasks if tasks is None else tasks, method, seeds=self.seeds, protocol=self.protocol, head=head,
+            self.task if task is None else task, method, seeds=self.seeds, protocol=self.protocol, head=head,
             data=data, device=self.device, workers=self.workers, out=self.out,
         )  # fmt: skip
         return runs_in_order(run for run in runs if run.record.status == "done")
@@ -74,7 +69,7 @@ def study(
     runs: Sequence[str | Path] = (),
     *,
     task: str | Sequence[str] = "all",
-    seeds: int | Iterable[int] = 5,
+    seeds: Seeds = 5,
     data: str | None = None,
     images: int = 200,
     k: float = 5.0,
@@ -82,7 +77,7 @@ def study(
     epochs: int = 64,
     protocol: str = "quick-v1",
     device: str = "auto",
-    workers: int = 0,
+    workers: int | None = 0,
     out: str | Path = "runs",
     train: Train | None = None,
     say: Say = silent,
@@ -94,7 +89,7 @@ def study(
             head; ``case``, class sensitivity, fidelity and the collapse of CASE.
         runs: Of ``difference``: run directories or folders of runs to measure; then nothing is trained.
         task: A name, several (also as one text joined by commas), or ``all``.
-        seeds: How many, from 0; or which.
+        seeds: How many, from 0; a range as ``"5-9"``; or which.
         data: Of ``difference``: the data of ``runs``, where it was moved.
         images: At most so many test images are covered.
         k: Of ``case``: per cent of the cells that are compared.
@@ -102,9 +97,9 @@ def study(
         epochs: Of the collapse of CASE.
         protocol: A protocol's name.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``; for training.
-        workers: Processes that train; 0 trains in this one.
+        workers: Processes that train; 0 trains in this one, None takes as many as the machine has room for.
         out: The output folder; runs it already holds are not run again.
-        train: Makes the missing runs; None takes :func:`divsal_bench.run`.
+        train: Makes the missing runs; None takes :func:`divsal_bench.workflows.running.run`.
         say: Told what is being measured.
 
     Returns:
@@ -119,16 +114,14 @@ def study(
         >>> sorted({map_kind for _, _, map_kind in table.rows})
         ['difference', 'true-class']
     """
-    import divsal_bench
-
     asked = _Asked(
         task=task,
-        seeds=range(seeds) if isinstance(seeds, int) else tuple(seeds),
+        seeds=seeds,
         protocol=protocol,
         device=device,
         workers=workers,
         out=Path(out),
-        train=train or divsal_bench.run,
+        train=train or running.run,
         say=say,
     )
     if question == "difference":
@@ -179,14 +172,14 @@ def imbalance_table(asked: _Asked) -> StudyTable:
     from divsal_bench.studies.imbalance import imbalance_numbers
 
     rows: Rows = {}
-    for task in asked.tasks:
+    for task in task_names(asked.task):
         for ratio in ("9:1", "1:9"):
             folder = asked.out / "data" / f"{task}-{ratio.replace(':', '-')}"
             if not folder.exists():
                 prepare(plugins.tasks().get(task), plugins.adapters().get("standin"), None, folder, {"ratio": ratio})
             opened = RunData(str(folder))
             methods = "cross-entropy,balanced-cross-entropy"
-            for run in asked.trained(methods, [task], head="one-logit", data=str(folder)):
+            for run in asked.trained(methods, task, head="one-logit", data=str(folder)):
                 for group, found in imbalance_numbers(run, *network_and_data(run, opened)).items():
                     add_seed(rows, (task, ratio, run.record.method_label, group), found)
     notes = (
@@ -219,7 +212,7 @@ def class_map_tables(
         found = class_map_numbers(model, seen, seen.labels, arrays.fingerprint, images, k, tau)
         for kind, numbers in found.items():
             add_seed(binary, (f"{run.spec.task} ({run.spec.data})", kind), numbers)
-    for task in [name for name in asked.tasks if name != "cxr"]:
+    for task in [name for name in task_names(asked.task) if name != "cxr"]:
         for run in [run for run in runs if run.spec.task == task]:
             asked.say(f"{task} seed {run.spec.seed}: a class for each category")
             arrays, protocol = opened.arrays(run), protocol_of(run)

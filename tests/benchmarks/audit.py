@@ -33,7 +33,7 @@ def trained(out: Path) -> list[Run]:
         tasks=("cxr",), methods=tuple(method_choice.choose("cross-entropy,cyborg")), seeds=tuple(range(RUNS // 2)),
         out=out, protocol=dataclasses.replace(protocols.get("quick-v1"), epochs=1), data="standin", device="cpu",
     )  # fmt: skip
-    return pool.execute([job for part in planning.plan(grid) for job in part.jobs], workers=2)
+    return pool.run_jobs([job for part in planning.plan(grid) for job in part.jobs], workers=2)
 
 
 def with_test_images(data: DataArrays, count: int, folder: Path) -> Path:
@@ -65,7 +65,7 @@ def main() -> int:
         cache = with_test_images(RunData(None).arrays(runs[0]), IMAGES, Path(folder, "data"))
         jobs = [many_runs.AuditJob(run.path, cache, settings, keep=False) for run in runs]
         started, cpu = time.perf_counter(), os.times()
-        found = many_runs.execute(jobs, arguments.workers)
+        found = many_runs.audit_jobs(jobs, arguments.workers)
         took, after = time.perf_counter() - started, os.times()
     used = after.children_user + after.children_system - cpu.children_user - cpu.children_system
     print(

@@ -19,6 +19,7 @@ from divsal_bench.data.arrays import open_cached
 from divsal_bench.errors import UserError
 from divsal_bench.evaluation import verify
 from divsal_bench.grid import planning, work
+from divsal_bench.grid.jobs import Job
 from divsal_bench.leaderboard.accepted import reading
 from divsal_bench.leaderboard.claims import files, keys
 from divsal_bench.networks.trained import load_model
@@ -34,7 +35,7 @@ TINY = dataclasses.replace(
 )
 
 
-def grid(out: Path, methods: str, seeds: tuple[int, ...]) -> list[work.Job]:
+def grid(out: Path, methods: str, seeds: tuple[int, ...]) -> list[Job]:
     asked = planning.Grid(("cxr",), tuple(method_choice.choose(methods)), seeds, out, TINY, data="standin")
     return list(planning.plan(asked)[0].jobs)
 

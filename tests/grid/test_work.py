@@ -15,6 +15,7 @@ import torch
 
 from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
+from divsal_bench.grid.jobs import Job
 from divsal_bench.networks import backbones
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.registry.protocols import Protocol
@@ -23,7 +24,7 @@ from divsal_bench.runs.reading import Run, read_run
 QUICK = dataclasses.replace(protocols.get("quick-v1"), epochs=1)
 
 
-def jobs(tmp_path: Path, method: str = "cyborg", protocol: Protocol = QUICK, **grid: Any) -> tuple[work.Job, ...]:
+def jobs(tmp_path: Path, method: str = "cyborg", protocol: Protocol = QUICK, **grid: Any) -> tuple[Job, ...]:
     """The jobs of a small grid on the cxr stand-in."""
     asked = planning.Grid(
         ("cxr",), tuple(method_choice.choose(method)), (0,), tmp_path, protocol, data="standin", **grid

@@ -20,7 +20,7 @@ from hub_server import HubServer
 from divsal_bench import cli
 from divsal_bench.cli.parser import parse
 from divsal_bench.evaluation import predictions
-from divsal_bench.grid import work
+from divsal_bench.grid import planning
 from divsal_bench.hub import link, names
 from divsal_bench.leaderboard.claims.keys import hashed
 from divsal_bench.networks.inference import as_input, form_of, infer
@@ -353,7 +353,11 @@ def untrained_run(like: Run, out: Path, backbone: str) -> Run:
         protocols.get("cyborg-v1"), pretrained=False, input_size=32, backbone=backbone, output_stride=16
     )
     spec = like.spec.model_copy(
-        update={"backbone": backbone, "protocol": protocol.name, "protocol_settings": work.settings_of(protocol)}
+        update={
+            "backbone": backbone,
+            "protocol": protocol.name,
+            "protocol_settings": planning.settings_as_json(protocol),
+        }
     )
     model = backbones.build(backbone, protocol, 3, "two-logit", seed=0, check=False)
     record = like.record.model_copy(
