@@ -175,6 +175,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(written: Path) -> None:
     (policy,) = (a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert policy.endswith("='; base-uri 'none'; form-action 'none'")
     for words in (
         "cross-entropy on cxr, explained",
         "That is a sum, not a cause",
