@@ -30,8 +30,8 @@ Question = Literal["difference", "imbalance", "case"]
 EPOCHS = (1, 2, 4, 8, 16, 32, 64)
 
 
+class Train(Protocol):
     """Makes the missing runs of a grid and returns all of them, as :func:`divsal_bench.workflows.running.run` does."""
-    """What makes the missing runs of a grid and returns all of them, as :func:`divsal_bench.workflows.running.run` does."""
 
     def __call__(
         self, task: str | Sequence[str], method: str, *, seeds: Seeds, protocol: str, head: Head, data: str | None,
