@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import warnings
@@ -93,7 +94,7 @@ class ExplainedSet:
 
 def explain(
     model: str | Path,
-    images: Sequence[str | Path],
+    images: str | Path | Sequence[str | Path],
     *,
     out: str | Path | None = None,
     label: str | None = None,
@@ -111,7 +112,7 @@ def explain(
 
     Args:
         model: A run directory, or a model on the Hugging Face Hub as ``org/name[@revision]``.
-        images: Image files, folders, or CSV files of images (column ``label``: their class).
+        images: Image files, folders, or CSV files of images (column ``label``: their class); one or several.
         out: A folder for a figure and a JSON file an image; None writes nothing.
         label: The images' class; None explains the class that each is called, or that a CSV file gives.
         human: The human map of the one image, or a folder of maps named like the images.
@@ -137,7 +138,7 @@ def explain(
         >>> from PIL import Image
         >>> from divsal_bench.workflows.explaining import explain
         >>> Image.linear_gradient("L").convert("RGB").save("gradient.png")
-        >>> found = explain(next(Path("runs").glob("*/*/seed*")), ["gradient.png"])
+        >>> found = explain(next(Path("runs").glob("*/*/seed*")), "gradient.png")
         >>> one = found.explanations[0]
         >>> abs(one.regions.margin - one.margin) < 1e-3  # regions, rest and bias add up to the margin
         True
@@ -152,8 +153,9 @@ def explain(
     names = image.maps_named(maps if maps is None or isinstance(maps, str) else ",".join(maps))
     chosen = devices.choose_device(device)
     network = finding.open_model(model, window, say)
+    asked = [images] if isinstance(images, str | Path) else images
     given = examples.collect_examples(
-        [str(one) for one in images], network.class_names, label, None if human is None else Path(human)
+        [str(one) for one in asked], network.class_names, label, None if human is None else Path(human)
     )
     folder = None if out is None else Path(out)
     paths = [None] * len(given) if folder is None else _figure_paths(folder, given, csv, force)
@@ -193,7 +195,7 @@ def explain(
     tables = {folder / IMAGES: result.images, folder / REGIONS: result.regions}
     for file, table in tables.items():
         write_table(table, file)
-    return ExplainedImages(network, tuple(lines), tuple(kept), (*written, *tables), notices)
+    return dataclasses.replace(result, written=(*written, *tables))
 
 
 def explain_set(
