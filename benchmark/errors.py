@@ -28,11 +28,6 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def first_line_of(error: BaseException) -> str:
-    """The first line of an error's text, for one-line messages."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
 class UserError(Exception):
     """Something outside the program is wrong and the user can mend it.
 

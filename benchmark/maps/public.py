@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from divsal_bench.contracts import cams
-from divsal_bench.errors import UserError, first_line_of, unknown
+from divsal_bench.errors import UserError, unknown
+from divsal_bench.files.texts import first_line
 from divsal_bench.maps.evidence import Maps, camnet, evaluating
 from divsal_bench.networks.backbones import CamNet
 
@@ -106,7 +107,7 @@ def grad_cam_package() -> Any:
         import pytorch_grad_cam
     except ImportError as error:
         raise UserError(
-            f"this map is made by the package grad-cam, which cannot be imported ({first_line_of(error)}); "
+            f"this map is made by the package grad-cam, which cannot be imported ({first_line(error)}); "
             "install it with: pip install 'divsal-bench[explain]'"
         ) from error
     return pytorch_grad_cam

@@ -6,7 +6,8 @@ import hashlib
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from divsal_bench.errors import UserError, first_line_of, unknown
+from divsal_bench.errors import UserError, unknown
+from divsal_bench.files.texts import first_line
 from divsal_bench.networks import devices
 from divsal_bench.networks.published import weights_file
 
@@ -98,8 +99,7 @@ def build(backbone: str, protocol: Protocol, in_chans: int, head: Head, seed: in
                     "take a ResNet, ResNeXt, EfficientNet, MobileNet V2 or RegNet, or another --protocol"
                 ) from error
             raise UserError(
-                f"backbone {backbone!r} cannot be built as protocol {protocol.name} asks ({first_line_of(error)}). "
-                f"{WORKS}"
+                f"backbone {backbone!r} cannot be built as protocol {protocol.name} asks ({first_line(error)}). {WORKS}"
             ) from error
     model = CamNet(net, head)
     if check:
@@ -180,7 +180,7 @@ def require_closed_form(model: CamNet, name: str, size: int, in_chans: int) -> t
         try:
             logits, features = model.forward(images)
         except (RuntimeError, AssertionError, ValueError) as error:
-            raise UserError(f"{refusal}it does not run on {size} px input ({first_line_of(error)}). {WORKS}") from error
+            raise UserError(f"{refusal}it does not run on {size} px input ({first_line(error)}). {WORKS}") from error
         weight, bias = model.classifier()
         if features.ndim != 4 or features.shape[1] != weight.shape[1]:
             raise UserError(f"{refusal}its features have shape {tuple(features.shape)}. {WORKS}")

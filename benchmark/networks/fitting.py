@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from divsal_bench.errors import UserError, first_line_of
+from divsal_bench.errors import UserError
+from divsal_bench.files.texts import first_line
 from divsal_bench.networks.backbones import CamNet, Head
 from divsal_bench.runs.names import WEIGHTS_FILE
 
@@ -43,7 +44,7 @@ def fitted_network(
         net = timm.create_model(architecture, pretrained=False, **arguments)
         net.load_state_dict(load_file(path), strict=True)
     except (OSError, RuntimeError, TypeError, ValueError, AssertionError, SafetensorError) as error:
-        raise UserError(f"{path} does not fit the network that {source} describes ({first_line_of(error)})") from error
+        raise UserError(f"{path} does not fit the network that {source} describes ({first_line(error)})") from error
     if channels_last:
         net.to(memory_format=torch.channels_last)
     net.eval()
@@ -69,9 +70,7 @@ def misfit(folder: Path, architecture: str, arguments: dict[str, Any], source: s
         with torch.device("meta"):
             net = timm.create_model(architecture, pretrained=False, **arguments)
     except Exception as error:  # constructors fail in any way at arguments that they did not expect
-        raise UserError(
-            f"{folder / source} describes a network that cannot be built ({first_line_of(error)})"
-        ) from error
+        raise UserError(f"{folder / source} describes a network that cannot be built ({first_line(error)})") from error
     wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     for name, shape in wanted.items():
         if name not in found:
@@ -112,7 +111,7 @@ def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
         with safe_open(path, "pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{path} is not a whole safetensors file ({first_line_of(error)}); get it again") from error
+        raise UserError(f"{path} is not a whole safetensors file ({first_line(error)}); get it again") from error
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from divsal_bench.errors import UserError, first_line_of
+from divsal_bench.errors import UserError
+from divsal_bench.files.texts import first_line
 from divsal_bench.hub.client import address, patiently
 from divsal_bench.hub.guard import Guard, MisbehavedError, UnreachableError
 
@@ -34,4 +35,4 @@ def weights_file(backbone: str) -> str:
     except EntryNotFoundError as error:
         raise UserError(f"{repository} has no model.safetensors, and no other format is loaded") from error
     except (HfHubHTTPError, MisbehavedError, OSError) as error:
-        raise UserError(f"the weights of {backbone} could not be fetched: {first_line_of(error)}") from error
+        raise UserError(f"the weights of {backbone} could not be fetched: {first_line(error)}") from error

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from divsal_bench.errors import UserError, first_line_of
+from divsal_bench.errors import UserError
 from divsal_bench.files import foreign
+from divsal_bench.files.texts import first_line
 from divsal_bench.networks.backbones import Head
 from divsal_bench.networks.fitting import LARGEST_NUMBER, LONGEST_LIST, LONGEST_NAME
 from divsal_bench.predict.preprocessing import OWN_KEY, Preprocessing
@@ -88,7 +89,7 @@ def read_config(folder: Path) -> Config:
     try:
         content = foreign.read_json(path, LARGEST_CONFIG)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({first_line_of(error)}); get it again") from error
+        raise UserError(f"{path} cannot be read ({first_line(error)}); get it again") from error
     try:
         if not isinstance(content, dict) or "architecture" not in content:
             raise UserError("it names no architecture, so it is no timm repository's")

@@ -8,7 +8,8 @@ from typing import Any
 
 from divsal_bench.data.images import FULL, Window
 from divsal_bench.data.reading import window_of
-from divsal_bench.errors import UserError, first_line_of
+from divsal_bench.errors import UserError
+from divsal_bench.files.texts import first_line
 from divsal_bench.networks import backbones
 from divsal_bench.networks.backbones import CamNet
 from divsal_bench.networks.fitting import fitted_network, misfit, shape_text
@@ -184,7 +185,7 @@ def require_logits(folder: Path, model: CamNet, config: Config) -> None:
             logits, _ = model.forward(torch.zeros(1, config.preprocessing.in_chans, size, size))
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise UserError(
-            f"{folder}: {config.architecture} does not run on {size} px input ({first_line_of(error)})"
+            f"{folder}: {config.architecture} does not run on {size} px input ({first_line(error)})"
         ) from error
     if tuple(logits.shape) != (1, 2):
         raise UserError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -55,12 +54,13 @@ class Predictions:
     @property
     def threshold(self) -> str:
         """From where on an image is called class 1, and what set that, in words."""
+        from divsal_bench.predict.prediction import probability_of
+
         positive, limit = self.network.class_names[1], self.network.threshold
         if limit is None:
             where = f"no threshold keeps its rule, so nothing is called {positive}"
         else:
-            share = 1 / (1 + math.exp(-max(-700.0, min(700.0, limit))))
-            where = f"{positive} from a score of {limit:+.4f} on, a probability of {share:.3f}"
+            where = f"{positive} from a score of {limit:+.4f} on, a probability of {probability_of(limit):.3f}"
         return f"{where} ({self.network.threshold_rule or 'its rule is not stated'})"
 
 
