@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
 from divsal_bench.errors import UserError
-from divsal_bench.processes.serving import end_mark
+from divsal_bench.processes.serving import OVERHEARD, end_mark
 
 J = TypeVar("J")
 
@@ -224,7 +224,7 @@ class Crew(Generic[J]):
         # The same modules and plugins as here; without -P a file like ./queue.py would shadow the real one.
         environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", self.module],
+            [sys.executable, "-P", "-m", self.module, *[OVERHEARD] * self.overhear],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if self.overhear else None,

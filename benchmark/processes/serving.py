@@ -26,6 +26,8 @@ from divsal_bench.errors import UserError
 Send = Callable[..., None]
 #: Linux: the signal that a process gets when its parent is gone.
 PR_SET_PDEATHSIG = 1
+#: Argument of a worker whose parent keeps what it prints, and so has to know what of it belongs to which job.
+OVERHEARD = "overheard"
 
 
 def serve(
@@ -67,8 +69,9 @@ def serve(
             die_with(parent)
             do_and_leave(do, content, lines.fileno(), send)
         _, status, usage = os.wait4(child, 0)
-        with suppress(OSError):
-            os.write(2, end_mark(number))
+        if OVERHEARD in sys.argv[1:]:
+            with suppress(OSError):
+                os.write(2, end_mark(number))
         peak_mb = round(usage.ru_maxrss / 1024, 1)
         send("ended", number=number, code=os.waitstatus_to_exitcode(status), peak_mb=peak_mb)
 

@@ -48,11 +48,13 @@ def module(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     return name
 
 
-def work_through(module: str, hows: list[str], size: int = 1) -> tuple[list[dict[str, Any]], list[Ended[str]]]:
+def work_through(
+    module: str, hows: list[str], size: int = 1, overhear: bool = True
+) -> tuple[list[dict[str, Any]], list[Ended[str]]]:
     """Give each job once; what was told, and what ended untold."""
     waiting = list(hows)
     told, ended = [], []
-    crew: Crew[str] = Crew(module, size, lambda: bool(waiting), lambda how: {"how": how}, threads=1, overhear=True)
+    crew: Crew[str] = Crew(module, size, lambda: bool(waiting), lambda how: {"how": how}, threads=1, overhear=overhear)
     with crew:
         while len(told) + len(ended) < len(hows):
             happened = crew.next(60)
@@ -85,6 +87,14 @@ def test_a_death_is_told_with_its_way_and_its_own_last_words(module: str) -> Non
     assert "ZeroDivisionError" in by_job["raise"].printed
     assert "die said" not in by_job["raise"].printed
     assert all(0 < one.seconds < 60 for one in ended)
+
+
+def test_what_nobody_keeps_goes_through_as_it_is(module: str, capfd: pytest.CaptureFixture[str]) -> None:
+    told, ended = work_through(module, ["well", "die"], overhear=False)
+    assert (len(told), [one.printed for one in ended]) == (1, [""])
+    out, err = capfd.readouterr()
+    assert out == "", "standard output belongs to the command"
+    assert sorted(set(err.splitlines())) == ["die said", "standard output is nobody's", "well said"]
 
 
 def test_what_is_the_users_to_mend_ends_the_work(module: str) -> None:
