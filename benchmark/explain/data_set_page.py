@@ -29,6 +29,7 @@ from divsal_bench.pictures.figure import Panel
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import SourceTerms
     from divsal_bench.data.arrays import DataArrays
+    from divsal_bench.predict.prediction import Pretrained
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -95,6 +96,26 @@ class SampleList:
     about: str
     none: str
     cards: tuple[SampleCard, ...]
+
+
+def report_heading(network: Pretrained) -> ReportHeading:
+    """What the report on the data of a run's network is about."""
+    names, record = network.class_names, network.record
+    assert record is not None
+    if network.threshold is None:
+        limit = f"no threshold keeps its rule, so nothing is called {names[1]}"
+    else:
+        score = f"{names[1]} − {names[0]}"
+        limit = f"the network calls an image {names[1]} from a score ({score}) of {network.threshold:+.3f} on"
+    return ReportHeading(
+        task=record.spec.task,
+        data=f"{record.spec.data} ({record.spec.data_fingerprint[:8]})",
+        method=record.method_label,
+        run_id=record.run_id,
+        seed=record.spec.seed,
+        class_names=names,
+        threshold=f"{limit} ({network.threshold_rule})" if network.threshold_rule else limit,
+    )
 
 
 def render_report(

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal
 from divsal_bench.errors import UserError, printable
 from divsal_bench.files import escaping, whole
 from divsal_bench.networks import devices
-from divsal_bench.registry import plugins
 from divsal_bench.workflows.telling import Say, silent
 from divsal_bench.workflows.tidying import sweep_unfinished
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from divsal_bench.explain.data_set_overview import Overview
-    from divsal_bench.explain.data_set_page import ReportHeading
     from divsal_bench.explain.examples import Example, Opened
     from divsal_bench.explain.image import Explanation
     from divsal_bench.explain.image_table import ImageLine
@@ -255,7 +253,9 @@ def explain_set(
     network.model.net.to(chosen)
     finding.use_threads(network)
     found = data_set.overview(network, arrays, positions, split, on_image)
-    page = data_set_page.render_report(found, arrays, opened.terms(run), _report_heading(run, network))
+    page = data_set_page.render_report(
+        found, arrays, opened.terms(run), data_set_page.report_heading(network)
+    )
     if folder is None:
         return ExplainedSet(network, found, page, ())
     folder.mkdir(parents=True, exist_ok=True)
@@ -336,24 +336,3 @@ def _run_of_network(folder: Path, origin: str) -> Run:
             f"{origin} has no {RUN_FILE}, so the data it was trained on is not known; give images instead of --set"
         )
     return read_run(folder)
-
-
-def _report_heading(run: Run, network: Pretrained) -> ReportHeading:
-    """What the report is about."""
-    from divsal_bench.explain.data_set_page import ReportHeading
-
-    names = network.class_names
-    if network.threshold is None:
-        limit = f"no threshold keeps its rule, so nothing is called {names[1]}"
-    else:
-        score = f"{names[1]} − {names[0]}"
-        limit = f"the network calls an image {names[1]} from a score ({score}) of {network.threshold:+.3f} on"
-    return ReportHeading(
-        task=plugins.tasks().get(run.spec.task).name,
-        data=f"{run.spec.data} ({run.spec.data_fingerprint[:8]})",
-        method=run.record.method_label,
-        run_id=run.record.run_id,
-        seed=run.spec.seed,
-        class_names=names,
-        threshold=f"{limit} ({network.threshold_rule})" if network.threshold_rule else limit,
-    )
