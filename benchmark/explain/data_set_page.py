@@ -29,7 +29,7 @@ from divsal_bench.pictures.figure import Panel
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import SourceTerms
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.predict.pretrained import Pretrained
 
 TEMPLATES = Path(__file__).with_name("templates")
 

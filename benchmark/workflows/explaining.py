@@ -253,9 +253,7 @@ def explain_set(
     network.model.net.to(chosen)
     finding.use_threads(network)
     found = data_set.overview(network, arrays, positions, split, on_image)
-    page = data_set_page.render_report(
-        found, arrays, opened.terms(run), data_set_page.report_heading(network)
-    )
+    page = data_set_page.render_report(found, arrays, opened.terms(run), data_set_page.report_heading(network))
     if folder is None:
         return ExplainedSet(network, found, page, ())
     folder.mkdir(parents=True, exist_ok=True)
