@@ -123,4 +123,4 @@ def add_study(commands: Commands[Parser]) -> None:
     study.add_argument("--epochs", type=int, default=64, metavar="E", help="of the collapse (64)")
     add_training(study)
     add_format(study)
-    study.set_defaults(handler=lazy("study:study"))
+    study.set_defaults(handler=lazy("study:command"))

@@ -58,7 +58,7 @@ def add_predict(commands: Commands[Parser]) -> None:
     predict.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
     add_window(predict)
     predict.add_argument("--batch-size", type=int, default=32, metavar="N", help="images at a time (default: 32)")
-    predict.set_defaults(handler=lazy("predict:predict"))
+    predict.set_defaults(handler=lazy("predict:command"))
 
 
 def add_explain(commands: Commands[Parser]) -> None:
@@ -93,4 +93,4 @@ def add_explain(commands: Commands[Parser]) -> None:
     )
     explain.add_argument("--force", action="store_true", help="replace files that are there")
     explain.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
-    explain.set_defaults(handler=lazy("explain:explain"))
+    explain.set_defaults(handler=lazy("explain:command"))

@@ -23,7 +23,6 @@ def command(arguments: argparse.Namespace) -> int:
         return print_set(arguments)
     from divsal_bench.cli.explain_tables import print_images
     from divsal_bench.cli.progress import counter
-    from divsal_bench.predict.depths import depth_notices
     from divsal_bench.workflows import explaining
 
     found = explaining.explain(
@@ -42,7 +41,7 @@ def command(arguments: argparse.Namespace) -> int:
         on_image=counter("explained"),
     )
     print_images(found.lines)
-    for notice in depth_notices(found.highest, found.network.window):
+    for notice in found.notices:
         say(f"notice: {notice}")
     return say_explained(found, arguments.out)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +23,13 @@ from divsal_bench.explain.data_set_pictures import (
 )
 from divsal_bench.explain.data_set_table import MEANING
 from divsal_bench.explain.image_figure import as_picture
-from divsal_bench.files import html_page
 from divsal_bench.pictures import figure
 from divsal_bench.pictures.figure import Panel
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.adapter import SourceTerms
     from divsal_bench.data.arrays import DataArrays
+    from divsal_bench.predict.pretrained import Pretrained
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -96,6 +98,26 @@ class SampleList:
     cards: tuple[SampleCard, ...]
 
 
+def report_heading(network: Pretrained) -> ReportHeading:
+    """What the report on the data of a run's network is about."""
+    names, record = network.class_names, network.record
+    assert record is not None
+    if network.threshold is None:
+        limit = f"no threshold keeps its rule, so nothing is called {names[1]}"
+    else:
+        score = f"{names[1]} − {names[0]}"
+        limit = f"the network calls an image {names[1]} from a score ({score}) of {network.threshold:+.3f} on"
+    return ReportHeading(
+        task=record.spec.task,
+        data=f"{record.spec.data} ({record.spec.data_fingerprint[:8]})",
+        method=record.method_label,
+        run_id=record.run_id,
+        seed=record.spec.seed,
+        class_names=names,
+        threshold=f"{limit} ({network.threshold_rule})" if network.threshold_rule else limit,
+    )
+
+
 def render_report(
     found: Overview, data: DataArrays, terms: Mapping[str, SourceTerms] | None, heading: ReportHeading
 ) -> str:
@@ -110,7 +132,12 @@ def render_report(
     Returns:
         HTML with its styles in it, named by their hash in the content security policy.
     """
-    made = html_page.escaping_templates(TEMPLATES)
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
     made.filters |= {"signed": signed_logits, "share": share_in_digits}
     shown = ShownImages(data, terms)
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
@@ -123,7 +150,7 @@ def render_report(
         hidden=shown.hidden(found),
         underlay=under is not None,
         style=style,
-        policy=html_page.content_policy([style]),
+        policy=content_policy(style),
         extent=extent,
         logits_extent=logits,
         means=mean_map_rows(found, heading, under, extent),
@@ -139,6 +166,12 @@ def column_meanings(found: Overview) -> dict[str, str]:
     """What the columns of samples.csv mean, of those that are there."""
     needs_maps = ("true_…, difference_…", "deciding_inside")
     return {name: text for name, text in MEANING.items() if found.mapped or name not in needs_maps}
+
+
+def content_policy(style: str) -> str:
+    """A content security policy that allows this style and pictures inside the page, and nothing else."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 def mean_map_rows(found: Overview, heading: ReportHeading, under: np.ndarray | None, extent: float) -> list[MeanMapRow]:

@@ -36,8 +36,7 @@ def grid_asked(
     Raises:
         UserError: There is no such thing.
     """
-    if device != "auto" and device.partition(":")[0] not in devices.DEVICES:
-        raise UserError(f"unknown device {device!r}; give one of {', '.join(devices.DEVICES)}")
+    devices.require_known(device)
     if device not in ("auto", "cpu"):
         devices.choose_device(device)
     known_head = next((known for known in HEADS if known == head), None)

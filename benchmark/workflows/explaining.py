@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import warnings
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Literal
 from divsal_bench.errors import UserError, printable
 from divsal_bench.files import escaping, whole
 from divsal_bench.networks import devices
-from divsal_bench.registry import plugins
 from divsal_bench.workflows.telling import Say, silent
 from divsal_bench.workflows.tidying import sweep_unfinished
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from divsal_bench.explain.data_set_overview import Overview
-    from divsal_bench.explain.data_set_page import ReportHeading
     from divsal_bench.explain.examples import Example, Opened
     from divsal_bench.explain.image import Explanation
     from divsal_bench.explain.image_table import ImageLine
@@ -45,14 +44,14 @@ class ExplainedImages:
         lines: What the tables have of each image, in order; its ``error`` where it could not be explained.
         explanations: All that was found, of those that could be; none where they were not to be kept.
         written: The files that were written.
-        highest: The largest value of each file of 16 bits.
+        notices: How files of 16 bits were read, where that may not fit them.
     """
 
     network: Pretrained
     lines: tuple[ImageLine, ...]
     explanations: tuple[Explanation, ...]
     written: tuple[Path, ...]
-    highest: tuple[int, ...]
+    notices: tuple[str, ...]
 
     @property
     def images(self) -> pd.DataFrame:
@@ -93,7 +92,7 @@ class ExplainedSet:
 
 def explain(
     model: str | Path,
-    images: Sequence[str | Path],
+    images: str | Path | Sequence[str | Path],
     *,
     out: str | Path | None = None,
     label: str | None = None,
@@ -111,7 +110,7 @@ def explain(
 
     Args:
         model: A run directory, or a model on the Hugging Face Hub as ``org/name[@revision]``.
-        images: Image files, folders, or CSV files of images (column ``label``: their class).
+        images: Image files, folders, or CSV files of images (column ``label``: their class); one or several.
         out: A folder for a figure and a JSON file an image; None writes nothing.
         label: The images' class; None explains the class that each is called, or that a CSV file gives.
         human: The human map of the one image, or a folder of maps named like the images.
@@ -137,7 +136,7 @@ def explain(
         >>> from PIL import Image
         >>> from divsal_bench.workflows.explaining import explain
         >>> Image.linear_gradient("L").convert("RGB").save("gradient.png")
-        >>> found = explain(next(Path("runs").glob("*/*/seed*")), ["gradient.png"])
+        >>> found = explain(next(Path("runs").glob("*/*/seed*")), "gradient.png")
         >>> one = found.explanations[0]
         >>> abs(one.regions.margin - one.margin) < 1e-3  # regions, rest and bias add up to the margin
         True
@@ -145,19 +144,22 @@ def explain(
     _prepare(device)
     from divsal_bench.explain import examples, image
     from divsal_bench.explain.image_table import ImageLine, image_line
-    from divsal_bench.predict.finding import open_model, use_threads
+    from divsal_bench.predict import finding
+    from divsal_bench.predict.depths import depth_notices
+    from divsal_bench.predict.outputs import write_table
 
     names = image.maps_named(maps if maps is None or isinstance(maps, str) else ",".join(maps))
     chosen = devices.choose_device(device)
-    network = open_model(model, window, say)
+    network = finding.open_model(model, window, say)
+    asked = [images] if isinstance(images, str | Path) else images
     given = examples.collect_examples(
-        [str(one) for one in images], network.class_names, label, None if human is None else Path(human)
+        [str(one) for one in asked], network.class_names, label, None if human is None else Path(human)
     )
     folder = None if out is None else Path(out)
     paths = [None] * len(given) if folder is None else _figure_paths(folder, given, csv, force)
     closed = image.has_closed_form(network, names, asked=maps is not None)
     network.model.net.to(chosen)
-    use_threads(network)
+    finding.use_threads(network)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         sweep_unfinished([folder], say)
@@ -184,13 +186,14 @@ def explain(
                 written += [] if path is None else write_explanation(found, path, network)
             if on_image is not None:
                 on_image(number, len(given))
-    result = ExplainedImages(network, tuple(lines), tuple(kept), tuple(written), tuple(highest))
+    notices = tuple(depth_notices(highest, network.window))
+    result = ExplainedImages(network, tuple(lines), tuple(kept), tuple(written), notices)
     if folder is None or not csv:
         return result
     tables = {folder / IMAGES: result.images, folder / REGIONS: result.regions}
     for file, table in tables.items():
-        whole.write(file, escaping.table_csv(table).encode("utf-8", "backslashreplace"))
-    return ExplainedImages(network, tuple(lines), tuple(kept), (*written, *tables), tuple(highest))
+        write_table(table, file)
+    return dataclasses.replace(result, written=(*written, *tables))
 
 
 def explain_set(
@@ -231,8 +234,7 @@ def explain_set(
     """
     _prepare(device)
     from divsal_bench.explain import data_set, data_set_page
-    from divsal_bench.predict import loading
-    from divsal_bench.predict.finding import locate, use_threads
+    from divsal_bench.predict import finding, loading
     from divsal_bench.workflows.run_data import RunData
 
     if limit is not None and limit < 1:
@@ -241,7 +243,7 @@ def explain_set(
     if folder is not None:
         _require_report_folder(folder, force)
     chosen = devices.choose_device(device)
-    place, origin = locate(model, say)
+    place, origin = finding.locate(model, say)
     run = _run_of_network(place, origin)
     network = loading.pretrained_in(place, origin)
     network.require_maps()
@@ -249,9 +251,9 @@ def explain_set(
     arrays = opened.arrays(run)
     positions = data_set.positions_to_explain(arrays, split, limit, run.spec.data, network.class_names)
     network.model.net.to(chosen)
-    use_threads(network)
+    finding.use_threads(network)
     found = data_set.overview(network, arrays, positions, split, on_image)
-    page = data_set_page.render_report(found, arrays, opened.terms(run), _report_heading(run, network))
+    page = data_set_page.render_report(found, arrays, opened.terms(run), data_set_page.report_heading(network))
     if folder is None:
         return ExplainedSet(network, found, page, ())
     folder.mkdir(parents=True, exist_ok=True)
@@ -332,24 +334,3 @@ def _run_of_network(folder: Path, origin: str) -> Run:
             f"{origin} has no {RUN_FILE}, so the data it was trained on is not known; give images instead of --set"
         )
     return read_run(folder)
-
-
-def _report_heading(run: Run, network: Pretrained) -> ReportHeading:
-    """What the report is about."""
-    from divsal_bench.explain.data_set_page import ReportHeading
-
-    names = network.class_names
-    if network.threshold is None:
-        limit = f"no threshold keeps its rule, so nothing is called {names[1]}"
-    else:
-        score = f"{names[1]} − {names[0]}"
-        limit = f"the network calls an image {names[1]} from a score ({score}) of {network.threshold:+.3f} on"
-    return ReportHeading(
-        task=plugins.tasks().get(run.spec.task).name,
-        data=f"{run.spec.data} ({run.spec.data_fingerprint[:8]})",
-        method=run.record.method_label,
-        run_id=run.record.run_id,
-        seed=run.spec.seed,
-        class_names=names,
-        threshold=f"{limit} ({network.threshold_rule})" if network.threshold_rule else limit,
-    )

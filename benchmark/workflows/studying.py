@@ -14,6 +14,8 @@ from divsal_bench.errors import UserError, unknown
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.runs.reading import collect_runs
 from divsal_bench.studies.study_table import Rows, StudyTable, add_seed
+from divsal_bench.workflows import running
+from divsal_bench.workflows.asking import task_names
 from divsal_bench.workflows.run_data import RunData
 from divsal_bench.workflows.telling import Say, silent
 
@@ -22,16 +24,18 @@ if TYPE_CHECKING:
     from divsal_bench.networks.backbones import CamNet, Head
     from divsal_bench.runs.reading import Run
 
+#: How many, from 0; a range as ``5-9``; or which.
+Seeds = int | str | Sequence[int]
 Question = Literal["difference", "imbalance", "case"]
 #: Epochs at which the collapse of CASE is looked at.
 EPOCHS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Train(Protocol):
-    """What makes the missing runs of a grid and returns all of them, as :func:`divsal_bench.run` does."""
+    """Makes the missing runs of a grid and returns all of them, as :func:`divsal_bench.workflows.running.run` does."""
 
     def __call__(
-        self, task: Sequence[str], method: str, *, seeds: Sequence[int], protocol: str, head: Head, data: str | None,
+        self, task: str | Sequence[str], method: str, *, seeds: Seeds, protocol: str, head: Head, data: str | None,
         device: str, workers: int | None, out: Path,
     ) -> list[Run]:  # fmt: skip
         """Run what is missing."""
@@ -42,7 +46,7 @@ class _Asked:
     """The arguments of :func:`study` that its questions share."""
 
     task: str | Sequence[str]
-    seeds: Sequence[int]
+    seeds: Seeds
     protocol: str
     device: str
     workers: int | None
@@ -50,21 +54,12 @@ class _Asked:
     train: Train
     say: Say
 
-    @property
-    def tasks(self) -> list[str]:
-        """The names of the tasks; UserError for one that is not known."""
-        known = plugins.tasks()
-        if self.task == "all":
-            return list(known.found)
-        names = self.task.split(",") if isinstance(self.task, str) else self.task
-        return [known.get(name.strip()).name for name in names]
-
     def trained(
-        self, method: str, tasks: Sequence[str] | None = None, head: Head = "two-logit", data: str | None = None
+        self, method: str, task: str | None = None, head: Head = "two-logit", data: str | None = None
     ) -> list[Run]:
         """The runs of a grid that have a result, in the order of tables; those that are missing are made first."""
         runs = self.train(
-            self.tasks if tasks is None else tasks, method, seeds=self.seeds, protocol=self.protocol, head=head,
+            self.task if task is None else task, method, seeds=self.seeds, protocol=self.protocol, head=head,
             data=data, device=self.device, workers=self.workers, out=self.out,
         )  # fmt: skip
         return runs_in_order(run for run in runs if run.record.status == "done")
@@ -75,7 +70,7 @@ def study(
     runs: Sequence[str | Path] = (),
     *,
     task: str | Sequence[str] = "all",
-    seeds: int | str | Iterable[int] = 5,
+    seeds: Seeds = 5,
     data: str | None = None,
     images: int = 200,
     k: float = 5.0,
@@ -103,9 +98,9 @@ def study(
         epochs: Of the collapse of CASE.
         protocol: A protocol's name.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``; for training.
-        workers: Processes that train; 0 trains in this one, None takes as many as there is room for.
+        workers: Processes that train; 0 trains in this one, None takes as many as the machine has room for.
         out: The output folder; runs it already holds are not run again.
-        train: Makes the missing runs; None takes :func:`divsal_bench.run`.
+        train: Makes the missing runs; None takes :func:`divsal_bench.workflows.running.run`.
         say: Told what is being measured.
 
     Returns:
@@ -120,11 +115,9 @@ def study(
         >>> sorted({map_kind for _, _, map_kind in table.rows})
         ['difference', 'true-class']
     """
-    from divsal_bench.workflows import asking, running
-
     asked = _Asked(
         task=task,
-        seeds=asking.seed_range(seeds),
+        seeds=seeds,
         protocol=protocol,
         device=device,
         workers=workers,
@@ -180,7 +173,7 @@ def imbalance_table(asked: _Asked) -> StudyTable:
     from divsal_bench.studies.imbalance import imbalance_numbers
 
     rows: Rows = {}
-    for task in asked.tasks:
+    for task in task_names(asked.task):
         for ratio in ("9:1", "1:9"):
             folder = asked.out / "data" / f"{task}-{ratio.replace(':', '-')}"
             if not folder.exists():
@@ -189,7 +182,7 @@ def imbalance_table(asked: _Asked) -> StudyTable:
                 )
             opened = RunData(str(folder))
             methods = "cross-entropy,balanced-cross-entropy"
-            for run in asked.trained(methods, [task], head="one-logit", data=str(folder)):
+            for run in asked.trained(methods, task, head="one-logit", data=str(folder)):
                 for group, found in imbalance_numbers(run, *network_and_data(run, opened)).items():
                     add_seed(rows, (task, ratio, run.record.method_label, group), found)
     notes = (
@@ -222,7 +215,7 @@ def class_map_tables(
         found = class_map_numbers(model, seen, seen.labels, arrays.fingerprint, images, k, tau)
         for kind, numbers in found.items():
             add_seed(binary, (f"{run.spec.task} ({run.spec.data})", kind), numbers)
-    for task in [name for name in asked.tasks if name != "cxr"]:
+    for task in [name for name in task_names(asked.task) if name != "cxr"]:
         for run in [run for run in runs if run.spec.task == task]:
             asked.say(f"{task} seed {run.spec.seed}: a class for each category")
             arrays, protocol = opened.arrays(run), protocol_of(run)

@@ -47,11 +47,11 @@ def test_a_study_trains_what_its_question_asks_for(runs: Path, tmp_path: Path, m
     asked: list[tuple[Any, ...]] = []
 
     def train(task: Any, method: str, **settings: Any) -> list[Run]:
-        asked.append((list(task), method, settings["head"], list(settings["seeds"]), settings["data"]))
+        asked.append((task, method, settings["head"], settings["seeds"], settings["data"]))
         return [run for run in read_runs(runs) if run.spec.method in method.split(",")]
 
     tables = studying.study("case", task="iris-pad", seeds=2, images=2, epochs=1, out=tmp_path, train=train)
-    assert asked == [(["iris-pad"], "cross-entropy", "two-logit", [0, 1], None)]
+    assert asked == [("iris-pad", "cross-entropy", "two-logit", 2, None)]
     assert len(tables) == 4
     assert tables[2].rows[("iris-pad", "  1")]["cosine"]
 
