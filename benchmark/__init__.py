@@ -67,7 +67,7 @@ def load_method(text: str) -> Method:
     """A method ready to train with, e.g. ``load_method("cyborg:alpha=0.3")``."""
     from divsal_bench.registry import method_choice
 
-    return method_choice.parse(text).build()
+    return method_choice.choose_method(text).build()
 
 
 def load_data(task: str, data: str | None = None, size: int = 64) -> DataArrays:
@@ -159,10 +159,10 @@ def run(
         raise UserError(f"unknown head {head!r}; give one of {', '.join(HEADS)}")
     grid = planning.Grid(
         tasks=(task,) if isinstance(task, str) else tuple(task),
-        methods=tuple(method_choice.choose(method if isinstance(method, str) else ",".join(method))),
+        methods=tuple(method_choice.choose_methods(method if isinstance(method, str) else ",".join(method))),
         seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
         out=Path(out),
-        protocol=protocols.get(protocol),
+        protocol=protocols.find_protocol(protocol),
         backbone=backbone,
         head=chosen,
         data=data,

@@ -53,10 +53,10 @@ def grid_of(arguments: argparse.Namespace) -> planning.Grid:
         devices.choose(arguments.device)
     return planning.Grid(
         tasks=task_names(arguments.task),
-        methods=tuple(method_choice.choose(arguments.method)),
+        methods=tuple(method_choice.choose_methods(arguments.method)),
         seeds=seed_range(arguments.seeds),
         out=arguments.out,
-        protocol=protocols.get(arguments.protocol),
+        protocol=protocols.find_protocol(arguments.protocol),
         backbone=arguments.backbone,
         head=arguments.head,
         data=arguments.data,

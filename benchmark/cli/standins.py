@@ -44,7 +44,7 @@ def check(arguments: argparse.Namespace) -> int:
         "data": None,
     }
     grid = grid_of(argparse.Namespace(**{**vars(arguments), **defaults}))
-    grid = dataclasses.replace(grid, methods=tuple(method_choice.choose("cross-entropy")))
+    grid = dataclasses.replace(grid, methods=tuple(method_choice.choose_methods("cross-entropy")))
     plans = [plan for variant in VARIANTS for plan in planning.plan(dataclasses.replace(grid, data=variant))]
     to_do = sum(len(plan.jobs) for plan in plans)
     workers = worker_count(arguments, grid)

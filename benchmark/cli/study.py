@@ -60,7 +60,7 @@ def trained(arguments: argparse.Namespace, **settings: Any) -> list[Run] | None:
     """The runs of a grid, those that are missing made first; None after Ctrl-C."""
     usual = {"backbone": None, "head": "two-logit", "data": None, "method": "all", "retry_failed": False}
     grid = grid_of(argparse.Namespace(**{**vars(arguments), **usual, **settings}))
-    methods = tuple(method_choice.choose(settings.get("method", "all")))
+    methods = tuple(method_choice.choose_methods(settings.get("method", "all")))
     plans = planning.plan(dataclasses.replace(grid, methods=methods))
     new, interrupted = execute(plans, worker_count(arguments, grid))
     if interrupted:
@@ -220,7 +220,7 @@ def collapse(arguments: argparse.Namespace, runs: Sequence[Run], data: RunData) 
 
     rows: Rows = {}
     last = min(EPOCHS[-1], arguments.epochs)
-    protocol = dataclasses.replace(protocols.get(arguments.protocol), epochs=last, weight_decay=0.0)
+    protocol = dataclasses.replace(protocols.find_protocol(arguments.protocol), epochs=last, weight_decay=0.0)
     for run in in_order(runs):
         say(f"{run.spec.task} seed {run.spec.seed}: {last} epochs, watching the angle of the rows")
         arrays = data.arrays(run)

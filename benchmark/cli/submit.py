@@ -16,7 +16,7 @@ from divsal_bench.cli import say, tidy, tidy_below
 from divsal_bench.errors import UserError, plural
 from divsal_bench.hub import link
 from divsal_bench.registry import plugins
-from divsal_bench.registry.method_choice import parse, split_items
+from divsal_bench.registry.method_choice import choose_method, split_items
 from divsal_bench.runs.reading import Run
 from divsal_bench.workflows.run_data import RunData, collect
 
@@ -150,7 +150,7 @@ def chosen(runs: list[Run], tasks: str | None, methods: str | None) -> list[Run]
 def canonical(method: str) -> str:
     """A method as tables call it, however its fields were written; as it is where it is not installed here."""
     try:
-        return parse(method).label
+        return choose_method(method).label
     except UserError:
         return method
 

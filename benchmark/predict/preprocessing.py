@@ -152,7 +152,7 @@ class Preprocessing:
     def as_protocol(self, precision: Precision = "fp32", channels_last: bool = True) -> Protocol:
         """A protocol with this input, for the functions of training; nothing else in it means anything."""
         return dataclasses.replace(
-            protocols.get("quick-v1"),
+            protocols.find_protocol("quick-v1"),
             name="predict",
             backbone="",
             backbone_args={},
