@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from divsal_bench.contracts.method import Method
     from divsal_bench.contracts.task import Task
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.predict.pretrained import Pretrained
     from divsal_bench.runs.reading import Run
 
 __all__ = [
@@ -81,7 +81,7 @@ def load_data(task: str, data: str | None = None, size: int = 64) -> DataArrays:
     from divsal_bench.data import arrays, catalogue
 
     found = load_task(task)
-    return arrays.load(found, catalogue.resolve(found, data), size)
+    return arrays.load_arrays(found, catalogue.resolve(found, data), size)
 
 
 def load_run(path: str | Path) -> Run:
@@ -107,67 +107,31 @@ def load_pretrained(name: str | Path) -> Pretrained:
     from divsal_bench.predict import loading
 
     if Path(name).exists():
-        return loading.load(Path(name), str(name))
+        return loading.pretrained_in(Path(name), str(name))
     found = snapshot(str(name))
     if found.notice:
         warnings.warn(found.notice, stacklevel=2)
-    return loading.load(found.folder, found.origin)
+    return loading.pretrained_in(found.folder, found.origin)
 
 
 def run(
     task: str | Iterable[str],
     method: str | Iterable[str] = "all",
     *,
-    seeds: int | Iterable[int] = 5,
+    seeds: int | str | Iterable[int] = 5,
     protocol: str = "quick-v1",
     backbone: str | None = None,
     head: str = "two-logit",
     data: str | None = None,
     device: str = "auto",
-    workers: int = 0,
+    workers: int | None = 0,
     out: str | Path = "runs",
+    retry_failed: bool = False,
 ) -> list[Run]:
-    """Run what is missing of a grid; the function behind ``divsal-bench run``.
+    """Run what is missing of a grid; see :func:`divsal_bench.workflows.running.run`."""
+    from divsal_bench.workflows import running
 
-    Args:
-        task: A name or several.
-        method: As ``--method``, or a list of such: names joined by commas, ``all``, ``all,controls``, fields after
-            a colon.
-        seeds: How many, from 0; or which.
-        protocol: A protocol's name.
-        backbone: A timm name; None takes the protocol's.
-        head: ``two-logit`` or ``one-logit``.
-        data: A prepared folder, a Hub id, or a stand-in variant; None takes the task's prepared data
-            if there is any, else its stand-in.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        workers: Processes; 0 runs in this one.
-        out: The output folder; runs it already holds are returned, not run again.
-
-    Returns:
-        Every run asked for, whatever its status.
-
-    Raises:
-        UserError: Something is wrong that the caller can mend.
-    """
-    from divsal_bench.errors import UserError
-    from divsal_bench.grid import planning, pool
-    from divsal_bench.registry import method_choice, protocols
-    from divsal_bench.words import HEADS
-
-    chosen = next((known for known in HEADS if known == head), None)
-    if chosen is None:
-        raise UserError(f"unknown head {head!r}; give one of {', '.join(HEADS)}")
-    grid = planning.Grid(
-        tasks=(task,) if isinstance(task, str) else tuple(task),
-        methods=tuple(method_choice.choose_methods(method if isinstance(method, str) else ",".join(method))),
-        seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
-        out=Path(out),
-        protocol=protocols.find_protocol(protocol),
-        backbone=backbone,
-        head=chosen,
-        data=data,
-        device=device,
-    )
-    plans = planning.plan(grid)
-    new = pool.execute([job for plan in plans for job in plan.jobs], workers)
-    return [found for plan in plans for found in plan.done] + new
+    return running.run(
+        task, method, seeds=seeds, protocol=protocol, backbone=backbone, head=head, data=data, device=device,
+        workers=workers, out=out, retry_failed=retry_failed,
+    )  # fmt: skip

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import signal
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import whole
-from divsal_bench.files.owners import end_with_parent
 from divsal_bench.networks import devices
+from divsal_bench.processes.crew import Crew, Ended, Free, Told
 from divsal_bench.runs.audit_record import Audit, AuditSettings, audit_file
 from divsal_bench.runs.reading import Run, read_run
 
+#: What each worker process runs.
+WORKER = "divsal_bench.audit.worker"
 #: Told the position of a job, its audit as soon as it is there, and why it could not be kept ("" if it was).
 OnDone = Callable[[int, Audit, str], None]
 
@@ -38,8 +37,19 @@ class AuditJob:
     settings: AuditSettings
     keep: bool
 
+    def to_json(self) -> dict[str, Any]:
+        """For the pipe to a worker."""
+        settings = self.settings.model_dump(mode="json")
+        return {"path": str(self.path), "cache": str(self.cache), "settings": settings, "keep": self.keep}
 
-def execute(jobs: Sequence[AuditJob], workers: int, on_done: OnDone = lambda *_: None) -> list[Audit]:
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> AuditJob:
+        """From the pipe."""
+        path, cache = Path(content["path"]), Path(content["cache"])
+        return cls(path, cache, AuditSettings(**content["settings"]), content["keep"])
+
+
+def audit_jobs(jobs: Sequence[AuditJob], workers: int, on_done: OnDone = lambda *_: None) -> list[Audit]:
     """Audit runs.
 
     Args:
@@ -64,51 +74,45 @@ def execute(jobs: Sequence[AuditJob], workers: int, on_done: OnDone = lambda *_:
         for position, job in enumerate(jobs):
             take(position, *audit_one(job))
     else:
-        with processes(min(workers, len(jobs))) as pool:
-            positions = {pool.submit(audit_one, job): position for position, job in enumerate(jobs)}
-            try:
-                for done in as_completed(positions):
-                    take(positions[done], *done.result())
-            except BrokenProcessPool:
-                raise UserError(
-                    "a worker process died in the middle of an audit; too little memory is the usual cause, give fewer "
-                    "--workers or --images"
-                ) from None
+        for position, content in audited_elsewhere(jobs, min(workers, len(jobs))):
+            take(position, Audit.model_validate(content["audit"]), content["lost"])
     return [found[position] for position in range(len(jobs))]
 
 
-@contextmanager
-def processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool that leaves no process behind, whatever ends it."""
-    before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=prepare)
-    try:
-        yield pool
-    except BaseException:
-        for process in set(multiprocessing.active_children()) - before:
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def prepare() -> None:
-    """Leave Ctrl-C to the parent, and end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+def audited_elsewhere(jobs: Sequence[AuditJob], workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Position and outcome of each job as soon as a worker process has it."""
+    waiting = deque(range(len(jobs)))
+    left = len(jobs)
+    crew: Crew[int] = Crew(WORKER, workers, lambda: bool(waiting), lambda position: jobs[position].to_json())
+    with crew:
+        while left:
+            happened = crew.next()
+            if isinstance(happened, Free) and waiting:
+                crew.give(happened.worker, waiting.popleft())
+            elif isinstance(happened, Told):
+                if happened.event == "broke":
+                    raise RuntimeError(f"in a worker process:\n{happened.content['trace']}")
+                happened.worker.job = None
+                left -= 1
+                yield happened.job, happened.content
+            elif isinstance(happened, Ended):
+                raise UserError(
+                    "a worker process died in the middle of an audit; too little memory is the usual cause, give fewer "
+                    "--workers or --images"
+                )
 
 
 def audit_one(job: AuditJob) -> tuple[Audit, str]:
     """Audit one run and keep the result beside it; also say why it could not be kept, "" where it was."""
     devices.prepare_environment()
 
-    from divsal_bench.audit.one_run import audit
+    from divsal_bench.audit.one_run import audit_run
     from divsal_bench.data.arrays import open_cached
     from divsal_bench.networks.trained import load_model
 
     devices.make_deterministic(threads=1)
     run = read_run(job.path)
-    found = audit(run, load_model(run), open_cached(job.cache), job.settings)
+    found = audit_run(run, load_model(run), open_cached(job.cache), job.settings)
     return found, keep_audit(run, found) if job.keep else ""
 
 

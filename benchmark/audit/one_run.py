@@ -6,7 +6,6 @@ data fingerprint, give class sensitivity, fidelity and fooling. Only fidelity ru
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,21 +14,22 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import numpy.typing as npt
 
+from divsal_bench.audit.findings import Findings
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
 from divsal_bench.maps import case, fooling, measures
-from divsal_bench.maps.evidence import ONE_LOGIT, Evidence, gather, join
-from divsal_bench.maps.fidelity import COLUMNS, choose, fidelity
+from divsal_bench.maps.closed_form import MAPS
+from divsal_bench.maps.evidence import ONE_LOGIT, Evidence, gather, join_evidence
+from divsal_bench.maps.fidelity import COLUMNS, choose_images, measure_fidelity
 from divsal_bench.maps.sensitivity import Sensitivity, Version, class_sensitivity, no_positive, pair
-from divsal_bench.maps.table import MAPS
+from divsal_bench.networks.devices import arithmetic, device_of
 from divsal_bench.networks.trained import protocol_of
 from divsal_bench.runs import versions
-from divsal_bench.runs.audit_record import Audit, AuditSettings, Block, Images, Metric, Number, Quantity, Undefined
+from divsal_bench.runs.audit_record import Audit, AuditSettings, Images
 from divsal_bench.runs.records import ENGINE_VERSION
 from divsal_bench.runs.store import weights_sha256
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from divsal_bench.data.arrays import DataArrays
@@ -74,7 +74,7 @@ class Seen:
         return dict(zip(names, (positive | True, ~predicted, predicted, ~positive, positive), strict=True))
 
 
-def audit(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) -> Audit:
+def audit_run(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) -> Audit:
     """Audit a run on its test split.
 
     Args:
@@ -101,16 +101,16 @@ def audit(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) ->
     split = data.rows["split"].to_numpy(dtype=str)
     rows = np.flatnonzero(split == "test")
     labels = data.rows["label"].to_numpy(np.int64)
-    counts, train = both(labels[rows]), both(labels[split == "train"])
+    counts, train = class_counts(labels[rows]), class_counts(labels[split == "train"])
     if not all(counts):
         raise UserError(
             f"{run.path}: the test split of {run.spec.data} holds {counts[0]} negatives and {counts[1]} positives; an "
             "audit compares both classes, prepare the data with some of each"
         )
     ids = data.rows["sample_id"].iloc[rows].astype(str).tolist()
-    sample = choose(ids, np.ones(len(rows), bool), settings.images, data.fingerprint)
+    sample = choose_images(ids, np.ones(len(rows), bool), settings.images, data.fingerprint)
     try:
-        seen = look(model, data.images, rows, labels[rows], sample, protocol)
+        seen = seen_in_one_pass(model, data.images, rows, labels[rows], sample, protocol)
     except UserError as error:
         raise UserError(f"{run.path} cannot be audited: {error}") from None
 
@@ -135,7 +135,7 @@ def audit(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) ->
         grid=seen.evidence.grid,
         train_counts=train,
         test=counts,
-        maps=both(seen.labels[mapped]),
+        maps=class_counts(seen.labels[mapped]),
         correct=int(((seen.margins >= 0) == (seen.labels == 1)).sum()),
         sampled=len(sample),
         covered=covered,
@@ -148,35 +148,12 @@ def audit(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings) ->
     )
 
 
-def both(labels: npt.NDArray[np.integer]) -> tuple[int, int]:
+def class_counts(labels: npt.NDArray[np.integer]) -> tuple[int, int]:
     """How many negatives and positives."""
     return int((labels == 0).sum()), int((labels == 1).sum())
 
 
-class Findings:
-    """Collects the numbers of an audit, and the reasons where there are none."""
-
-    def __init__(self) -> None:
-        self.numbers: list[Number] = []
-        self.undefined: list[Undefined] = []
-
-    def add(self, block: Block, of: str, metric: str, values: Floats, images: Images = "all") -> None:
-        """The mean of one number for each image, (n,), over those that have it."""
-        known = values[~np.isnan(values)]
-        self.one(block, of, metric, float(known.mean()) if len(known) else math.nan, len(known), images)
-
-    def one(self, block: Block, of: str, metric: str, value: float, count: int = 0, images: Images = "all") -> None:
-        """A number of the whole run; one that is not finite is none."""
-        names: tuple[Metric, ...] = get_args(Metric)
-        quantity = Quantity(block=block, of=of, images=images, metric=names[names.index(metric)])  # type: ignore[arg-type]
-        self.numbers.append(Number(quantity=quantity, value=value if math.isfinite(value) else None, count=count))
-
-    def no(self, block: Block, of: str, why: str) -> None:
-        """Say why something is missing."""
-        self.undefined.append(Undefined(block=block, of=of, why=why))
-
-
-def look(
+def seen_in_one_pass(
     model: CamNet,
     images: np.ndarray,
     rows: Ints,
@@ -201,7 +178,8 @@ def look(
     margins, true, false, kept = [], [], [], []
     for start in range(0, len(rows), batch_size):
         part = slice(start, start + batch_size)
-        with precision(protocol):  # the network alone: maps are computed in float32, as everywhere
+        # The network alone: maps are computed in float32, as everywhere.
+        with arithmetic(device_of(model), protocol.precision):
             evidence = gather(model, as_images(images[rows[part]], protocol))
         target = torch.from_numpy(labels[part])
         margins.append(evidence.margin.double().numpy())
@@ -211,29 +189,22 @@ def look(
         kept.append(replace(evidence, features=evidence.features[inside], logits=evidence.logits[inside]))
     own, other = np.concatenate(true), np.concatenate(false)
     maps = {"true-class": own, "difference": own - other}
-    return Seen(labels, np.concatenate(margins).astype(np.float64), maps, sample, join(kept))
+    return Seen(labels, np.concatenate(margins).astype(np.float64), maps, sample, join_evidence(kept))
 
 
 def as_images(images: np.ndarray, protocol: Protocol) -> Tensor:
     """uint8 (B, C, S, S) as the network takes them."""
     import torch
 
-    from divsal_bench.networks.inference import as_input
+    from divsal_bench.networks.inference import as_input, form_of
 
-    return as_input(torch.from_numpy(np.ascontiguousarray(images)), protocol)
-
-
-def precision(protocol: Protocol) -> torch.autocast:
-    """The arithmetic that the run's own predictions were made in."""
-    import torch
-
-    return torch.autocast("cpu", torch.bfloat16, enabled=protocol.precision == "bf16")
+    return as_input(torch.from_numpy(np.ascontiguousarray(images)), form_of(protocol))
 
 
 def add_energy(found: Findings, seen: Seen, mapped: Bools, human: npt.NDArray[np.float32]) -> None:
     """Proportional energy of both maps inside the human maps, by predicted and by true class."""
     for name, maps in seen.maps.items():
-        columns = measures.energy(maps[mapped], human)
+        columns = measures.energy_inside(maps[mapped], human)
         for images, members in seen.groups.items():
             inside = members[mapped]
             if not inside.any():
@@ -252,7 +223,7 @@ def add_decision(found: Findings, seen: Seen, errors: measures.ErrorRates) -> No
             found.add("decision", "decision", "bias_share", share[members], images)
             for name, values in empty.items():
                 found.add("decision", name, "empty", values[members], images)
-    negatives, positives = both(seen.labels)
+    negatives, positives = class_counts(seen.labels)
     found.one("decision", "decision", "error", errors.total, negatives + positives)
     found.one("decision", "decision", "error", errors.fpr, negatives, "negatives")
     found.one("decision", "decision", "error", errors.fnr, positives, "positives")
@@ -260,7 +231,7 @@ def add_decision(found: Findings, seen: Seen, errors: measures.ErrorRates) -> No
     if seen.evidence.head == "one-logit":
         found.no("decision", "head", COMMON_MODE)
         return
-    compared = measures.rows(seen.evidence.weight.numpy())
+    compared = measures.compare_rows(seen.evidence.weight.numpy())
     for metric in ("common_share", "cosine", "residual_ratio"):
         found.one("decision", "head", metric, getattr(compared, metric))
 
@@ -318,12 +289,12 @@ def add_fidelity(
     from divsal_bench.maps.covering import margin_score
 
     correct = (seen.margins >= 0) == (seen.labels == 1)
-    chosen = choose(ids, correct, settings.images, data.fingerprint)
+    chosen = choose_images(ids, correct, settings.images, data.fingerprint)
     if not len(chosen):
         found.no("fidelity", "", "no test image is classified correctly")
         return 0, 0
-    with precision(protocol):
-        result = fidelity(
+    with arithmetic(device_of(model), protocol.precision):
+        result = measure_fidelity(
             margin_score(model),
             as_images(data.images[rows[chosen]], protocol),
             {name: maps[chosen] for name, maps in seen.maps.items()},

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,25 +25,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     from divsal_bench.cli import streams
 
-    streams.prepare()
+    streams.prepare_streams()
     try:
         return carried_out(argv)
     except UserError as error:
-        say(f"divsal-bench: {error}")
-        return EXIT_USER_ERROR
+        return refused(str(error), argv)
     except KeyboardInterrupt:
         say("divsal-bench: interrupted; the same command goes on")
         return EXIT_INTERRUPTED
     except OSError as error:
         place = f" ({printable(error.filename)})" if error.filename else ""
-        say(f"divsal-bench: {printable(error.strerror or error)}{place}; check the path and its permissions")
-        return EXIT_USER_ERROR
+        return refused(f"{printable(error.strerror or error)}{place}; check the path and its permissions", argv)
     except UnicodeEncodeError as error:
-        say(
-            f"divsal-bench: {printable(error.object)[:200]!r} cannot be a name or text here (encoding "
-            f"{error.encoding}); rename it, or set LC_ALL=C.UTF-8"
+        return refused(
+            f"{printable(error.object)[:200]!r} cannot be a name or text here (encoding {error.encoding}); rename it, "
+            "or set LC_ALL=C.UTF-8",
+            argv,
         )
-        return EXIT_USER_ERROR
+
+
+def refused(reason: str, argv: Sequence[str] | None) -> int:
+    """Say why a command ends, under its traceback if that was asked for.
+
+    ``--debug`` is looked for here: what is wrong may be the command line itself.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    if "--debug" in given[: given.index("--") if "--" in given else None]:
+        say(traceback.format_exc().rstrip())
+    say(f"divsal-bench: {reason}")
+    return EXIT_USER_ERROR
 
 
 def carried_out(argv: Sequence[str] | None) -> int:
@@ -54,14 +64,14 @@ def carried_out(argv: Sequence[str] | None) -> int:
     try:
         arguments = parse(argv)
     except SystemExit:  # argparse leaves so after --help
-        streams.close()
+        streams.close_output()
         raise
     signal.signal(signal.SIGTERM, interrupt)
     try:
         code = int(arguments.handler(arguments) or 0)
     except SystemExit as error:
         raise UserError(f"a plugin or a library called sys.exit({error.code!r}); nothing after it was done") from error
-    streams.close()
+    streams.close_output()
     return code
 
 
@@ -72,17 +82,16 @@ def say(text: str) -> None:
 
 def tidy(folders: Iterable[Path]) -> None:
     """Remove what killed commands left unfinished in folders that this one writes to, and say so."""
-    from divsal_bench.files import whole
+    from divsal_bench.workflows.tidying import sweep_unfinished
 
-    removed = whole.sweep(folders)
-    if removed:
-        more = f" and {len(removed) - 1} more" if len(removed) > 1 else ""
-        say(f"notice: removed {printable(removed[0])}{more}, which a killed command had left unfinished")
+    sweep_unfinished(folders, say)
 
 
 def tidy_below(folder: Path) -> None:
     """:func:`tidy` of a folder and all folders in it."""
-    tidy(Path(place) for place, _, _ in os.walk(folder))
+    from divsal_bench.workflows.tidying import sweep_unfinished_below
+
+    sweep_unfinished_below(folder, say)
 
 
 def terminal_width() -> int | None:

@@ -14,25 +14,30 @@ from divsal_bench.cli.progress import counter
 from divsal_bench.data import catalogue
 from divsal_bench.errors import UserError, printable
 from divsal_bench.registry import plugins
+from divsal_bench.workflows.preparing import check_data, prepare
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def prepare(arguments: argparse.Namespace) -> int:
+def prepare_command(arguments: argparse.Namespace) -> int:
     """Write a data set in the canonical form."""
-    from divsal_bench.data.prepare import prepare as write
-
-    task = plugins.tasks().get(arguments.task)
-    adapter = plugins.adapters().get(arguments.adapter)
     options = {}
     for setting in arguments.option:
         name, equals, value = setting.partition("=")
         if not equals:
             raise UserError(f"--option {setting!r} has no value; write --option {setting}=VALUE")
         options[name.strip()] = value.strip()
-    out = arguments.out or catalogue.default_folder(task.name)
-    done = write(task, adapter, arguments.source, out, options, arguments.force, counter("prepared"))
+    task = plugins.tasks().get(arguments.task)
+    done = prepare(
+        task.name,
+        arguments.source,
+        adapter=arguments.adapter,
+        out=arguments.out,
+        options=options,
+        force=arguments.force,
+        progress=counter("prepared"),
+    )
     for notice in done.notices:
         say(f"notice: {printable(notice)}")
     head = ["split", "source", *task.class_names, "maps"]
@@ -40,7 +45,8 @@ def prepare(arguments: argparse.Namespace) -> int:
     print(tabulate(rows, head, tablefmt="simple"))
     print_conditions(done.rows, task.class_names)
     print(f"\nwritten to {printable(done.path)} (fingerprint {done.fingerprint[:8]})")
-    data = "" if out == catalogue.default_folder(task.name) else f" --data {shlex.quote(printable(done.path))}"
+    usual = done.path == catalogue.default_folder(task.name)
+    data = "" if usual else f" --data {shlex.quote(printable(done.path))}"
     print(f"next: divsal-bench run --task {task.name} --method all{data}")
     return 0
 
@@ -54,14 +60,9 @@ def print_conditions(rows: pd.DataFrame, class_names: tuple[str, str]) -> None:
         print(f"  {printable(line)}")
 
 
-def check(arguments: argparse.Namespace) -> int:
+def check_command(arguments: argparse.Namespace) -> int:
     """Verify a prepared set; exit code 2 when something is wrong with it."""
-    from divsal_bench.data.check import check as verify
-
-    data = arguments.data
-    if data in plugins.tasks().found:
-        data = str(catalogue.default_folder(data))
-    report = verify(data, counter("checked"))
+    report = check_data(arguments.data, progress=counter("checked"))
     print("\n".join(report.lines()))
     if report.ok:
         print_conditions(report.rows, report.class_names)
@@ -69,7 +70,7 @@ def check(arguments: argparse.Namespace) -> int:
     raise UserError(f"{report.location}: {len(report.problems)} problems, the first: {report.problems[0]}")
 
 
-def show_list(arguments: argparse.Namespace) -> int:
+def list_command(arguments: argparse.Namespace) -> int:
     """Show what is prepared in the default place."""
     found = catalogue.prepared()
     if not found:

@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from divsal_bench.grid.jobs import Job
 from divsal_bench.grid.pool import Event
-from divsal_bench.grid.work import Job
 from divsal_bench.runs.reading import Run
 
-
-class Progress(Protocol):
-    """What ``run`` needs of either kind."""
-
-    finished: int
-
-    def on_event(self, event: Event) -> None:
-        """Take note of an epoch, a finished run or a retry."""
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-
-    def __enter__(self) -> Progress:
-        """Start."""
-
-    def __exit__(self, *_: object) -> None:
-        """End."""
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 
-def progress_of(jobs: Sequence[Job]) -> Progress:
-    """Live on a terminal, sparse elsewhere."""
-    return LiveBar(jobs) if sys.stderr.isatty() else Lines(jobs)
+def progress_shown() -> ProgressLines:
+    """Live on a terminal, sparse elsewhere; it begins with the event ``begun``."""
+    return LiveBar() if sys.stderr.isatty() else ProgressLines()
 
 
 def outcome(run: Run) -> str:
@@ -55,17 +40,24 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-class Lines:
-    """For logs: a line for each finished run and each retry."""
+class ProgressLines:
+    """For logs: a line for each finished run and each retry.
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.total = len(jobs)
+    Attributes:
+        total: Runs to make; 0 until there is any.
+        finished: How many of them are.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0
         self.finished = 0
         self.started = time.monotonic()
 
     def on_event(self, event: Event) -> None:
         """Print what ended."""
-        if event.kind == "retry":
+        if event.kind == "begun":
+            self.total, self.finished, self.started = event.total, 0, time.monotonic()
+        elif event.kind == "retry":
             spec = event.job.spec
             self.line(f"the process of {spec.task} {event.job.label} seed {spec.seed} died; trying that run once more")
         elif event.kind == "waiting":
@@ -82,31 +74,37 @@ class Lines:
         print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Leave the terminal as it was."""
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> ProgressLines:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
-class LiveBar(Lines):
+class LiveBar(ProgressLines):
     """For terminals: epochs of all runs in one bar, with the time left; failures and retries stay above."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.bar: Bar | None = None
+        self.epochs: dict[str, int] = {}
+
+    def start(self, job: Job, total: int) -> None:
+        """Show a new bar; all runs of a grid have as many epochs."""
         from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
+            Progress,
             TextColumn,
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
-        from rich.progress import Progress as Bar
 
-        super().__init__(jobs)
-        self.bar = Bar(
+        self.close()
+        self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -116,14 +114,17 @@ class LiveBar(Lines):
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        epochs = sum(int(job.spec.protocol_settings["epochs"]) for job in jobs)
-        self.task = self.bar.add_task(f"0/{self.total} runs", total=epochs)
-        self.epochs: dict[str, int] = {}
+        self.epochs = {}
+        self.bar.add_task(f"0/{total} runs", total=total * epoch_count(job))
+        self.bar.start()
 
     def on_event(self, event: Event) -> None:
         """Move the bar."""
         run_id = event.job.spec.run_id
-        if event.kind == "epoch":
+        if event.kind == "begun":
+            super().on_event(event)
+            self.start(event.job, event.total)
+        elif event.kind == "epoch":
             self.epochs[run_id] = event.done
         elif event.kind == "retry":
             self.epochs[run_id] = 0
@@ -131,26 +132,30 @@ class LiveBar(Lines):
         elif event.kind == "waiting":
             super().on_event(event)
         elif event.run is not None:
-            self.epochs[run_id] = int(event.job.spec.protocol_settings["epochs"])
+            self.epochs[run_id] = epoch_count(event.job)
             if event.run.record.status == "done":
                 self.finished += 1
             else:
                 super().on_event(event)
-        self.bar.update(
-            self.task, completed=sum(self.epochs.values()), description=f"{self.finished}/{self.total} runs"
-        )
+        if self.bar is not None:
+            text = f"{self.finished}/{self.total} runs"
+            self.bar.update(self.bar.task_ids[0], completed=sum(self.epochs.values()), description=text)
 
     def line(self, text: str) -> None:
         """Print above the bar."""
-        self.bar.console.print(text, markup=False, highlight=False)
+        if self.bar is not None:
+            self.bar.console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
         """Stop redrawing."""
-        self.bar.stop()
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
 
-    def __enter__(self) -> LiveBar:
-        self.bar.start()
-        return self
+
+def epoch_count(job: Job) -> int:
+    """Epochs of a run."""
+    return int(job.spec.protocol_settings["epochs"])
 
 
 def counter(word: str) -> Callable[[int, int], None]:

@@ -10,13 +10,14 @@ from divsal_bench.cli import say
 from divsal_bench.cli.tables import table
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import escaping
+from divsal_bench.runs.names import STDERR_FILE
 from divsal_bench.runs.reading import Run, read_run, read_runs
 from divsal_bench.runs.records import Record
 
 NONE = "–"
 
 
-def status(arguments: argparse.Namespace) -> int:
+def status_command(arguments: argparse.Namespace) -> int:
     """Count runs by task, data, protocol, backbone and method."""
     if arguments.out.exists() and not arguments.out.is_dir():
         raise UserError(f"{arguments.out} is no folder; give the output folder as --out")
@@ -63,9 +64,9 @@ def status(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def show(arguments: argparse.Namespace) -> int:
+def show_command(arguments: argparse.Namespace) -> int:
     """Print one run."""
-    run = find(arguments.run, arguments.out)
+    run = named_run(arguments.run, arguments.out)
     if arguments.format == "json":
         print((run.path / "run.json").read_text(encoding="utf-8"), end="")
         return 0
@@ -77,12 +78,13 @@ def show(arguments: argparse.Namespace) -> int:
         ("data", f"{record.spec.data} ({record.spec.data_fingerprint[:8]}): {record.data.train} train "
                  f"({record.data.train_maps} with a human map), {record.data.validation} validation, "
                  f"{record.data.test} test"),
-        ("method", f"{record.method_label} (version {record.spec.method_version}; {fields(record)})"),
+        ("method", f"{record.method_label} (version {record.spec.method_version}; {fields_text(record)})"),
         ("backbone", f"{record.spec.backbone}, {record.spec.head}, weights {record.spec.weights[:12]}"),
         ("protocol",
          f"{record.spec.protocol}, seed {record.spec.seed}, epoch {record.selected_epoch} selected"),
         ("cost", f"{record.seconds:.1f} s ({record.train_seconds:.1f} s training), "
                  f"peak {record.peak_mb:.0f} MB, {record.device}"),
+        *([("standard error", str(run.path / STDERR_FILE))] if (run.path / STDERR_FILE).is_file() else []),
         ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
     ]  # fmt: skip
     print(table(facts, style="plain"))
@@ -94,12 +96,12 @@ def show(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def fields(record: Record) -> str:
+def fields_text(record: Record) -> str:
     """``alpha=0.5``, or that there are none."""
     return ", ".join(f"{name}={value}" for name, value in record.spec.fields.items()) or "no fields"
 
 
-def find(text: str, out: Path) -> Run:
+def named_run(text: str, out: Path) -> Run:
     """A run by its directory or by the first digits of its id."""
     path = Path(text)
     if path.is_dir() or path.is_file():
@@ -120,7 +122,7 @@ def find(text: str, out: Path) -> Run:
     return found[0]
 
 
-def number(value: float | None) -> str:
+def digits3(value: float | None) -> str:
     """Three digits after the point."""
     return NONE if value is None else f"{value:.3f}".replace("-0.000", "0.000")
 
@@ -130,15 +132,15 @@ def auroc_table(record: Record) -> str:
     if record.scores is None:
         return ""
     scores = record.scores
-    rows = [["validation", "", number(scores.validation), "", "", "", ""]]
+    rows = [["validation", "", digits3(scores.validation), "", "", "", ""]]
     rows += [
         [
             c.name,
             c.kind,
-            number(c.auroc),
+            digits3(c.auroc),
             str(c.negatives),
             str(c.positives),
-            number(c.false_positive_rate) if c.false_positive_rate is not None or not c.negatives else "n/a",
+            digits3(c.false_positive_rate) if c.false_positive_rate is not None or not c.negatives else "n/a",
             c.reason,
         ]
         for c in scores.conditions
@@ -147,14 +149,14 @@ def auroc_table(record: Record) -> str:
         [
             "open-set (mean)",
             "",
-            number(scores.open_set),
+            digits3(scores.open_set),
             "",
             "",
             "",
             "primary" if scores.primary == "open-set" else "n/a",
         ]
     ]
-    rows += [["worst", "", number(scores.worst), "", "", "", ""]]
+    rows += [["worst", "", digits3(scores.worst), "", "", "", ""]]
     head = ["condition", "kind", "AUROC", "negatives", "positives", "FPR at val. threshold", ""]
     return table(rows, head)
 
@@ -164,8 +166,8 @@ def field_table(record: Record) -> str:
     if record.scores is None or not record.scores.field_metrics:
         return ""
     rows = [
-        [m.metric, m.condition, number(m.value) if not m.note else m.note,
-         number(m.achieved), number(m.oracle),
+        [m.metric, m.condition, digits3(m.value) if not m.note else m.note,
+         digits3(m.achieved), digits3(m.oracle),
          ", ".join(f"{name} {value:.3f}" for name, value in m.species.items())]
         for m in record.scores.field_metrics
     ]  # fmt: skip
@@ -182,8 +184,8 @@ def agreement_table(record: Record) -> str:
     if record.scores is None:
         return ""
     rows = [
-        [name, m.maps_negative, m.maps_positive, number(m.lift), number(m.pe), f"{number(m.auc)} ({m.auc_maps})",
-         f"{number(m.cc)} ({m.cc_maps})", m.empty, number(m.lift_nonempty)]
+        [name, m.maps_negative, m.maps_positive, digits3(m.lift), digits3(m.pe), f"{digits3(m.auc)} ({m.auc_maps})",
+         f"{digits3(m.cc)} ({m.cc_maps})", m.empty, digits3(m.lift_nonempty)]
         for name, m in (("true-class CAM", record.scores.true_cam),
                         ("difference map", record.scores.difference_map))
         if m is not None

@@ -39,11 +39,11 @@ class Stream(io.FileIO):
         return memoryview(data).nbytes  # type: ignore[arg-type]
 
 
-def prepare() -> None:
+def prepare_streams() -> None:
     """Make both streams ready for any text, once, before anything is opened or printed.
 
     A closed one becomes the null device: else the next file that is opened would be taken for it. What an encoding
-    lacks is replaced, and what cannot be written is noted for :func:`close`.
+    lacks is replaced, and what cannot be written is noted for :func:`close_output`.
     """
     codecs.register_error(READABLE, readable)
     for number in (0, 1, 2):
@@ -70,7 +70,7 @@ def open_stream(old: TextIO | None, number: int) -> TextIO:
     return io.TextIOWrapper(raw, encoding=encoding, errors=READABLE, line_buffering=bool(lines) or number == 2)
 
 
-def close() -> None:
+def close_output() -> None:
     """Write out what standard output still holds.
 
     Raises:

@@ -75,7 +75,7 @@ def short_run(task: str, method: type[Method], protocol: Protocol, out: Path) ->
     choice = MethodChoice(method.name, validated(method, {}))
     grid = planning.Grid((task,), (choice,), (0,), out, protocol, data="standin", device="cpu")
     (plan,) = planning.plan(grid)
-    (run,) = pool.execute(plan.jobs, workers=0)
+    (run,) = pool.run_jobs(plan.jobs, workers=0)
     if run.record.status != "done":
         raise BreachError(f"the run {run.record.status}: {run.record.error}{line_of(run, method)}; mend the plugin")
     return run

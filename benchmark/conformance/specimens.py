@@ -172,7 +172,7 @@ def outputs_for(batch: Batch, specimen: Specimen) -> Outputs:
     """The network's outputs for a batch."""
     model = network(specimen.head)
     model.net.zero_grad(set_to_none=True)
-    out = training.forward(model, batch.images, batch.labels, PROTOCOL)
+    out = training.network_outputs(model, batch.images, batch.labels, PROTOCOL)
     if specimen.flat:
         mean = out.features.mean((2, 3), keepdim=True)
         return dataclasses.replace(out, features=mean.expand_as(out.features))

@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from divsal_bench.contracts.task import StandIn, Task
-from divsal_bench.data import canonical, drawn, images
+from divsal_bench.data import canonical, decoding, drawn, images, saliency_maps
+from divsal_bench.data.array_files import Pair, store_arrays, whole_meta
 from divsal_bench.data.canonical import COLUMNS, Progress
 from divsal_bench.data.catalogue import STANDIN_SEED, DataSource, home
-from divsal_bench.data.fingerprint import RowIdentity, data_fingerprint, digest, pixel_hash
+from divsal_bench.data.damage import NotAnImage
+from divsal_bench.data.fingerprint import RowIdentity, bytes_digest, data_fingerprint, pixel_hash
 from divsal_bench.data.threads import in_threads
 from divsal_bench.errors import UserError
-from divsal_bench.files import foreign, whole
-from divsal_bench.files.whole import new_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: Raised whenever the same files would give other arrays.
 CACHE_VERSION = 3
-#: How much of the free room decoded data may take.
-SHARE_OF_FREE = 0.9
-#: Bytes that are hashed at a time.
-BLOCK = 2**20
-
-#: The files of a cache folder whose hashes are in its meta.json.
-HASHED = ("images.npy", "maps.npy", "rows.parquet")
-#: Cache folders that this process found whole, with the state of their files then.
-_CHECKED: dict[Path, tuple[tuple[tuple[str, int, int, int], ...], str]] = {}
-
-Pair = tuple[np.ndarray, np.ndarray | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +54,7 @@ class DataArrays:
     notices: tuple[str, ...] = ()
 
 
-def load(task: Task, source: DataSource, size: int, progress: Progress | None = None) -> DataArrays:
+def load_arrays(task: Task, source: DataSource, size: int, progress: Progress | None = None) -> DataArrays:
     """Load a data set at one size, decoding it only the first time.
 
     Args:
@@ -85,7 +72,7 @@ def load(task: Task, source: DataSource, size: int, progress: Progress | None = 
 
 
 def open_cached(path: Path) -> DataArrays:
-    """Memory-map arrays that :func:`load` has made; decodes nothing, so worker processes start at once.
+    """Memory-map arrays that :func:`load_arrays` has made; decodes nothing, so worker processes start at once.
 
     Args:
         path: ``DataArrays.path``.
@@ -96,7 +83,7 @@ def open_cached(path: Path) -> DataArrays:
     import pandas as pd
 
     try:
-        meta = _whole(path)
+        meta = whole_meta(path)
         rows = pd.read_parquet(path / "rows.parquet")
         pixels = np.load(path / "images.npy", mmap_mode="r")
         maps = np.load(path / "maps.npy", mmap_mode="r")
@@ -105,52 +92,6 @@ def open_cached(path: Path) -> DataArrays:
         return DataArrays(rows, pixels, maps, meta["fingerprint"], meta["pixel_hash"], path)
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(f"the cached data in {path} cannot be read ({error}); delete that folder") from error
-
-
-def seal(folder: Path, meta: dict[str, str]) -> None:
-    """Write meta.json of a cache folder: what is given, and the hashes of the other files."""
-    meta = meta | {name: _file_hash(folder / name) for name in HASHED}
-    (folder / "meta.json").write_text(json.dumps(meta | {"sum": _sum(meta)}), encoding="utf-8")
-
-
-def _whole(path: Path) -> dict[str, str]:
-    """Read meta.json of a cache folder whose files are as they were written: a flipped bit would be trained on.
-
-    Raises:
-        OSError, ValueError: A file is missing or damaged.
-    """
-    meta = foreign.read_json(path / "meta.json")
-    if not isinstance(meta, dict) or meta.get("sum") != _sum(meta):
-        raise ValueError("meta.json is damaged")
-    states = tuple((name, *_state(path / name)) for name in HASHED)
-    if _CHECKED.get(path) != (states, meta["sum"]):
-        with ThreadPoolExecutor(len(HASHED)) as pool:
-            found = dict(zip(HASHED, pool.map(lambda name: _file_hash(path / name), HASHED), strict=True))
-        damaged = [name for name in HASHED if found[name] != meta[name]]
-        if damaged:
-            raise ValueError(f"{' and '.join(damaged)} changed after writing")
-        _CHECKED[path] = (states, meta["sum"])
-    return meta
-
-
-def _sum(meta: dict[str, str]) -> str:
-    """The hash of meta.json's other entries."""
-    return digest(json.dumps({name: meta[name] for name in sorted(meta) if name != "sum"}).encode())
-
-
-def _state(file: Path) -> tuple[int, int, int]:
-    """What changes when a file is written to or replaced."""
-    found = file.stat()
-    return found.st_size, found.st_mtime_ns, found.st_ino
-
-
-def _file_hash(file: Path) -> str:
-    """The sha256 of a file, read block by block."""
-    total = hashlib.sha256()
-    with file.open("rb", buffering=0) as handle:
-        while block := handle.read(BLOCK):
-            total.update(block)
-    return total.hexdigest()
 
 
 def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress | None) -> DataArrays:
@@ -178,7 +119,7 @@ def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress
         return entry, entry.identity(), _decode(entry, folder, task.channels, size)
 
     def pairs() -> Iterator[Pair]:
-        for entry, row, pair in in_threads(decode, canonical.read(folder, info)):
+        for entry, row, pair in in_threads(decode, canonical.read_entries(folder, info)):
             # Data prepared by others is not trusted to keep test subjects out of training.
             if subjects.setdefault(entry.subject, entry.split) != entry.split:
                 raise UserError(f"{folder}: subject {entry.subject!r} is in two splits; see {look}")
@@ -200,7 +141,8 @@ def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress
             )
         return table, {"fingerprint": fingerprint, "pixel_hash": arrays}
 
-    return _store(target, pairs(), (info.rows, task.channels, size), finish, progress)
+    store_arrays(target, pairs(), (info.rows, task.channels, size), finish, progress)
+    return open_cached(target)
 
 
 def _load_standin(task: Task, source: DataSource, size: int, progress: Progress | None) -> DataArrays:
@@ -210,7 +152,7 @@ def _load_standin(task: Task, source: DataSource, size: int, progress: Progress 
     if not arrays:
         arrays = _draw(task, source, size, progress)
         if code:
-            drawn.keep(note, arrays.path.name)
+            drawn.note_cache(note, arrays.path.name)
     if task.standin_pixels.get(source.variant, arrays.pixel_hash) == arrays.pixel_hash:
         return arrays
     notice = (
@@ -222,7 +164,7 @@ def _load_standin(task: Task, source: DataSource, size: int, progress: Progress 
 
 def _drawn_before(note: Path, source: DataSource) -> DataArrays | None:
     """The arrays that the same code drew earlier; drawing takes seconds."""
-    name = drawn.kept(note)
+    name = drawn.noted_cache(note)
     arrays = _reopen(home() / "cache" / name) if name else None
     return arrays if arrays and arrays.fingerprint == source.fingerprint else None
 
@@ -237,29 +179,30 @@ def _draw(task: Task, source: DataSource, size: int, progress: Progress | None) 
         for row in rows[list(COLUMNS[:-1])].astype({"label": int}).itertuples(index=False, name=None)
     ]
     # The key holds what was drawn, rows and pixels, so that a changed generator never meets an old cache.
-    content = digest(json.dumps(table).encode())
+    content = bytes_digest(json.dumps(table).encode())
     target = _target("standin", task.name, source.fingerprint, pixels, content, size, task.channels)
     cached = _reopen(target)
     if cached:
         return cached
     meta = {"fingerprint": source.fingerprint, "pixel_hash": pixels}
     pairs = in_threads(lambda index: _resize(standin, index, size), range(len(rows)))
-    return _store(target, pairs, (len(rows), task.channels, size), lambda _: (table, meta), progress)
+    store_arrays(target, pairs, (len(rows), task.channels, size), lambda _: (table, meta), progress)
+    return open_cached(target)
 
 
-@images.one_large_at_a_time()
+@decoding.one_large_at_a_time()
 def _decode(entry: canonical.Entry, folder: Path, channels: Literal[1, 3], size: int) -> Pair:
     """Decode one row of prepared data."""
     part = "image"
     try:
-        picture = images.decode(entry.image)
+        picture = decoding.decode_image(entry.image)
         pixels = images.image_pixels(picture, channels, size)
         if entry.saliency is None:
             return pixels, None
         part = "map"
-        saliency = images.align(images.decode(entry.saliency), picture)
-        return pixels, images.map_pixels(saliency, size)
-    except images.NotAnImage as error:
+        saliency = saliency_maps.align(decoding.decode_image(entry.saliency), picture)
+        return pixels, saliency_maps.resized_map(saliency, size)
+    except NotAnImage as error:
         raise UserError(
             f"{folder}: the {part} of sample {entry.sample_id!r} {error}; prepare the data again with --force"
         ) from error
@@ -278,7 +221,7 @@ def _resize(standin: StandIn, index: int, size: int) -> Pair:
 
 def _target(*identity: Any) -> Path:
     """Return the cache folder that belongs to an identity."""
-    return home() / "cache" / digest(json.dumps([CACHE_VERSION, *identity]).encode())[:32]
+    return home() / "cache" / bytes_digest(json.dumps([CACHE_VERSION, *identity]).encode())[:32]
 
 
 def _reopen(target: Path) -> DataArrays | None:
@@ -290,78 +233,3 @@ def _reopen(target: Path) -> DataArrays | None:
     except UserError:
         shutil.rmtree(target, ignore_errors=True)
         return None
-
-
-def _store(
-    target: Path,
-    pairs: Iterator[Pair],
-    shape: tuple[int, int, int],
-    finish: Callable[[str], tuple[list[tuple[Any, ...]], dict[str, str]]],
-    progress: Progress | None,
-) -> DataArrays:
-    """Write a cache folder.
-
-    Args:
-        target: The folder.
-        pairs: For each row its image, uint8 (C, S, S), and its map, uint8 (S, S), or None.
-        shape: N, C and S.
-        finish: Takes the hash of the arrays after the last row; returns the table and what meta.json holds.
-        progress: Called with (rows done, N).
-    """
-    import pandas as pd
-
-    total, channels, size = shape
-    require_room(target, total, channels, size)
-    none = np.zeros((size, size), np.uint8)
-    whole.sweep([target.parent])
-    try:
-        with new_folder(target, fix="set DIVSAL_BENCH_HOME to a folder with room") as aside:
-            with (aside / "images.npy").open("wb") as image_file, (aside / "maps.npy").open("wb") as map_file:
-                # Written in order and not through a memory map: a full disk is then an error, not a crash.
-                image_array = _ArrayFile(image_file, (total, channels, size, size))
-                map_array = _ArrayFile(map_file, (total, size, size))
-                for done, (image, saliency) in enumerate(pairs, start=1):
-                    image_array.append(image)
-                    map_array.append(none if saliency is None else saliency)
-                    if progress:
-                        progress(done, total)
-            table, meta = finish(digest((image_array.sha.hexdigest() + map_array.sha.hexdigest()).encode()))
-            pd.DataFrame(table, columns=list(COLUMNS)).to_parquet(aside / "rows.parquet", index=False)
-            seal(aside, meta)
-    except FileExistsError:
-        pass  # another process has made the same arrays meanwhile
-    return open_cached(target)
-
-
-def require_room(target: Path, total: int, channels: int, size: int) -> None:
-    """Refuse what would fill the disk before it is begun: the size may be what a stranger's run asks for.
-
-    Args:
-        target: The folder to be written.
-        total: Images.
-        channels: Of each.
-        size: Side, pixels.
-    """
-    there = next(folder for folder in target.resolve().parents if folder.exists())
-    needed, free = total * (channels + 1) * size**2, shutil.disk_usage(there).free
-    if needed > SHARE_OF_FREE * free:
-        raise UserError(
-            f"{total:,} images at {size} px take {needed / 1e9:,.1f} GB, and {there} has room for "
-            f"{free / 1e9:,.1f} GB; free some space or set DIVSAL_BENCH_HOME to a folder with room"
-        )
-
-
-class _ArrayFile:
-    """An .npy file written row by row, and the sha256 of its values."""
-
-    def __init__(self, file: BinaryIO, shape: tuple[int, ...]) -> None:
-        self.file = file
-        self.sha = hashlib.sha256()
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_2_0(file, header)  # type: ignore[no-untyped-call]
-
-    def append(self, values: np.ndarray) -> None:
-        """Write the next row."""
-        data = values.tobytes()
-        self.sha.update(data)
-        self.file.write(data)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from divsal_bench.contracts.adapter import SaliencyKind, SourceTerms, Split
-from divsal_bench.data.fingerprint import RowIdentity, digest
+from divsal_bench.data.fingerprint import RowIdentity, bytes_digest
 from divsal_bench.data.spelling import LONGEST_NAME
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign, parquet
@@ -34,7 +34,6 @@ MOST_AT_ONCE, BATCH_BYTES = 16, 2**28
 SHARED = ("sample_id", "saliency_kind", "source", "category", "subject")
 #: Columns of the tables that hold a data set's rows without its images.
 COLUMNS = ("sample_id", "split", "label", "source", "category", "subject", "saliency_kind", "has_map")
-
 Progress = Callable[[int, int], None]
 
 
@@ -69,8 +68,8 @@ class Entry:
             self.source,
             self.category,
             self.subject,
-            digest(self.image),
-            digest(self.saliency),
+            bytes_digest(self.image),
+            bytes_digest(self.saliency),
         )
 
 
@@ -119,7 +118,7 @@ class Info:
         return sum(count.negatives + count.positives for count in self.counts)
 
 
-def features(class_names: tuple[str, str]) -> datasets.Features:
+def canonical_features(class_names: tuple[str, str]) -> datasets.Features:
     """Return the schema of a canonical data set.
 
     Args:
@@ -203,7 +202,7 @@ def parse_info(path: Path) -> Info:
     return info
 
 
-def read(folder: Path, info: Info) -> Iterator[Entry]:
+def read_entries(folder: Path, info: Info) -> Iterator[Entry]:
     """Read the rows of a prepared data set, file by file.
 
     Args:
@@ -217,10 +216,10 @@ def read(folder: Path, info: Info) -> Iterator[Entry]:
         UserError: A file is damaged or has other columns.
     """
     for name in info.files:
-        yield from read_file(folder / name, info)
+        yield from read_shard(folder / name, info)
 
 
-def read_file(path: Path, info: Info) -> Iterator[Entry]:
+def read_shard(path: Path, info: Info) -> Iterator[Entry]:
     """Read the rows of one Parquet file of a prepared data set.
 
     Args:
@@ -235,7 +234,7 @@ def read_file(path: Path, info: Info) -> Iterator[Entry]:
     """
     import pyarrow as pa
 
-    schema = features(info.class_names).arrow_schema
+    schema = canonical_features(info.class_names).arrow_schema
     split = next((split for split in SPLITS if path.name.startswith(f"{split}-")), None)
     if split is None:
         raise UserError(f"{path} belongs to no split; its name must begin with one of {', '.join(SPLITS)}")
@@ -252,7 +251,7 @@ def read_file(path: Path, info: Info) -> Iterator[Entry]:
                 if left < 0:
                     raise ValueError(f"its rows unpack to more than {_most_bytes(path):,} bytes")
                 for row in batch.to_pylist():
-                    yield _entry(row, split)
+                    yield _entry_of_row(row, split)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(
             f"{path} is damaged ({foreign.why_unread(error)}); prepare the data again with --force"
@@ -296,7 +295,7 @@ def value_problem(entry: Entry) -> str:
     return ""
 
 
-def _entry(row: dict[str, Any], split: Split) -> Entry:
+def _entry_of_row(row: dict[str, Any], split: Split) -> Entry:
     row["image"] = (row["image"] or {}).get("bytes") or b""
     row["saliency"] = row["saliency"] and row["saliency"]["bytes"]
     return Entry(split=split, **row)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from divsal_bench.files import escaping
 from divsal_bench.files.texts import spaced
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _HUB_LICENCES = {
 }
 
 
-def card(info: Info) -> str:
+def data_card(info: Info) -> str:
     """Write a data set's README.md.
 
     Args:
@@ -97,9 +98,9 @@ def licence_of(terms: Iterable[SourceTerms]) -> tuple[str, str | None]:
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines: list[Sequence[str]] = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(inline(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(markdown_line(cell) for cell in line) + " |" for line in lines)
 
 
-def inline(text: str, longest: int = 200) -> str:
+def markdown_line(text: str, longest: int = 200) -> str:
     """Text from anybody as one line of Markdown that is only text, cut to so many characters."""
-    return re.sub(r"([\\`*\[\]<>|#!])", r"\\\1", " ".join(spaced(text).split())[:longest])
+    return escaping.markdown(" ".join(spaced(text).split())[:longest])

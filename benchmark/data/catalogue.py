@@ -15,6 +15,7 @@ from divsal_bench.data.canonical import Info, is_prepared, read_info
 from divsal_bench.data.fingerprint import standin_fingerprint
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.files import whole
+from divsal_bench.hub.client import parse_id
 
 #: Stand-ins are one fixed data set a variant: the seeds of runs never change the data.
 STANDIN_SEED = 0
@@ -147,7 +148,7 @@ def resolve(task: Task, data: str | None) -> DataSource:
         return _folder(task, folder)
     if data.startswith("standin:"):
         raise unknown("stand-in", data, VARIANTS)
-    hub = remote.parse_id(data)
+    hub = parse_id(data)
     if folder.suffix == ".csv" and folder.is_file():
         raise UserError(
             f"{data} is a manifest, not prepared data; first divsal-bench data prepare {task.name} "
@@ -174,7 +175,7 @@ def _default(task: Task) -> DataSource:
     # First those who write, then what is there: a replacement that ends in between is found.
     working = whole.mend(folder)
     if folder.is_dir() and (is_prepared(folder) or any(folder.iterdir())):
-        remember(folder)
+        remember_prepared(folder)
         # A damaged set is an error: falling back to drawn images would answer another question.
         found = _folder(task, folder)
         rows = found.info.rows if found.info else 0
@@ -203,7 +204,7 @@ def _default(task: Task) -> DataSource:
     return replace(found, notice=notice, unnamed=found.is_drawn)
 
 
-def remember(folder: Path) -> None:
+def remember_prepared(folder: Path) -> None:
     """Note that data was prepared in a task's own folder: from then on nothing else takes its place unasked."""
     with suppress(OSError):  # a home that cannot be written has been prepared by others
         _note(folder).touch()

@@ -4,95 +4,27 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench.data import canonical, duplicates, images, reading, remote
-from divsal_bench.data.canonical import (
-    INFO_FILE,
-    SPLITS,
-    Count,
-    Entry,
-    Info,
-    Progress,
-)
+from divsal_bench.data import canonical, decoding, duplicates, reading, remote, saliency_maps
+from divsal_bench.data.canonical import INFO_FILE, SPLITS, Count, Entry, Info, Progress
 from divsal_bench.data.catalogue import as_path
+from divsal_bench.data.check_report import CheckReport, told_mistakes
+from divsal_bench.data.damage import NotAnImage
 from divsal_bench.data.fingerprint import RowIdentity, data_fingerprint
 from divsal_bench.data.rules import Rules
+from divsal_bench.data.terms import is_open
 from divsal_bench.data.threads import in_threads
-from divsal_bench.errors import Mistake, UserError, plural, printable
+from divsal_bench.errors import Mistake, UserError
+from divsal_bench.hub.client import parse_id
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
-
-#: Findings of one kind beyond these are only counted.
-SHOWN = 3
 
 
-@dataclass(frozen=True, eq=False)
-class CheckReport:
-    """What :func:`check` found.
-
-    Attributes:
-        location: The folder, or the Hub id with its commit.
-        task: The task it is prepared for.
-        class_names: Names of class 0 and class 1.
-        fingerprint: Recomputed from the rows.
-        stored_fingerprint: What ``divsal.json`` says.
-        problems: What makes results on this data wrong.
-        warnings: What the user should know.
-        counts: Rows per split and source.
-        categories: Category to split to number of positives.
-        rows: Columns :data:`divsal_bench.data.canonical.COLUMNS`; what
-            :func:`divsal_bench.scores.conditions.conditions` takes.
-    """
-
-    location: str
-    task: str
-    class_names: tuple[str, str]
-    fingerprint: str
-    stored_fingerprint: str
-    problems: tuple[str, ...]
-    warnings: tuple[str, ...]
-    counts: tuple[Count, ...]
-    categories: dict[str, dict[str, int]]
-    rows: pd.DataFrame = field(repr=False)
-
-    @property
-    def ok(self) -> bool:
-        """Whether there are no problems."""
-        return not self.problems
-
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return the header and the rows of a table: what is in the data set, per split and source."""
-        head = ["split", "source", *self.class_names, "maps"]
-        body = [[c.split, c.source, f"{c.negatives:,}", f"{c.positives:,}", f"{c.maps:,}"] for c in self.counts]
-        return head, body
-
-    def lines(self) -> list[str]:
-        """Return the report as plain text; the data may be a stranger's, so that nothing of it moves a terminal."""
-        head, body = self.table()
-        widths = [max(len(row[column]) for row in [head, *body]) for column in range(len(head))]
-        lines = [f"{self.location} (task {self.task})", f"fingerprint {self.fingerprint}", ""]
-        for row in [head, *body]:
-            cells = [
-                cell.ljust(width) if column < 2 else cell.rjust(width)
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ]
-            lines.append("  ".join(cells).rstrip())
-        lines.append("")
-        for category, splits in self.categories.items():
-            numbers = ", ".join(f"{split} {number:,}" for split, number in splits.items())
-            lines.append(f"category {category or '(none)'}: {numbers}")
-        lines += [f"problem: {text}" for text in self.problems]
-        lines += [f"warning: {text}" for text in self.warnings]
-        lines.append(f"{plural(len(self.problems), 'problem')}, {plural(len(self.warnings), 'warning')}")
-        return [printable(line) for line in lines]
-
-
-def check(data: str | Path, progress: Progress | None = None) -> CheckReport:
+def check_data_set(data: str | Path, progress: Progress | None = None) -> CheckReport:
     """Read a prepared data set completely and check it.
 
     Args:
@@ -112,7 +44,7 @@ def check(data: str | Path, progress: Progress | None = None) -> CheckReport:
     done = 0
     for name in names:
         try:
-            for entry, unusual in in_threads(_unusual, canonical.read_file(folder / name, info)):
+            for entry, unusual in in_threads(_unusual, canonical.read_shard(folder / name, info)):
                 rows.add(entry, unusual)
                 done += 1
                 if progress:
@@ -127,7 +59,7 @@ def _find(data: str) -> tuple[Path, str]:
     folder = as_path(data)
     if data and folder.is_dir():
         return folder, str(folder)
-    hub = remote.parse_id(data)
+    hub = parse_id(data)
     if hub is None or folder.exists() or data.startswith((".", "~", "/")):
         raise UserError(f"there is no data set {data!r}: give a prepared folder or a Hub id org/name[@revision]")
     commit = remote.commit_of(*hub)
@@ -161,12 +93,12 @@ class _Unusual:
     look: np.ndarray | None = None
 
 
-@images.one_large_at_a_time()
+@decoding.one_large_at_a_time()
 def _unusual(entry: Entry) -> tuple[Entry, _Unusual]:
     identity = entry.identity()
     part = "image"
     try:
-        picture = images.decode(entry.image)
+        picture = decoding.decode_image(entry.image)
         facts, pixels, look = (
             reading.image_facts(picture),
             duplicates.pixel_digest(picture),
@@ -175,8 +107,8 @@ def _unusual(entry: Entry) -> tuple[Entry, _Unusual]:
         saliency = None
         if entry.saliency is not None:
             part = "map"
-            saliency = reading.map_facts(images.align(images.decode(entry.saliency), picture))
-    except images.NotAnImage as error:
+            saliency = reading.map_facts(saliency_maps.align(decoding.decode_image(entry.saliency), picture))
+    except NotAnImage as error:
         return entry, _Unusual(identity, f"the {part} of {entry.sample_id!r} {error}")
     return entry, _Unusual(identity, "", facts, saliency, pixels, look)
 
@@ -189,9 +121,9 @@ class _Rows:
         self.rules = Rules(info.class_names)
         self.found: list[Mistake] = []
         self.identities: list[RowIdentity] = []
-        self.pictures = duplicates.Pictures()
+        self.pictures = duplicates.SeenPictures()
         self.survey = reading.Survey()
-        self.looks: list[tuple[duplicates.Seen, np.ndarray]] = []
+        self.looks: list[tuple[duplicates.Sighting, np.ndarray]] = []
         self.copies = self.blank = self.see_through = 0
 
     def problem(self, kind: str, text: str) -> None:
@@ -220,7 +152,7 @@ class _Rows:
         self.survey.add(entry.source, unusual.image, unusual.saliency)
         self.see_through += unusual.image.see_through
         name, names = repr(entry.sample_id), self.info.class_names
-        here = duplicates.Seen(entry.sample_id, entry.split, entry.label)
+        here = duplicates.Sighting(entry.sample_id, entry.split, entry.label)
         first = self.pictures.add(unusual.pixels, here)
         if first is None:
             self.looks.append((here, unusual.look))
@@ -257,7 +189,7 @@ class _Rows:
             self.info.class_names,
             fingerprint,
             self.info.fingerprint,
-            _told(found),
+            told_mistakes(found),
             tuple(self._warnings(counts, readings)),
             counts,
             categories,
@@ -276,34 +208,6 @@ class _Rows:
         counts = tuple(Count(SPLITS[split], source, *numbers[split, source]) for split, source in sorted(numbers))
         return counts, {name: dict(categories[name]) for name in sorted(categories)}
 
-    def _near_copies(self) -> list[str]:
-        """Images that look like one of another split, though their pixels differ."""
-        import numpy as np
-
-        by_split = {split: [one for one in self.looks if one[0].split == split] for split in SPLITS}
-        pairs: list[tuple[int, str, str]] = []
-        for number, split in enumerate(SPLITS):
-            here = by_split[split]
-            before = [one for other in SPLITS[:number] for one in by_split[other]]
-            if not here or not before:
-                continue
-            if len(here) * len(before) > duplicates.MOST_PAIRS:
-                return ["there are too many images to look for nearly equal ones in two splits"]
-            index, bits = duplicates.nearest(
-                np.stack([look for _, look in here]), np.stack([look for _, look in before])
-            )
-            for row in np.flatnonzero(bits <= duplicates.NEAR):
-                one, other = here[row][0], before[index[row]][0]
-                pairs.append((int(bits[row]), f"{one.name!r} in {one.split}", f"{other.name!r} in {other.split}"))
-        if not pairs:
-            return []
-        _, first, second = min(pairs)
-        return [
-            f"{plural(len(pairs), 'image')} look{'s' * (len(pairs) == 1)} like one of another split (saved again with "
-            "loss, made smaller or brighter?): "
-            f"e.g. {first} and {second}"
-        ]
-
     def _warnings(self, counts: tuple[Count, ...], readings: dict[str, reading.Reading]) -> Iterator[str]:
         yield from self.rules.warnings()
         if not any(count.maps for count in counts if count.split == "train"):
@@ -320,25 +224,7 @@ class _Rows:
             yield f"{self.see_through} images have transparent parts; they are read over black"
         if self.copies:
             yield f"{self.copies} images are copies of another one in the same split"
-        yield from self._near_copies()
+        yield from duplicates.near_copies(self.looks, SPLITS)
         for source in sorted({count.source for count in counts}):
-            terms = self.info.sources.get(source)
-            if terms is None or "unknown" in (
-                terms.redistribute_images,
-                terms.redistribute_weights,
-                terms.redistribute_predictions,
-            ):
+            if is_open(self.info.sources.get(source)):
                 yield f"source {source}: it is not known what may be published"
-
-
-def _told(found: list[Mistake]) -> tuple[str, ...]:
-    """Mistakes in words, of each kind the first few, the rest as a number."""
-    kinds: defaultdict[str, list[str]] = defaultdict(list)
-    for kind, where, text in found:
-        kinds[kind].append(f"{where}: {text}" if where else text)
-    lines = []
-    for texts in kinds.values():
-        lines += texts[:SHOWN]
-        if len(texts) > SHOWN:
-            lines.append(f"… and {len(texts) - SHOWN} more like this")
-    return tuple(lines)

@@ -11,7 +11,6 @@ from divsal_bench.data.damage import NotAnImage
 NAMES = ("jet", "hot", "viridis", "turbo")
 #: Mean distance of a picture's colours from a colour map's, in levels of 255, beyond which it was not drawn with it.
 FARTHEST = 12.0
-
 #: Polynomials of degree 6, by Matt Zucker (https://www.shadertoy.com/view/WlfXRN, public domain).
 _VIRIDIS = (
     (0.2777273272234177, 0.005407344544966578, 0.3340998053353061),
@@ -34,7 +33,7 @@ _TURBO = (
 
 
 @functools.cache
-def table(name: str) -> np.ndarray:
+def colours_of_map(name: str) -> np.ndarray:
     """The colours of a colour map, uint8, (256, 3).
 
     Args:
@@ -76,7 +75,7 @@ def undone(colours: np.ndarray, name: str) -> np.ndarray:
     different, place = np.unique(flat @ np.array([65536, 256, 1]), return_inverse=True)
     those = np.stack([different >> 16, different >> 8 & 255, different & 255], axis=1)
     values, apart = np.empty(len(those), np.uint8), np.empty(len(those))
-    known = table(name).astype(np.int32)
+    known = colours_of_map(name).astype(np.int32)
     for start in range(0, len(those), 4096):
         squares = ((those[start : start + 4096, None] - known) ** 2).sum(2)
         values[start : start + 4096] = squares.argmin(1)

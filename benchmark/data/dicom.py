@@ -24,7 +24,7 @@ def is_dicom(data: bytes) -> bool:
     return data[128:132] == b"DICM"
 
 
-def opened(data: bytes, most_pixels: int) -> tuple[Image, bool]:
+def decode_dicom(data: bytes, most_pixels: int) -> tuple[Image, bool]:
     """Decode one file.
 
     Args:
@@ -46,11 +46,11 @@ def opened(data: bytes, most_pixels: int) -> tuple[Image, bool]:
         if _DEFLATED.encode() in data[132:2048]:
             raise NotAnImage("is a deflated DICOM file, whose size once unpacked is unknown; save it uncompressed")
         stated = pydicom.dcmread(io.BytesIO(data))
-        _require_one_picture(stated, most_pixels)
+        _require_one_frame(stated, most_pixels)
         return _picture(stated, _pixels(stated))
 
 
-def _require_one_picture(stated: Any, most_pixels: int) -> None:
+def _require_one_frame(stated: Any, most_pixels: int) -> None:
     rows, columns = stated.get("Rows"), stated.get("Columns")
     if not rows or not columns or not any(name in stated for name in ("PixelData", "FloatPixelData")):
         raise NotAnImage("is a DICOM file without a picture")

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from divsal_bench.contracts.task import Task
-from divsal_bench.data.fingerprint import digest
+from divsal_bench.data.fingerprint import bytes_digest
 from divsal_bench.errors import UserError
 from divsal_bench.files import whole
 
@@ -32,17 +32,17 @@ def code_of(task: Task) -> str | None:
     files = {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*.py"))}
     code = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     versions = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
-    return digest(json.dumps([code, versions, platform.machine()]).encode())
+    return bytes_digest(json.dumps([code, versions, platform.machine()]).encode())
 
 
-def keep(note: Path, name: str) -> None:
+def note_cache(note: Path, name: str) -> None:
     """Write down in which cache folder the arrays are; where that fails, they are drawn again."""
     whole.sweep([note.parent])
     with suppress(UserError):
         whole.write(note, name.encode("ascii"))
 
 
-def kept(note: Path) -> str | None:
+def noted_cache(note: Path) -> str | None:
     """The cache folder's name; None where nothing was written down."""
     try:
         name = note.read_text(encoding="ascii")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from divsal_bench.data.damage import refused_if_damaged
+from divsal_bench.data.images import eight_bit_image, see_through
+from divsal_bench.errors import plural
 
 if TYPE_CHECKING:
-    from divsal_bench.data.images import Picture
+    from divsal_bench.data.decoding import Picture
 
 #: Side of the grid whose neighbours are compared; a print has twice its square in bits.
 SIDE = 16
@@ -21,7 +24,7 @@ NEAR = 40
 MOST_PAIRS = 10**10
 
 
-class Seen(NamedTuple):
+class Sighting(NamedTuple):
     """Where a picture was seen first."""
 
     name: str
@@ -29,13 +32,13 @@ class Seen(NamedTuple):
     label: int
 
 
-class Pictures:
+class SeenPictures:
     """Pictures by their pixels."""
 
     def __init__(self) -> None:
-        self._first: dict[bytes, Seen] = {}
+        self._first: dict[bytes, Sighting] = {}
 
-    def add(self, pixels: bytes, here: Seen) -> Seen | None:
+    def add(self, pixels: bytes, here: Sighting) -> Sighting | None:
         """Take one picture.
 
         Args:
@@ -53,10 +56,8 @@ def pixel_digest(picture: Picture) -> bytes:
     """A hash of what a picture shows: the same for grey and for RGB of equal channels, and for every file format.
 
     Args:
-        picture: From :func:`divsal_bench.data.images.decode`.
+        picture: From :func:`divsal_bench.data.decoding.decode_image`.
     """
-    from divsal_bench.data.images import plain, see_through
-
     with refused_if_damaged():
         if picture.deep:
             values = np.asarray(picture.image).astype(np.uint16)
@@ -64,7 +65,7 @@ def pixel_digest(picture: Picture) -> bytes:
             values = np.asarray(picture.image)
         else:
             colour = picture.image.mode not in ("1", "L", "LA", "La")
-            values = np.asarray(plain(picture, 3 if colour else 1))
+            values = np.asarray(eight_bit_image(picture, 3 if colour else 1))
             if colour and all((values[..., 0] == values[..., channel]).all() for channel in (1, 2)):
                 values = values[..., 0]
         total = hashlib.sha256(f"{values.shape} {values.dtype} {picture.deep and picture.negative}".encode())
@@ -78,16 +79,14 @@ def print_of(picture: Picture) -> np.ndarray:
     It changes little when a picture is saved with loss, made smaller or brighter ("dHash", Krawetz 2013).
 
     Args:
-        picture: From :func:`divsal_bench.data.images.decode`.
+        picture: From :func:`divsal_bench.data.decoding.decode_image`.
 
     Returns:
         uint64, (8,).
     """
     from PIL.Image import Resampling
 
-    from divsal_bench.data.images import plain
-
-    image = plain(picture, 1)
+    image = eight_bit_image(picture, 1)
     cells = np.asarray(image.resize((SIDE + 1, SIDE + 1), Resampling.BOX, reducing_gap=2.0)).astype(np.int16)
     bits = [cells[:SIDE, 1:] > cells[:SIDE, :-1], cells[1:, :SIDE] > cells[:-1, :SIDE]]
     return np.packbits(np.stack(bits)).view(np.uint64)
@@ -113,3 +112,32 @@ def nearest(prints: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndar
         index[start : start + step] = apart.argmin(1)
         bits[start : start + step] = apart.min(1)
     return index, bits
+
+
+def near_copies(looks: Sequence[tuple[Sighting, np.ndarray]], splits: Sequence[str]) -> list[str]:
+    """Images that look like one of another split, though their pixels differ: in one line, or none.
+
+    Args:
+        looks: Where each image is, and its :func:`print_of`.
+        splits: In order.
+    """
+    by_split = {split: [one for one in looks if one[0].split == split] for split in splits}
+    pairs: list[tuple[int, str, str]] = []
+    for number, split in enumerate(splits):
+        here = by_split[split]
+        before = [one for other in splits[:number] for one in by_split[other]]
+        if not here or not before:
+            continue
+        if len(here) * len(before) > MOST_PAIRS:
+            return ["there are too many images to look for nearly equal ones in two splits"]
+        index, bits = nearest(np.stack([look for _, look in here]), np.stack([look for _, look in before]))
+        for row in np.flatnonzero(bits <= NEAR):
+            one, other = here[row][0], before[index[row]][0]
+            pairs.append((int(bits[row]), f"{one.name!r} in {one.split}", f"{other.name!r} in {other.split}"))
+    if not pairs:
+        return []
+    _, first, second = min(pairs)
+    return [
+        f"{plural(len(pairs), 'image')} look{'s' * (len(pairs) == 1)} like one of another split (saved again with "
+        f"loss, made smaller or brighter?): e.g. {first} and {second}"
+    ]

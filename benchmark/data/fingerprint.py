@@ -21,8 +21,8 @@ class RowIdentity(NamedTuple):
         source: Where the image was recorded.
         category: What makes a positive positive; "" for negatives.
         subject: The person or patient.
-        image: :func:`digest` of the image file's bytes.
-        saliency: :func:`digest` of the map file's bytes; "" without a map.
+        image: :func:`bytes_digest` of the image file's bytes.
+        saliency: :func:`bytes_digest` of the map file's bytes; "" without a map.
     """
 
     sample_id: str
@@ -35,7 +35,7 @@ class RowIdentity(NamedTuple):
     saliency: str
 
 
-def digest(data: bytes | None) -> str:
+def bytes_digest(data: bytes | None) -> str:
     """Return the sha256 of some bytes as 64 hexadecimal digits, or "" for None."""
     return "" if data is None else hashlib.sha256(data).hexdigest()
 
@@ -70,7 +70,7 @@ def standin_fingerprint(task: str, variant: str, version: int, seed: int) -> str
     Returns:
         64 hexadecimal digits.
     """
-    return digest(json.dumps(["standin", task, variant, int(version), int(seed)]).encode())
+    return bytes_digest(json.dumps(["standin", task, variant, int(version), int(seed)]).encode())
 
 
 def pixel_hash(*arrays: np.ndarray) -> str:

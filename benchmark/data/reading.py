@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from divsal_bench.data.images import CHANNELS, FULL, MAP_READINGS, Picture, Window, is_mask, levels, see_through
+from divsal_bench.data.decoding import Picture
+from divsal_bench.data.images import FULL, Window, see_through
+from divsal_bench.data.saliency_maps import CHANNELS, MAP_READINGS, is_mask, levels
 from divsal_bench.errors import UserError, unknown
 
 #: Options of ``data prepare`` that every adapter has. ``window:NAME`` and ``map:NAME`` are for the source NAME alone.
@@ -62,7 +64,8 @@ class Reading:
 
     Attributes:
         window: The values of 16 bits that are black and white; None where nothing is told and all are used.
-        maps: How maps in colours are read, one of :data:`divsal_bench.data.images.MAP_READINGS`; "" for grey ones.
+        maps: How maps in colours are read, one of
+            :data:`divsal_bench.data.saliency_maps.MAP_READINGS`; "" for grey ones.
         tops: Largest value of a map's bits to the one that is read as 255 instead.
     """
 
@@ -142,11 +145,11 @@ def map_facts(saliency: Picture, reading: str = "") -> MapFacts:
     """Look at a decoded map.
 
     Args:
-        saliency: From :func:`divsal_bench.data.images.align`.
-        reading: As :func:`divsal_bench.data.images.map_values` takes it.
+        saliency: From :func:`divsal_bench.data.saliency_maps.align`.
+        reading: As :func:`divsal_bench.data.saliency_maps.map_values` takes it.
 
     Raises:
-        Coloured, NotAnImage: As :func:`divsal_bench.data.images.map_values`.
+        Coloured, NotAnImage: As :func:`divsal_bench.data.saliency_maps.map_values`.
     """
     values, full = levels(saliency, reading)
     low, high = int(values.min()), int(values.max())
@@ -187,7 +190,7 @@ class Survey:
         """
         names = sorted(sources)
         found: dict[str, Reading] = {}
-        problems = [("option", text) for text in _misplaced(options, names, self._images, self._maps)]
+        problems = [("option", text) for text in _misplaced_options(options, names, self._images, self._maps)]
         notices: list[str] = []
         for name in names:
             deep, maps = self._images.get(name, []), self._maps.get(name, [])
@@ -208,7 +211,9 @@ class Survey:
         return found, problems, notices
 
 
-def _misplaced(options: Told, names: list[str], images: Mapping[str, object], maps: Mapping[str, object]) -> list[str]:
+def _misplaced_options(
+    options: Told, names: list[str], images: Mapping[str, object], maps: Mapping[str, object]
+) -> list[str]:
     """Options for sources that are not there, or have nothing that they could be for."""
     wrong = []
     for option, given, there, what in (

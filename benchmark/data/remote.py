@@ -8,9 +8,10 @@ from pathlib import Path
 
 from divsal_bench.data.canonical import INFO_FILE, Info, parse_info
 from divsal_bench.errors import UserError
-from divsal_bench.hub.client import broken_connection, is_commit, parse_id, plain_errors
-from divsal_bench.hub.fetch import Limits, Offer, cached, fetch, is_cached, offer
+from divsal_bench.hub.client import broken_connection, is_commit
+from divsal_bench.hub.fetch import Limits, Offer, cached_snapshot, fetch, is_cached, offer
 from divsal_bench.hub.guard import UnreachableError
+from divsal_bench.hub.refusals import plain_errors
 
 #: Bytes of ``divsal.json``, and of one Parquet file, of which this program makes some 256 MB.
 LARGEST_INFO, LARGEST_SHARD = 2**26, 2**33
@@ -50,7 +51,7 @@ def info_of(repo: str, commit: str) -> Info:
         with _plain_errors(repo, commit):
             offered = _offered(repo, commit, lambda name: LARGEST_INFO if name == INFO_FILE else None)
             folder = (
-                cached("dataset", repo, commit, INFO_FILE)
+                cached_snapshot("dataset", repo, commit, INFO_FILE)
                 if offered is None
                 else fetch("dataset", repo, commit, offered, whole=False)
             )
@@ -77,9 +78,9 @@ def download(repo: str, commit: str) -> Path:
         offered = _offered(repo, commit, _limit)
         if offered is not None:
             return fetch("dataset", repo, commit, offered)
-        folder = cached("dataset", repo, commit, INFO_FILE)
+        folder = cached_snapshot("dataset", repo, commit, INFO_FILE)
         shards = parse_info(folder / INFO_FILE).files
-        folder = cached("dataset", repo, commit, INFO_FILE, shards)
+        folder = cached_snapshot("dataset", repo, commit, INFO_FILE, shards)
     lacking = [name for name in shards if not (folder / name).is_file()]
     if lacking:
         raise UserError(f"{lacking[0]} of {repo}@{commit} is not in the local cache, and the Hub cannot be reached")
@@ -117,6 +118,3 @@ def _plain_errors(repo: str, revision: str | None) -> AbstractContextManager[Non
         lacking=LACKING,
         instead="use data on this machine: a prepared folder or --data standin",
     )
-
-
-__all__ = ["commit_of", "download", "info_of", "parse_id"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from divsal_bench.contracts.adapter import SourceTerms
-from divsal_bench.data.canonical import INFO_FILE, SCHEMA_VERSION, SPLITS, Count, Entry, Info, features
-from divsal_bench.data.card import card
+from divsal_bench.data.canonical import INFO_FILE, SCHEMA_VERSION, SPLITS, Count, Entry, Info, canonical_features
+from divsal_bench.data.card import data_card
 from divsal_bench.data.fingerprint import RowIdentity, data_fingerprint
 from divsal_bench.errors import UserError
 from divsal_bench.files.whole import new_folder
@@ -20,7 +20,7 @@ SHARD_BYTES = 256 * 2**20
 GROUP_BYTES = 32 * 2**20
 
 
-def write(
+def write_data_set(
     out: Path,
     entries: Iterable[Entry],
     *,
@@ -72,7 +72,7 @@ def write(
                 notices=tuple(notices),
                 readings=dict(readings or {}),
             )
-            (aside / "README.md").write_text(card(info), encoding="utf-8")
+            (aside / "README.md").write_text(data_card(info), encoding="utf-8")
             text = json.dumps(asdict(info), indent=2, ensure_ascii=False) + "\n"
             (aside / INFO_FILE).write_text(text, encoding="utf-8")
     except FileExistsError as error:
@@ -106,7 +106,7 @@ class _Shards:
     def __init__(self, folder: Path, class_names: tuple[str, str], shard_bytes: int) -> None:
         self.folder = folder / "data"
         self.folder.mkdir()
-        self.schema = features(class_names).arrow_schema
+        self.schema = canonical_features(class_names).arrow_schema
         self.shard_bytes = shard_bytes
         self.identities: list[RowIdentity] = []
         self.source_names: set[str] = set()

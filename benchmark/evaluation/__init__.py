@@ -1,1 +1,4 @@
-"""From a trained network to predictions, and from published weights back to a published row."""
+"""From a trained network to the predictions and numbers of its run, and whether a claim's numbers are the same.
+
+Knows networks, data and scores; no accepted result and no Hub: whoever has those hands in numbers and margins.
+"""

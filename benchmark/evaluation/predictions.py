@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divsal_bench.errors import DivergedError
-from divsal_bench.networks.inference import predict
+from divsal_bench.networks.inference import form_of, infer
 from divsal_bench.scores import agreement
 from divsal_bench.scores.conditions import condition_columns
 
@@ -43,7 +43,7 @@ def predictions(model: CamNet, data: DataArrays, protocol: Protocol) -> pd.DataF
     table = table.reset_index(drop=True).assign(**condition_columns(data.rows, chosen))
 
     images = torch.from_numpy(np.ascontiguousarray(data.images[chosen]))
-    logits, maps = predict(model, images, protocol, with_cams=True)
+    logits, maps = infer(model, images, form_of(protocol), with_cams=True)
     assert maps is not None
     values = logits.double().numpy()
     if not np.isfinite(values).all():

@@ -33,14 +33,12 @@ RATES_WITHIN = 2e-2
 #: Of a map agreement: numbers of maps are the same, means differ by at most 1e-3 × max(1, |claimed|).
 COUNTS = ("maps_negative", "maps_positive", "empty", "auc_maps", "cc_maps")
 MEANS = ("pe", "lift", "auc", "cc", "pe_nonempty", "lift_nonempty")
-
-
 #: Number to value and largest |Δ| that counts as the same.
 Numbers = dict[str, tuple[float | None, float]]
 
 
 @dataclass(frozen=True)
-class Line:
+class ComparedNumber:
     """One number, as claimed and as found; None where there is none.
 
     Attributes:
@@ -71,10 +69,10 @@ class Verification:
         margin: The row whose margin differs most.
     """
 
-    aurocs: tuple[Line, ...]
-    agreement: tuple[Line, ...]
-    margin: Line
-    others: tuple[Line, ...] = ()
+    aurocs: tuple[ComparedNumber, ...]
+    agreement: tuple[ComparedNumber, ...]
+    margin: ComparedNumber
+    others: tuple[ComparedNumber, ...] = ()
 
     @property
     def largest(self) -> float:
@@ -82,13 +80,13 @@ class Verification:
         return max((line.difference for line in self.aurocs), default=0.0)
 
     @property
-    def first_difference(self) -> Line | None:
+    def first_difference(self) -> ComparedNumber | None:
         """The first that differs by more than is allowed; None if the result is verified."""
         lines = (*self.aurocs, self.margin, *self.agreement, *self.others)
         return next((line for line in lines if not line.difference <= line.allowed), None)
 
 
-def verify(
+def compare_with_weights(
     run: Run,
     model: CamNet,
     data: DataArrays,
@@ -125,10 +123,10 @@ def verify(
     return Verification(compare_aurocs(claimed, found), compare_agreement(claimed, found), margin, others)
 
 
-def compare_aurocs(claimed: Scores, found: Scores) -> tuple[Line, ...]:
+def compare_aurocs(claimed: Scores, found: Scores) -> tuple[ComparedNumber, ...]:
     """Set two sets of AUROCs side by side."""
     lines = [
-        Line(name.replace("_", "-"), getattr(claimed, name), getattr(found, name))
+        ComparedNumber(name.replace("_", "-"), getattr(claimed, name), getattr(found, name))
         for name in ("in_domain", "open_set", "worst", "validation")
     ]
     names = [one.name for one in claimed.conditions]
@@ -136,11 +134,11 @@ def compare_aurocs(claimed: Scores, found: Scores) -> tuple[Line, ...]:
     if twice is not None:
         raise UserError(f"the claim has the condition {twice[:60]!r} twice; nothing can be verified")
     before, after = ({c.name: c.auroc for c in scores.conditions} for scores in (claimed, found))
-    lines += [Line(f"condition {name}", before.get(name), after.get(name)) for name in {**before, **after}]
+    lines += [ComparedNumber(f"condition {name}", before.get(name), after.get(name)) for name in {**before, **after}]
     return tuple(lines)
 
 
-def compare_decisions(claimed: Scores, found: Scores, margin: float) -> tuple[Line, ...]:
+def compare_decisions(claimed: Scores, found: Scores, margin: float) -> tuple[ComparedNumber, ...]:
     """Set thresholds, rates at them, field metrics and counts side by side.
 
     Args:
@@ -148,20 +146,20 @@ def compare_decisions(claimed: Scores, found: Scores, margin: float) -> tuple[Li
         margin: What is allowed between two margins, and so between two thresholds on them.
     """
     primary = [float(one.primary == "open-set") for one in (claimed, found)]
-    lines = [Line("primary metric is open-set", primary[0], primary[1], 0.0)]
-    for before, after in zip(numbered(claimed, margin), numbered(found, margin), strict=True):
+    lines = [ComparedNumber("primary metric is open-set", primary[0], primary[1], 0.0)]
+    for before, after in zip(numbers_by_name(claimed, margin), numbers_by_name(found, margin), strict=True):
         for name in {**before, **after}:
             old, new = before.get(name, {}), after.get(name, {})
             if not (old and new):
-                lines.append(Line(name, float(bool(old)), float(bool(new)), 0.0))
+                lines.append(ComparedNumber(name, float(bool(old)), float(bool(new)), 0.0))
                 continue
             for number in {**old, **new}:
                 (first, allowed), (second, _) = (part.get(number, (None, 0.0)) for part in (old, new))
-                lines.append(Line(f"{name} {number}".strip(), first, second, allowed))
+                lines.append(ComparedNumber(f"{name} {number}".strip(), first, second, allowed))
     return tuple(lines)
 
 
-def numbered(scores: Scores, margin: float) -> tuple[dict[str, Numbers], ...]:
+def numbers_by_name(scores: Scores, margin: float) -> tuple[dict[str, Numbers], ...]:
     """Conditions, thresholds and field metrics by name, which says everything about them that is not a number."""
     return (
         {f"condition {one.name} ({one.axis}, {one.kind})": condition_numbers(one) for one in scores.conditions},
@@ -193,13 +191,13 @@ def field_numbers(one: FieldScore) -> Numbers:
     }  # fmt: skip
 
 
-def compare_counts(run: Run, data: DataArrays) -> tuple[Line, ...]:
+def compare_counts(run: Run, data: DataArrays) -> tuple[ComparedNumber, ...]:
     """How many images the record says its data has, and how many there are."""
     split = data.rows["split"].to_numpy(dtype=str)
     mapped = data.rows["has_map"].to_numpy(dtype=bool)
     facts = run.record.data
     return tuple(
-        Line(f"{name} images", float(claimed), float(found), 0.0)
+        ComparedNumber(f"{name} images", float(claimed), float(found), 0.0)
         for name, claimed, found in (
             ("training", facts.train, (split == "train").sum()),
             ("validation", facts.validation, (split == "validation").sum()),
@@ -209,7 +207,7 @@ def compare_counts(run: Run, data: DataArrays) -> tuple[Line, ...]:
     )
 
 
-def compare_agreement(claimed: Scores, found: Scores) -> tuple[Line, ...]:
+def compare_agreement(claimed: Scores, found: Scores) -> tuple[ComparedNumber, ...]:
     """Set agreement with people side by side; what only one of both has differs."""
     lines = []
     for kind in ("true_cam", "difference_map"):
@@ -218,11 +216,11 @@ def compare_agreement(claimed: Scores, found: Scores) -> tuple[Line, ...]:
         for name in (*COUNTS, *MEANS):
             old, new = (getattr(one, name, None) for one in (before, after))
             allowed = 0.0 if name in COUNTS else 1e-3 * max(1.0, abs(old or 0.0))
-            lines.append(Line(f"{kind} {name}", old, new, allowed))
+            lines.append(ComparedNumber(f"{kind} {name}", old, new, allowed))
     return tuple(lines)
 
 
-def compare_margins(claimed: Mapping[str, float], table: pd.DataFrame, within: float, where: object) -> Line:
+def compare_margins(claimed: Mapping[str, float], table: pd.DataFrame, within: float, where: object) -> ComparedNumber:
     """The row whose margin differs most from the claimed one.
 
     Args:
@@ -241,4 +239,4 @@ def compare_margins(claimed: Mapping[str, float], table: pd.DataFrame, within: f
     worst = int(np.argmax(np.abs(old - found)))  # NaN counts as the largest
     allowed = within * max(1.0, float(np.std(found)))
     split = table["split"].iloc[worst]
-    return Line(f"margin of {split} sample {names[worst]!r}", float(old[worst]), float(found[worst]), allowed)
+    return ComparedNumber(f"margin of {split} sample {names[worst]!r}", float(old[worst]), float(found[worst]), allowed)

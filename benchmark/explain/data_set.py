@@ -4,139 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.errors import UserError
+from divsal_bench.explain.data_set_overview import Deciding, Errors, Floats, MeanMaps, Overview, Split
 from divsal_bench.explain.data_set_table import agreements, samples
-from divsal_bench.explain.image import pooled, precision, scorer
+from divsal_bench.explain.image import pooled, scorer
 from divsal_bench.maps import evidence, measures
-from divsal_bench.maps.fidelity import choose
+from divsal_bench.maps.fidelity import choose_images
 from divsal_bench.maps.regions import Region, Regions, occlusion, regions
-from divsal_bench.networks import inference
+from divsal_bench.networks import devices, inference
 from divsal_bench.scores.conditions import condition_columns
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.predict.pretrained import Pretrained
 
-Floats = npt.NDArray[np.float64]
-Split = Literal["test", "validation"]
-#: Map kinds that are averaged and compared with people's, with the prefix of their columns.
-KINDS = ("true", "false", "difference")
-#: How many samples a list of disagreements has, and how many cells a table.
-LISTED, CELLS = 8, 6
+#: How many samples a list of disagreements has.
+LISTED = 8
+#: Images in one forward pass.
 BATCH = 64
 
 
-@dataclass(frozen=True, eq=False)
-class MeanMaps:
-    """Means over the images of one class in one condition.
-
-    Attributes:
-        label: 0 or 1.
-        condition: Its name.
-        count: Images.
-        maps: True-class CAM, false-class CAM and difference map (true − false) by :data:`KINDS`, each (h, w).
-    """
-
-    label: int
-    condition: str
-    count: int
-    maps: dict[str, Floats]
-
-
-@dataclass(frozen=True, eq=False)
-class Deciding:
-    """Where the decisions for one class come from.
-
-    Attributes:
-        decision: 0 or 1.
-        count: Images that are called so.
-        without: Of those, how many have no region that speaks for the class.
-        against: Of those, how many have a margin for the other class: the threshold alone made them this one.
-        share: Of those images, in how many each cell lies in the largest region that speaks for the class, (h, w).
-        logits: What each cell adds to the margin towards the class, mean over those images, (h, w).
-    """
-
-    decision: int
-    count: int
-    without: int
-    against: int
-    share: Floats
-    logits: Floats
-
-    def top(self) -> list[tuple[int, int]]:
-        """The cells (row, column) with the most logits of those that ever decide, at most :data:`CELLS`.
-
-        Not by share: a region can be nearly the whole grid, and then most cells decide every time.
-        """
-        order = np.lexsort((-self.share.ravel(), -self.logits.ravel()))
-        found = [divmod(int(place), self.share.shape[1]) for place in order]
-        return [(y, x) for y, x in found if self.share[y, x] > 0][:CELLS]
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Errors at the network's threshold in one condition: how many of how many."""
-
-    condition: str
-    wrong: tuple[int, int]
-    count: tuple[int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Overview:
-    """A data set, explained.
-
-    Attributes:
-        split: Which one.
-        total: Images of the split; ``table`` may have fewer.
-        grid: (h, w).
-        positions: Of the images in the arrays, (N,), in the order of the table.
-        table: One row an image, for samples.csv.
-        differences: true − false of each image, (N, h, w).
-        deciding: The cells of the region that decided each image, (N, h, w) bool.
-        means: By class and condition.
-        cells: Of each class that an image is called.
-        errors: By condition.
-        bias: b1 − b0.
-        bias_share: Mean share of the bias in the decisions, as :func:`divsal_bench.maps.measures.bias_share`.
-        common_share: Of the head's rows, as :class:`divsal_bench.maps.measures.Rows`.
-        low_lift: Rows of the table whose difference map lies least where people look; empty without human maps.
-        failures: Rows where covering the region that decided moved the margin most in the other direction.
-        confident: Wrong rows by how wrong, the worst first.
-    """
-
-    split: Split
-    total: int
-    grid: tuple[int, int]
-    positions: npt.NDArray[np.int64]
-    table: pd.DataFrame
-    differences: Floats
-    deciding: npt.NDArray[np.bool_]
-    means: tuple[MeanMaps, ...]
-    cells: tuple[Deciding, ...]
-    errors: tuple[Errors, ...]
-    bias: float
-    bias_share: float
-    common_share: float
-    low_lift: tuple[int, ...]
-    failures: tuple[int, ...]
-    confident: tuple[int, ...]
-
-    @property
-    def mapped(self) -> int:
-        """How many images have a human map."""
-        return int(self.table["true_lift"].notna().sum()) if "true_lift" in self.table else 0
-
-
-def rows_of(
+def positions_to_explain(
     data: DataArrays, split: Split, limit: int | None, name: str, names: tuple[str, str]
 ) -> npt.NDArray[np.int64]:
     """The positions of the images to explain.
@@ -156,7 +49,7 @@ def rows_of(
         raise UserError(f"the data {name} has no {split} images")
     if limit is not None:
         ids = data.rows["sample_id"].iloc[found].astype(str).tolist()
-        found = found[choose(ids, np.ones(len(found), bool), limit, data.fingerprint)]
+        found = found[choose_images(ids, np.ones(len(found), bool), limit, data.fingerprint)]
     labels = data.rows["label"].to_numpy(dtype=int)[found]
     if labels.min() == labels.max():
         cure = "take more with --limit" if limit is not None else "take the other split"
@@ -179,7 +72,7 @@ def overview(
     Args:
         pretrained: The run's network, on the device where it works; it has a closed form.
         data: The run's, at the size of its protocol.
-        positions: From :func:`rows_of`.
+        positions: From :func:`positions_to_explain`.
         split: Of all of them.
         progress: Called with (images done, all of them).
 
@@ -188,17 +81,15 @@ def overview(
     """
     import torch
 
-    device = next(pretrained.model.net.parameters()).device
-    protocol = pretrained.preprocessing.as_protocol(pretrained.precision, pretrained.channels_last)
-    score = scorer(pretrained, device.type)
+    device, score = devices.device_of(pretrained.model), scorer(pretrained)
     mapped = data.rows["has_map"].to_numpy(dtype=bool)[positions]
     scores, cams, chosen, after, areas = [], [], [], [], []
     bias, weight = 0.0, None
     for start in range(0, len(positions), BATCH):
         here = positions[start : start + BATCH]
         pixels = torch.from_numpy(np.ascontiguousarray(data.images[here])).to(device)
-        floats = inference.as_input(pixels, protocol)
-        with precision(pretrained, device.type):
+        floats = inference.as_input(pixels, pretrained.input_form)
+        with devices.arithmetic(device, pretrained.precision):
             found = evidence.gather(pretrained.model, floats)
         margins = found.margin.double().cpu().numpy()
         if not np.isfinite(margins).all():
@@ -209,13 +100,13 @@ def overview(
             pooled(np.array(data.maps[position]), found.grid) if has else None
             for position, has in zip(here, mapped[start : start + BATCH], strict=True)
         ]
-        sides = np.array([1 if called(pretrained, margin) else -1 for margin in margins])
+        sides = np.array([1 if class_called(pretrained, margin) else -1 for margin in margins])
         parts = [
             regions(side * (one[1] - one[0]), side * bias, human, count=one[0].size)
             for side, one, human in zip(sides, maps, humans, strict=True)
         ]
         deciders = [next((region for region in one.shown if region.logits > 0), None) for one in parts]
-        covered = occlusion(score, floats, [only(region) for region in deciders], sides)
+        covered = occlusion(score, floats, [one_region(region) for region in deciders], sides)
         scores.append(margins)
         cams.append(maps)
         chosen += deciders
@@ -224,23 +115,23 @@ def overview(
         if progress is not None:
             progress(min(start + BATCH, len(positions)), len(positions))
     assert weight is not None
-    return assembled(
+    return overview_of_found(
         pretrained, data, positions, split, np.concatenate(scores), np.concatenate(cams), chosen, np.array(after),
         areas, bias, weight,
     )  # fmt: skip
 
 
-def called(pretrained: Pretrained, margin: float) -> int:
+def class_called(pretrained: Pretrained, margin: float) -> int:
     """The class that a margin is called, 0 or 1."""
     return int(pretrained.threshold is not None and margin >= pretrained.threshold)
 
 
-def only(region: Region | None) -> Regions:
+def one_region(region: Region | None) -> Regions:
     """One region, to be covered alone."""
     return Regions(() if region is None else (region,), 0.0, 0, 0.0)
 
 
-def assembled(
+def overview_of_found(
     pretrained: Pretrained,
     data: DataArrays,
     positions: npt.NDArray[np.int64],
@@ -259,7 +150,7 @@ def assembled(
     conditions = (
         condition_columns(data.rows, positions)["condition"] if split == "test" else np.array([split] * len(rows))
     )
-    decisions = np.array([called(pretrained, margin) for margin in scores])
+    decisions = np.array([class_called(pretrained, margin) for margin in scores])
     grid = (cams.shape[2], cams.shape[3])
     index = np.arange(len(labels))
     maps = {"true": cams[index, labels], "false": cams[index, 1 - labels]}
@@ -291,19 +182,15 @@ def assembled(
             if (decisions == decision).any()
         ),
         errors=tuple(
-            Errors(
-                str(name),
-                (counted(wrong, labels, 0, conditions == name), counted(wrong, labels, 1, conditions == name)),
-                (counted(None, labels, 0, conditions == name), counted(None, labels, 1, conditions == name)),
-            )
-            for name in ordered(conditions)
+            Errors(name, both_classes(labels, wrong & (conditions == name)), both_classes(labels, conditions == name))
+            for name in conditions_in_order(conditions)
         ),
         bias=bias,
         bias_share=float(np.nanmean(shares)) if np.isfinite(shares).any() else math.nan,
-        common_share=measures.rows(weight).common_share,
-        low_lift=smallest(lift),
-        failures=smallest(-against),
-        confident=smallest(-beyond),
+        common_share=measures.compare_rows(weight).common_share,
+        low_lift=rows_with_smallest(lift),
+        failures=rows_with_smallest(-against),
+        confident=rows_with_smallest(-beyond),
     )
 
 
@@ -312,7 +199,7 @@ def mean_maps(
 ) -> tuple[MeanMaps, ...]:
     """Means by condition and class, where there are images."""
     found = []
-    for name in ordered(conditions):
+    for name in conditions_in_order(conditions):
         for label in (0, 1):
             own = (conditions == name) & (labels == label)
             if own.any():
@@ -337,20 +224,17 @@ def where_decided(
     )
 
 
-def ordered(conditions: npt.NDArray[np.generic]) -> list[str]:
+def conditions_in_order(conditions: npt.NDArray[np.generic]) -> list[str]:
     """Names of conditions, in-domain first."""
     return sorted({str(name) for name in conditions}, key=lambda name: (name != "in-domain", name))
 
 
-def counted(
-    wrong: npt.NDArray[np.bool_] | None, labels: npt.NDArray[np.int64], label: int, here: npt.NDArray[np.bool_]
-) -> int:
-    """Images of a class here; with ``wrong``, the wrong ones of them."""
-    own = here & (labels == label)
-    return int((own if wrong is None else own & wrong).sum())
+def both_classes(labels: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """How many of the chosen images are of class 0, and of class 1."""
+    return int((chosen & (labels == 0)).sum()), int((chosen & (labels == 1)).sum())
 
 
-def smallest(values: Floats) -> tuple[int, ...]:
+def rows_with_smallest(values: Floats) -> tuple[int, ...]:
     """The rows with the smallest values, NaN never; ties to the earlier row."""
     order = np.argsort(values, kind="stable")
     return tuple(int(row) for row in order[:LISTED] if not math.isnan(values[row]))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,26 +10,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench.data.terms import may_show
-from divsal_bench.explain.data_set import KINDS, Overview
+from divsal_bench.explain.data_set_overview import KINDS, Overview
+from divsal_bench.explain.data_set_pictures import (
+    PagePicture,
+    ShownImages,
+    colour_ramp,
+    jpeg_data_url,
+    map_on_image,
+    picture_base,
+)
 from divsal_bench.explain.data_set_table import MEANING
 from divsal_bench.explain.image_figure import as_picture
-from divsal_bench.pictures import colours, figure
+from divsal_bench.files import html_page
+from divsal_bench.pictures import figure
 from divsal_bench.pictures.figure import Panel
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from divsal_bench.contracts.adapter import SourceTerms
     from divsal_bench.data.arrays import DataArrays
 
 TEMPLATES = Path(__file__).with_name("templates")
-#: Side of a picture on the page, pixels.
-SIDE = 132
 
 
 @dataclass(frozen=True)
-class Heading:
+class ReportHeading:
     """What the page is about, for people.
 
     Attributes:
@@ -52,36 +53,28 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture: its data URL and what it shows in words."""
-
-    source: str
-    alt: str
-
-
-@dataclass(frozen=True)
-class MeanRow:
+class MeanMapRow:
     """One condition: for each class, the count and the three mean maps; None without images."""
 
     condition: str
-    classes: tuple[tuple[int, tuple[Picture, ...]] | None, ...]
+    classes: tuple[tuple[int, tuple[PagePicture, ...]] | None, ...]
 
 
 @dataclass(frozen=True)
-class CellView:
+class DecisionView:
     """One class that images are called."""
 
     decision: str
     count: int
     without: int
     against: int
-    share: Picture
-    logits: Picture
+    share: PagePicture
+    logits: PagePicture
     top: tuple[tuple[int, int, float, float], ...]
 
 
 @dataclass(frozen=True)
-class Card:
+class SampleCard:
     """One sample of a list."""
 
     sample: str
@@ -90,20 +83,22 @@ class Card:
     correct: bool
     condition: str
     facts: tuple[tuple[str, str], ...]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[PagePicture, ...]
 
 
 @dataclass(frozen=True)
-class Cards:
+class SampleList:
     """One list of samples."""
 
     title: str
     about: str
     none: str
-    cards: tuple[Card, ...]
+    cards: tuple[SampleCard, ...]
 
 
-def render(found: Overview, data: DataArrays, terms: Mapping[str, SourceTerms] | None, heading: Heading) -> str:
+def render_report(
+    found: Overview, data: DataArrays, terms: Mapping[str, SourceTerms] | None, heading: ReportHeading
+) -> str:
     """Write the page.
 
     Args:
@@ -115,14 +110,9 @@ def render(found: Overview, data: DataArrays, terms: Mapping[str, SourceTerms] |
     Returns:
         HTML with its styles in it, named by their hash in the content security policy.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    made.filters |= {"signed": signed, "share": share}
-    shown = Shown(data, terms)
+    made = html_page.escaping_templates(TEMPLATES)
+    made.filters |= {"signed": signed_logits, "share": share_in_digits}
+    shown = ShownImages(data, terms)
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     extent = figure.extent_of(*[one.maps[kind] for one in found.means for kind in KINDS])
     logits = figure.extent_of(*[one.logits for one in found.cells])
@@ -133,91 +123,30 @@ def render(found: Overview, data: DataArrays, terms: Mapping[str, SourceTerms] |
         hidden=shown.hidden(found),
         underlay=under is not None,
         style=style,
-        policy=policy(style),
+        policy=html_page.content_policy([style]),
         extent=extent,
         logits_extent=logits,
-        means=mean_rows(found, heading, under, extent),
-        cells=[cell_view(found, number, heading, under, logits) for number in range(len(found.cells))],
-        ramps={"signed": ramp(True), "plain": ramp(False)},
-        lists=lists(found, shown),
-        meaning=meaning(found),
+        means=mean_map_rows(found, heading, under, extent),
+        cells=[decision_view(found, number, heading, under, logits) for number in range(len(found.cells))],
+        ramps={"signed": colour_ramp(True), "plain": colour_ramp(False)},
+        lists=sample_lists(found, shown),
+        meaning=column_meanings(found),
         totals=[(sum(one.wrong[k] for one in found.errors), sum(one.count[k] for one in found.errors)) for k in (0, 1)],
     )
 
 
-def meaning(found: Overview) -> dict[str, str]:
+def column_meanings(found: Overview) -> dict[str, str]:
     """What the columns of samples.csv mean, of those that are there."""
     needs_maps = ("true_…, difference_…", "deciding_inside")
     return {name: text for name, text in MEANING.items() if found.mapped or name not in needs_maps}
 
 
-def policy(style: str) -> str:
-    """A content security policy that allows this style and pictures inside the page, and nothing else."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-
-
-class Shown:
-    """Which images may be shown."""
-
-    def __init__(self, data: DataArrays, terms: Mapping[str, SourceTerms] | None) -> None:
-        """As :func:`render`."""
-        self.data, self.terms = data, terms
-
-    def allows(self, position: int) -> bool:
-        """Whether an image of the data may be shown."""
-        return self.terms is None or may_show(self.terms.get(str(self.data.rows["source"].iloc[position])))
-
-    def hidden(self, found: Overview) -> list[str]:
-        """The sources whose images are not shown."""
-        sources = self.data.rows["source"].iloc[found.positions]
-        return sorted({str(s) for s, at in zip(sources, found.positions, strict=True) if not self.allows(int(at))})
-
-    def mean(self, positions: np.ndarray) -> np.ndarray | None:
-        """The mean image, to lay mean maps on; None where one of the images may not be shown."""
-        if not all(self.allows(int(position)) for position in positions):
-            return None
-        total = np.zeros(self.data.images.shape[1:])
-        for position in positions:
-            total += self.data.images[position]
-        return as_picture((total / len(positions)).round().astype(np.uint8))
-
-
-def base(pixels: np.ndarray | None) -> Image:
-    """What a map is laid on: an image, or an even grey."""
-    from PIL.Image import Resampling
-
-    plain = np.full((8, 8), 238, np.uint8)
-    return figure.square(plain if pixels is None else pixels).resize((SIDE, SIDE), Resampling.LANCZOS)
-
-
-def laid(pixels: np.ndarray | None, panel: Panel, alt: str) -> Picture:
-    """A map on an image, for the page."""
-    return Picture(url(figure.with_map(base(pixels), panel)), alt)
-
-
-def url(image: Image) -> str:
-    """An image as a data URL."""
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=88, subsampling=0)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
-
-
-def ramp(is_signed: bool) -> str:
-    """A colour scale, for the legends."""
-    from PIL import Image
-
-    scale = colours.DIVERGING if is_signed else colours.SEQUENTIAL
-    ramp = Image.fromarray(colours.coloured(np.linspace(0, 1, 160)[None].repeat(10, 0), scale))
-    return url(Image.alpha_composite(Image.new("RGBA", ramp.size, (238, 238, 238, 255)), ramp).convert("RGB"))
-
-
-def mean_rows(found: Overview, heading: Heading, under: np.ndarray | None, extent: float) -> list[MeanRow]:
+def mean_map_rows(found: Overview, heading: ReportHeading, under: np.ndarray | None, extent: float) -> list[MeanMapRow]:
     """Mean maps, one row a condition."""
     by_place = {(one.condition, one.label): one for one in found.means}
     rows = []
     for condition in dict.fromkeys(one.condition for one in found.means):
-        classes: list[tuple[int, tuple[Picture, ...]] | None] = []
+        classes: list[tuple[int, tuple[PagePicture, ...]] | None] = []
         for label in (0, 1):
             one = by_place.get((condition, label))
             if one is None:
@@ -227,20 +156,22 @@ def mean_rows(found: Overview, heading: Heading, under: np.ndarray | None, exten
             about = {kind: f"mean CAM of {name}" for kind, name in names.items()}
             about["difference"] = f"mean difference map, {names['true']} − {names['false']}"
             made = tuple(
-                laid(
+                map_on_image(
                     under,
                     Panel("", one.maps[kind], extent, True),
                     f"{about[kind]}, {heading.class_names[label]} images, {condition}: mean over the grid "
-                    f"{signed(float(one.maps[kind].mean()))} logits",
+                    f"{signed_logits(float(one.maps[kind].mean()))} logits",
                 )
                 for kind in KINDS
             )
             classes.append((one.count, made))
-        rows.append(MeanRow(condition, tuple(classes)))
+        rows.append(MeanMapRow(condition, tuple(classes)))
     return rows
 
 
-def cell_view(found: Overview, number: int, heading: Heading, under: np.ndarray | None, extent: float) -> CellView:
+def decision_view(
+    found: Overview, number: int, heading: ReportHeading, under: np.ndarray | None, extent: float
+) -> DecisionView:
     """Where the decisions for one class come from."""
     one = found.cells[number]
     name = heading.class_names[one.decision]
@@ -248,13 +179,15 @@ def cell_view(found: Overview, number: int, heading: Heading, under: np.ndarray 
     marks = np.zeros((min(len(top), 3), *one.share.shape), bool)
     for mark, (y, x) in zip(marks, top, strict=False):
         mark[y, x] = True
-    return CellView(
+    return DecisionView(
         decision=name,
         count=one.count,
         without=one.without,
         against=one.against,
-        share=laid(under, Panel("", one.share), f"how often each cell lies in the region that decides for {name}"),
-        logits=laid(
+        share=map_on_image(
+            under, Panel("", one.share), f"how often each cell lies in the region that decides for {name}"
+        ),
+        logits=map_on_image(
             under,
             Panel("", one.logits, extent, True, outlines=list(marks), numbered=False),
             f"mean logits of each cell towards {name}",
@@ -263,44 +196,44 @@ def cell_view(found: Overview, number: int, heading: Heading, under: np.ndarray 
     )
 
 
-def lists(found: Overview, shown: Shown) -> list[Cards]:
+def sample_lists(found: Overview, shown: ShownImages) -> list[SampleList]:
     """The samples to look at."""
     found_lists = []
     if found.mapped:
         found_lists.append(
-            Cards(
+            SampleList(
                 "Model and people disagree most",
                 "The images whose difference map (true − false) lies least inside the human map: the lowest lift.",
                 "No image has a lift.",
-                cards(found, shown, found.low_lift),
+                sample_cards(found, shown, found.low_lift),
             )
         )
     found_lists.append(
-        Cards(
+        SampleList(
             "Covering what decided does not weaken the decision",
             "The region that decided was covered with the mean colour, and the margin moved towards the decision all "
             "the same: its logits add up to the margin, but are not what holds the decision.",
             "Wherever a region decided, covering it weakened the decision.",
-            cards(found, shown, found.failures),
+            sample_cards(found, shown, found.failures),
         )
     )
     found_lists.append(
-        Cards(
+        SampleList(
             "Most confident errors",
             "Wrong decisions, the farthest from the threshold first.",
             "No decision is wrong.",
-            cards(found, shown, found.confident),
+            sample_cards(found, shown, found.confident),
         )
     )
     return found_lists
 
 
-def cards(found: Overview, shown: Shown, rows: Sequence[int]) -> tuple[Card, ...]:
+def sample_cards(found: Overview, shown: ShownImages, rows: Sequence[int]) -> tuple[SampleCard, ...]:
     """Samples with their difference maps and, where that is allowed, image and human map."""
-    return tuple(card(found, shown, row) for row in rows)
+    return tuple(sample_card(found, shown, row) for row in rows)
 
 
-def card(found: Overview, shown: Shown, row: int) -> Card:
+def sample_card(found: Overview, shown: ShownImages, row: int) -> SampleCard:
     """One sample."""
     own = found.table.iloc[row]
     position = int(found.positions[row])
@@ -311,22 +244,22 @@ def card(found: Overview, shown: Shown, row: int) -> Card:
     marks = [cells] if cells.any() else []
     pictures = []
     if allowed:
-        pictures.append(Picture(url(base(pixels)), f"image {own['sample_id']}"))
+        pictures.append(PagePicture(jpeg_data_url(picture_base(pixels)), f"image {own['sample_id']}"))
         if shown.data.rows["has_map"].iloc[position]:
             human = np.array(shown.data.maps[position]) / 255.0
-            pictures.append(laid(pixels, Panel("", human), "human map"))
+            pictures.append(map_on_image(pixels, Panel("", human), "human map"))
     alt = f"difference map, true − false, ±{extent:.3g} logits; the region that decided is outlined"
-    pictures.append(laid(pixels, Panel("", values, extent, True, outlines=marks, numbered=False), alt))
-    facts = [("margin of the true class", signed(float(own["margin_true"])))]
+    pictures.append(map_on_image(pixels, Panel("", values, extent, True, outlines=marks, numbered=False), alt))
+    facts = [("margin of the true class", signed_logits(float(own["margin_true"])))]
     if "difference_lift" in own and not math.isnan(own["difference_lift"]):
         facts.append(("lift", f"{own['difference_lift']:.2f}"))
     if cells.any():
-        facts.append(("region that decided", signed(float(own["deciding_logits"]))))
-        facts.append(("covered, moves the decision's margin by", signed(float(own["covered_moves"]))))
+        facts.append(("region that decided", signed_logits(float(own["deciding_logits"]))))
+        facts.append(("covered, moves the decision's margin by", signed_logits(float(own["covered_moves"]))))
     else:
         facts.append(("region that decided", "none"))
     facts.append(("scale of the map", f"±{extent:.3g}"))
-    return Card(
+    return SampleCard(
         sample=str(own["sample_id"]),
         label=str(own["label"]),
         decision=str(own["decision"]),
@@ -337,11 +270,11 @@ def card(found: Overview, shown: Shown, row: int) -> Card:
     )
 
 
-def signed(value: float) -> str:
+def signed_logits(value: float) -> str:
     """Logits, with a sign."""
     return f"{value:+.3f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
-def share(value: float) -> str:
+def share_in_digits(value: float) -> str:
     """A share in [0, 1]."""
     return f"{value:.2f}" if math.isfinite(value) else "–"

@@ -15,7 +15,7 @@ from divsal_bench.scores.agreement import COLUMNS, agreement_with_people
 if TYPE_CHECKING:
     import pandas as pd
 
-    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.predict.pretrained import Pretrained
 
 Floats = npt.NDArray[np.float64]
 #: What the columns mean; what is not here says it itself.

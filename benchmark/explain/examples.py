@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench.data import images
+from divsal_bench.data import decoding, saliency_maps
 from divsal_bench.data.damage import NotAnImage
-from divsal_bench.data.images import Picture
+from divsal_bench.data.decoding import Picture
 from divsal_bench.errors import UserError, plural
-from divsal_bench.predict import inputs, prediction
+from divsal_bench.predict import inputs
+from divsal_bench.predict.decoding import file_bytes, looked_at
 from divsal_bench.predict.inputs import Input
+from divsal_bench.predict.lists import LABEL_COLUMN
 
 if TYPE_CHECKING:
-    from divsal_bench.predict.prediction import Pretrained
     from divsal_bench.predict.preprocessing import Preprocessing
-
-#: The column of a CSV file that names each image's class.
-LABEL_COLUMN = "label"
+    from divsal_bench.predict.pretrained import Pretrained
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class Example:
     """One image to explain.
 
     Attributes:
@@ -55,7 +54,9 @@ class Opened:
     highest: int = 0
 
 
-def collect(paths: Sequence[str], class_names: tuple[str, str], label: str | None, human: Path | None) -> list[Subject]:
+def collect_examples(
+    paths: Sequence[str], class_names: tuple[str, str], label: str | None, human: Path | None
+) -> list[Example]:
     """Every image that is meant, with class and human map.
 
     Args:
@@ -70,13 +71,12 @@ def collect(paths: Sequence[str], class_names: tuple[str, str], label: str | Non
         UserError: Something is not there or cannot be read, a class is unknown, two maps fit one image, or none any.
     """
     given = None if label is None else class_of(label, class_names, "--label")
-    found: list[Subject] = []
-    for path in paths:
-        images_there = inputs.collect_images([path])
-        labels: list[int | None] = [given] * len(images_there)
-        if given is None and Path(path).suffix.lower() == ".csv" and Path(path).is_file():
-            labels = labels_listed(Path(path), class_names)
-        found += [Subject(one, own) for one, own in zip(images_there, labels, strict=True)]
+    found: list[Example] = []
+    for one in inputs.collect_images(paths):
+        own = given
+        if given is None and one.label:
+            own = class_of(one.label, class_names, f"{one.place}, column {LABEL_COLUMN}")
+        found.append(Example(one, own))
     return found if human is None else with_maps(found, human)
 
 
@@ -92,31 +92,18 @@ def class_of(name: str, class_names: tuple[str, str], where: str) -> int:
     )
 
 
-def labels_listed(file: Path, class_names: tuple[str, str]) -> list[int | None]:
-    """The column ``label`` of a CSV file whose images are listed already; all None without one."""
-    head, rows = inputs.listed(file)
-    if LABEL_COLUMN not in head:
-        return [None] * len(rows)
-    column = head.index(LABEL_COLUMN)
-    found: list[int | None] = []
-    for number, row in rows:
-        name = row[column].strip() if column < len(row) else ""
-        found.append(class_of(name, class_names, f"{file}, row {number}, column {LABEL_COLUMN}") if name else None)
-    return found
-
-
-def with_maps(subjects: Sequence[Subject], human: Path) -> list[Subject]:
+def with_maps(examples: Sequence[Example], human: Path) -> list[Example]:
     """Give images their human maps.
 
     Raises:
-        UserError: As in :func:`collect`.
+        UserError: As in :func:`collect_examples`.
     """
     if human.is_dir():
         files = inputs.collect_images([human])
         by_place: dict[tuple[str, ...], list[Path]] = {}
         for one in files:
             by_place.setdefault((*one.parts[:-1], PurePath(one.parts[-1]).stem), []).append(Path(str(one.source)))
-        found = [dataclasses.replace(one, human=own_map(one.input, by_place, human)) for one in subjects]
+        found = [dataclasses.replace(one, human=own_map(one.input, by_place, human)) for one in examples]
         if not any(one.human for one in found):
             raise UserError(
                 f"--human {human} has no map for the {plural(len(found), 'image')}; a map carries its image's name, "
@@ -125,11 +112,11 @@ def with_maps(subjects: Sequence[Subject], human: Path) -> list[Subject]:
         return found
     if not human.exists():
         raise UserError(f"--human: there is no file or folder {human}; give a map, or a folder of maps")
-    if len(subjects) != 1:
+    if len(examples) != 1:
         raise UserError(
-            f"--human {human} is one map for {len(subjects)} images; give a folder of maps named like the images"
+            f"--human {human} is one map for {len(examples)} images; give a folder of maps named like the images"
         )
-    return [dataclasses.replace(subjects[0], human=human)]
+    return [dataclasses.replace(examples[0], human=human)]
 
 
 def own_map(image: Input, by_place: dict[tuple[str, ...], list[Path]], folder: Path) -> Path | None:
@@ -147,15 +134,15 @@ def own_map(image: Input, by_place: dict[tuple[str, ...], list[Path]], folder: P
     return None
 
 
-def opened(pretrained: Pretrained, one: Subject) -> Opened | str:
+def open_example(pretrained: Pretrained, one: Example) -> Opened | str:
     """Decode an image and its human map, or say why one of them cannot be used."""
-    pixels, highest = prediction.looked_at(pretrained, one.input.source)
+    pixels, highest = looked_at(pretrained, one.input.source)
     if isinstance(pixels, str) or one.human is None:
         return pixels if isinstance(pixels, str) else Opened(pixels, None, highest)
     try:
-        picture = images.decode(prediction.content(one.input.source))
-        human = map_pixels(
-            pretrained.preprocessing, images.align(images.decode(prediction.content(one.human)), picture)
+        picture = decoding.decode_image(file_bytes(one.input.source))
+        human = human_pixels(
+            pretrained.preprocessing, saliency_maps.align(decoding.decode_image(file_bytes(one.human)), picture)
         )
         if not np.ptp(human):
             raise NotAnImage("is empty: all its pixels are alike, so it marks no place")
@@ -169,12 +156,12 @@ def opened(pretrained: Pretrained, one: Subject) -> Opened | str:
     return " ".join(f"is not explained: its human map {one.human} {reason}".split())[:400]
 
 
-def map_pixels(preprocessing: Preprocessing, saliency: Picture) -> np.ndarray:
+def human_pixels(preprocessing: Preprocessing, saliency: Picture) -> np.ndarray:
     """A human map in the geometry of the network's input.
 
     Args:
         preprocessing: Of the network.
-        saliency: From :func:`divsal_bench.data.images.align`.
+        saliency: From :func:`divsal_bench.data.saliency_maps.align`.
 
     Returns:
         uint8, (S, S); where a network's own cropping adds a border, 0.
@@ -182,6 +169,6 @@ def map_pixels(preprocessing: Preprocessing, saliency: Picture) -> np.ndarray:
     from PIL.Image import fromarray
 
     if (preprocessing.crop_mode, preprocessing.crop_pct) == ("squash", 1.0):
-        return images.map_pixels(saliency, preprocessing.size)
-    plain = dataclasses.replace(preprocessing, image_mode="L", mean=(0.0,) * preprocessing.in_chans)
-    return np.asarray(plain.pixels(Picture(fromarray(images.map_values(saliency)), None))[0])
+        return saliency_maps.resized_map(saliency, preprocessing.size)
+    grey = dataclasses.replace(preprocessing, image_mode="L", mean=(0.0,) * preprocessing.in_chans)
+    return np.asarray(grey.pixels(Picture(fromarray(saliency_maps.map_values(saliency)), None))[0])

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError, unknown
-from divsal_bench.maps import evidence, gradcam, public, table
+from divsal_bench.maps import closed_form, evidence, gradcam, public
 from divsal_bench.maps.covering import Score, margin_score
 from divsal_bench.maps.regions import Occlusion, Region, Regions, occlusion, regions
-from divsal_bench.networks import inference
+from divsal_bench.networks import devices, inference
 from divsal_bench.scores.agreement import EMPTY, agreement_with_people
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from divsal_bench.explain.examples import Opened
-    from divsal_bench.predict.prediction import Pretrained
+    from divsal_bench.predict.pretrained import Pretrained
 
 #: The maps that are shown where none are asked for.
 DEFAULT = ("true-class", "false-class", "difference", "case", "case-clamped")
@@ -120,7 +119,7 @@ class Explanation:
         return next((one for one in self.maps if one.name == name), None)
 
 
-def chosen(text: str | None) -> tuple[str, ...]:
+def maps_named(text: str | None) -> tuple[str, ...]:
     """The maps that ``--maps`` names, separated by commas; without it :data:`DEFAULT`.
 
     Raises:
@@ -130,29 +129,29 @@ def chosen(text: str | None) -> tuple[str, ...]:
         return DEFAULT
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
-        raise UserError(f"--maps names no map; choose from {', '.join([*table.MAPS, *FREE])}")
+        raise UserError(f"--maps names no map; choose from {', '.join([*closed_form.MAPS, *FREE])}")
     for name in names:
-        if name not in table.MAPS and name not in FREE:
-            raise unknown("map", name, [*table.MAPS, *FREE])
+        if name not in closed_form.MAPS and name not in FREE:
+            raise unknown("map", name, [*closed_form.MAPS, *FREE])
     return names
 
 
-def closed_form(pretrained: Pretrained, names: Sequence[str], asked: bool) -> bool:
+def has_closed_form(pretrained: Pretrained, names: Sequence[str], asked: bool) -> bool:
     """Whether mean CAM + bias is the network's logit; refuse maps that cannot be had, before any image is read.
 
     Args:
         pretrained: The network.
-        names: From :func:`chosen`.
+        names: From :func:`maps_named`.
         asked: Whether the user named them: of those that are shown by default, an undefined one says so in its place.
 
     Raises:
         UserError: A package is missing, a map is undefined for this head, or it needs a closed form that is not there.
     """
     if any(name in FREE and name != "gradcam" for name in names):
-        public.load()
-    closed_names = [name for name in names if name in table.MAPS]
+        public.grad_cam_package()
+    closed_names = [name for name in names if name in closed_form.MAPS]
     for name in closed_names if asked else ():
-        if why := table.kind(name).undefined_for(pretrained.model.head):
+        if why := closed_form.map_kind(name).undefined_for(pretrained.model.head):
             raise UserError(f"--maps {name}: {why}; leave it out, or take difference or case-clamped")
     try:
         pretrained.require_maps()
@@ -163,7 +162,7 @@ def closed_form(pretrained: Pretrained, names: Sequence[str], asked: bool) -> bo
     return True
 
 
-def explain(
+def explain_image(
     pretrained: Pretrained, image: str, opened: Opened, label: int | None, names: Sequence[str], closed: bool = True
 ) -> Explanation:
     """Explain one image.
@@ -173,7 +172,7 @@ def explain(
         image: The image's name.
         opened: Its pixels and human map.
         label: The class to explain; None takes the one that the image is called.
-        names: Maps, from :func:`chosen`.
+        names: Maps, from :func:`maps_named`.
         closed: Whether the network has a closed form; without one there are no regions, and ``names`` are all
             :data:`FREE`.
 
@@ -182,11 +181,10 @@ def explain(
     """
     import torch
 
-    device = next(pretrained.model.net.parameters()).device
-    protocol = pretrained.preprocessing.as_protocol(pretrained.precision, pretrained.channels_last)
-    floats = inference.as_input(torch.from_numpy(opened.pixels.copy())[None].to(device), protocol)
+    device = devices.device_of(pretrained.model)
+    floats = inference.as_input(torch.from_numpy(opened.pixels.copy())[None].to(device), pretrained.input_form)
     found = None
-    with precision(pretrained, device.type):
+    with devices.arithmetic(device, pretrained.precision):
         if closed:
             found = evidence.gather(pretrained.model, floats)
             logits = found.logits
@@ -203,11 +201,11 @@ def explain(
     shown = tuple(one_map(pretrained, name, found, floats, classes, opened.human) for name in names)
     parts, covering = None, tuple[Occlusion, ...]()
     if found is not None:
-        difference = table.difference(found, classes).values[0].double().cpu().numpy()
+        difference = closed_form.difference_map(found, classes).values[0].double().cpu().numpy()
         bias = float(found.bias[target].double() - found.bias[1 - target].double())
         parts = regions(difference, bias, pooled(opened.human, found.grid), count=NAMED)
         side = np.array([1 if target else -1])
-        (covering,) = occlusion(scorer(pretrained, device.type), floats, [parts], side)
+        (covering,) = occlusion(scorer(pretrained), floats, [parts], side)
     return Explanation(
         image=image,
         class_names=pretrained.class_names,
@@ -233,9 +231,9 @@ def one_map(
     human: np.ndarray | None,
 ) -> ShownMap:
     """One map of one image, with its agreement."""
-    if name in table.MAPS:
+    if name in closed_form.MAPS:
         assert found is not None
-        entry = table.kind(name)
+        entry = closed_form.map_kind(name)
         sentence, source, signed, on_scale = entry.sentence, entry.source, entry.signed, True
         why = entry.undefined_for(pretrained.model.head)
         made = None if why else entry.function(found, target)
@@ -264,19 +262,12 @@ def pooled(human: np.ndarray | None, grid: tuple[int, int]) -> np.ndarray | None
     return None if human is None else cams.human_cells(human[None], grid)[0].astype(np.float64)
 
 
-def precision(pretrained: Pretrained, device: str) -> contextlib.AbstractContextManager[Any]:
-    """The precision that the network was trained in, so that scores are those that ``predict`` gives."""
-    import torch
-
-    return torch.autocast(device, torch.bfloat16, enabled=pretrained.precision == "bf16")
-
-
-def scorer(pretrained: Pretrained, device: str) -> Score:
-    """Normalised images to margins, in the network's own precision."""
-    plain = margin_score(pretrained.model)
+def scorer(pretrained: Pretrained) -> Score:
+    """Normalised images to margins, in the network's own precision: scores are those that ``predict`` gives."""
+    plain, device = margin_score(pretrained.model), devices.device_of(pretrained.model)
 
     def score(images: Tensor) -> np.ndarray:
-        with precision(pretrained, device):
+        with devices.arithmetic(device, pretrained.precision):
             return plain(images)
 
     return score

@@ -22,7 +22,7 @@ TITLES = {
 }
 
 
-def picture(found: Explanation) -> bytes:
+def explanation_png(found: Explanation) -> bytes:
     """Draw one image's explanation.
 
     All maps whose mean is in logits share one scale: what is faint beside the others is small.
@@ -31,17 +31,17 @@ def picture(found: Explanation) -> bytes:
         A PNG.
     """
     shared = [one.values for one in found.maps if one.values is not None and one.on_scale]
-    panels = [Panel("image, as the network sees it", note=verdict(found))]
+    panels = [Panel("image, as the network sees it", note=called_as(found))]
     if found.human is not None:
         panels.append(Panel("where people look", found.human / 255.0))
-    panels += [panel(found, one, figure.extent_of(*shared)) for one in found.maps]
+    panels += [map_panel(found, one, figure.extent_of(*shared)) for one in found.maps]
     file = io.BytesIO()
-    sheet = figure.sheet(as_picture(found.pixels), panels, heading(found), footer(found), COLUMNS)
+    sheet = figure.sheet(as_picture(found.pixels), panels, figure_heading(found), figure_footer(found), COLUMNS)
     sheet.save(file, "PNG", compress_level=4)  # a fifth of the time of the smallest file
     return file.getvalue()
 
 
-def panel(found: Explanation, one: ShownMap, extent: float) -> Panel:
+def map_panel(found: Explanation, one: ShownMap, extent: float) -> Panel:
     """One map."""
     title = title_of(found, one.name)
     if one.values is None:
@@ -65,7 +65,7 @@ def title_of(found: Explanation, name: str) -> str:
     return titles.get(name, f"{name} of {{own}}").format(own=found.own, other=found.other)
 
 
-def heading(found: Explanation) -> list[str]:
+def figure_heading(found: Explanation) -> list[str]:
     """What is explained."""
     return [
         printable(found.image),
@@ -74,27 +74,27 @@ def heading(found: Explanation) -> list[str]:
     ]
 
 
-def verdict(found: Explanation) -> str:
+def called_as(found: Explanation) -> str:
     """What the image is, and what it is called."""
     called = found.class_names[found.decision]
     return f"{found.own}, called {called}" if found.labelled else f"called {called}"
 
 
-def footer(found: Explanation) -> list[str]:
+def figure_footer(found: Explanation) -> list[str]:
     """How to read it, and the regions."""
     shared = "maps with a sign: red for the class, blue against it; all maps in logits share one scale; smoothed"
     if found.regions is None:
         return [shared, "no closed-form CAM: regions and their logits do not exist for this network"]
     lines = [shared, "regions of the difference map: their logits, the rest and the bias add up to the margin"]
     for rank, (region, did) in enumerate(zip(found.regions.shown, found.covering, strict=True), start=1):
-        lines.append(f"   {rank}   {described(found, region, did)}")
+        lines.append(f"   {rank}   {region_in_words(found, region, did)}")
     parts = found.regions
     rest = f"rest ({parts.rest_count} regions) {parts.rest:+.3f}, " if parts.rest_count else ""
     lines.append(f"   {rest}bias {parts.bias:+.3f}; sum = margin {parts.margin:+.3f}")
     return lines
 
 
-def described(found: Explanation, region: Region, did: Occlusion) -> str:
+def region_in_words(found: Explanation, region: Region, did: Occlusion) -> str:
     """One region in words."""
     inside = "" if math.isnan(region.inside) else f"; {region.inside + 0.0:.2f} of it inside the human map"
     word = "as its logits say" if did.agrees else "NOT as its logits say"

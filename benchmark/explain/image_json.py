@@ -16,7 +16,7 @@ from divsal_bench.scores.agreement import COLUMNS
 DIGITS = 9
 
 
-def as_json(found: Explanation, model: str, threshold: float | None) -> dict[str, Any]:
+def explanation_json(found: Explanation, model: str, threshold: float | None) -> dict[str, Any]:
     """Everything that was found, as JSON has it: numbers that are not there are null.
 
     Args:
@@ -28,11 +28,11 @@ def as_json(found: Explanation, model: str, threshold: float | None) -> dict[str
         "image": printable(found.image),
         "model": model,
         "explained": {"class": found.own, "because": found.why_class, "other": found.other},
-        "logits": dict(zip(found.class_names, map(number, found.logits), strict=True)),
-        "score": number(found.score),
+        "logits": dict(zip(found.class_names, map(json_number, found.logits), strict=True)),
+        "score": json_number(found.score),
         "threshold": threshold,
         "decision": found.class_names[found.decision],
-        "margin": {"of": f"{found.own} − {found.other}", "logits": number(found.margin)},
+        "margin": {"of": f"{found.own} − {found.other}", "logits": json_number(found.margin)},
         "regions": None if found.regions is None else regions_json(found, found.regions),
         "maps": {one.name: map_json(one) for one in found.maps},
         "human_map": found.human is not None,
@@ -47,13 +47,13 @@ def regions_json(found: Explanation, parts: Regions) -> dict[str, Any]:
             {
                 "region": rank,
                 "speaks_for": speaks_for(found, region),
-                "logits": number(region.logits),
+                "logits": json_number(region.logits),
                 "cells": np.argwhere(region.cells).tolist(),
-                "inside_human_map": number(region.inside),
-                "covers_of_human_map": number(region.covers),
+                "inside_human_map": json_number(region.inside),
+                "covers_of_human_map": json_number(region.covers),
                 "covered": {
-                    "expected": number(did.expected),
-                    "margin_moves": number(did.moved),
+                    "expected": json_number(did.expected),
+                    "margin_moves": json_number(did.moved),
                     "that_way": did.agrees,
                 },
             }
@@ -61,26 +61,26 @@ def regions_json(found: Explanation, parts: Regions) -> dict[str, Any]:
     return {
         "unit": "logits of the margin; cells are [row, column] from the top left, from 0",
         "named": named,
-        "rest": {"regions": parts.rest_count, "logits": number(parts.rest)},
-        "bias": number(parts.bias),
-        "sum": number(parts.margin),
+        "rest": {"regions": parts.rest_count, "logits": json_number(parts.rest)},
+        "bias": json_number(parts.bias),
+        "sum": json_number(parts.margin),
     }
 
 
 def map_json(one: ShownMap) -> dict[str, Any]:
     """One map and its numbers."""
-    values = None if one.values is None else [[number(value) for value in row] for row in one.values]
+    values = None if one.values is None else [[json_number(value) for value in row] for row in one.values]
     return {
         "shows": one.sentence,
         "source": one.source,
         "unit": "logits; mean over the grid + bias = logit" if one.on_scale else "its own",
         "undefined": one.absent,
         "no_positive_part": one.empty,
-        "agreement": {name: number(one.numbers[name]) for name in COLUMNS} if one.numbers else None,
+        "agreement": {name: json_number(one.numbers[name]) for name in COLUMNS} if one.numbers else None,
         "values": values,
     }
 
 
-def number(value: float) -> float | None:
+def json_number(value: float) -> float | None:
     """For files: :data:`DIGITS` significant digits, 0 without a sign, None where there is no number."""
     return float(f"{value:.{DIGITS}g}") + 0.0 if math.isfinite(value) else None

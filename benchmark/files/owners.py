@@ -1,23 +1,15 @@
-"""Whose work is it: names that say which process owns something, and processes that end with their parent."""
+"""Whose work is it: names that say which process owns something."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import hashlib
-import multiprocessing
-import multiprocessing.connection
 import os
 import platform
 import re
 import secrets
-import signal
 import sys
-import threading
 from pathlib import Path
-
-#: Linux: the signal that a process gets when its parent is gone.
-PR_SET_PDEATHSIG = 1
 
 
 def own_tag() -> str:
@@ -62,25 +54,3 @@ def _host() -> str:
     except OSError:  # not Linux: the name must do
         pass
     return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()[:8]
-
-
-def die_with(parent: int) -> None:
-    """Let the system kill this process when ``parent``, a process id, is gone, as far as the system can (Linux)."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it went before it was asked for
-        os._exit(1)
-
-
-def end_with_parent() -> None:
-    """End this process, started by multiprocessing, when the one that started it is gone."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

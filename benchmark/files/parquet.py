@@ -81,7 +81,6 @@ def read_table(source: Path | bytes, form: Form) -> pa.Table:
     """
     import pyarrow as pa
 
-    texts = form.texts
     with open_parquet(source) as file:
         kinds = column_types(file.schema_arrow, form)
         rows = int(file.metadata.num_rows)
@@ -92,7 +91,7 @@ def read_table(source: Path | bytes, form: Form) -> pa.Table:
         most = form.most_bytes(rows, len(source) if isinstance(source, bytes) else source.stat().st_size)
         cells = BYTES_A_CELL * len(form.columns) * rows
         check_unpacked(max(sum(group_sizes(file.metadata)), cells), most)
-    with open_parquet(source, texts) as file:
+    with open_parquet(source, form.texts) as file:
         table = file.read(columns=list(form.columns)).select(list(form.columns))
     if len(table) != rows:
         raise ValueError("its header counts other rows")
@@ -100,17 +99,26 @@ def read_table(source: Path | bytes, form: Form) -> pa.Table:
     for name in form.filled:
         if table[name].null_count:
             raise ValueError(f"column {name!r} has empty cells")
-    if form.longest_text is not None:
-        for name in texts:
-            longest = max((longest_text(chunk) for chunk in table[name].chunks), default=0)
-            if longest > form.longest_text:
-                raise RefusedError(f"has a {name} of {longest:,} bytes, {form.longest_text} are allowed")
-    size = sum(size_of_texts(chunk) for name in texts for chunk in table[name].chunks)
-    if size > most - cells:
-        raise ValueError(f"its texts take {size:,} bytes, {most - cells:,} are allowed")
+    check_texts(table, form, most - cells)
     # By way of string: there is no direct way from a dictionary to every kind of text.
-    table = table.cast(pa.schema([(name, pa.string() if name in texts else kinds[name]) for name in kinds]))
+    table = table.cast(pa.schema([(name, pa.string() if name in form.texts else kinds[name]) for name in kinds]))
     return table.cast(pa.schema(list(kinds.items())))
+
+
+def check_texts(table: pa.Table, form: Form, most: int) -> None:
+    """Refuse texts that are too long, or take too much once each row has its own.
+
+    Raises:
+        ValueError: They do.
+    """
+    chunks = [(name, chunk) for name in form.texts for chunk in table[name].chunks]
+    for name, chunk in chunks:
+        longest = longest_text(chunk)
+        if form.longest_text is not None and longest > form.longest_text:
+            raise RefusedError(f"has a {name} of {longest:,} bytes, {form.longest_text} are allowed")
+    size = sum(size_of_texts(chunk) for _, chunk in chunks)
+    if size > most:
+        raise ValueError(f"its texts take {size:,} bytes, {most:,} are allowed")
 
 
 def column_types(schema: pa.Schema, form: Form) -> dict[str, pa.DataType]:

@@ -31,7 +31,7 @@ def fitted_table(
         align: ``l`` or ``r`` for each column; by default all left.
         style: Of tabulate: ``simple``, ``plain`` or ``github``.
         width: In characters; None folds nothing.
-        whole_cells: Never fold a cell: what is too wide becomes a list at once.
+        whole_cells: Never fold a cell: what is too wide becomes a list at once, whose first cells speak for themselves.
     """
     cells = [[str(cell) for cell in row] for row in rows]
     names = [str(name) for name in head]
@@ -41,7 +41,7 @@ def fitted_table(
         return as_it_is
     room = None if whole_cells else column_widths(cells, names, width)
     if room is None:
-        return table_as_list(cells, names, width)
+        return table_as_list(cells, names, width, bare=whole_cells)
     folded = [[broken(cell, most) for cell, most in zip(row, room, strict=True)] for row in cells]
     return tabulated(folded, [broken(name, most - HEAD) for name, most in zip(names, room, strict=False)], align, style)
 
@@ -85,15 +85,22 @@ def broken(text: str, width: int) -> str:
     )
 
 
-def table_as_list(rows: Sequence[Sequence[str]], names: Sequence[str], width: int) -> str:
-    """Row by row: its first cell, and below it a line ``name  value`` a cell; empty cells are left out."""
+def table_as_list(rows: Sequence[Sequence[str]], names: Sequence[str], width: int, bare: bool = False) -> str:
+    """Row by row: its first cell, and below it a line ``name  value`` a cell; empty cells are left out.
+
+    Args:
+        rows: The first cell names the row.
+        names: Of the columns; none for a list of names and values.
+        width: In characters.
+        bare: The first cell stands without the name of its column.
+    """
     if not names:
         return "\n".join(line for row in rows for line in wrapped_lines(" ".join(row), width, "", " " * GAP))
     flat = [" ".join(name.split()) for name in names]
     indent = GAP + max(map(len, flat[1:]), default=0) + GAP
     lines = []
     for first, *cells in rows:
-        lines += wrapped_lines(" ".join(first.split()), width)
+        lines += wrapped_lines(" ".join(first.split()), width, "" if bare else f"{flat[0]} ".ljust(indent), "")
         for name, cell in zip(flat[1:], cells, strict=True):
             if cell:
                 start = f"{' ' * GAP}{name}".ljust(indent)

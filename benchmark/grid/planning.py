@@ -1,18 +1,22 @@
-"""Plan a grid of runs, and run what is missing with a pool of worker processes."""
+"""Plan a grid of runs: its data, what is there already, and what is missing."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.data.catalogue import DataSource
 from divsal_bench.data.terms import terms_of, windows_of
 from divsal_bench.errors import UserError
-from divsal_bench.grid import work
+from divsal_bench.grid.jobs import Job
+from divsal_bench.networks.backbones import Head
 from divsal_bench.registry import method_source, plugins, protocols
 from divsal_bench.registry.method_choice import MethodChoice
 from divsal_bench.registry.protocols import Protocol
@@ -21,10 +25,6 @@ from divsal_bench.runs.bounds import check_content
 from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts, Spec
 from divsal_bench.scores import conditions
-from divsal_bench.words import Head
-
-#: Bytes kept of what a run prints, and characters of them in the record of one that ends without a word.
-KEPT_OUTPUT, SHOWN_OUTPUT = 2**15, 3000
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TaskPlan:
     source: DataSource
     arrays: DataArrays
     done: tuple[Run, ...]
-    jobs: tuple[work.Job, ...]
+    jobs: tuple[Job, ...]
     notices: tuple[str, ...]
 
 
@@ -98,13 +98,13 @@ def plan_task(
     from divsal_bench.data import catalogue, rules
 
     source = catalogue.resolve(task, grid.data)
-    arrays = data_arrays.load(task, source, grid.protocol.input_size, progress)
+    arrays = data_arrays.load_arrays(task, source, grid.protocol.input_size, progress)
     check_splits(arrays, source)
     rules.require_sound(arrays.rows, task.class_names, source.name)
-    facts = facts_of(arrays, source)
-    settings = work.settings_of(grid.protocol)
+    facts = data_facts(arrays, source)
+    settings = settings_as_json(grid.protocol)
     done: list[Run] = []
-    jobs: list[work.Job] = []
+    jobs: list[Job] = []
     # Seeds outermost: a grid that is stopped early has the same seeds for every method.
     for seed, choice in itertools.product(dict.fromkeys(grid.seeds), grid.methods):
         method = plugins.methods().get(choice.name)
@@ -129,7 +129,7 @@ def plan_task(
         else:
             check_record(spec, choice.label, facts)
             jobs.append(
-                work.Job(
+                Job(
                     spec=spec,
                     label=choice.label,
                     kind=method.kind,
@@ -142,11 +142,11 @@ def plan_task(
                     replaces=run.record.created if run is not None else "",
                 )
             )
-    notices = tuple(filter(None, (source.notice, *arrays.notices, *warnings(grid, done, facts))))
+    notices = tuple(filter(None, (source.notice, *arrays.notices, *plan_warnings(grid, done, facts))))
     return TaskPlan(task, source, arrays, tuple(done), tuple(jobs), notices)
 
 
-def warnings(grid: Grid, done: Sequence[Run], facts: DataFacts) -> list[str]:
+def plan_warnings(grid: Grid, done: Sequence[Run], facts: DataFacts) -> list[str]:
     """What would make a table say something else than its reader thinks."""
     found = []
     methods = plugins.methods()
@@ -191,7 +191,7 @@ def check_splits(arrays: DataArrays, source: DataSource) -> None:
         )
 
 
-def facts_of(arrays: DataArrays, source: DataSource) -> DataFacts:
+def data_facts(arrays: DataArrays, source: DataSource) -> DataFacts:
     """What a run's record keeps about its data."""
     counts = arrays.rows["split"].value_counts()
     in_train = arrays.rows["split"] == "train"
@@ -206,3 +206,9 @@ def facts_of(arrays: DataArrays, source: DataSource) -> DataFacts:
         terms=terms_of(arrays, source),
         windows=windows_of(source),
     )
+
+
+def settings_as_json(protocol: Protocol) -> dict[str, Any]:
+    """The protocol as JSON keeps it, so that a specification hashes the same before and after storing."""
+    content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(protocol)))
+    return content

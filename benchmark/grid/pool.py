@@ -1,44 +1,30 @@
-"""Processes that do the work of a grid."""
+"""Run the jobs of a grid, in worker processes or in this one."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import queue
-import signal
-import subprocess
-import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import whole
-from divsal_bench.grid import work
-from divsal_bench.grid.planning import KEPT_OUTPUT, SHOWN_OUTPUT
+from divsal_bench.grid import recording, work
+from divsal_bench.grid.jobs import Failure, Job
+from divsal_bench.grid.to_do import ToDo
 from divsal_bench.networks import devices
-from divsal_bench.registry import method_source, plugins
-from divsal_bench.runs import locks, store
-from divsal_bench.runs.messages import LONGEST_ERROR
+from divsal_bench.processes.crew import Crew, Ended, Free, Told, Worker
+from divsal_bench.runs import store
 from divsal_bench.runs.reading import Run, read_run
 
 #: A run whose worker dies is tried once more; then it is recorded as failed.
 ATTEMPTS = 2
-
-
-#: Workers in a row that may die before they take a job.
-STILLBORN = 5
-
-
 #: Seconds between two looks at runs that another launcher is making.
 POLL = 0.5
-
-
+#: Characters of what a run printed in the record of one that ends without a word; the rest is in a file beside it.
+SHOWN_OUTPUT = 3000
 #: Noted in runs that had no process of their own.
 SHARED = (
     "made in one process with other runs (--workers 0): their methods may have changed its numbers; take --workers 1 "
@@ -48,25 +34,27 @@ SHARED = (
 
 @dataclass(frozen=True)
 class Event:
-    """What happened in the pool.
+    """What happened to a run.
 
     Attributes:
-        kind: ``epoch`` (done of total), ``finished`` (with its run), ``retry`` (its process died) or ``waiting``
-            (nothing is left but ``total`` runs that other launchers are making).
+        kind: ``begun`` (all ``total`` runs, before the first event), ``epoch`` (done of total), ``finished`` (with its
+            run), ``retry`` (its process died) or ``waiting`` (nothing is left but ``total`` runs that other launchers
+            are making).
         elsewhere: Another launcher made the run.
     """
 
-    kind: Literal["epoch", "finished", "retry", "waiting"]
-    job: work.Job
+    kind: Literal["begun", "epoch", "finished", "retry", "waiting"]
+    job: Job
     done: int = 0
     total: int = 0
     run: Run | None = None
     elsewhere: bool = False
 
 
-def execute(
-    jobs: Sequence[work.Job], workers: int, on_event: Callable[[Event], None] = lambda event: None
-) -> list[Run]:
+OnEvent = Callable[[Event], None]
+
+
+def run_jobs(jobs: Sequence[Job], workers: int, on_event: OnEvent = lambda event: None) -> list[Run]:
     """Run jobs and return their runs, in the order they finished.
 
     Args:
@@ -83,56 +71,14 @@ def execute(
     if not jobs:
         return []
     store.prepare_folder(Path(jobs[0].out))
+    on_event(Event("begun", jobs[0], total=len(jobs)))
     if workers == 0:
         devices.prepare_environment()
         return run_here(jobs, on_event)
-    with Pool(min(workers, len(jobs)), threads=int(jobs[0].spec.protocol_settings["threads"])) as pool:
-        return pool.run(jobs, on_event)
+    return Launch(jobs, on_event).run(min(workers, len(jobs)))
 
 
-class ToDo:
-    """Jobs that are not begun. Each is claimed before it is handed out, so that launchers divide the work."""
-
-    def __init__(self, jobs: Sequence[work.Job]) -> None:
-        self.waiting = deque(jobs)
-        self.claims: dict[str, locks.RunLock] = {}
-
-    def __enter__(self) -> ToDo:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for claim in self.claims.values():
-            claim.release()
-
-    def next(self) -> tuple[work.Job, Run | None] | None:
-        """A job to run, or with its run if another launcher made it; None if others are making all that is left."""
-        for _ in range(len(self.waiting)):
-            job = self.waiting.popleft()
-            run_id, out = job.spec.run_id, Path(job.out)
-            if run_id in self.claims:
-                return job, None
-            claim = locks.lock_run(out, run_id)
-            if claim is None:
-                self.waiting.append(job)
-                continue
-            self.claims[run_id] = claim
-            run = store.find_run(out, job.spec)
-            if run is None or (run.record.status != "done" and run.record.created == job.replaces):
-                return job, None
-            self.release(job)
-            return job, run
-        return None
-
-    def again(self, job: work.Job) -> None:
-        """Hand a job out once more, before all others; it stays claimed."""
-        self.waiting.appendleft(job)
-
-    def release(self, job: work.Job) -> None:
-        """Let go of a job that has its run."""
-        self.claims.pop(job.spec.run_id).release()
-
-
-def run_here(jobs: Sequence[work.Job], on_event: Callable[[Event], None]) -> list[Run]:
+def run_here(jobs: Sequence[Job], on_event: OnEvent) -> list[Run]:
     """Run jobs one after another in this process."""
     finished: list[Run] = []
     made, said = 0, False
@@ -156,237 +102,115 @@ def run_here(jobs: Sequence[work.Job], on_event: Callable[[Event], None]) -> lis
     return finished
 
 
-def epochs_of(job: work.Job, on_event: Callable[[Event], None]) -> Callable[[int, int], None]:
+def epochs_of(job: Job, on_event: OnEvent) -> Callable[[int, int], None]:
     """Forward a job's epochs as events."""
     return lambda done, total: on_event(Event("epoch", job, done, total))
 
 
-@dataclass(eq=False)
-class Worker:
-    """One worker process.
+class Launch:
+    """Jobs on their way through a crew; a process that dies costs one run one retry."""
 
-    Attributes:
-        job: What it is on.
-        begun: When it was given that, by :func:`time.monotonic`.
-        ready: It has imported all it needs.
-        idle: It could take a job.
-        output: The last bytes of what the job printed.
-    """
+    def __init__(self, jobs: Sequence[Job], on_event: OnEvent) -> None:
+        self.jobs = jobs
+        self.on_event = on_event
+        self.to_do = ToDo(jobs)
+        self.finished: list[Run] = []
+        #: By run id: what is known for the record before the method's own code runs, and why there is no result.
+        self.begun: dict[str, dict[str, Any]] = {}
+        self.failures: dict[str, Failure] = {}
 
-    process: subprocess.Popen[str]
-    job: work.Job | None = None
-    begun: float = 0.0
-    ready: bool = False
-    idle: bool = False
-    output: bytes = b""
-
-    @property
-    def stdin(self) -> IO[str]:
-        """Where its jobs go."""
-        assert self.process.stdin is not None
-        return self.process.stdin
-
-
-class Pool:
-    """Worker processes that take jobs one at a time; a dead one is replaced and costs one run one retry."""
-
-    def __init__(self, size: int, threads: int) -> None:
-        self.threads = threads
-        self.events: queue.Queue[tuple[Worker, dict[str, Any] | None]] = queue.Queue()
-        self.workers = [self.start() for _ in range(size)]
-
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for worker in self.workers:
-            worker.process.kill()
-        for worker in self.workers:
-            worker.process.wait()
-
-    def start(self) -> Worker:
-        """Start a worker and a thread that forwards its events."""
-        # The thread count must stand before torch is imported; results depend on it.
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": str(self.threads),
-            "MKL_NUM_THREADS": str(self.threads),
-        }
-        # The same modules and plugins as here; without -P a file like ./queue.py would shadow the real one.
-        environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "divsal_bench.grid.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            text=True,
-            encoding="utf-8",
-        )
-        worker = Worker(process)
-        reader = threading.Thread(target=self.forward, args=(worker,), daemon=True)
-        reader.start()
-        threading.Thread(target=self.overhear, args=(worker,), daemon=True).start()
-        threading.Thread(target=self.bury, args=(worker, reader), daemon=True).start()
-        return worker
-
-    def overhear(self, worker: Worker) -> None:
-        """Keep the end of what a worker prints: libraries warn there, and a crash leaves its place."""
-        assert worker.process.stderr is not None
-        while read := os.read(worker.process.stderr.fileno(), 2**16):
-            worker.output = (worker.output + read)[-KEPT_OUTPUT:]
-
-    def forward(self, worker: Worker) -> None:
-        """Queue a worker's lines."""
-        assert worker.process.stdout is not None
-        try:
-            for line in worker.process.stdout:
-                self.events.put((worker, json.loads(line)))
-        except ValueError:  # a line cut short: it died while writing, or can no longer be understood
-            worker.process.kill()
-
-    def bury(self, worker: Worker, reader: threading.Thread) -> None:
-        """Queue None when a worker is gone, after its last line.
-
-        The end of its pipe does not tell: a process that a plugin forked may hold it open.
-        """
-        worker.process.wait()
-        reader.join(timeout=2)
-        self.events.put((worker, None))
-
-    def run(self, jobs: Sequence[work.Job], on_event: Callable[[Event], None]) -> list[Run]:
+    def run(self, workers: int) -> list[Run]:
         """Work through the jobs."""
-        finished: list[Run] = []
-        stillborn = 0
         said = False
-
-        def finish(job: work.Job, run: Run, elsewhere: bool = False) -> None:
-            finished.append(run)
-            on_event(Event("finished", job, run=run, elsewhere=elsewhere))
-
-        def bury(worker: Worker, code: int, peak_mb: float) -> None:
-            """A process died over its job: once more, or recorded as failed."""
-            job, worker.job = worker.job, None
-            assert job is not None
-            run = made_before_death(job)
-            if run is None and job.attempts < ATTEMPTS:
-                again = dataclasses.replace(job, attempts=job.attempts + 1)
-                to_do.again(again)
-                on_event(Event("retry", again))
-                return
-            run = run or save_death(job, death_of(worker, code), output_of(worker), worker.begun, peak_mb)
-            to_do.release(job)
-            finish(job, run)
-
-        def give(worker: Worker) -> None:
-            """Hand a worker its next job, if there is one."""
-            worker.idle = True
-            while (found := to_do.next()) is not None:
-                job, run = found
-                if run is None:
-                    worker.job, worker.idle = job, False
-                    self.send(worker)
-                    return
-                finish(job, run, elsewhere=True)
-
-        with ToDo(jobs) as to_do:
-            while len(finished) < len(jobs):
-                idle = [worker for worker in self.workers if worker.idle]
-                try:
-                    worker, event = self.events.get(timeout=POLL if idle and to_do.waiting else None)
-                except queue.Empty:
-                    if len(idle) == len(self.workers) and not said:
-                        on_event(Event("waiting", to_do.waiting[0], total=len(to_do.waiting)))
+        crew = Crew(
+            "divsal_bench.grid.worker",
+            workers,
+            is_needed=lambda: bool(self.to_do.waiting),
+            as_json=Job.to_json,
+            threads=int(self.jobs[0].spec.protocol_settings["threads"]),
+            overhear=True,
+        )
+        with self.to_do, crew:
+            while len(self.finished) < len(self.jobs):
+                happened = crew.next(POLL if crew.idle and self.to_do.waiting else None)
+                if isinstance(happened, Free):
+                    self.give(crew, happened.worker)
+                elif isinstance(happened, Told):
+                    self.hear(happened)
+                elif isinstance(happened, Ended):
+                    self.bury(happened)
+                else:
+                    if len(crew.idle) == len(crew.workers) and not said:
+                        self.on_event(Event("waiting", self.to_do.waiting[0], total=len(self.to_do.waiting)))
                         said = True
-                    for worker in idle:
-                        give(worker)
-                    continue
-                job = worker.job
-                if event is None:
-                    self.workers.remove(worker)
-                    stillborn = 0 if worker.ready else stillborn + 1
-                    if job is not None:
-                        bury(worker, worker.process.returncode, 0.0)
-                    elif stillborn > STILLBORN:
-                        raise UserError("worker processes die before their first run; try --workers 0 to see why")
-                    if to_do.waiting:
-                        self.workers.append(self.start())
-                elif event["event"] == "ready":
-                    worker.ready = True
-                    give(worker)
-                elif event["event"] == "stopped":
-                    raise UserError(event["error"])
-                elif event["event"] == "ended":
-                    if job is not None:
-                        bury(worker, event["code"], event["peak_mb"])
-                    give(worker)
-                elif job is None:
-                    continue
-                elif event["event"] == "epoch":
-                    on_event(Event("epoch", job, event["done"], event["total"]))
-                elif event["event"] == "finished":
-                    run = read_back(job, worker.begun)
-                    worker.job = None
-                    to_do.release(job)
-                    finish(job, run)
-        return finished
+                    for worker in crew.idle:
+                        self.give(crew, worker)
+        return self.finished
 
-    def send(self, worker: Worker) -> None:
-        """Give a worker its job; one that died meanwhile is noticed by its forwarding thread."""
-        assert worker.job is not None
-        worker.begun, worker.output = time.monotonic(), b""
+    def give(self, crew: Crew[Job], worker: Worker[Job]) -> None:
+        """Hand a worker its next job, if there is one."""
+        while (found := self.to_do.next()) is not None:
+            job, run = found
+            if run is None:
+                crew.give(worker, job)
+                return
+            self.finish(job, run, elsewhere=True)
+
+    def hear(self, told: Told[Job]) -> None:
+        """Take note of what a run's process says."""
+        job, content = told.job, told.content
+        if told.event == "epoch":
+            self.on_event(Event("epoch", job, content["done"], content["total"]))
+        elif told.event == "begun":
+            self.begun[job.spec.run_id] = content["facts"]
+        elif told.event == "failed":  # stored when its process has ended and all that it printed is there
+            self.failures[job.spec.run_id] = Failure(**content)
+        elif told.event == "finished":
+            told.worker.job = None
+            self.to_do.release(job)
+            self.finish(job, self.read_back(job, time.perf_counter() - told.worker.begun))
+
+    def bury(self, ended: Ended[Job]) -> None:
+        """A process ended without a result: record it; one that died is tried once more before that."""
+        job = ended.job
+        failure = self.failures.pop(job.spec.run_id, None)
+        run = made_before_death(job) if failure is None else None
+        if failure is None and run is None and job.attempts < ATTEMPTS:
+            again = dataclasses.replace(job, attempts=job.attempts + 1)
+            self.to_do.again(again)
+            self.on_event(Event("retry", again))
+            return
+        if run is None:
+            failure = failure or self.death(job, ended)
+            failure.facts["peak_mb"] = max(ended.peak_mb, failure.facts["peak_mb"])
+            run = read_run(recording.keep_failure(job, failure, ended.printed))
+        self.to_do.release(job)
+        self.finish(job, run)
+
+    def death(self, job: Job, ended: Ended[Job]) -> Failure:
+        """Why there is no result of a job whose process died over it."""
+        notices = [f"the last it printed:\n{ended.printed[-SHOWN_OUTPUT:]}"] if ended.printed else []
+        facts = {"peak_mb": 0.0, **self.begun.get(job.spec.run_id, {}), "notices": notices}
+        return Failure("failed", f"its process died {ATTEMPTS} times ({ended.how})", ended.seconds, facts)
+
+    def read_back(self, job: Job, seconds: float) -> Run:
+        """The run that a process says it has saved; what cannot be read is recorded as failed."""
+        path = store.run_path(Path(job.out), job.spec)
         try:
-            worker.stdin.write(json.dumps(worker.job.to_json()) + "\n")
-            worker.stdin.flush()
-        except OSError:
-            pass
+            return read_run(path)
+        except UserError as error:
+            whole.remove(path)
+            reason = f"what it saved cannot be read: {error}"
+            facts = {**self.begun.get(job.spec.run_id, {}), "notices": []}
+            return read_run(recording.keep_failure(job, Failure("failed", reason, seconds, facts)))
+
+    def finish(self, job: Job, run: Run, elsewhere: bool = False) -> None:
+        """A job has its run."""
+        self.finished.append(run)
+        self.on_event(Event("finished", job, run=run, elsewhere=elsewhere))
 
 
-def made_before_death(job: work.Job) -> Run | None:
+def made_before_death(job: Job) -> Run | None:
     """The run of a process that died after it had saved it."""
     run = store.find_run(Path(job.out), job.spec)
     return run if run is not None and run.record.attempts == job.attempts and run.record.status == "done" else None
-
-
-def read_back(job: work.Job, begun: float) -> Run:
-    """The run that a process says it has saved; what cannot be read is recorded as failed."""
-    try:
-        return read_run(store.run_path(Path(job.out), job.spec))
-    except UserError as error:
-        whole.remove(store.run_path(Path(job.out), job.spec))
-        return save_death(job, f"what it saved cannot be read: {error}"[:LONGEST_ERROR], "", begun, 0.0)
-
-
-def death_of(worker: Worker, code: int) -> str:
-    """How a process ended, in words."""
-    if code >= 0:
-        how = f"exit code {code}; the method, or a library it calls, ends the program"
-    else:
-        try:
-            how = signal.Signals(-code).name
-        except ValueError:
-            how = f"signal {-code}"
-        if how == "SIGKILL":
-            how += "; too little memory is the usual cause"
-    return f"its process died {ATTEMPTS} times ({how})"
-
-
-def output_of(worker: Worker) -> str:
-    """The last lines that a process printed before it died."""
-    time.sleep(0.1)  # they may still be on their way
-    lines = worker.output.decode("utf-8", errors="replace").splitlines()
-    # Hundreds of names, none of which says where it crashed.
-    return "\n".join(line for line in lines if not line.startswith("Extension modules:")).strip()[-SHOWN_OUTPUT:]
-
-
-def save_death(job: work.Job, error: str, output: str, begun: float, peak_mb: float) -> Run:
-    """Record a run whose process left nothing."""
-    started = time.perf_counter() - (time.monotonic() - begun)
-    facts = {
-        "device": job.device,
-        "attempts": job.attempts,
-        "peak_mb": peak_mb,
-        "method_source": method_source.source_hash(plugins.methods().get(job.spec.method)),
-        "notices": [f"the last it printed:\n{output}"] if output else [],
-    }
-    return read_run(work.save_without_model(job, "failed", error, started, facts))

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import datetime
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,72 +13,25 @@ from typing import TYPE_CHECKING, Any
 from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays, open_cached
-from divsal_bench.errors import DivergedError, UserError
+from divsal_bench.errors import DivergedError
 from divsal_bench.evaluation import predictions
-from divsal_bench.files import escaping
+from divsal_bench.grid import recording
+from divsal_bench.grid.jobs import Failure, Job
 from divsal_bench.networks import backbones, devices
 from divsal_bench.networks.devices import device_name
 from divsal_bench.registry import method_source, plugins
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs import store
-from divsal_bench.runs.messages import LONGEST_ERROR, LONGEST_NAME, LONGEST_TRACEBACK, notices_of, one_line
-from divsal_bench.runs.records import DataFacts, Record, Spec, Status
-from divsal_bench.runs.versions import versions
+from divsal_bench.runs.messages import LONGEST_TRACEBACK
+from divsal_bench.runs.records import Status
 from divsal_bench.scores.schema import Scores
 from divsal_bench.scores.scoring import score
 from divsal_bench.training.training import History, Split, Streams, fit
-from divsal_bench.words import Kind
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import torch
-
-
-class NotWrittenError(Exception):
-    """A result cannot be written: no fault of the method, so that nothing is recorded and the command ends."""
-
-    def __init__(self, reason: UserError) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class Job:
-    """A specification and where its inputs and outputs are.
-
-    Attributes:
-        cache: Folder of the decoded data (``DataArrays.path``).
-        data: Facts about the data for the record.
-        out: The output folder.
-        device: As ``--device``.
-        label, kind: The method as tables show it.
-        attempts: 2 after a worker died over it once.
-        task_from, method_from: Where the plugins were found (``Plugins.origin``); "" looks everywhere.
-        replaces: When the run without a result was made that this one replaces; "" if there is none.
-    """
-
-    spec: Spec
-    label: str
-    kind: Kind
-    cache: str
-    data: DataFacts
-    out: str
-    device: str
-    attempts: int = 1
-    task_from: str = ""
-    method_from: str = ""
-    replaces: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """For the pipe to a worker."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {**plain, "spec": self.spec.model_dump(mode="json"), "data": self.data.model_dump(mode="json")}
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Job:
-        """From the pipe."""
-        return cls(**{**content, "spec": Spec(**content["spec"]), "data": DataFacts(**content["data"])})
 
 
 def execute(
@@ -102,65 +51,46 @@ def execute(
         UserError: The device or the data is not there, or the result cannot be written.
         KeyboardInterrupt: Ctrl-C, in a process that listens to it.
     """
+    found = attempt(job, on_epoch, notices)
+    return found if isinstance(found, Path) else recording.keep_failure(job, found)
+
+
+def attempt(
+    job: Job,
+    on_epoch: Callable[[int, int], None],
+    notices: Sequence[str] = (),
+    on_begun: Callable[[dict[str, Any]], None] = lambda facts: None,
+) -> Path | Failure:
+    """:func:`execute`, but a run without a result is left for the caller to store.
+
+    Args:
+        on_begun: Told what is known for the record, before the method's own code runs.
+    """
     started = time.perf_counter()
-    facts: dict[str, Any] = {"device": job.device, "attempts": job.attempts, "notices": list(notices)}
-    parts = prepare(job, facts)
+    facts: dict[str, Any] = {"notices": list(notices)}
+    parts = assemble(job, facts)
+    on_begun({**facts, "peak_mb": recording.peak_memory()})
+
+    def failure(status: Status, error: str) -> Failure:
+        return Failure(status, error, seconds(), {**facts, "peak_mb": recording.peak_memory()})
+
+    def seconds() -> float:
+        return time.perf_counter() - started
+
     try:
         result = train_and_score(job, parts, on_epoch)
-        return save(job, *result, started, facts)
+        return recording.keep_result(job, *result, seconds(), {**facts, "peak_mb": recording.peak_memory()})
     except store.UnreadableError as error:
-        return save_without_model(job, "failed", str(error), started, facts)
-    except NotWrittenError as error:
+        return failure("failed", str(error))
+    except recording.NotWrittenError as error:
         raise error.reason from None
     except DivergedError as error:
-        return save_without_model(job, "diverged", str(error), started, facts)
+        return failure("diverged", str(error))
     except BaseException as error:  # one broken method must not take the grid down, whatever it raises
         if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
             raise
         facts["notices"].insert(0, "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:])
-        return save_without_model(job, "failed", said(error), started, facts)
-
-
-def save(
-    job: Job, model: backbones.CamNet, history: History, table: pd.DataFrame, scores: Scores, started: float,
-    facts: dict[str, Any],
-) -> Path:  # fmt: skip
-    """Store a run that has its numbers."""
-    record = record_of(
-        job, "done", started, facts,
-        scores=scores,
-        notices=[*facts["notices"], *notices_of(history.notices)],
-        selected_epoch=history.selected_epoch,
-        train_seconds=round(history.train_seconds, 3),
-    )  # fmt: skip
-
-    def write_files(folder: Path) -> None:
-        from safetensors.torch import save_file
-
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.net.state_dict().items()}
-        save_file(tensors, str(folder / "model.safetensors"))
-        table.to_parquet(folder / "predictions.parquet", index=False)
-        with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
-            # A method may log a term from some epoch on.
-            names = list(dict.fromkeys(name for epoch in history.epochs for name in epoch)) or ["epoch"]
-            writer = csv.writer(file)
-            writer.writerow([escaping.csv_cell(one_line(name, LONGEST_NAME)) for name in names])
-            writer.writerows([epoch.get(name, "") for name in names] for epoch in history.epochs)
-
-    try:
-        return store.save_run(Path(job.out), record, write_files)
-    except store.UnreadableError:
-        raise
-    except UserError as error:
-        raise NotWrittenError(error) from error
-
-
-def said(error: BaseException) -> str:
-    """An exception's kind and message; a broken exception has its kind alone."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__
+        return failure("failed", recording.error_words(error))
 
 
 @dataclass(frozen=True)
@@ -176,7 +106,7 @@ class Parts:
     model: backbones.CamNet
 
 
-def prepare(job: Job, facts: dict[str, Any]) -> Parts:
+def assemble(job: Job, facts: dict[str, Any]) -> Parts:
     """Everything before the method's own code; fills ``facts`` for the record as it learns them.
 
     Raises:
@@ -185,7 +115,7 @@ def prepare(job: Job, facts: dict[str, Any]) -> Parts:
     spec = job.spec
     protocol = Protocol(**spec.protocol_settings)
     devices.make_deterministic(protocol.threads)
-    device = devices.choose(job.device)
+    device = devices.choose_device(job.device)
     facts["device"] = device_name(device)
     facts["processor"] = devices.instruction_set() if device.type == "cpu" else ""
     data = open_cached(Path(job.cache))
@@ -223,50 +153,3 @@ def split_tensors(data: DataArrays, name: str, device: torch.device) -> Split:
         columns["has_map"].to_numpy(),
         device,
     )
-
-
-def save_without_model(job: Job, status: Status, error: str, started: float, facts: dict[str, Any]) -> Path:
-    """Keep a run that has no numbers, with its reason."""
-    return store.save_run(Path(job.out), record_of(job, status, started, facts, error=one_line(error, LONGEST_ERROR)))
-
-
-def record_of(job: Job, status: Status, started: float, facts: dict[str, Any], **content: Any) -> Record:
-    """The run's record with everything that is known whatever its end.
-
-    Args:
-        job: What was run.
-        status: How it ended.
-        started: By :func:`time.perf_counter`.
-        facts, content: Fields of the record; those of ``content`` come first, ``facts`` before what is known here.
-    """
-    known = {
-        "run_id": job.spec.run_id,
-        "status": status,
-        "method_label": job.label,
-        "method_kind": job.kind,
-        "spec": job.spec,
-        "data": job.data,
-        "seconds": round(time.perf_counter() - started, 3),
-        "peak_mb": peak_mb(),
-        "versions": versions(),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-    return Record(**{**known, **facts, **content})
-
-
-def peak_mb() -> float:
-    """Peak resident memory of this process so far, in MB; 0 where the platform does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
-
-
-def settings_of(protocol: Protocol) -> dict[str, Any]:
-    """The protocol as JSON keeps it, so that a specification hashes the same before and after storing."""
-    import json
-
-    content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(protocol)))
-    return content

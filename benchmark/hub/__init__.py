@@ -1,1 +1,4 @@
-"""The Hugging Face Hub: names, what one repository holds, push and pull. No statistics: the command line has those."""
+"""The Hugging Face Hub, which is a stranger: ids, a guarded client, files by checksum, branches, links left in runs.
+
+What is pushed, and whether it may be, is decided elsewhere. Knows runs, files and the contracts.
+"""

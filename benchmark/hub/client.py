@@ -1,4 +1,4 @@
-"""How this program talks to the Hub: ids, patience with a bounded end, and errors in one line."""
+"""How this program talks to the Hub: by ids, and with patience that has an end."""
 
 from __future__ import annotations
 
@@ -7,26 +7,22 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from divsal_bench.errors import UserError, printable
-from divsal_bench.hub.guard import BUSY, Guard, MisbehavedError, UnreachableError, guarded
+from divsal_bench.errors import UserError
+from divsal_bench.hub.discretion import discreet
+from divsal_bench.hub.guard import BUSY, COMMIT, Guard, MisbehavedError, UnreachableError, under_guard
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 Kind = Literal["model", "dataset"]
 Result = TypeVar("Result")
-
 _ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 #: Seconds to wait before each further try of a request that the Hub was too busy for.
 WAITS = (1.0, 2.0, 4.0, 8.0)
 PUBLIC = "https://huggingface.co"
-PAGES = {"model": "https://huggingface.co/", "dataset": "https://huggingface.co/datasets/"}
-WORDS = {"model": "model", "dataset": "data set"}
 
 
 def parse_id(text: str) -> tuple[str, str | None] | None:
@@ -39,7 +35,7 @@ def parse_id(text: str) -> tuple[str, str | None] | None:
 
 def is_commit(text: str | None) -> bool:
     """Whether a revision is a full commit, which names the same content for ever."""
-    return text is not None and _COMMIT.fullmatch(text) is not None
+    return text is not None and COMMIT.fullmatch(text) is not None
 
 
 def api() -> HfApi:
@@ -55,12 +51,6 @@ def api() -> HfApi:
             logger.addFilter(discreet)
     # The library reads HF_ENDPOINT only when it is imported.
     return HfApi(endpoint=endpoint())
-
-
-def discreet(record: logging.LogRecord) -> bool:
-    """Keep what the client logs, but for signed addresses, which let anybody write for a while, and small talk."""
-    record.msg, record.args = without_secrets(record.getMessage()), ()
-    return "No files have been modified" not in record.msg
 
 
 def endpoint() -> str | None:
@@ -81,7 +71,7 @@ def patiently(call: Callable[[], Result], guard: Guard | None = None) -> Result:
     Raises:
         Exception: What the last try raised, or what waiting does not mend.
     """
-    with guarded(guard or Guard(address())):
+    with under_guard(guard or Guard(address())):
         for tries, wait in enumerate(WAITS):
             try:
                 return understood(call)
@@ -156,156 +146,3 @@ def broken_connection() -> type[Exception]:
 
     found: type[Exception] = getattr(errors, "HTTPError", OSError)
     return found
-
-
-@contextmanager
-def plain_errors(kind: Kind, repo: str, revision: str | None, lacking: str, instead: str) -> Iterator[None]:
-    """Turn what the Hub's client raises into one line that says what to do.
-
-    Args:
-        kind: Of repository.
-        repo: ``org/name``.
-        revision: Branch, tag or commit; None is the default branch.
-        lacking: What it means that a file is not there, e.g. ``no divsal.json: it was not made by …``.
-        instead: What else the user may do without the Hub.
-    """
-    from huggingface_hub import errors
-
-    word, page = WORDS[kind], PAGES[kind] + repo
-    at = f" at {revision}" if revision else ""
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise UserError(
-            f"the {word} {repo} is gated: ask for access at {page}, then log in with `hf auth login`"
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise UserError(
-            f"there is no folder {repo}, and the Hub has no such {word} or it is private: "
-            "check the name, or log in with `hf auth login`"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise UserError(f"the {word} {repo} has no revision {revision!r}; see {page}/commits") from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
-        cause = cause_of(error)
-        if getattr(cause, "response", None) is not None:
-            raise UserError(f"cannot get {repo}{at} from the Hub ({reason(cause)}); try again, or {instead}") from error
-        raise UserError(
-            f"cannot reach the Hub for {repo}{at}, and it is not in the local cache; connect, or {instead}"
-        ) from error
-    except errors.EntryNotFoundError as error:
-        raise UserError(f"the Hub {word} {repo}{at} has {lacking}") from error
-    except errors.HFValidationError as error:
-        raise UserError(f"{repo!r} is not a Hub id; write org/name or org/name@revision") from error
-    except UnreachableError as error:
-        raise UserError(f"cannot reach the Hub for {repo}{at} ({error}); connect, or {instead}") from error
-    except MisbehavedError as error:
-        raise UserError(f"cannot get {repo}{at}: {address_shown()} {error}; try again later, or {instead}") from error
-    except (broken_connection(), OSError) as error:
-        if getattr(getattr(error, "response", None), "status_code", 0) == 401:
-            raise UserError(BAD_TOKEN) from error
-        raise UserError(f"cannot get {repo}{at} from the Hub ({reason(error)}); try again, or {instead}") from error
-    except UnicodeEncodeError as error:
-        raise UserError(BAD_TOKEN) from error
-
-
-@contextmanager
-def plain_push_errors(repo: str) -> Iterator[None]:
-    """The same for what is sent to the Hub; a push that broke off goes on where it stopped."""
-    from huggingface_hub import errors
-
-    namespace = repo.partition("/")[0]
-    try:
-        yield
-    except errors.HFValidationError as error:
-        raise UserError(f"{repo!r} is no name that the Hub allows ({reason(error)})") from error
-    except errors.OfflineModeIsEnabled as error:
-        raise UserError("cannot push: HF_HUB_OFFLINE is set; unset it and push again") from error
-    except errors.LocalTokenNotFoundError as error:
-        raise UserError(NO_TOKEN) from error
-    except MisbehavedError as error:
-        raise UserError(
-            f"pushing to {repo} broke off: {address_shown()} {error}; give the same command again later"
-        ) from error
-    except (errors.HfHubHTTPError, broken_connection(), OSError, RuntimeError, UnreachableError) as error:
-        cause = cause_of(error)
-        response = getattr(cause, "response", None)
-        status = response.status_code if response is not None else 0
-        if status == 401:
-            raise UserError(BAD_TOKEN) from error
-        if status == 403 or isinstance(error, errors.RepositoryNotFoundError):
-            raise UserError(
-                f"your token may not write to {namespace}: give --to a namespace of yours, or a token with write "
-                "access to it (https://huggingface.co/settings/tokens)"
-            ) from error
-        raise UserError(
-            f"pushing to {repo} broke off ({reason(cause)}); give the same command again, what has arrived is not "
-            "sent twice"
-        ) from error
-
-
-BAD_TOKEN = (
-    "the Hub does not accept your token (it may have expired, or was not copied whole); make one at "
-    "https://huggingface.co/settings/tokens (with write access for pushing), then `hf auth login` or HF_TOKEN"
-)
-NO_TOKEN = (
-    "no token: pushing needs one with write access; log in with `hf auth login`, or set the environment variable "
-    "HF_TOKEN (https://huggingface.co/settings/tokens)"
-)
-
-
-def require_token() -> None:
-    """Refuse to push without a token, before any work.
-
-    Raises:
-        UserError: There is none.
-    """
-    from huggingface_hub import get_token
-
-    token = get_token()
-    if not token:
-        raise UserError(NO_TOKEN)
-    if not (token.isascii() and token.isprintable()):
-        raise UserError("your token has characters that no token has; copy it again (`hf auth login`, or HF_TOKEN)")
-
-
-def require_namespace(namespace: str) -> None:
-    """Refuse to push where the token's owner has no place, before any work.
-
-    Raises:
-        UserError: It is neither the owner nor one of their organisations, or the Hub does not accept the token.
-    """
-    with plain_push_errors(f"{namespace}/"):
-        places = patiently(lambda: places_of(api().whoami()))
-    if namespace not in places:
-        raise UserError(
-            f"your token may not write to {namespace}: it is {places[0]}'s, who may write to {', '.join(places)}; "
-            "give one of these with --to, or log in as somebody else"
-        )
-
-
-def places_of(own: dict[str, Any]) -> list[str]:
-    """The namespaces of a token's owner, their own first."""
-    return [printable(one["name"])[:100] for one in (own, *(own.get("orgs") or []))]
-
-
-def reason(error: BaseException) -> str:
-    """The first line of an error's text."""
-    lines = str(error).strip().splitlines()
-    return without_secrets(lines[0] if lines else type(error).__name__)[:200]
-
-
-def without_secrets(text: str) -> str:
-    """A text without tokens, signed addresses and passwords in addresses."""
-    from huggingface_hub import get_token
-
-    token = get_token()
-    if token:
-        text = text.replace(token, "(your token)")
-    text = re.sub(r"(?i)\bbearer\s+[^\s'\"]+", "(your token)", text)
-    return re.sub(r"//[^/@\s]*@", "//", re.sub(r"\?[^\s'\"]+", "?…", text))
-
-
-def address_shown() -> str:
-    """The Hub in use, for people."""
-    return without_secrets(address())

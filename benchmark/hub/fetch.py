@@ -15,15 +15,7 @@ from pathlib import Path
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign, whole
-from divsal_bench.hub.client import (
-    Kind,
-    address,
-    api,
-    broken_connection,
-    endpoint,
-    is_commit,
-    patiently,
-)  # fmt: skip
+from divsal_bench.hub.client import Kind, address, api, broken_connection, endpoint, is_commit, patiently
 from divsal_bench.hub.guard import Guard, MisbehavedError, UnreachableError
 
 #: Inside a repository's folder of the client's cache: what the Hub said of the files that were fetched.
@@ -141,24 +133,24 @@ def fetch(kind: Kind, repo: str, revision: str | None, offered: Offer, whole: bo
     folder = None
     asked = revision
     for name, announced in sorted(offered.files.items()):
-        path = get(kind, repo, asked, name, announced)
-        place = folder_of(path, name)
+        path = get_file(kind, repo, asked, name, announced)
+        place = snapshot_folder(path, name)
         if place.name != offered.commit:  # the branch has moved between two questions
-            path = get(kind, repo, offered.commit, name, announced)
-            place = folder_of(path, name)
+            path = get_file(kind, repo, offered.commit, name, announced)
+            place = snapshot_folder(path, name)
             if place.name != offered.commit:
                 raise MisbehavedError(f"names another commit than {offered.commit[:8]} for {name}")
         asked, folder = offered.commit, place
         if not announced.holds(path):
-            again(kind, repo, offered.commit, path, name, announced)
+            fetch_again(kind, repo, offered.commit, path, name, announced)
     if folder is None:
         raise MisbehavedError(f"offers no file of {repo} that is looked for")
     if whole:
-        remember(folder, offered.files)
+        remember_checksums(folder, offered.files)
     return folder
 
 
-def get(kind: Kind, repo: str, revision: str | None, name: str, announced: Announced, force: bool = False) -> Path:
+def get_file(kind: Kind, repo: str, revision: str | None, name: str, announced: Announced, force: bool = False) -> Path:
     """One file through the client, not checked."""
     from huggingface_hub import constants, hf_hub_download
 
@@ -176,12 +168,12 @@ def get(kind: Kind, repo: str, revision: str | None, name: str, announced: Annou
     return Path(patiently(fetched, guard))
 
 
-def folder_of(path: Path, name: str) -> Path:
+def snapshot_folder(path: Path, name: str) -> Path:
     """The snapshot's folder that a file lies in."""
     return path.parents[name.count("/")]
 
 
-def again(kind: Kind, repo: str, commit: str, path: Path, name: str, announced: Announced) -> None:
+def fetch_again(kind: Kind, repo: str, commit: str, path: Path, name: str, announced: Announced) -> None:
     """Fetch a damaged file anew; it stays until there is a better one.
 
     Raises:
@@ -193,13 +185,13 @@ def again(kind: Kind, repo: str, commit: str, path: Path, name: str, announced: 
     aside = whole.aside_of(path)
     path.replace(aside)
     try:
-        get(kind, repo, commit, name, announced, force=True)
+        get_file(kind, repo, commit, name, announced, force=True)
     except (errors.OfflineModeIsEnabled, UnreachableError) as error:
-        raise UserError(damaged(repo, commit, name)) from error
+        raise UserError(damaged_text(repo, commit, name)) from error
     except (errors.LocalEntryNotFoundError, broken_connection(), OSError) as error:
         if getattr(error, "response", None) is not None:
             raise
-        raise UserError(damaged(repo, commit, name)) from error
+        raise UserError(damaged_text(repo, commit, name)) from error
     finally:
         if os.path.lexists(path):
             aside.unlink()
@@ -215,7 +207,7 @@ def again(kind: Kind, repo: str, commit: str, path: Path, name: str, announced: 
     )
 
 
-def damaged(repo: str, commit: str, name: str) -> str:
+def damaged_text(repo: str, commit: str, name: str) -> str:
     """What to say of a damaged file and no network."""
     return (
         f"{name} of {repo}@{commit} is damaged in the local cache, and the Hub cannot be reached; connect and give the "
@@ -223,7 +215,7 @@ def damaged(repo: str, commit: str, name: str) -> str:
     )
 
 
-def cached(kind: Kind, repo: str, revision: str | None, needed: str, others: Iterable[str] = ()) -> Path:
+def cached_snapshot(kind: Kind, repo: str, revision: str | None, needed: str, others: Iterable[str] = ()) -> Path:
     """The folder of the cache that holds a repository, without asking the Hub; what lies there is checked.
 
     Args:
@@ -240,7 +232,7 @@ def cached(kind: Kind, repo: str, revision: str | None, needed: str, others: Ite
     from huggingface_hub import hf_hub_download
 
     path = Path(hf_hub_download(repo, needed, repo_type=kind, revision=revision, local_files_only=True))
-    folder = folder_of(path, needed)
+    folder = snapshot_folder(path, needed)
     known = remembered(folder)
     here = [name for name in dict.fromkeys((needed, *others)) if os.path.lexists(folder / name)]
     for name in known or here:
@@ -251,7 +243,7 @@ def cached(kind: Kind, repo: str, revision: str | None, needed: str, others: Ite
                 "reached; connect and give the command again"
             )
         if not expected.holds(folder / name):
-            raise UserError(damaged(repo, folder.name, name))
+            raise UserError(damaged_text(repo, folder.name, name))
     return folder
 
 
@@ -284,7 +276,7 @@ def by_name(path: Path) -> Announced | None:
     return Announced(size, stored.name)
 
 
-def remember(folder: Path, files: Mapping[str, Announced]) -> None:
+def remember_checksums(folder: Path, files: Mapping[str, Announced]) -> None:
     """Keep checksums beside the cached files: without links nothing else there knows them."""
     if remembered(folder) == files:
         return
@@ -305,15 +297,10 @@ def remembered(folder: Path) -> dict[str, Announced]:
         return {
             name: Announced(int(size), str(checksum))
             for name, (size, checksum) in content.items()
-            if name_is_safe(name)
+            if NAME.fullmatch(name)
         }
     except (OSError, ValueError, TypeError):
         return {}
-
-
-def name_is_safe(name: str) -> bool:
-    """Whether it is a file's name in a repository."""
-    return NAME.fullmatch(name) is not None
 
 
 def list_of(folder: Path) -> Path:

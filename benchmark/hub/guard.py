@@ -237,7 +237,7 @@ _GUARDS: list[Guard] = []
 
 
 @contextmanager
-def guarded(guard: Guard) -> Iterator[None]:
+def under_guard(guard: Guard) -> Iterator[None]:
     """Put the client's requests under a guard, those of its threads too; nested, the innermost counts.
 
     Requests that others make with the same client while none is in force are left alone.
@@ -246,7 +246,9 @@ def guarded(guard: Guard) -> Iterator[None]:
     from huggingface_hub.utils import _http
 
     if before not in get_session().event_hooks["request"]:
-        set_client_factory(watching(getattr(_http, "_GLOBAL_CLIENT_FACTORY", None) or _http.default_client_factory))
+        set_client_factory(
+            watched_sessions(getattr(_http, "_GLOBAL_CLIENT_FACTORY", None) or _http.default_client_factory)
+        )
     _GUARDS.append(guard)
     try:
         yield
@@ -254,7 +256,7 @@ def guarded(guard: Guard) -> Iterator[None]:
         _GUARDS.remove(guard)
 
 
-def watching(usual: Callable[[], httpx2.Client]) -> Callable[[], httpx2.Client]:
+def watched_sessions(usual: Callable[[], httpx2.Client]) -> Callable[[], httpx2.Client]:
     """What makes the client's sessions, with a guard's eyes on each request and each answer."""
 
     def make() -> httpx2.Client:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign, whole
-from divsal_bench.hub.client import PUBLIC as PUBLIC
-from divsal_bench.hub.client import is_commit, parse_id
+from divsal_bench.hub.client import PUBLIC, is_commit, parse_id
 from divsal_bench.runs.store import weights_sha256
 
 FILE = "hub.json"
@@ -46,12 +45,12 @@ class Link:
 EXAMPLE = Link("", "", "")
 
 
-def leave(run: Path, link: Link) -> None:
+def leave_link(run: Path, link: Link) -> None:
     """Write it into a run directory."""
     whole.write(run / FILE, (json.dumps(asdict(link), indent=1) + "\n").encode())
 
 
-def read(run: Path) -> Link | None:
+def read_link(run: Path) -> Link | None:
     """The commit that holds a run's weights; None if they were not pushed, or are others now.
 
     Raises:

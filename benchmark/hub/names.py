@@ -8,7 +8,7 @@ import re
 
 from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import UserError
-from divsal_bench.hub.client import reason
+from divsal_bench.hub.discretion import discreet_reason
 from divsal_bench.runs.records import Record
 
 #: Digits that keep apart what the readable part of a name does not say: versions, fields, head, weights, data.
@@ -23,10 +23,10 @@ def repository(namespace: str, record: Record) -> str:
     Raises:
         UserError: The namespace is no name that the Hub allows.
     """
-    return checked(namespace, name_of(record))
+    return hub_name(namespace, repository_name(record))
 
 
-def checked(namespace: str, name: str) -> str:
+def hub_name(namespace: str, name: str) -> str:
     """``namespace/name``, if the Hub allows it.
 
     Raises:
@@ -41,11 +41,11 @@ def checked(namespace: str, name: str) -> str:
                 raise HFValidationError("it must be one word")
             validate_repo_id(word)
         except HFValidationError as error:
-            raise UserError(f"{option} {word[:100]!r} is no name on the Hub ({reason(error)})") from error
+            raise UserError(f"{option} {word[:100]!r} is no name on the Hub ({discreet_reason(error)})") from error
     return f"{namespace}/{name}"
 
 
-def name_of(record: Record) -> str:
+def repository_name(record: Record) -> str:
     """The repository's name without its namespace."""
     spec = record.spec
     content = spec.model_dump(mode="json", exclude={"data", "seed"})

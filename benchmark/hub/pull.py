@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from divsal_bench.errors import UserError
-from divsal_bench.hub.client import broken_connection, is_commit, parse_id, plain_errors
-from divsal_bench.hub.fetch import Offer, cached, fetch, offer
+from divsal_bench.hub.client import broken_connection, is_commit, parse_id
+from divsal_bench.hub.fetch import Offer, cached_snapshot, fetch, offer
 from divsal_bench.hub.guard import UnreachableError
+from divsal_bench.hub.refusals import plain_errors
 from divsal_bench.runs.bounds import LARGEST_RECORD
 from divsal_bench.runs.names import (
     CONFIG_FILE,
@@ -66,19 +67,19 @@ def snapshot(text: str, files: Sequence[str] = PUBLISHED) -> Snapshot:
         raise UserError(f"{text!r} is neither a folder nor a Hub id; write org/name or org/name@revision")
     repo, revision = found
     with plain_errors("model", repo, revision, f"no {WEIGHTS_FILE}: it is no divsal-bench or timm repository", INSTEAD):
-        offered, notice = look_at(repo, revision, files)
+        offered, notice = offered_model(repo, revision, files)
         if offered is None:
-            folder = cached("model", repo, revision, WEIGHTS_FILE, files)
+            folder = cached_snapshot("model", repo, revision, WEIGHTS_FILE, files)
         else:
             folder = fetch("model", repo, revision, offered)
     pinned = Snapshot(repo, folder.name, folder, notice)
     if not (folder / WEIGHTS_FILE).is_file() or not ((folder / CONFIG_FILE).is_file() or (folder / RUN_FILE).is_file()):
-        raise UserError(neither(pinned.origin))
+        raise UserError(no_network_text(pinned.origin))
     require_seed(pinned, revision)
     return pinned
 
 
-def neither(origin: str) -> str:
+def no_network_text(origin: str) -> str:
     """What to say of a repository that holds no network."""
     return f"{origin} is neither a divsal-bench nor a timm repository: it lacks {WEIGHTS_FILE} or {CONFIG_FILE}"
 
@@ -97,7 +98,7 @@ def require_seed(found: Snapshot, revision: str | None) -> None:
         raise UserError(f"{found.origin}: the branch {revision} holds seed {seed}; ask its owner to push it again")
 
 
-def look_at(repo: str, revision: str | None, files: Sequence[str]) -> tuple[Offer | None, str]:
+def offered_model(repo: str, revision: str | None, files: Sequence[str]) -> tuple[Offer | None, str]:
     """What a repository offers of these files; None offline, and a notice.
 
     Raises:
@@ -124,5 +125,5 @@ def look_at(repo: str, revision: str | None, files: Sequence[str]) -> tuple[Offe
                 "repositories with safetensors alone are accepted"
             )
     if WEIGHTS_FILE not in found.files or not (CONFIG_FILE in found.files or RUN_FILE in found.files):
-        raise UserError(neither(f"{repo}@{found.commit}"))
+        raise UserError(no_network_text(f"{repo}@{found.commit}"))
     return found, ""

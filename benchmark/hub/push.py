@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from divsal_bench.errors import UserError
-from divsal_bench.hub.client import Kind, address, api, is_commit, patiently, plain_push_errors
+from divsal_bench.hub.client import Kind, address, api, is_commit, patiently
 from divsal_bench.hub.guard import Guard, MisbehavedError
+from divsal_bench.hub.refusals import plain_push_errors
 
 #: Files that the Hub itself puts into a repository.
 KEPT = {".gitattributes"}
@@ -81,7 +82,7 @@ def commit(found: object) -> str:
     return found
 
 
-def push(to: Repository, branch: str, files: Mapping[str, bytes | Path], message: str) -> Pushed:
+def push_branch(to: Repository, branch: str, files: Mapping[str, bytes | Path], message: str) -> Pushed:
     """Let a branch hold just these files, in one commit; what is there unchanged is not sent; if all is, none is made.
 
     Args:

@@ -1,11 +1,12 @@
-"""Explanations of a trained network: maps, and tests of what they say.
+"""Maps of a trained network, and tests of what they say: numbers only.
 
-Everything is computed from one forward pass (:mod:`divsal_bench.maps.evidence`) and says what it is in numbers;
-nothing here prints, reads or writes files, or compares seeds. Importing it loads no torch.
+Everything is computed from one forward pass (:mod:`divsal_bench.maps.evidence`). The room knows networks, and the
+definitions of agreement; nothing of data sets, runs, files or pictures, and nothing here prints or compares seeds.
+Importing it loads no torch.
 
 ==============  ========================================================================================
 evidence        features, rows and logits of a batch; what every map is made of
-maps            the table :data:`~divsal_bench.maps.table.MAPS` of closed-form maps: a new map is one entry
+closed_form     the maps that have a closed form, in one table: a new map is one entry
 case            CASE and its clamped form, with the guard that marks a map undefined
 gradcam         Grad-CAM by autograd, for heads without a closed form
 public          HiResCAM, Score-CAM and FullGrad from the package ``grad-cam`` (extra ``explain``)

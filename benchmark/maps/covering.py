@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from divsal_bench.networks import devices
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -26,7 +28,7 @@ def margin_score(model: CamNet, batch_size: int = 128) -> Score:
 
     def score(images: Tensor) -> Floats:
         model.net.eval()
-        device = next(model.net.parameters()).device
+        device = devices.device_of(model)
         with torch.inference_mode():
             logits = [model.forward(chunk.to(device))[0].double().cpu() for chunk in images.split(batch_size)]
         both = torch.cat(logits) if logits else torch.zeros(0, 2, dtype=torch.float64)

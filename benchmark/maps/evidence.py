@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from divsal_bench import words
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
+from divsal_bench.networks import devices
 from divsal_bench.networks.backbones import CamNet
 
 if TYPE_CHECKING:
@@ -116,11 +117,6 @@ class Maps:
     undefined: Tensor
     why: str = ""
 
-    @property
-    def positive(self) -> Tensor:
-        """The positive part, (B, h, w) ≥ 0: what Grad-CAM and its kin show."""
-        return self.values.clamp_min(0)
-
 
 def combine(evidence: Evidence, coefficients: Tensor) -> Maps:
     """Σ_k coefficient_k · M_k, defined for every image: all closed-form maps are such sums.
@@ -155,7 +151,7 @@ def gather(model: CamNet | nn.Module, images: Tensor) -> Evidence:
             raise no_closed_form(f"its classifier is {type(linear).__name__} on features {tuple(features.shape)}")
         weight, bias = (part.detach().float() for part in model.classifier())
     found = Evidence(features.float(), weight, bias, logits.float(), "many-logit" if len(weight) > 2 else model.head)
-    with torch.autocast(features.device.type, enabled=False):
+    with devices.arithmetic(features.device):
         closed = found.cams.mean((-2, -1)) + bias
     tolerance = 1e-3 * max(1.0, float(found.logits.abs().max())) if len(images) else 1.0
     if not torch.allclose(closed, found.logits, rtol=1e-3, atol=tolerance):
@@ -163,7 +159,7 @@ def gather(model: CamNet | nn.Module, images: Tensor) -> Evidence:
     return found
 
 
-def join(parts: Sequence[Evidence]) -> Evidence:
+def join_evidence(parts: Sequence[Evidence]) -> Evidence:
     """The evidence of several batches of one network as that of one, in order.
 
     Args:

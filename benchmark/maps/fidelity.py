@@ -82,7 +82,7 @@ class Fidelity:
     note: str
 
 
-def fidelity(
+def measure_fidelity(
     score: Score,
     images: Tensor,
     maps: Mapping[str, npt.NDArray[np.floating]],
@@ -127,7 +127,7 @@ def fidelity(
     (grid,) = grids
     correct = (margins >= 0) == (labels == 1)
     eligible = correct if usable is None else correct & usable
-    rows = choose(ids, eligible, count, fingerprint)
+    rows = choose_images(ids, eligible, count, fingerprint)
     chosen, direction = images[rows], np.where(labels[rows] == 1, 1.0, -1.0)
     ties = np.array([uniform(fingerprint, ids[row], grid) for row in rows]).reshape(len(rows), *grid)
     ranked = {name: descending(values[rows], ties) for name, values in maps.items()}
@@ -154,7 +154,7 @@ def fidelity(
     )
 
 
-def choose(ids: Sequence[str], eligible: Bools, count: int, fingerprint: str) -> npt.NDArray[np.int64]:
+def choose_images(ids: Sequence[str], eligible: Bools, count: int, fingerprint: str) -> npt.NDArray[np.int64]:
     """At most ``count`` eligible rows, the first of an order that the fingerprint draws, whoever is eligible."""
     keys = np.array([seeds.derive("explained image", fingerprint, sample) for sample in ids], np.int64)
     order = np.argsort(keys, kind="stable")

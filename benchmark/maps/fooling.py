@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.errors import UserError
+from divsal_bench.maps.closed_form import difference_map, true_cam
 from divsal_bench.maps.evidence import Evidence
-from divsal_bench.maps.measures import energy
-from divsal_bench.maps.table import difference, true_cam
+from divsal_bench.maps.measures import energy_inside
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,9 +95,10 @@ class Fooling:
     """What the attack did to one network's maps and decisions.
 
     Attributes:
-        columns: ``true`` and ``difference`` to columns (N,): those of :func:`divsal_bench.maps.measures.energy` in
-            the target before and after (``pe_before``, ``pe_after``, …), and ``likeness``, the Pearson correlation of
-            the map before with the map after: 1 where the attack did nothing to it.
+        columns: ``true`` and ``difference`` to columns (N,): those of
+            :func:`divsal_bench.maps.measures.energy_inside` in the target before and after (``pe_before``,
+            ``pe_after``, …), and ``likeness``, the Pearson correlation of the map before with the map after: 1 where
+            the attack did nothing to it.
         decisions_changed: How many; rounding apart none can.
         margin_error: The largest change of a margin, in logits: rounding only.
     """
@@ -117,13 +118,13 @@ def fooled(before: Evidence, after: Evidence, labels: Tensor, target: Tensor) ->
     """
     columns = {}
     place = target.cpu().numpy()
-    for name, function in (("true", true_cam), ("difference", difference)):
+    for name, function in (("true", true_cam), ("difference", difference_map)):
         maps = [function(one, labels).values.cpu().double().numpy() for one in (before, after)]
         found = {"likeness": correlation(*maps)}
         for when, values in zip(("before", "after"), maps, strict=True):
-            found |= {f"{column}_{when}": numbers for column, numbers in energy(values, place).items()}
+            found |= {f"{column}_{when}": numbers for column, numbers in energy_inside(values, place).items()}
         columns[name] = found
-    margins = [own_margin(one, labels) for one in (before, after)]
+    margins = [true_class_margins(one, labels) for one in (before, after)]
     return Fooling(
         columns,
         int((before.predicted != after.predicted).sum()),
@@ -131,7 +132,7 @@ def fooled(before: Evidence, after: Evidence, labels: Tensor, target: Tensor) ->
     )
 
 
-def own_margin(evidence: Evidence, labels: Tensor) -> Floats:
+def true_class_margins(evidence: Evidence, labels: Tensor) -> Floats:
     """z_t − z_f of each image."""
     logits, rival = evidence.logits.double(), evidence.rival(labels)
     own, other = (logits.gather(1, classes.view(-1, 1)).squeeze(1) for classes in (labels, rival))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ Bools = npt.NDArray[np.bool_]
 ENERGY = ("pe", "pe_corrected", "lift", "pe_nonempty", "lift_nonempty", "empty", "undefined")
 
 
-def energy(
+def energy_inside(
     maps: npt.NDArray[np.floating], region: npt.NDArray[np.floating], undefined: Bools | None = None
 ) -> dict[str, Floats]:
     """How much of each map's positive part lies inside a region.
@@ -76,7 +75,7 @@ def bias_share(margins: Floats, bias: float) -> Floats:
 
 
 @dataclass(frozen=True)
-class Rows:
+class ComparedRows:
     """Two rows of a classifier, compared.
 
     Attributes:
@@ -91,7 +90,7 @@ class Rows:
     residual_ratio: float
 
 
-def rows(weight: npt.NDArray[np.floating], pair: tuple[int, int] = (0, 1)) -> Rows:
+def compare_rows(weight: npt.NDArray[np.floating], pair: tuple[int, int] = (0, 1)) -> ComparedRows:
     """Compare the rows of two classes.
 
     Args:
@@ -103,10 +102,10 @@ def rows(weight: npt.NDArray[np.floating], pair: tuple[int, int] = (0, 1)) -> Ro
     lengths = float(np.linalg.norm(first)), float(np.linalg.norm(second))
     share = common / apart if apart else (math.inf if common else math.nan)
     if not all(lengths):
-        return Rows(share, math.nan, math.nan)
+        return ComparedRows(share, math.nan, math.nan)
     a, b = first / lengths[0], second / lengths[1]
     cosine = float(a @ b)
-    return Rows(share, float(np.clip(cosine, -1, 1)), float(np.linalg.norm(b - cosine * a)))
+    return ComparedRows(share, float(np.clip(cosine, -1, 1)), float(np.linalg.norm(b - cosine * a)))
 
 
 @dataclass(frozen=True)
@@ -153,37 +152,3 @@ def error_rates(labels: npt.NDArray[np.integer], margins: Floats, train_counts: 
     low, high = {None: (math.nan, math.nan), 0: (fpr, fnr), 1: (fnr, fpr)}[minority]
     total = float(wrong.mean()) if len(wrong) else math.nan
     return ErrorRates(fnr, fpr, total, (fnr + fpr) / 2, low, high, minority, "; ".join(notes))
-
-
-@dataclass(frozen=True)
-class Group:
-    """Means over some images.
-
-    Attributes:
-        count: Images in the group.
-        means: Column to its mean over those that have a value; NaN if none has.
-        valid: Column to how many that is.
-    """
-
-    count: int
-    means: dict[str, float]
-    valid: dict[str, int]
-
-
-def by_group(columns: Mapping[str, Floats], groups: npt.NDArray[np.generic]) -> dict[object, Group]:
-    """Split columns by predicted class, by minority and majority class, or by anything else.
-
-    Args:
-        columns: Each (N,), NaN where there is no value.
-        groups: (N,).
-
-    Returns:
-        Group to its means, groups sorted.
-    """
-    found: dict[object, Group] = {}
-    for group in np.unique(groups).tolist():
-        members = {name: values[groups == group] for name, values in columns.items()}
-        valid = {name: int((~np.isnan(values)).sum()) for name, values in members.items()}
-        means = {name: float(np.nanmean(values)) if valid[name] else math.nan for name, values in members.items()}
-        found[group] = Group(int((groups == group).sum()), means, valid)
-    return found

@@ -79,7 +79,7 @@ def public_map(name: str, model: CamNet | nn.Module, images: Tensor, target: Ten
 
     if name not in PUBLIC:
         raise unknown("map", name, PUBLIC)
-    package = load()
+    package = grad_cam_package()
     network = tappable(model if isinstance(model, CamNet) else camnet(model))
     with evaluating(network.net), torch.no_grad():
         logits, features = network.model.forward(images)
@@ -87,11 +87,11 @@ def public_map(name: str, model: CamNet | nn.Module, images: Tensor, target: Ten
         margin = logits[:, 1] - logits[:, 0]
         target = (margin >= 0).long() if logits.shape[1] == 2 else logits.argmax(1)
     rival = logits.scatter(1, target.view(-1, 1), float("-inf")).argmax(1)
-    frozen = [contrast(int(c), int(other)) for c, other in zip(target, rival, strict=True)]
+    frozen = [target_minus_rival(int(c), int(other)) for c, other in zip(target, rival, strict=True)]
     # Score-CAM holds every masked copy of its images at once: 1.2 GB for one image of a ResNet-50.
     size = 1 if name == "score-cam" else max(1, len(images))
     parts = [
-        raw(package, name, network, chunk, frozen[start : start + size])
+        unscaled_map(package, name, network, chunk, frozen[start : start + size])
         for start, chunk in zip(range(0, len(images), size), images.split(size), strict=True)
     ]
     values = torch.cat(parts) if parts else features.new_zeros(0, *features.shape[-2:])
@@ -101,7 +101,7 @@ def public_map(name: str, model: CamNet | nn.Module, images: Tensor, target: Ten
     return Maps(values, ~values.isfinite().all(-1).all(-1), "it is not finite")
 
 
-def load() -> Any:
+def grad_cam_package() -> Any:
     """The package; UserError with the command that installs it."""
     try:
         import pytorch_grad_cam
@@ -113,7 +113,7 @@ def load() -> Any:
     return pytorch_grad_cam
 
 
-def contrast(target: int, rival: int) -> Callable[[Tensor], Tensor]:
+def target_minus_rival(target: int, rival: int) -> Callable[[Tensor], Tensor]:
     """D of one image as a function of the logits (K,) of any masked copy of it."""
     return lambda logits: logits[target] - logits[rival]
 
@@ -136,7 +136,9 @@ def tappable(model: CamNet) -> Any:
     return Network()
 
 
-def raw(package: Any, name: str, network: Any, images: Tensor, targets: list[Callable[[Tensor], Tensor]]) -> Tensor:
+def unscaled_map(
+    package: Any, name: str, network: Any, images: Tensor, targets: list[Callable[[Tensor], Tensor]]
+) -> Tensor:
     """Run the package on a batch and keep what it computes before scaling: (B, h, w), of FullGrad (B, S, S)."""
     import torch
 
@@ -144,10 +146,10 @@ def raw(package: Any, name: str, network: Any, images: Tensor, targets: list[Cal
     layers = [] if name == "fullgrad" else [network.tap]
     with evaluating(network), torch.enable_grad(), contextlib.redirect_stderr(io.StringIO()):  # it draws progress bars
         cam = getattr(package, PUBLIC[name].class_name)(model=network, target_layers=layers)
-        unscaled = cam.get_cam_image
+        made = cam.get_cam_image
 
         def keep(*arguments: Any, **options: Any) -> Any:
-            kept.append(unscaled(*arguments, **options))
+            kept.append(made(*arguments, **options))
             return kept[-1]
 
         cam.get_cam_image = keep

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from divsal_bench.maps.closed_form import map_kind
 from divsal_bench.maps.evidence import ONE_LOGIT
-from divsal_bench.maps.table import kind
 from divsal_bench.scores.agreement import EMPTY
 
 if TYPE_CHECKING:
@@ -84,13 +84,13 @@ def pair(evidence: Evidence, name: str) -> tuple[npt.NDArray[np.floating], npt.N
 
     Args:
         evidence: Of B images.
-        name: Of :data:`divsal_bench.maps.table.MAPS`.
+        name: Of :data:`divsal_bench.maps.closed_form.MAPS`.
 
     Returns:
         Maps of the predicted class and of the runner-up, each (B, h, w), and (B,) where either is undefined.
     """
     first, second = evidence.predicted, evidence.rival(evidence.predicted)
-    found = [kind(name).function(evidence, target) for target in (first, second)]
+    found = [map_kind(name).function(evidence, target) for target in (first, second)]
     values = [maps.values.cpu().numpy() for maps in found]
     return values[0], values[1], (found[0].undefined | found[1].undefined).cpu().numpy()
 
@@ -158,7 +158,7 @@ def class_sensitivity(
     if note and note != REFERENCE_DEFECT:
         found[:] = np.nan
     return Sensitivity(
-        agreement=found, **summary(found, tau), total=total,
+        agreement=found, **agreement_summary(found, tau), total=total,
         empty_rate=float(empty.mean()) if total else math.nan,
         undefined_rate=float(left_out.mean()) if total else math.nan,
         k=k, tau=tau, cells=cells, grid=grid, version=version, note=note,
@@ -226,7 +226,7 @@ def bilinear(size: int, wanted: int) -> Floats:
     return matrix
 
 
-def summary(found: Floats, tau: float) -> dict[str, Any]:
+def agreement_summary(found: Floats, tau: float) -> dict[str, Any]:
     """Mean, median, interval and test over the images that have an agreement."""
     from scipy import stats
 

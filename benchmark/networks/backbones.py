@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.files.texts import first_line
-from divsal_bench.hub.client import address, patiently
-from divsal_bench.hub.guard import Guard, MisbehavedError, UnreachableError
-from divsal_bench.words import Head
+from divsal_bench.networks import devices
+from divsal_bench.networks.published import weights_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from divsal_bench.registry.protocols import Protocol
+
+Head = Literal["two-logit", "one-logit"]
+#: Every way to end a network.
+HEADS: tuple[Head, ...] = ("two-logit", "one-logit")
 
 #: Architectures whose closed-form CAM the tests check; any other timm name is accepted if it passes the same
 #: check when it is built.
@@ -31,8 +34,7 @@ TESTED = {
     "regnety_002": "RegNet family",
     "xception41": "Xception family",
 }
-#: Bytes of published weights; timm's largest network has some five thousand million.
-LARGEST_WEIGHTS = 2**33
+#: What a refusal recommends.
 WORKS = "Closed form works for ResNet, ResNeXt, DenseNet, Inception, EfficientNet, MobileNet V2, RegNet, Xception."
 
 
@@ -54,7 +56,7 @@ class CamNet:
 
         features = self.net.forward_features(images)  # type: ignore[operator]
         # Scores keep float32 under autocast: in bfloat16 they would tie by the dozen.
-        with torch.autocast(features.device.type, enabled=False):
+        with devices.arithmetic(features.device):
             logits = self.net.forward_head(features.float())  # type: ignore[operator]
         if self.head == "one-logit":
             logits = torch.cat([-logits / 2, logits / 2], 1)
@@ -101,7 +103,7 @@ def build(backbone: str, protocol: Protocol, in_chans: int, head: Head, seed: in
             ) from error
     model = CamNet(net, head)
     if check:
-        check_closed_form(model, backbone, protocol, in_chans)
+        require_grid(require_closed_form(model, backbone, protocol.input_size, in_chans), backbone, protocol)
     if protocol.channels_last:
         net.to(memory_format=torch.channels_last)
     return model
@@ -143,33 +145,6 @@ def known(backbone: str) -> bool:
     return not tag or backbone in timm.list_pretrained(architecture + ".*")
 
 
-def weights_file(backbone: str) -> str:
-    """Fetch the tag's published weights, safetensors only: a pickle is never loaded."""
-    import timm
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-
-    published = timm.get_pretrained_cfg(backbone)
-    if published is None:
-        raise UserError(f"timm knows no published weights of {backbone!r}")
-    repository = str(published.hf_hub_id)
-    if repository.endswith("/"):
-        repository += backbone
-    guard = Guard(address(), largest=LARGEST_WEIGHTS, all=2 * LARGEST_WEIGHTS, question=False)
-    try:
-        return str(patiently(lambda: hf_hub_download(repository, "model.safetensors"), guard))
-    except (LocalEntryNotFoundError, UnreachableError) as error:
-        raise UserError(
-            f"the weights of {backbone} ({repository} on the Hugging Face Hub) are not in the local cache "
-            "and the Hub cannot be reached; connect once, or choose a protocol that trains from scratch, "
-            "e.g. quick-v1"
-        ) from error
-    except EntryNotFoundError as error:
-        raise UserError(f"{repository} has no model.safetensors, and no other format is loaded") from error
-    except (HfHubHTTPError, MisbehavedError, OSError) as error:
-        raise UserError(f"the weights of {backbone} could not be fetched: {first_line(error)}") from error
-
-
 def model_args(backbone: str, protocol: Protocol, in_chans: int, head: Head) -> dict[str, Any]:
     """The arguments that rebuild the same network with ``timm.create_model``."""
     arguments: dict[str, Any] = {"num_classes": 1 if head == "one-logit" else 2, "in_chans": in_chans}
@@ -180,8 +155,11 @@ def model_args(backbone: str, protocol: Protocol, in_chans: int, head: Head) -> 
     return arguments
 
 
-def check_closed_form(model: CamNet, backbone: str, protocol: Protocol, in_chans: int) -> None:
-    """Check on random input that mean CAM + bias = logits.
+def require_closed_form(model: CamNet, name: str, size: int, in_chans: int) -> tuple[int, int]:
+    """Check on random input of ``size`` px that mean CAM + bias = logits.
+
+    Returns:
+        The grid of its CAMs, (h, w).
 
     Raises:
         UserError: It does not hold, with a list of what works.
@@ -190,21 +168,19 @@ def check_closed_form(model: CamNet, backbone: str, protocol: Protocol, in_chans
 
     from divsal_bench.contracts.cams import class_cams
 
-    refusal = f"backbone {backbone!r} has no closed-form CAM: "
+    refusal = f"backbone {name!r} has no closed-form CAM: "
     linear = getattr(model.net, "get_classifier", lambda: None)()
     if not isinstance(linear, torch.nn.Linear):
         raise UserError(f"{refusal}its classifier is {type(linear).__name__}, not one linear layer. {WORKS}")
     training = model.net.training
     model.net.eval()
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, in_chans, protocol.input_size, protocol.input_size, generator=generator)
+    images = torch.randn(2, in_chans, size, size, generator=generator)
     with torch.inference_mode():
         try:
             logits, features = model.forward(images)
         except (RuntimeError, AssertionError, ValueError) as error:
-            raise UserError(
-                f"{refusal}it does not run on {protocol.input_size} px input ({first_line(error)}). {WORKS}"
-            ) from error
+            raise UserError(f"{refusal}it does not run on {size} px input ({first_line(error)}). {WORKS}") from error
         weight, bias = model.classifier()
         if features.ndim != 4 or features.shape[1] != weight.shape[1]:
             raise UserError(f"{refusal}its features have shape {tuple(features.shape)}. {WORKS}")
@@ -212,7 +188,12 @@ def check_closed_form(model: CamNet, backbone: str, protocol: Protocol, in_chans
     model.net.train(training)
     if not torch.allclose(closed, logits, rtol=1e-3, atol=1e-3 * max(1.0, float(logits.abs().max()))):
         raise UserError(f"{refusal}mean CAM + bias is not its logit. {WORKS}")
-    side = min(features.shape[-2:])
+    return features.shape[-2], features.shape[-1]
+
+
+def require_grid(grid: tuple[int, int], backbone: str, protocol: Protocol) -> None:
+    """Refuse CAMs that are coarser than a protocol needs."""
+    side = min(grid)
     wanted = math.ceil(protocol.input_size / protocol.output_stride) if protocol.output_stride else 4
     if side < wanted:
         raise UserError(

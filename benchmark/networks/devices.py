@@ -1,4 +1,4 @@
-"""Pick the device, and make a process deterministic on it."""
+"""The device that a process works on, its arithmetic there, and what makes it deterministic."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from divsal_bench.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-if TYPE_CHECKING:
-    import torch
+    from divsal_bench.networks.backbones import CamNet
 
+#: What a user may name; a number may follow, as in ``cuda:1``.
 DEVICES = ("auto", "cpu", "cuda", "mps")
 #: What keeps a library from using all that a processor can; each moves the last digits of a sum.
 LIMITS = ("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS")
 
 
-def choose(name: str) -> torch.device:
+def require_known(name: str) -> None:
+    """Refuse a word that names no device, without looking for one."""
+    if name.partition(":")[0] not in DEVICES:
+        raise UserError(f"unknown device {name!r}; give one of {', '.join(DEVICES)}")
+
+
+def choose_device(name: str) -> torch.device:
     """``auto`` takes CUDA, then Apple's MPS, then the CPU; a device that is not there is a UserError."""
     import torch
 
@@ -29,6 +35,23 @@ def choose(name: str) -> torch.device:
     if not available.get(name.partition(":")[0], False):
         raise UserError(f"device {name!r} is not available here; use --device cpu, or auto to take what there is")
     return torch.device(name)
+
+
+def device_of(model: CamNet) -> torch.device:
+    """Where a network is."""
+    return next(model.net.parameters()).device
+
+
+def arithmetic(device: torch.device, precision: str = "fp32") -> torch.autocast:
+    """What a network computes in: bfloat16 where that is cheaper, or float32, whatever is set around it.
+
+    Args:
+        device: Where the network is.
+        precision: ``bf16`` or ``fp32``, as protocols name them.
+    """
+    import torch
+
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def has_nvidia() -> bool:

@@ -1,4 +1,4 @@
-"""Maps on a CAM grid as tiny coloured PNGs, to be laid over an image and scaled up smoothly."""
+"""The colours of maps: one palette for every picture and page, and tiny PNGs of it for pages to lay over images."""
 
 from __future__ import annotations
 
@@ -22,18 +22,23 @@ DIVERGING: Final[tuple[Anchor, ...]] = (
     (0.0, 24, 78, 170, 225), (0.25, 60, 140, 220, 165), (0.5, 200, 200, 200, 0), (0.75, 240, 130, 40, 165),
     (1.0, 178, 24, 72, 225),
 )  # fmt: skip
-#: Steps of a scale: more than eyes tell apart, few enough for a small palette.
-LEVELS = 64
+#: Steps of a scale: more than eyes tell apart, few enough for a small palette, and one of them the middle.
+LEVELS = 65
+
+
+def coloured(shares: np.ndarray, scale: Sequence[Anchor]) -> npt.NDArray[np.uint8]:
+    """Positions on a scale, (…) in [0, 1], to uint8 (…, 4): red, green, blue, opacity."""
+    anchors = np.asarray(scale, np.float64)
+    at = np.clip(shares, 0, 1)
+    return np.stack([np.interp(at, anchors[:, 0], anchors[:, i]) for i in range(1, 5)], -1).round().astype(np.uint8)
 
 
 def palette(scale: Sequence[Anchor]) -> npt.NDArray[np.uint8]:
     """The (LEVELS, 4) colours of a scale, red, green, blue, opacity."""
-    anchors = np.array(scale, dtype=np.float64)
-    at = np.linspace(0.0, 1.0, LEVELS)
-    return np.stack([np.interp(at, anchors[:, 0], anchors[:, i]) for i in range(1, 5)], axis=1).round().astype(np.uint8)
+    return coloured(np.linspace(0.0, 1.0, LEVELS), scale)
 
 
-def overlay(shares: Floats, scale: Sequence[Anchor]) -> str:
+def as_png(shares: Floats, scale: Sequence[Anchor]) -> str:
     """A data URL of a PNG with one pixel a cell.
 
     Args:
@@ -50,21 +55,14 @@ def overlay(shares: Floats, scale: Sequence[Anchor]) -> str:
 
 def sequential(grid: Floats, high: float) -> str:
     """Overlay of (h, w) values from 0 (transparent, like everything below) to ``high`` > 0."""
-    return overlay(np.asarray(grid) / high, SEQUENTIAL)
+    return as_png(np.asarray(grid) / high, SEQUENTIAL)
 
 
 def diverging(grid: Floats, extent: float) -> str:
     """Overlay of (h, w) values from −``extent`` over 0 (transparent) to ``extent`` > 0."""
-    return overlay(0.5 + np.asarray(grid) / (2 * extent), DIVERGING)
+    return as_png(0.5 + np.asarray(grid) / (2 * extent), DIVERGING)
 
 
 def data_url(content: bytes, kind: str) -> str:
     """Image bytes as a ``data:image/<kind>`` address."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def coloured(shares: np.ndarray, scale: Sequence[Sequence[float]]) -> np.ndarray:
-    """Positions on a scale, (h, w) in [0, 1], to uint8 (h, w, 4): red, green, blue, opacity."""
-    anchors = np.asarray(scale, np.float64)
-    at = np.clip(shares, 0, 1)
-    return np.stack([np.interp(at, anchors[:, 0], anchors[:, i]) for i in range(1, 5)], -1).round().astype(np.uint8)

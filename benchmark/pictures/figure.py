@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 #: Side of a panel, and what lies around it, pixels.
 SIDE, GAP, TITLE, BAR, LINE = 224, 12, 22, 14, 18
+#: Colours of text, of what lies around a picture, of small text and of an empty panel.
 INK, PAPER, FAINT, BLANK = (24, 24, 28), (255, 255, 255), (110, 110, 118), (240, 240, 240)
+#: What a colour scale lies on.
+GROUND = (236, 236, 236, 255)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +101,7 @@ def sheet(
         left, top = GAP + column * (SIDE + GAP), first + row * tall
         draw.text((left, top), fitted(panel.title, SIDE), INK, font())
         made.paste(worded(panel.text) if panel.text else with_map(base, panel), (left, top + TITLE))
-        below(made, panel, left, top + TITLE + SIDE + 4)
+        draw_scale(made, panel, left, top + TITLE + SIDE + 4)
     for number, text in enumerate(footer):
         draw.text((GAP, height - GAP // 2 - (lines[1] - number) * LINE), fitted(text, width - 2 * GAP), FAINT, font())
     return made
@@ -125,11 +128,11 @@ def with_map(base: Image, panel: Panel) -> Image:
     colours = coloured(np.asarray(smooth), DIVERGING if panel.signed else SEQUENTIAL)
     grey = base.convert("L").convert("RGBA")
     made = Image.alpha_composite(grey, Image.fromarray(colours)).convert("RGB")
-    outline(made, panel)
+    draw_outlines(made, panel)
     return made
 
 
-def outline(picture: Image, panel: Panel) -> None:
+def draw_outlines(picture: Image, panel: Panel) -> None:
     """Draw a line around each region of a panel's map, and its number at its strongest cell."""
     from PIL import ImageDraw
 
@@ -172,30 +175,30 @@ def worded(text: str) -> Image:
     return panel
 
 
-def below(sheet: Image, panel: Panel, left: int, top: int) -> None:
+def draw_scale(sheet: Image, panel: Panel, left: int, top: int) -> None:
     """A panel's colour scale with its numbers, or its note."""
-    from PIL import Image, ImageDraw
+    from PIL import ImageDraw
 
     draw = ImageDraw.Draw(sheet)
     if panel.note or panel.text or panel.values is None:
         draw.text((left, top), fitted(panel.note, SIDE), FAINT, font())
         return
-    ramp = coloured(np.linspace(0, 1, SIDE)[None].repeat(BAR, 0), DIVERGING if panel.signed else SEQUENTIAL)
-    bar = Image.alpha_composite(Image.new("RGBA", (SIDE, BAR), (236, 236, 236, 255)), Image.fromarray(ramp))
-    sheet.paste(bar.convert("RGB"), (left, top))
+    sheet.paste(colour_bar(SIDE, BAR, panel.signed), (left, top))
     low = -panel.extent if panel.signed else 0.0
     ends = (f"{low:.3g}", "0" if panel.signed else "", f"{panel.extent:.3g}{panel.unit}")
     for text, anchor, at in zip(ends, ("la", "ma", "ra"), (left, left + SIDE // 2, left + SIDE), strict=True):
         draw.text((at, top + BAR + 2), text, FAINT, font(12), anchor=anchor)
 
 
-if TYPE_CHECKING:
-    from PIL.ImageFont import FreeTypeFont, ImageFont
+def colour_bar(width: int, height: int, signed: bool) -> Image:
+    """A colour scale from its lowest to its highest value, on light grey: what stays transparent shows."""
+    from PIL import Image
 
-    ImageFontLike = FreeTypeFont | ImageFont
+    ramp = coloured(np.linspace(0, 1, width)[None].repeat(height, 0), DIVERGING if signed else SEQUENTIAL)
+    return Image.alpha_composite(Image.new("RGBA", (width, height), GROUND), Image.fromarray(ramp)).convert("RGB")
 
 
 def extent_of(*maps: np.ndarray) -> float:
-    """The largest magnitude in some maps, for a scale they share; 1 where all are zero."""
+    """The scale's end for maps that are shown beside each other: their largest magnitude; 1 where all are zero."""
     largest = max((float(np.abs(np.nan_to_num(one)).max(initial=0)) for one in maps), default=0.0)
     return largest or 1.0

@@ -7,40 +7,28 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign
 from divsal_bench.files.texts import first_line
-from divsal_bench.networks.trained import (  # fmt: skip
-    LARGEST_NUMBER,
-    LONGEST_LIST,
-    LONGEST_NAME,
-)
+from divsal_bench.networks.backbones import Head
+from divsal_bench.networks.fitting import LARGEST_NUMBER, LONGEST_LIST, LONGEST_NAME
 from divsal_bench.predict.preprocessing import OWN_KEY, Preprocessing
 from divsal_bench.registry import protocols
-from divsal_bench.words import Head
-
-if TYPE_CHECKING:
-    pass
 from divsal_bench.runs.names import CONFIG_FILE, LARGEST_CONFIG
 
 #: What a stranger's model_args may name beside what our protocols give a backbone: nothing that names a file.
 ARGUMENTS = frozenset(
     ("in_chans", "num_classes", "output_stride", "global_pool", "drop_rate", "drop_path_rate", "img_size")
 )
-
-
 #: Without effect on a network that is not being trained.
 FOR_TRAINING = frozenset(("drop_rate", "drop_path_rate"))
-
-
+#: Characters of what set a threshold.
 LONGEST_RULE = 300
-
-
+#: Of class 0 and class 1, where they have no names.
 DEFAULT_NAMES = ("negative", "positive")
-
-
+#: Where no threshold is stated.
 NO_THRESHOLD = "it states none, so 0: a probability of 0.5"
 
 

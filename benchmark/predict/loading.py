@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from divsal_bench.data.images import FULL, Window
 from divsal_bench.data.reading import window_of
@@ -12,7 +12,8 @@ from divsal_bench.errors import UserError
 from divsal_bench.files.texts import first_line
 from divsal_bench.networks import backbones
 from divsal_bench.networks.backbones import CamNet
-from divsal_bench.networks.trained import build, by, load_model, misfit, protocol_of
+from divsal_bench.networks.fitting import fitted_network, misfit, shape_text
+from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.predict.config import (
     DEFAULT_NAMES,
     FOR_TRAINING,
@@ -24,24 +25,21 @@ from divsal_bench.predict.config import (
     read_config,
     small_file,
 )
-from divsal_bench.predict.prediction import Pretrained
 from divsal_bench.predict.preprocessing import Preprocessing
+from divsal_bench.predict.pretrained import Pretrained
 from divsal_bench.registry import plugins
 from divsal_bench.runs.names import CONFIG_FILE, PICKLES, RUN_FILE, WEIGHTS_FILE
 from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.runs.records import Record
 
-if TYPE_CHECKING:
-    pass
 
-
-def load(folder: Path, origin: str) -> Pretrained:
+def pretrained_in(folder: Path, origin: str) -> Pretrained:
     """The network of a run directory, or of a folder in timm's layout (config.json and model.safetensors).
 
     Args:
         folder: Its content may be a stranger's: nothing in it can name a file or choose code, and the network takes
-            little more memory than its weights file (see :func:`misfit`). What one pass takes grows with the input,
-            which has at most 2048 px. Pickles are never loaded.
+            little more memory than its weights file (see :func:`divsal_bench.networks.fitting.misfit`). What one pass
+            takes grows with the input, which has at most 2048 px. Pickles are never loaded.
         origin: For people.
 
     Raises:
@@ -80,7 +78,7 @@ def require_weights(folder: Path, described: bool) -> None:
 
 def of_config(folder: Path, config: Config, origin: str) -> Pretrained:
     """From config.json alone: our memory format and precision are not known."""
-    model = build(folder, config.architecture, config.arguments, config.head, CONFIG_FILE)
+    model = fitted_network(folder, config.architecture, config.arguments, config.head, CONFIG_FILE)
     require_logits(folder, model, config)
     point = config.point or OperatingPoint(0.0, NO_THRESHOLD)
     return Pretrained(
@@ -113,7 +111,7 @@ def of_run(run: Run, config: Config | None, origin: str) -> Pretrained:
         model, channels = load_model(run), task.channels
     else:
         run.check_file(WEIGHTS_FILE)
-        model = build(run.path, architecture, arguments, spec.head, RUN_FILE, protocol.channels_last)
+        model = fitted_network(run.path, architecture, arguments, spec.head, RUN_FILE, protocol.channels_last)
         grey = arguments["in_chans"] == 1 or (config is not None and config.preprocessing.image_mode == "L")
         channels = 1 if grey else 3
     try:
@@ -190,4 +188,6 @@ def require_logits(folder: Path, model: CamNet, config: Config) -> None:
             f"{folder}: {config.architecture} does not run on {size} px input ({first_line(error)})"
         ) from error
     if tuple(logits.shape) != (1, 2):
-        raise UserError(f"{folder}: {config.architecture} gives {by(tuple(logits.shape))} numbers for one image, not 2")
+        raise UserError(
+            f"{folder}: {config.architecture} gives {shape_text(tuple(logits.shape))} numbers for one image, not 2"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
-from divsal_bench.data import images
+from divsal_bench.data import decoding, images
+from divsal_bench.data.damage import NotAnImage
 from divsal_bench.errors import UserError
-from divsal_bench.networks import inference
-from divsal_bench.registry import protocols
+from divsal_bench.networks.inference import InputForm
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
 
     from divsal_bench.registry.protocols import Protocol
 
@@ -104,20 +102,19 @@ class Preprocessing:
         )
 
     @classmethod
-    def of_config(cls, config: Mapping[str, Any], use_test_size: bool = False) -> Preprocessing:
+    def of_config(cls, config: Mapping[str, Any]) -> Preprocessing:
         """What a timm ``config.json`` states, with timm's defaults.
 
         Args:
             config: Its content. ``divsal_bench: {"image_mode": …}`` is our own addition; without it one channel is
                 read as grey, three as RGB.
-            use_test_size: Take ``test_input_size`` and ``test_crop_pct`` where there are any.
         """
         from timm.data.config import resolve_data_config
 
         stated = _mapping(config.get("pretrained_cfg", config), "pretrained_cfg")
         # Always with a mean: timm takes an empty dictionary for a missing one.
         filled = {"mean": None, **stated}
-        found = resolve_data_config(pretrained_cfg=filled, use_test_size=use_test_size)  # type: ignore[no-untyped-call]
+        found = resolve_data_config(pretrained_cfg=filled)  # type: ignore[no-untyped-call]
         size = found["input_size"]
         if not isinstance(size, list | tuple) or len(size) != 3:
             raise UserError(
@@ -149,26 +146,15 @@ class Preprocessing:
             "std": list(self.std),
         }
 
-    def as_protocol(self, precision: Precision = "fp32", channels_last: bool = True) -> Protocol:
-        """A protocol with this input, for the functions of training; nothing else in it means anything."""
-        return dataclasses.replace(
-            protocols.find_protocol("quick-v1"),
-            name="predict",
-            backbone="",
-            backbone_args={},
-            input_size=self.size,
-            channels=3 if self.in_chans == 3 else "task",
-            mean=self.mean,
-            std=self.std,
-            precision=precision,
-            channels_last=channels_last,
-        )
+    def input_form(self, precision: Precision = "fp32", channels_last: bool = True) -> InputForm:
+        """How the pixels become a network's input, as in training."""
+        return InputForm(self.size, 3 if self.in_chans == 3 else "task", self.mean, self.std, precision, channels_last)
 
-    def pixels(self, picture: images.Picture, window: images.Window = images.FULL) -> np.ndarray:
+    def pixels(self, picture: decoding.Picture, window: images.Window = images.FULL) -> np.ndarray:
         """A decoded file at the network's size.
 
         Args:
-            picture: From :func:`divsal_bench.data.images.decode`.
+            picture: From :func:`divsal_bench.data.decoding.decode_image`.
             window: The values of 16-bit files that are black and white.
 
         Returns:
@@ -181,7 +167,7 @@ class Preprocessing:
             return images.image_pixels(picture, 1 if self.image_mode == "L" else 3, self.size, window)
         if self.crop_mode == "center":
             self._require_room(*picture.image.size)
-        return np.asarray(_geometry(self)(images.plain(picture, 1 if self.image_mode == "L" else 3, window)))
+        return np.asarray(_geometry(self)(images.eight_bit_image(picture, 1 if self.image_mode == "L" else 3, window)))
 
     def _require_room(self, width: int, height: int) -> None:
         """Refuse a picture that fills the memory when its short side is resized and its long side follows.
@@ -192,14 +178,10 @@ class Preprocessing:
         side = int(self.size / self.crop_pct)
         pixels = side * side * long / short
         if long > LONGEST_RATIO * short or pixels > min(MOST_TIMES * self.size**2, MOST_PIXELS):
-            raise images.NotAnImage(
+            raise NotAnImage(
                 f"is too long and narrow ({width} x {height} pixels) for a centred crop of {self.size} pixels; cut it "
                 "to what is to be judged"
             )
-
-    def floats(self, batch: Tensor) -> Tensor:
-        """The network's input, (B, in_chans, S, S) float32, of uint8 pixels (B, 1 or 3, S, S), as in training."""
-        return inference.as_input(batch, self.as_protocol())
 
 
 @functools.lru_cache(maxsize=8)

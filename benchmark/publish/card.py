@@ -2,86 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from divsal_bench.data.card import inline, licence_of, markdown_table
-from divsal_bench.hub.names import branch
+from divsal_bench.data.card import markdown_line, markdown_table
+from divsal_bench.publish.card_metadata import metadata
+from divsal_bench.publish.facts import METRICS, CardFacts, values
 from divsal_bench.scores.conditions import IN_DOMAIN
 
 if TYPE_CHECKING:
-    from divsal_bench.contracts.adapter import SourceTerms
-    from divsal_bench.contracts.task import Task
-    from divsal_bench.runs.records import Record
     from divsal_bench.scores.schema import Scores
 
-#: Metric to how it is named to the Hub and to people.
-METRICS = {"open_set": "open-set AUROC", "worst": "worst-condition AUROC", "in_domain": "in-domain AUROC"}
 
-
-@dataclass(frozen=True)
-class Summary:
-    """What statistics say about all seeds of a method, as text; whoever knows statistics hands it in.
-
-    Attributes:
-        rows: Metric or condition to ``(mean ± sd over seeds, interval)``, in order; "" where there is none.
-        seeds: With a result.
-        lacking: Seeds without one, each with ``failed`` or ``diverged``.
-        marks: What sets the method apart on the board, e.g. ``shown below chance``.
-        notes: What the numbers can and cannot say.
-    """
-
-    rows: Mapping[str, tuple[str, str]]
-    seeds: Sequence[int]
-    lacking: Mapping[int, str] = field(default_factory=dict)
-    marks: Sequence[str] = ()
-    notes: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class CardFacts:
-    """Everything a card says.
-
-    Attributes:
-        repo: ``org/name``.
-        task: As installed here.
-        method: What its docstring says, with the paper.
-        image_mode: ``L`` or ``RGB``: how image files are read.
-        in_chans: What the network takes.
-        terms: Source to what its owner allows; None for a stand-in, which code draws.
-        start_licence: Of the published weights that training started from, "" if not stated; None for random weights.
-        data: What to give as ``--data``: a stand-in, or ``org/name@commit``; "" where only its owner's copy exists.
-        figure: The figure's file name and what it shows; None without one.
-        no_figure: Why there is none.
-    """
-
-    repo: str
-    record: Record
-    task: Task
-    method: str
-    image_mode: str
-    in_chans: int
-    terms: Mapping[str, SourceTerms] | None
-    start_licence: str | None
-    data: str
-    summary: Summary
-    figure: tuple[str, str] | None
-    no_figure: str = ""
-
-    @property
-    def scores(self) -> Scores:
-        """Of this seed."""
-        assert self.record.scores is not None
-        return self.record.scores
-
-    @property
-    def revision(self) -> str:
-        """This seed's branch, as it follows the id."""
-        return f"{self.repo}@{branch(self.record.spec.seed)}"
-
-
-def card(facts: CardFacts) -> str:
+def model_card(facts: CardFacts) -> str:
     """README.md of one branch. The same runs give the same text: it holds no date but the run's."""
     parts = [
         f"---\n{metadata(facts)}\n---",
@@ -96,84 +28,6 @@ def card(facts: CardFacts) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def metadata(facts: CardFacts) -> str:
-    """The YAML header, checked by the Hub's own library."""
-    from huggingface_hub import EvalResult, ModelCardData
-
-    spec = facts.record.spec
-    licence, licence_name = licence_of(licences(facts))
-    content: dict[str, Any] = {
-        "license": licence,
-        "license_name": licence_name,
-        "library_name": "timm",
-        "pipeline_tag": "image-classification",
-        "tags": ["divsal-bench", "timm", "human-saliency", "class-activation-map", spec.task, spec.method],
-    }
-    if spec.protocol_settings.get("pretrained"):
-        content["base_model"] = f"timm/{spec.backbone}"
-    if on_hub(facts.data):
-        content["datasets"] = [facts.data.partition("@")[0]]
-    else:
-        # The Hub's current format (.eval_results/) can only name data sets that are on the Hub.
-        content["model_name"] = facts.repo.partition("/")[2]
-        content["eval_results"] = [
-            EvalResult(
-                task_type="image-classification",
-                dataset_type="other",
-                dataset_name=f"{spec.task}, {spec.data} ({spec.data_fingerprint[:8]})",
-                metric_type="roc_auc",
-                metric_name=f"{name}, seed {spec.seed}",
-                metric_value=round(value, 6),
-            )
-            for name, value in values(facts.scores).items()
-        ]
-    return str(ModelCardData(**content).to_yaml())
-
-
-def licences(facts: CardFacts) -> list[SourceTerms]:
-    """What the weights derive from: every source of the data, and the weights that training started from."""
-    from divsal_bench.contracts.adapter import SourceTerms
-
-    # A stand-in of this package is ours; one of another package states its licence in words only.
-    ours = facts.task.draw_standin.__module__.partition(".")[0] == __name__.partition(".")[0]
-    found = [SourceTerms("Apache-2.0" if ours else "")] if facts.terms is None else list(facts.terms.values())
-    return found + ([] if facts.start_licence is None else [SourceTerms(facts.start_licence)])
-
-
-def evaluation(facts: CardFacts) -> str | None:
-    """``.eval_results/<task>.yaml``: the Hub's current format; None where the data is not on the Hub."""
-    import yaml
-    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
-
-    if not on_hub(facts.data):
-        return None
-    spec = facts.record.spec
-    dataset, _, revision = facts.data.partition("@")
-    entries = [
-        EvalResultEntry(
-            dataset_id=dataset,
-            dataset_revision=revision,
-            task_id=name.replace(" ", "-").lower(),
-            value=round(value, 6),
-            date=facts.record.created,
-            notes=f"divsal-bench {facts.record.versions.get('divsal-bench', '')}, {spec.protocol}, seed {spec.seed}",
-        )
-        for name, value in values(facts.scores).items()
-    ]
-    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
-
-
-def on_hub(data: str) -> bool:
-    """Whether data is named by a Hub id."""
-    return "/" in data
-
-
-def values(scores: Scores) -> dict[str, float]:
-    """The headline AUROCs that a run has."""
-    found = {name: getattr(scores, key) for key, name in METRICS.items()}
-    return {name: value for name, value in found.items() if value is not None}
-
-
 def introduction(facts: CardFacts) -> list[str]:
     """What it is."""
     spec, names = facts.record.spec, facts.task.class_names
@@ -181,7 +35,7 @@ def introduction(facts: CardFacts) -> list[str]:
     text = (
         f"A `{spec.backbone}` trained with **{facts.record.method_label}** from {start}, protocol `{spec.protocol}`, "
         f"for one binary decision: {facts.task.description} Class 0 is *{names[0]}*, class 1 is *{names[1]}*. "
-        f"The method: {inline(facts.method, 2000)}"
+        f"The method: {markdown_line(facts.method, 2000)}"
     )
     seeds = (
         f"This is **seed {spec.seed}**; pushed together: seeds {', '.join(map(str, facts.summary.seeds))}. Every seed "
@@ -272,7 +126,7 @@ def data_and_licence(facts: CardFacts) -> list[str]:
         f"({data.train_maps} with a human map), {data.validation} validation, {data.test} test."
     )
     if facts.terms is None:
-        return ["## Data and licence", text, f"The images are drawn by code. {inline(facts.task.licence)}"]
+        return ["## Data and licence", text, f"The images are drawn by code. {markdown_line(facts.task.licence)}"]
     rows = [
         [name, one.licence or "not stated", one.redistribute_weights, one.redistribute_predictions]
         for name, one in sorted(facts.terms.items())
@@ -292,7 +146,7 @@ def results(facts: CardFacts) -> list[str]:
     rates = {one.name: one.false_positive_rate for one in scores.conditions}
     rates[METRICS["in_domain"]] = rates.get(IN_DOMAIN)
     rows = [
-        [name, number(own.get(name), 4), number(rates.get(name)), mean or "n/a", interval or "–"]
+        [name, card_number(own.get(name), 4), card_number(rates.get(name)), mean or "n/a", interval or "–"]
         for name, (mean, interval) in summary.rows.items()
         if name != IN_DOMAIN  # once is enough
     ]
@@ -310,15 +164,15 @@ def results(facts: CardFacts) -> list[str]:
         *(f"**{mark}**" for mark in summary.marks),
         "\n".join(f"- {note}" for note in summary.notes),
         "### Agreement with people",
-        *agreement(scores),
+        *agreement_section(scores),
     ]
     if facts.figure is None:
         return [*parts, facts.no_figure] if facts.no_figure else parts
     name, caption = facts.figure
-    return [*parts, f"![maps of one image]({name})", inline(caption, 800)]
+    return [*parts, f"![maps of one image]({name})", markdown_line(caption, 800)]
 
 
-def number(value: float | None, digits: int = 3) -> str:
+def card_number(value: float | None, digits: int = 3) -> str:
     """A number, or that there is none."""
     return "n/a" if value is None else f"{value:.{digits}f}"
 
@@ -326,12 +180,13 @@ def number(value: float | None, digits: int = 3) -> str:
 def field_metrics(scores: Scores) -> list[str]:
     """The field's own metrics of this seed."""
     rows = [
-        [one.metric, one.condition, number(one.value), number(one.achieved), one.note] for one in scores.field_metrics
+        [one.metric, one.condition, card_number(one.value), card_number(one.achieved), one.note]
+        for one in scores.field_metrics
     ]
     return [markdown_table(["this seed", "on", "value", "rate really achieved", "note"], rows)] if rows else []
 
 
-def agreement(scores: Scores) -> list[str]:
+def agreement_section(scores: Scores) -> list[str]:
     """Of true-class CAM and difference map."""
     if scores.true_cam is None or scores.difference_map is None:
         return ["The test split has no human maps."]
@@ -379,7 +234,7 @@ def citation(facts: CardFacts) -> list[str]:
     spec = facts.record.spec
     return [
         "## Citation",
-        f"Task: {inline(facts.task.citation, 800)}",
-        f"Method `{spec.method}`: {inline(facts.method, 2000)}",
+        f"Task: {markdown_line(facts.task.citation, 800)}",
+        f"Method `{spec.method}`: {markdown_line(facts.method, 2000)}",
         "Benchmark: divsal-bench (Python package `divsal-bench`; its CITATION.cff names all papers).",
     ]

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from divsal_bench.predict.preprocessing import OWN_KEY
-from divsal_bench.publish.card import CardFacts, card, evaluation
+from divsal_bench.publish.card import model_card
+from divsal_bench.publish.card_metadata import evaluation
+from divsal_bench.publish.facts import CardFacts
 from divsal_bench.runs.names import CONFIG_FILE, PREDICTIONS_FILE, RUN_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 FIGURE = "difference-map.png"
 
 
-def contents(
+def branch_files(
     run: Run,
     model: CamNet,
     preprocessing: Preprocessing,
@@ -48,11 +50,11 @@ def contents(
         named[PREDICTIONS_FILE] = hashlib.sha256(predictions).hexdigest()
     record = facts.record.model_copy(update={"files": named})
     files: dict[str, bytes | Path] = {
-        CONFIG_FILE: as_json(config(run, model, preprocessing, facts.task.class_names)),
+        CONFIG_FILE: json_bytes(config(run, model, preprocessing, facts.task.class_names)),
         WEIGHTS_FILE: run.path / WEIGHTS_FILE,
-        RUN_FILE: as_json(record.model_dump(mode="json")),
+        RUN_FILE: json_bytes(record.model_dump(mode="json")),
         PREDICTIONS_FILE: predictions,
-        "README.md": card(facts).encode(),
+        "README.md": model_card(facts).encode(),
     }
     entries = evaluation(facts)
     if entries is not None:
@@ -112,6 +114,6 @@ def published_predictions(table: pd.DataFrame, key: Callable[[str, str], str]) -
     return sink.getvalue()
 
 
-def as_json(content: dict[str, Any]) -> bytes:
+def json_bytes(content: dict[str, Any]) -> bytes:
     """The same bytes for the same content."""
     return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

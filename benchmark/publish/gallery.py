@@ -27,7 +27,7 @@ STANDIN_CREDIT = "drawn by code, Apache-2.0"
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ShownPicture:
     """One test image.
 
     Attributes:
@@ -45,14 +45,14 @@ class Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class ShownPictures:
     """The pictures of a data set, or why there are none."""
 
-    shown: tuple[Shown, ...]
+    shown: tuple[ShownPicture, ...]
     absent: str = ""
 
 
-def pictures(data: DataArrays, terms: Mapping[str, SourceTerms] | None, key: Callable[[str], str]) -> Pictures:
+def pictures(data: DataArrays, terms: Mapping[str, SourceTerms] | None, key: Callable[[str], str]) -> ShownPictures:
     """Choose and draw the pictures of a data set.
 
     Args:
@@ -71,11 +71,11 @@ def pictures(data: DataArrays, terms: Mapping[str, SourceTerms] | None, key: Cal
     allowed = rows[[terms is None or may_show(terms.get(source)) for source in rows["source"]]]
     if allowed.empty:
         names = ", ".join(sorted(set(rows["source"])))
-        return Pictures((), f"The terms of the test images' sources ({names}) do not allow showing them.")
-    return Pictures(tuple(draw(data, row, terms) for _, row in choose(allowed).iterrows()))
+        return ShownPictures((), f"The terms of the test images' sources ({names}) do not allow showing them.")
+    return ShownPictures(tuple(draw_picture(data, row, terms) for _, row in chosen_rows(allowed).iterrows()))
 
 
-def choose(rows: pd.DataFrame) -> pd.DataFrame:
+def chosen_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """At most :data:`COUNT` rows: those with a human map first, then by key; a negative and two conditions if any.
 
     Args:
@@ -94,7 +94,7 @@ def choose(rows: pd.DataFrame) -> pd.DataFrame:
     return ranked.loc[picked]
 
 
-def draw(data: DataArrays, row: pd.Series, terms: Mapping[str, SourceTerms] | None) -> Shown:
+def draw_picture(data: DataArrays, row: pd.Series, terms: Mapping[str, SourceTerms] | None) -> ShownPicture:
     """One picture from the decoded arrays."""
     from PIL.Image import Resampling, fromarray
 
@@ -111,10 +111,10 @@ def draw(data: DataArrays, row: pd.Series, terms: Mapping[str, SourceTerms] | No
         human = cams.human_cells(data.maps[row["position"]][None], GRID)[0]
     source = str(row["source"])
     credit = STANDIN_CREDIT if terms is None else f"{source}, {terms[source].licence or 'licence not stated'}"
-    return Shown(str(row["sample_id"]), int(row["label"]), str(row["condition"]), png.getvalue(), human, credit)
+    return ShownPicture(str(row["sample_id"]), int(row["label"]), str(row["condition"]), png.getvalue(), human, credit)
 
 
-def class_cams(run: Run, data: DataArrays, samples: Sequence[str]) -> dict[str, np.ndarray]:
+def cams_of_samples(run: Run, data: DataArrays, samples: Sequence[str]) -> dict[str, np.ndarray]:
     """The CAMs of both classes of some images, from a run's weights.
 
     Args:
@@ -130,7 +130,7 @@ def class_cams(run: Run, data: DataArrays, samples: Sequence[str]) -> dict[str, 
     """
     import torch
 
-    from divsal_bench.networks.inference import predict
+    from divsal_bench.networks.inference import form_of, infer
     from divsal_bench.networks.trained import load_model, protocol_of
 
     if not samples:
@@ -140,6 +140,6 @@ def class_cams(run: Run, data: DataArrays, samples: Sequence[str]) -> dict[str, 
     if missing:
         raise UserError(f"sample {missing[0]!r} is not in the data of {run.path}; give the data of the run with --data")
     images = torch.from_numpy(np.ascontiguousarray(data.images[[position[sample] for sample in samples]]))
-    _, maps = predict(load_model(run), images, protocol_of(run), with_cams=True)
+    _, maps = infer(load_model(run), images, form_of(protocol_of(run)), with_cams=True)
     assert maps is not None
     return dict(zip(samples, maps.numpy(), strict=True))

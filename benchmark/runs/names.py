@@ -8,6 +8,8 @@ RUN_FILE = "run.json"
 PREDICTIONS_FILE = "predictions.parquet"
 WEIGHTS_FILE = "model.safetensors"
 HISTORY_FILE = "history.csv"
+#: The last that the process of a run without a result wrote to standard error.
+STDERR_FILE = "stderr.txt"
 #: Describes the network to timm; only a published run has it.
 CONFIG_FILE = "config.json"
 #: What a published run has, and what is fetched of a repository; everything else in it is left there.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -181,3 +182,27 @@ def shown_folders(folder: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     return [Path(one.path) for one in found if not one.name.startswith(".") and one.is_dir()]
+
+
+def collect_runs(paths: Sequence[Path], out: Path) -> list[Run]:
+    """Runs from run directories and output folders; the output folder alone where nothing is named.
+
+    Raises:
+        UserError: A path that holds no run.
+    """
+    found: dict[Path, Run] = {}
+    for path in paths or [out]:
+        require_utf8(path)
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is no folder; give an output folder or run directories")
+        if not path.is_dir():
+            raise UserError(f"there is no folder {path}; give an output folder or run directories")
+        if (path / "run.json").exists():
+            runs = [read_run(path)]
+        else:
+            # Else it may be a task's or a method's folder inside an output folder.
+            runs = read_runs(path) or [read_run(folder) for folder in run_folders(path, 1, 2)]
+        if not runs:
+            raise UserError(f"{path} holds no finished run; give an output folder or run directories")
+        found |= {run.path.resolve(): run for run in runs}
+    return list(found.values())

@@ -15,14 +15,14 @@ from safetensors import SafetensorError
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign, owners, whole
 from divsal_bench.runs.locks import LOCKED, lock_run
-from divsal_bench.runs.names import ASIDE, HISTORY_FILE, PREDICTIONS_FILE, RUN_FILE, WEIGHTS_FILE
+from divsal_bench.runs.names import ASIDE, HISTORY_FILE, PREDICTIONS_FILE, RUN_FILE, STDERR_FILE, WEIGHTS_FILE
 from divsal_bench.runs.reading import NoRunError, Run, check_place, read_run, require_utf8
 from divsal_bench.runs.records import Record, Spec
 
 #: Tries to rename a run into place while others do the same.
 PUT_ATTEMPTS = 10
 #: What a run may hold beside run.json, which names their hashes.
-FILES = (HISTORY_FILE, WEIGHTS_FILE, PREDICTIONS_FILE)
+FILES = (HISTORY_FILE, WEIGHTS_FILE, PREDICTIONS_FILE, STDERR_FILE)
 #: Seconds after which a half-written run of a machine that cannot be asked is taken for left behind. One is written
 #: in seconds.
 FORGOTTEN = 24 * 3600

@@ -1,12 +1,11 @@
 """CASE: do maps differ between classes, do they matter to the decision, and what is left of CASE on binary heads?
 
 After Williamson, Ji, Dwyer 2025 (arXiv 2506.07327): class sensitivity at the top k %, confidence drop. Removing the
-other class's direction leaves nothing where the two rows are opposite, which cross-entropy makes them: `collapse`.
+other class's direction leaves nothing where the two rows are opposite, which cross-entropy makes them: the collapse.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.maps import table
+from divsal_bench.maps import closed_form
 from divsal_bench.maps.covering import margin_score
 from divsal_bench.maps.evidence import Evidence, gather
-from divsal_bench.maps.fidelity import fidelity
-from divsal_bench.maps.measures import energy, rows
+from divsal_bench.maps.fidelity import measure_fidelity
+from divsal_bench.maps.measures import compare_rows, energy_inside
 from divsal_bench.maps.sensitivity import class_sensitivity, pair
 from divsal_bench.studies.difference import mean_of
 from divsal_bench.studies.inputs import Inputs
@@ -34,7 +33,7 @@ KINDS = ("true-class", "difference", "case", "case-clamped")
 STEPS = (0, 20, 200, 1000, 5000, 20000)
 
 
-def numbers(
+def class_map_numbers(
     model: CamNet, test: Inputs, classes: npt.NDArray[np.int64], fingerprint: str, images: int, k: float, tau: float
 ) -> dict[str, dict[str, float]]:
     """One network's numbers on some test images, for each kind of map and for the controls.
@@ -60,11 +59,11 @@ def numbers(
     shown, undefined = {}, {}
     result: dict[str, dict[str, float]] = {}
     for kind in KINDS:
-        found = table.kind(kind).function(evidence, target)
+        found = closed_form.map_kind(kind).function(evidence, target)
         shown[kind], undefined[kind] = found.values.cpu().numpy(), found.undefined.cpu().numpy()
         first, second, left_out = pair(evidence, kind)
         tested = class_sensitivity(first, second, k=k, tau=tau, undefined=left_out, head=evidence.head)
-        inside = energy(shown[kind][test.mapped], human[test.mapped], undefined[kind][test.mapped])
+        inside = energy_inside(shown[kind][test.mapped], human[test.mapped], undefined[kind][test.mapped])
         result[kind] = {
             "agreement": tested.mean,
             "passes": math.nan if tested.passes is None else float(tested.passes),
@@ -72,13 +71,13 @@ def numbers(
             "empty": tested.empty_rate,
             "lift": mean_of(inside["lift"]),
         }
-    for name, scores in faithful(model, evidence, test, classes, shown, undefined, fingerprint, images).items():
+    for name, scores in fidelity_numbers(model, evidence, test, classes, shown, undefined, fingerprint, images).items():
         result.setdefault(name, dict.fromkeys(("agreement", "passes", "undefined", "empty", "lift"), math.nan))
         result[name] |= scores
     return result
 
 
-def faithful(
+def fidelity_numbers(
     model: CamNet,
     evidence: Evidence,
     test: Inputs,
@@ -102,12 +101,12 @@ def faithful(
     gathered: dict[str, dict[str, list[npt.NDArray[np.float64]]]] = {}
     for label in np.unique(classes):
         members = np.flatnonzero(classes == label)
-        found = fidelity(
-            against_rest(model, int(label)) if evidence.classes > 2 else signed(model, int(label)),
+        found = measure_fidelity(
+            score_against_rest(model, int(label)) if evidence.classes > 2 else margin_towards(model, int(label)),
             test.images[torch.from_numpy(members)],
             {kind: values[members] for kind, values in usable.items()},
             np.ones(len(members), np.int64),
-            own_margin(evidence, int(label))[members],
+            margins_against_rest(evidence, int(label))[members],
             [test.ids[row] for row in members],
             fingerprint,
             usable=defined[members],
@@ -123,7 +122,7 @@ def faithful(
     }
 
 
-def own_margin(evidence: Evidence, label: int) -> npt.NDArray[np.float64]:
+def margins_against_rest(evidence: Evidence, label: int) -> npt.NDArray[np.float64]:
     """z_c − log Σ_{j≠c} exp z_j, (B,)."""
     import torch
 
@@ -132,7 +131,7 @@ def own_margin(evidence: Evidence, label: int) -> npt.NDArray[np.float64]:
     return np.asarray((logits[:, label] - others.logsumexp(1)).cpu().numpy())
 
 
-def against_rest(model: CamNet, label: int) -> Callable[[Tensor], npt.NDArray[np.float64]]:
+def score_against_rest(model: CamNet, label: int) -> Callable[[Tensor], npt.NDArray[np.float64]]:
     """Images to the margin of one class against all others."""
 
     def score(images: Tensor) -> npt.NDArray[np.float64]:
@@ -146,13 +145,13 @@ def against_rest(model: CamNet, label: int) -> Callable[[Tensor], npt.NDArray[np
     return score
 
 
-def signed(model: CamNet, label: int) -> Callable[[Tensor], npt.NDArray[np.float64]]:
+def margin_towards(model: CamNet, label: int) -> Callable[[Tensor], npt.NDArray[np.float64]]:
     """Images to the margin in favour of class 0 or 1 of a binary decision."""
     score, sign = margin_score(model), 1.0 if label == 1 else -1.0
     return lambda images: sign * score(images)
 
 
-def collapse(model: CamNet, test: Inputs) -> dict[str, float]:
+def case_at_angle(model: CamNet, test: Inputs) -> dict[str, float]:
     """What the angle between the two rows does to CASE, on the images with a human map.
 
     Returns:
@@ -161,20 +160,20 @@ def collapse(model: CamNet, test: Inputs) -> dict[str, float]:
     """
     import torch
 
-    return at_angle(gather(model, test.images[torch.from_numpy(np.flatnonzero(test.mapped))]), test)
+    return angle_numbers(gather(model, test.images[torch.from_numpy(np.flatnonzero(test.mapped))]), test)
 
 
-def at_angle(evidence: Evidence, test: Inputs) -> dict[str, float]:
-    """The numbers of :func:`collapse` from evidence of the images with a human map."""
+def angle_numbers(evidence: Evidence, test: Inputs) -> dict[str, float]:
+    """The numbers of :func:`case_at_angle` from evidence of the images with a human map."""
     import torch
 
     human = test.human(evidence.grid)[test.mapped]
     target = torch.from_numpy(test.labels[test.mapped])
-    angle = rows(evidence.weight.cpu().numpy())
+    angle = compare_rows(evidence.weight.cpu().numpy())
     result = {"cosine": angle.cosine, "residual": angle.residual_ratio}
     for kind in KINDS:
-        found = table.kind(kind).function(evidence, target)
-        inside = energy(found.values.cpu().numpy(), human)
+        found = closed_form.map_kind(kind).function(evidence, target)
+        inside = energy_inside(found.values.cpu().numpy(), human)
         result[f"pe {kind}"] = mean_of(inside["pe"])
         if kind == "case":
             result["empty case"] = mean_of(inside["empty"])
@@ -182,7 +181,7 @@ def at_angle(evidence: Evidence, test: Inputs) -> dict[str, float]:
     return result
 
 
-def head_alone(model: CamNet, train: Inputs, test: Inputs, seed: int) -> dict[int, dict[str, float]]:
+def train_new_head(model: CamNet, train: Inputs, test: Inputs, seed: int) -> dict[int, dict[str, float]]:
     """Train a new head with cross-entropy on the features as they are, and look at the angle on the way.
 
     Whole-batch Adam at 0.01 without weight decay: what happens to the rows where training goes on and on.
@@ -194,7 +193,7 @@ def head_alone(model: CamNet, train: Inputs, test: Inputs, seed: int) -> dict[in
         seed: Of the head's first weights.
 
     Returns:
-        Steps to the numbers of :func:`collapse`.
+        Steps to the numbers of :func:`case_at_angle`.
     """
     import torch
     from torch.nn import functional
@@ -212,21 +211,8 @@ def head_alone(model: CamNet, train: Inputs, test: Inputs, seed: int) -> dict[in
             weight, bias = head.weight.detach(), head.bias.detach()
             logits = functional.linear(looked.features.mean((-2, -1)), weight, bias)
             found = Evidence(looked.features, weight.clone(), bias.clone(), logits, "two-logit")
-            result[step] = at_angle(found, test)
+            result[step] = angle_numbers(found, test)
         optimiser.zero_grad()
         functional.cross_entropy(head(pooled), labels).backward()
         optimiser.step()
     return result
-
-
-def some(test: Inputs, chosen: npt.NDArray[np.bool_]) -> Inputs:
-    """A part of the images."""
-    import torch
-
-    where = np.flatnonzero(chosen)
-    values = {
-        field.name: getattr(test, field.name)[torch.from_numpy(where) if field.name == "images" else where]
-        for field in dataclasses.fields(test)
-        if field.name != "ids"
-    }
-    return Inputs(ids=[test.ids[row] for row in where], **values)

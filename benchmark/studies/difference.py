@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.maps import table
+from divsal_bench.maps import closed_form
 from divsal_bench.maps.covering import margin_score
 from divsal_bench.maps.evidence import gather
-from divsal_bench.maps.fidelity import choose
-from divsal_bench.maps.measures import energy
+from divsal_bench.maps.fidelity import choose_images
+from divsal_bench.maps.measures import energy_inside
 from divsal_bench.maps.regions import Region, Regions, occlusion, regions
 from divsal_bench.networks.trained import protocol_of
-from divsal_bench.studies.inputs import Inputs, inputs
+from divsal_bench.studies.inputs import Inputs, split_inputs
 
 if TYPE_CHECKING:
     from divsal_bench.data.arrays import DataArrays
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 KINDS = ("true-class", "difference")
 
 
-def numbers(run: Run, model: CamNet, data: DataArrays, images: int) -> dict[str, dict[str, float]]:
+def difference_numbers(run: Run, model: CamNet, data: DataArrays, images: int) -> dict[str, dict[str, float]]:
     """One network's numbers.
 
     Args:
@@ -43,22 +43,22 @@ def numbers(run: Run, model: CamNet, data: DataArrays, images: int) -> dict[str,
         true class, ``moved``, by how many logits, and ``moved elsewhere``, what covering the same shape at another
         place does.
     """
-    test = inputs(data, protocol_of(run), "test")
+    test = split_inputs(data, protocol_of(run), "test")
     evidence = gather(model, test.images)
     labels = test.label_tensor()
-    both = {kind: table.kind(kind).function(evidence, labels).values.cpu().numpy() for kind in KINDS}
+    both = {kind: closed_form.map_kind(kind).function(evidence, labels).values.cpu().numpy() for kind in KINDS}
     mapped = test.mapped
     human = test.human(both["difference"].shape[1:])
-    chosen = choose(test.ids, np.ones(len(test.ids), bool), images, data.fingerprint)
+    chosen = choose_images(test.ids, np.ones(len(test.ids), bool), images, data.fingerprint)
     result = {}
     for kind, values in both.items():
-        found = energy(values[mapped], human[mapped])
+        found = energy_inside(values[mapped], human[mapped])
         mean = {name: mean_of(found[name]) for name in ("lift", "pe", "empty")}
-        result[kind] = mean | covering(model, test, values, chosen, data.fingerprint)
+        result[kind] = mean | covering_moves(model, test, values, chosen, data.fingerprint)
     return result
 
 
-def covering(
+def covering_moves(
     model: CamNet, test: Inputs, values: npt.NDArray[np.floating], chosen: npt.NDArray[np.int64], fingerprint: str
 ) -> dict[str, float]:
     """Cover the largest positive region of each chosen image, and the same shape somewhere else."""

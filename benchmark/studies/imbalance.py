@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench.maps import table
+from divsal_bench.maps import closed_form
 from divsal_bench.maps.evidence import gather
-from divsal_bench.maps.measures import bias_share, energy, error_rates
+from divsal_bench.maps.measures import bias_share, energy_inside, error_rates
 from divsal_bench.networks.trained import protocol_of
 from divsal_bench.studies.difference import mean_of
-from divsal_bench.studies.inputs import inputs
+from divsal_bench.studies.inputs import split_inputs
 
 if TYPE_CHECKING:
     from divsal_bench.data.arrays import DataArrays
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from divsal_bench.runs.reading import Run
 
 
-def numbers(run: Run, model: CamNet, data: DataArrays) -> dict[str, dict[str, float]]:
+def imbalance_numbers(run: Run, model: CamNet, data: DataArrays) -> dict[str, dict[str, float]]:
     """One network's numbers on the in-domain test images: those of sources and categories that training had.
 
     Returns:
@@ -37,19 +37,19 @@ def numbers(run: Run, model: CamNet, data: DataArrays) -> dict[str, dict[str, fl
     """
     from divsal_bench.errors import UserError
 
-    train, test = (inputs(data, protocol_of(run), split) for split in ("train", "test"))
+    train, test = (split_inputs(data, protocol_of(run), split) for split in ("train", "test"))
     counts = (int((train.labels == 0).sum()), int((train.labels == 1).sum()))
     if counts[0] == counts[1]:
         raise UserError(f"{run.path}: its training split is balanced ({counts[0]} of each class); this study needs not")
     seen = np.isin(test.sources, train.sources) & np.isin(test.categories, train.categories)
     evidence = gather(model, test.images)
-    found = table.kind("binary-predicted").function(evidence, test.label_tensor())
+    found = closed_form.map_kind("binary-predicted").function(evidence, test.label_tensor())
     margins = evidence.margin.double().cpu().numpy()
     bias = float((evidence.bias[1] - evidence.bias[0]).double())
     shares = bias_share(margins, bias)
     values = found.values.cpu().numpy()
     empty = values.reshape(len(values), -1).max(1) <= 1e-8 * np.abs(values).reshape(len(values), -1).max(1)
-    columns = energy(values, test.human(values.shape[1:]))
+    columns = energy_inside(values, test.human(values.shape[1:]))
     errors = error_rates(test.labels[seen], margins[seen], counts)
     minority = int(counts[1] < counts[0])
     result = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.contracts import cams
-from divsal_bench.networks.inference import as_input
+from divsal_bench.networks.inference import as_input, form_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +45,18 @@ class Inputs:
         """Human maps area-pooled to the CAM grid, (N, h, w) in [0, 1]."""
         return cams.human_cells(self.maps, (grid[0], grid[1]))
 
+    def part(self, chosen: npt.NDArray[np.bool_]) -> Inputs:
+        """Some of the images."""
+        import torch
+
+        where = np.flatnonzero(chosen)
+        values = {
+            field.name: getattr(self, field.name)[torch.from_numpy(where) if field.name == "images" else where]
+            for field in dataclasses.fields(self)
+            if field.name != "ids"
+        }
+        return Inputs(ids=[self.ids[row] for row in where], **values)
+
     def label_tensor(self) -> Tensor:
         """Labels for torch."""
         import torch
@@ -51,7 +64,7 @@ class Inputs:
         return torch.from_numpy(self.labels.copy())
 
 
-def inputs(data: DataArrays, protocol: Protocol, split: str) -> Inputs:
+def split_inputs(data: DataArrays, protocol: Protocol, split: str) -> Inputs:
     """Read one split.
 
     Args:
@@ -64,7 +77,7 @@ def inputs(data: DataArrays, protocol: Protocol, split: str) -> Inputs:
     rows = np.flatnonzero(data.rows["split"].to_numpy(dtype=str) == split)
     table = data.rows.iloc[rows]
     return Inputs(
-        images=as_input(torch.from_numpy(np.ascontiguousarray(data.images[rows])), protocol),
+        images=as_input(torch.from_numpy(np.ascontiguousarray(data.images[rows])), form_of(protocol)),
         labels=table["label"].to_numpy(np.int64, copy=True),
         ids=table["sample_id"].astype(str).tolist(),
         categories=table["category"].to_numpy(dtype=str),

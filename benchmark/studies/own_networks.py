@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from divsal_bench.registry.protocols import Protocol
 
 
-def train(
+def train_network(
     data: DataArrays,
     classes: npt.NDArray[np.int64],
     protocol: Protocol,
@@ -59,7 +59,7 @@ def train(
     return model
 
 
-def species(data: DataArrays) -> tuple[npt.NDArray[np.int64], list[str]]:
+def category_classes(data: DataArrays) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Attack species, generators or findings as classes: negatives are 0, each category of the training split the next.
 
     Returns:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from divsal_bench import seeds
 from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
-from divsal_bench.errors import DivergedError, UserError
-from divsal_bench.networks.inference import as_input, predict
+from divsal_bench.errors import DivergedError
+from divsal_bench.networks import devices
+from divsal_bench.networks.inference import as_input, form_of, infer
 from divsal_bench.training import augmentation
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def fit(
         model.net.train()
         sums: dict[str, Tensor] = {}
         for rows in batches(len(train), protocol.batch_size, order):
-            losses = step(model, method, train, rows, protocol, geometry, own, optimiser)
+            losses = training_step(model, method, train, rows, protocol, geometry, own, optimiser)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value.detach() * len(rows)
             scheduler.step()
@@ -162,7 +163,7 @@ def batches(count: int, size: int, generator: torch.Generator) -> list[Tensor]:
     return [rows for rows in torch.randperm(count, generator=generator).split(size) if len(rows) > 1]
 
 
-def step(
+def training_step(
     model: CamNet,
     method: Method,
     train: Split,
@@ -175,7 +176,7 @@ def step(
     """One optimisation step on the training rows ``rows``, (B,) int64 on the CPU; its losses."""
     batch = make_batch(train, rows, protocol, geometry, own)
     batch = method.transform(batch)
-    out = forward(model, batch.images, batch.labels, protocol)
+    out = network_outputs(model, batch.images, batch.labels, protocol)
     losses = method.loss(batch, out)
     if not isinstance(losses, dict) or "loss" not in losses:
         raise TypeError(f"loss of method {method.name!r} must return a dict with the key 'loss'")
@@ -193,7 +194,7 @@ def make_batch(
     on_device = rows.to(device)
     warp = augmentation.sampler(len(rows), train.images.shape[-1], protocol, geometry, device)
     return Batch(
-        images=warp(as_input(train.images[on_device], protocol), "border"),
+        images=warp(as_input(train.images[on_device], form_of(protocol)), "border"),
         labels=train.labels[on_device],
         rows=on_device,
         raw_maps=train.maps[on_device],
@@ -203,11 +204,9 @@ def make_batch(
     )
 
 
-def forward(model: CamNet, images: Tensor, labels: Tensor, protocol: Protocol) -> Outputs:
+def network_outputs(model: CamNet, images: Tensor, labels: Tensor, protocol: Protocol) -> Outputs:
     """One pass, with what methods need of it; CAM arithmetic stays in float32 under autocast."""
-    import torch
-
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=protocol.precision == "bf16"):
+    with devices.arithmetic(images.device, protocol.precision):
         logits, features = model.forward(images)
     weight, bias = model.classifier()
     return Outputs(logits, features.float(), weight, bias, labels)
@@ -236,7 +235,7 @@ def validation_scores(model: CamNet, validation: Split, protocol: Protocol) -> d
     """Accuracy and AUROC on the whole validation split."""
     from sklearn.metrics import roc_auc_score
 
-    logits = predict(model, validation.images, protocol)[0].double()
+    logits = infer(model, validation.images, form_of(protocol))[0].double()
     margin = (logits[:, 1] - logits[:, 0]).numpy()
     labels = validation.labels.cpu().numpy()
     if not all(map(math.isfinite, margin)):
@@ -245,15 +244,3 @@ def validation_scores(model: CamNet, validation: Split, protocol: Protocol) -> d
         "validation_accuracy": float(((margin >= 0) == (labels == 1)).mean()),
         "validation_auroc": float(roc_auc_score(labels, margin)),
     }
-
-
-def require_trainable(labels: np.ndarray, where: str) -> None:
-    """Refuse a split that cannot be trained on or selected with.
-
-    Raises:
-        UserError: No rows, or one class.
-    """
-    if len(labels) == 0:
-        raise UserError(f"{where} has no rows in it; every data set needs train, validation and test rows")
-    if len(set(labels.tolist())) < 2:
-        raise UserError(f"{where} holds one class only (label {labels[0]}); both classes are needed there")

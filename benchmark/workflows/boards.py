@@ -148,8 +148,8 @@ def board(
     Example:
         >>> from divsal_bench.workflows.boards import board
         >>> found = board("runs")
-        >>> found.frame()["method"].notna().all()
-        np.True_
+        >>> bool(found.frame()["method"].notna().all())
+        True
     """
     if runs is not None and (accepted or recompute):
         raise UserError("give either run directories, or --accepted or --recompute for the accepted results")
@@ -181,12 +181,12 @@ def runs_of(given: RunsOrFolders | None) -> list[Run]:
     Raises:
         UserError: A folder that holds no run.
     """
-    from divsal_bench.workflows.run_data import collect
+    from divsal_bench.runs.reading import collect_runs
 
     several = ["runs"] if given is None else [given] if isinstance(given, str | Path) else list(given)
     ready = [one for one in several if isinstance(one, Run)]
     folders = [Path(one) for one in several if not isinstance(one, Run)]
-    return ready + (collect(folders, Path("runs")) if folders or not ready else [])
+    return ready + (collect_runs(folders, Path("runs")) if folders or not ready else [])
 
 
 def saved_as_board(found: SavedBoard) -> Board:
@@ -197,11 +197,11 @@ def saved_as_board(found: SavedBoard) -> Board:
 def recomputed(root: Path, say: Say, on_file: OnFile) -> SavedBoard:
     """Check every accepted result, compute the tables and store them."""
     from divsal_bench.leaderboard.accepted import board_file
-    from divsal_bench.leaderboard.accepted.reading import read
+    from divsal_bench.leaderboard.accepted.all_results import read_accepted
     from divsal_bench.leaderboard.claims.files import write_all
 
     sweep_unfinished_below(root, say)
-    found = board_file.compute(read(root, on_file))
+    found = board_file.compute(read_accepted(root, on_file))
     write_all({root / board_file.FILE: board_file.as_bytes(found)})
     return found
 
@@ -228,7 +228,7 @@ def audits_of_runs(runs: Sequence[Run]) -> tuple[AuditTable, ...]:
         (run, list(find_audits(run, weights_sha256(run.path))) if (run.path / WEIGHTS_FILE).is_file() else [])
         for run in runs
     ]
-    return tuple(audit.tables(audit.with_common_settings(found)))
+    return tuple(audit.audit_tables(audit.with_common_settings(found)))
 
 
 def gallery_of_sheet(sheet: Sheet, runs: Sequence[Run], data: str | None) -> Gallery:
@@ -282,11 +282,11 @@ def check_accepted(
         ''
     """
     from divsal_bench.leaderboard.accepted import board_file
+    from divsal_bench.leaderboard.accepted.all_results import read_accepted
     from divsal_bench.leaderboard.accepted.changes import changes
-    from divsal_bench.leaderboard.accepted.reading import read
 
     root = results_folder(results)
-    found = read(root, on_file)
+    found = read_accepted(root, on_file)
     check_method_kinds(found.sheets)
     computed = board_file.compute(found)
     count = sum(len(sheet.entries) for sheet in found.sheets)
@@ -298,7 +298,7 @@ def check_accepted(
     if other is not None:
         if other.exists() and not other.is_dir():
             raise UserError(f"--diff {other} is no folder; give a results folder")
-        base = read(other, on_file) if other.is_dir() else None
+        base = read_accepted(other, on_file) if other.is_dir() else None
         before = board_file.compute(base) if base is not None else board_file.EMPTY
         told = changes(before, computed, base.sheets if base is not None else (), found.sheets)
     try:

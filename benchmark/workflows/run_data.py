@@ -3,64 +3,22 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.data import arrays, catalogue
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.data.catalogue import DataSource
+from divsal_bench.data.terms import predictions_permission, stated_terms, stricter
 from divsal_bench.errors import UserError
 from divsal_bench.registry import plugins
-from divsal_bench.runs.reading import Run, read_run, read_runs, require_utf8, run_folders
-from divsal_bench.words import STRICTEST_FIRST, Permission
+from divsal_bench.runs.reading import Run
 
 if TYPE_CHECKING:
+    from divsal_bench.contracts.adapter import SourceTerms
     from divsal_bench.leaderboard.accepted.publishing import PublicData
     from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
-
-
-def collect(paths: list[Path], out: Path) -> list[Run]:
-    """Runs from run directories and output folders; the output folder alone where nothing is named.
-
-    Raises:
-        UserError: A path that holds no run.
-    """
-    found: dict[Path, Run] = {}
-    for path in paths or [out]:
-        require_utf8(path)
-        if path.exists() and not path.is_dir():
-            raise UserError(f"{path} is no folder; give an output folder or run directories")
-        if not path.is_dir():
-            raise UserError(f"there is no folder {path}; give an output folder or run directories")
-        runs = [read_run(path)] if (path / "run.json").exists() else read_runs(path) or below(path)
-        if not runs:
-            raise UserError(f"{path} holds no finished run; give an output folder or run directories")
-        found |= {run.path.resolve(): run for run in runs}
-    return list(found.values())
-
-
-def below(folder: Path) -> list[Run]:
-    """Runs of a task's or a method's folder inside an output folder."""
-    return [read_run(one) for one in run_folders(folder, 1, 2)]
-
-
-def stricter(now: SourceTerms, then: Mapping[str, str]) -> SourceTerms:
-    """What both the data's terms of today and those under which a run was made allow.
-
-    Args:
-        now: Of the data as it is found.
-        then: ``images``, ``weights`` and ``predictions`` to yes, no or unknown; empty where a run does not say.
-    """
-    words = {
-        f"redistribute_{what}": min((getattr(now, f"redistribute_{what}"), word), key=STRICTEST_FIRST.index)
-        for what, word in then.items()
-        if word in STRICTEST_FIRST and hasattr(now, f"redistribute_{what}")
-    }
-    return dataclasses.replace(now, **words)  # type: ignore[arg-type]
 
 
 class RunData:
@@ -103,7 +61,7 @@ class RunData:
         size = protocol_of(run).input_size
         key = (run.spec.data_fingerprint, size)
         if key not in self.opened:
-            self.opened[key] = arrays.load(plugins.tasks().get(run.spec.task), self.source(run), size)
+            self.opened[key] = arrays.load_arrays(plugins.tasks().get(run.spec.task), self.source(run), size)
         return self.opened[key]
 
     def public(self, run: Run) -> PublicData:
@@ -122,24 +80,14 @@ class RunData:
             return hashed(sample, run.spec.data_fingerprint, "sample")
 
         gallery, cams = self.gallery(run, key)
-        return PublicData(rows[list(ROW_COLUMNS)], self.permission(run), gallery, cams)
-
-    def permission(self, run: Run) -> Permission:
-        """May predictions on a run's data be published? Every source must say yes."""
-        terms = self.terms(run)
-        said = {one.redistribute_predictions for one in terms.values()} if terms is not None else {"yes"}
-        if "no" in said:
-            return "no"
-        return "yes" if said == {"yes"} else "unknown"
+        return PublicData(rows[list(ROW_COLUMNS)], predictions_permission(self.terms(run)), gallery, cams)
 
     def terms(self, run: Run) -> Mapping[str, SourceTerms] | None:
         """What each source allows; None for stand-ins, which are ours."""
         info = self.source(run).info
         if info is None:
             return None
-        # By the rows: a source without terms has not said yes.
-        sources = sorted(set(self.arrays(run).rows["source"].astype(str)))
-        stated = {source: info.sources.get(source, SourceTerms()) for source in sources}
+        stated = stated_terms(self.arrays(run).rows["source"], info.sources)
         return {source: stricter(terms, run.record.data.terms.get(source, {})) for source, terms in stated.items()}
 
     def gallery(self, run: Run, key: Callable[[str], str]) -> tuple[Gallery, Callable[[Run], Mapping[str, ClassCams]]]:
@@ -151,7 +99,7 @@ class RunData:
         """
         from divsal_bench.leaderboard.claims.gallery import Gallery, Picture
         from divsal_bench.leaderboard.claims.keys import hashed
-        from divsal_bench.publish.gallery import class_cams, pictures
+        from divsal_bench.publish.gallery import cams_of_samples, pictures
 
         found = pictures(
             self.arrays(run), self.terms(run), lambda sample: hashed(sample, run.spec.data_fingerprint, "sample")
@@ -159,7 +107,7 @@ class RunData:
         shown = {one.sample_id: key(one.sample_id) for one in found.shown}
 
         def cams(of: Run) -> dict[str, ClassCams]:
-            maps = class_cams(of, self.arrays(of), list(shown))
+            maps = cams_of_samples(of, self.arrays(of), list(shown))
             return {shown[sample]: values.tolist() for sample, values in maps.items()}
 
         gallery = Gallery(

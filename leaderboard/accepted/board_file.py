@@ -23,7 +23,7 @@ from divsal_bench.leaderboard.tables.schema import Table
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-    from divsal_bench.leaderboard.accepted.reading import Results
+    from divsal_bench.leaderboard.accepted.all_results import AcceptedResults
 
 FILE = "board.json"
 #: Raised when tables change in a way that older readers would misread.
@@ -61,7 +61,7 @@ def adapter() -> TypeAdapter[tuple[SavedBoard]]:
     return TypeAdapter(tuple[SavedBoard], config=ConfigDict(ser_json_inf_nan="strings"))
 
 
-def compute(results: Results) -> SavedBoard:
+def compute(results: AcceptedResults) -> SavedBoard:
     """All statistics of all accepted results."""
     pairs = zip(results.sheets, results.galleries, strict=True)
     return SavedBoard(SCHEMA_VERSION, tuple(SavedTable(dated_table(sheet), gallery) for sheet, gallery in pairs))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 
 from divsal_bench.files.texts import spaced
 from divsal_bench.leaderboard.accepted.board_file import SavedBoard
-from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
+from divsal_bench.leaderboard.sheets.entries import Entry, Group, Sheet
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics.families import ALPHA
 from divsal_bench.leaderboard.tables.schema import Agreement, Row, Table
@@ -66,14 +66,16 @@ def changes(
     Returns:
         Markdown in which nothing from a result file can act: every such text is escaped.
     """
-    before, after = ({identity(one.table): one.table for one in found.tables} for found in (base, new))
+    before, after = ({one.table.group: one.table for one in found.tables} for found in (base, new))
     old, now = (entries_by_row(sheets) for sheets in (base_sheets, new_sheets))
     parts = []
     for key in sorted(before.keys() | after.keys()):
-        was, found = (facts_of(each[key], own) if key in each else {} for each, own in ((before, old), (after, now)))
+        was, found = (
+            facts_by_label(each[key], own) if key in each else {} for each, own in ((before, old), (after, now))
+        )
         lines = list(table_changes(was, found))
         if lines:
-            parts.append(f"### {heading(after.get(key) or before[key])}\n\n" + "\n".join(lines))
+            parts.append(f"### {table_line(after.get(key) or before[key])}\n\n" + "\n".join(lines))
     if not parts:
         return "## Board\n\nNo row changes."
     lines = "\n\n".join(["## Board", *parts]).split("\n")
@@ -82,26 +84,16 @@ def changes(
     return "\n".join(lines)
 
 
-def identity(table: Table) -> tuple[str, ...]:
-    """What makes two tables the same."""
-    return table.task, table.fingerprint, table.protocol, table.backbone, table.head, table.digest
-
-
-def heading(table: Table) -> str:
+def table_line(table: Table) -> str:
     """One line that names a table."""
     parts = [table.task, f"data {table.data} ({table.fingerprint[:8]})", table.protocol, table.backbone]
     parts += [table.head] * (table.head != "two-logit")
     return f"{' · '.join(map(escaped, parts))} · {table.primary} AUROC"
 
 
-def entries_by_row(sheets: Sequence[Sheet]) -> dict[tuple[tuple[str, ...], str], Entry]:
+def entries_by_row(sheets: Sequence[Sheet]) -> dict[tuple[Group, str], Entry]:
     """The entries by table and label."""
-    found: dict[tuple[tuple[str, ...], str], Entry] = {}
-    for sheet in sheets:
-        group = sheet.group
-        table = group.task, group.fingerprint, group.protocol, group.backbone, group.head, group.digest
-        found |= {(table, entry.label): entry for entry in sheet.entries}
-    return found
+    return {(sheet.group, entry.label): entry for sheet in sheets for entry in sheet.entries}
 
 
 def table_changes(old: dict[str, Facts], new: dict[str, Facts]) -> Iterable[str]:
@@ -114,7 +106,7 @@ def table_changes(old: dict[str, Facts], new: dict[str, Facts]) -> Iterable[str]
     for label in changed:
         was, now = old.get(label), new.get(label)
         word = "added" if was is None else "removed" if now is None else "changed"
-        cells = [arrow(getattr(was, name, None), getattr(now, name, None)) for name in SHOWN]
+        cells = [old_and_new(getattr(was, name, None), getattr(now, name, None)) for name in SHOWN]
         yield f"| {word} | {escaped(label)} | " + " | ".join(cells) + " |"
     notes = [f"- {escaped(label)}: {note}" for label in changed for note in notes_of(old.get(label), new.get(label))]
     if notes:
@@ -137,57 +129,59 @@ def notes_of(was: Facts | None, now: Facts | None) -> Iterable[str]:
                 yield f"{proof}, not established by this check"
 
 
-def arrow(was: str | None, now: str | None) -> str:
+def old_and_new(was: str | None, now: str | None) -> str:
     """Old and new; one of them where they agree or there is one only."""
     return " → ".join(dict.fromkeys(text for text in (was, now) if text is not None))
 
 
-def facts_of(table: Table, entries: dict[tuple[tuple[str, ...], str], Entry]) -> dict[str, Facts]:
+def facts_by_label(table: Table, entries: dict[tuple[Group, str], Entry]) -> dict[str, Facts]:
     """What of each row is compared, by label."""
-    return {row.label: row_facts(table, row, entries.get((identity(table), row.label))) for row in table.rows}
+    return {row.label: row_facts(table, row, entries.get((table.group, row.label))) for row in table.rows}
 
 
 def row_facts(table: Table, row: Row, entry: Entry | None) -> Facts:
     """What of one row is compared."""
     return Facts(
-        primary=interval(row.primary),
-        runs=runs(row),
-        rank=NONE if row.rank is None else ranks(row.rank.low, row.rank.high, row.rank.top),
-        stars=stars(table, row.label),
+        primary=score_text(row.primary),
+        runs=run_count(row),
+        rank=NONE if row.rank is None else rank_span(row.rank.low, row.rank.high, row.rank.top),
+        stars=significant_tests(table, row.label),
         state=escaped(row.standing.state if row.standing else NONE),
-        in_domain=interval(row.in_domain),
-        worst=interval(row.worst),
-        lift=lift(row.true_cam),
-        difference_lift=lift(row.difference_map),
+        in_domain=score_text(row.in_domain),
+        worst=score_text(row.worst),
+        lift=mean_lift(row.true_cam),
+        difference_lift=mean_lift(row.difference_map),
         kind=escaped(row.kind),
         submitter=escaped(row.standing.submitter if row.standing else NONE),
-        fields=short(json.dumps(entry.fields, sort_keys=True)) if entry else NONE,
-        field_metrics=metrics(row),
+        fields=cut_and_escaped(json.dumps(entry.fields, sort_keys=True)) if entry else NONE,
+        field_metrics=field_metrics_text(row),
         claim=escaped(entry.content) if entry else NONE,
-        proofs=tuple(f"{short(what)} – stated by {short(who)}" for who, what in entry.proofs) if entry else (),
+        proofs=tuple(f"{cut_and_escaped(what)} – stated by {cut_and_escaped(who)}" for who, what in entry.proofs)
+        if entry
+        else (),
     )
 
 
-def lift(found: Agreement | None) -> str:
+def mean_lift(found: Agreement | None) -> str:
     """``1.5123``."""
     return NONE if found is None else f"{found.lift.mean:.4f}"
 
 
-def metrics(row: Row) -> str:
+def field_metrics_text(row: Row) -> str:
     """``ap on all = 0.9012, …``."""
     parts = [
         f"{one.metric} on {one.condition} = {NONE if one.value is None else f'{one.value.mean:.4f}'}"
         for one in row.field_metrics
     ]
-    return short(", ".join(parts)) if parts else NONE
+    return cut_and_escaped(", ".join(parts)) if parts else NONE
 
 
-def short(text: str) -> str:
+def cut_and_escaped(text: str) -> str:
     """Text from outside, cut and escaped."""
     return escaped(text if len(text) <= MOST_FACT else f"{text[:MOST_FACT]}…")
 
 
-def interval(metric: Metric) -> str:
+def score_text(metric: Metric) -> str:
     """``0.812 [0.790, 0.834]``."""
     if metric.seeds.n == 0 or math.isnan(metric.seeds.mean):
         return "n/a"
@@ -196,19 +190,19 @@ def interval(metric: Metric) -> str:
     return text if found is None or math.isnan(found.low) else f"{text} [{found.low:.4f}, {found.high:.4f}]"
 
 
-def runs(row: Row) -> str:
+def run_count(row: Row) -> str:
     """``10``, or ``9 (1 failed)``."""
     lost = row.failed + row.diverged
     return f"{len(row.seeds)} ({lost} without result)" if lost else str(len(row.seeds))
 
 
-def ranks(low: int, high: int, top: bool) -> str:
+def rank_span(low: int, high: int, top: bool) -> str:
     """``1–3, top``."""
     text = str(low) if low == high else f"{low}–{high}"
     return f"{text}, top" if top else text
 
 
-def stars(table: Table, label: str) -> str:
+def significant_tests(table: Table, label: str) -> str:
     """The tests of a row that are significant in their family, with direction and adjusted p."""
     found = [
         f"{'>' if test.comparison.difference > 0 else '<'} {test.second} (p = {test.p_holm:.3f})"

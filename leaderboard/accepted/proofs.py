@@ -61,18 +61,10 @@ def closeness(claimed: Sequence[float], new: Sequence[float]) -> Closeness:
     n, m = len(claimed), len(new)
     if n < 2 or m < 1:
         raise UserError(f"{n} claimed and {m} new seeds with a primary metric cannot be compared; 2 and 1 are needed")
-    half = critical(n) * standard_error(claimed, m)
+    # The standard error of the difference between both means, by the spread of the claimed seeds.
+    error = float(np.std(claimed, ddof=1) * np.sqrt(1 / n + 1 / m))
+    half = float(stats.t.ppf(0.975, n - 1)) * error
     return Closeness(float(np.mean(claimed)), float(np.mean(new)), max(LEAST_TOLERANCE, half))
-
-
-def critical(n: int) -> float:
-    """How many standard errors apart two means may be, after n claimed seeds."""
-    return float(stats.t.ppf(0.975, n - 1))
-
-
-def standard_error(claimed: Sequence[float], m: int) -> float:
-    """Of the difference between the mean of m new seeds and that of the claimed ones, by the claimed ones' spread."""
-    return float(np.std(claimed, ddof=1) * np.sqrt(1 / len(claimed) + 1 / m))
 
 
 def noticed_miss(claimed: Sequence[float], m: int) -> float:

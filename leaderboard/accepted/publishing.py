@@ -17,6 +17,7 @@ from divsal_bench.leaderboard.claims import keys
 from divsal_bench.leaderboard.claims.claim import Missing, SeedResult, Weights, metric_names
 from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
 from divsal_bench.leaderboard.sheets.entries import computed_on, rows_and_margins
+from divsal_bench.runs.names import WEIGHTS_FILE
 from divsal_bench.runs.reading import Run
 from divsal_bench.scores.field_scores import REDEFINED
 from divsal_bench.scores.layout import Layout, layout_of
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 #: run.json was computed in float64 from the same logits.
 AGREES = 1e-4
-WEIGHTS_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ def checked_margins(run: Run, data: PublicData) -> np.ndarray:
     if claimed is None:
         raise UserError(f"{run.path} is done but has no scores; delete that folder and run again")
     again = score(run.predictions(), metric_names(claimed))
-    difference = first_difference(lasting(claimed), lasting(again), AGREES, set())
+    difference = first_difference(without_redefined(claimed), without_redefined(again), AGREES)
     if difference is not None:
         raise UserError(
             f"{run.path}: run.json says {difference.field} = {difference.claimed}, its predictions say "
@@ -137,7 +137,7 @@ def checked_margins(run: Run, data: PublicData) -> np.ndarray:
     return values
 
 
-def lasting(scores: Scores) -> Scores:
+def without_redefined(scores: Scores) -> Scores:
     """The scores without those that older runs computed otherwise; what is published is computed anew."""
     kept = [one for one in scores.field_metrics if one.metric not in REDEFINED]
     return scores.model_copy(update={"field_metrics": kept})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def scores_of(
 
 
 @dataclass(frozen=True)
-class Difference:
+class DifferingScore:
     """The first field in which two sets of scores differ."""
 
     field: str
@@ -70,45 +70,49 @@ class Difference:
     found: Any
 
 
-def first_difference(claimed: Scores, found: Scores, tolerance: float, without: set[str]) -> Difference | None:
-    """The first field that differs by more than a tolerance, in the order of the schema; None if none does."""
-    return differing(claimed, found, tolerance, "", without)
+def first_difference(
+    a: Any, b: Any, tolerance: float, without: Set[str] = frozenset(), field: str = ""
+) -> DifferingScore | None:
+    """The first number that differs by more than a tolerance, in the order of the schema; None if none does.
 
-
-def differing(a: Any, b: Any, tolerance: float, field: str, without: set[str] = frozenset()) -> Difference | None:  # type: ignore[assignment]
-    """Walk two values of one shape side by side."""
+    Args:
+        a, b: Claimed and found: scores, or parts of them, of one shape.
+        tolerance: Largest |Δ| that counts as the same.
+        without: Fields of ``a`` that are not compared.
+        field: Where the parts stand.
+    """
     if isinstance(a, BaseModel) and isinstance(b, BaseModel):
         # The iteration of a pydantic model gives its fields without building a dictionary of everything below.
         for (name, left), (_, right) in zip(a, b, strict=True):
             if name not in without and left is not right:
-                found = differing(left, right, tolerance, f"{field}.{name}" if field else name)
+                found = first_difference(left, right, tolerance, field=f"{field}.{name}" if field else name)
                 if found is not None:
                     return found
         return None
     if isinstance(a, list) and isinstance(b, list):
         for i, (left, right) in enumerate(itertools.zip_longest(a, b)):
-            found = differing(left, right, tolerance, f"{field}[{label(left or right, i)}]")
+            found = first_difference(left, right, tolerance, field=f"{field}[{item_name(left or right, i)}]")
             if found is not None:
                 return found
         return None
     if isinstance(a, dict) and isinstance(b, dict):
         for key in sorted(a.keys() | b.keys()):
-            found = differing(a.get(key), b.get(key), tolerance, f"{field}[{key}]")
+            found = first_difference(a.get(key), b.get(key), tolerance, field=f"{field}[{key}]")
             if found is not None:
                 return found
         return None
     if isinstance(a, float | int) and isinstance(b, float | int):
-        return None if abs(a - b) <= tolerance else Difference(field, a, b)
-    return None if a == b else Difference(field, shown(a), shown(b))
+        return None if abs(a - b) <= tolerance else DifferingScore(field, a, b)
+    return None if a == b else DifferingScore(field, in_a_message(a), in_a_message(b))
 
 
-def label(item: Any, index: int) -> str:
+def item_name(item: Any, index: int) -> str:
     """What names one item of a list: a condition, a metric on a condition, a rate."""
     parts = [getattr(item, name, None) for name in ("name", "metric", "condition", "rate")]
     return " on ".join(str(part) for part in parts if part is not None) or str(index)
 
 
-def shown(value: Any) -> str:
+def in_a_message(value: Any) -> str:
     """A value in a message: short."""
     if isinstance(value, BaseModel):
         return "there"

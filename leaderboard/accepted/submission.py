@@ -56,7 +56,7 @@ class Submitted:
     change: str
 
 
-def submit(runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, terms: Terms) -> list[Submitted]:
+def write_results(runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, terms: Terms) -> list[Submitted]:
     """Write an accepted result for each method in each table.
 
     Args:
@@ -77,7 +77,7 @@ def submit(runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, term
     done: list[Submitted] = []
     for members in by_method(runs):
         fingerprint = members[0].spec.data_fingerprint
-        check_permission(data[fingerprint], members[0], terms)
+        check_permission(data[fingerprint], members[0], terms.permitted)
         found = publication(members, data[fingerprint], terms.where)
         label = members[0].record.method_label
         if not found.seeds:
@@ -85,7 +85,7 @@ def submit(runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, term
         folder = root / members[0].spec.task / fingerprint[:8]
         shared, gallery = shared_files(folder, found, data[fingerprint], files)
         maps = data[fingerprint].cams(found.done[0]) if gallery.pictures else {}
-        shown = {one.key: rounded(maps[one.key]) for one in gallery.pictures if one.key in maps}
+        shown = {one.key: rounded_cams(maps[one.key]) for one in gallery.pictures if one.key in maps}
         new = claim_of(found, shown, terms, hashlib.sha256(shared[folder / KEYS]).hexdigest())
         path = root / place(new)
         if path in {one.path for one in done}:
@@ -112,12 +112,12 @@ def by_method(runs: Sequence[Run]) -> list[list[Run]]:
     return [groups[key] for key in sorted(groups)]
 
 
-def check_permission(data: PublicData, run: Run, terms: Terms) -> None:
+def check_permission(data: PublicData, run: Run, permitted: bool) -> None:
     """Refuse data whose owner forbids it, or does not say, unless the submitter vouches."""
     name = run.spec.data
     if data.predictions == "no":
         raise UserError(f"the terms of {name} forbid publishing predictions; its results cannot be submitted")
-    if data.predictions == "unknown" and not terms.permitted:
+    if data.predictions == "unknown" and not permitted:
         raise UserError(
             f"the terms of {name} do not say whether predictions may be published; ask its owner, and if you have "
             "the permission add --i-have-permission"
@@ -191,7 +191,7 @@ def claim_of(found: Publication, maps: dict[str, ClassCams], terms: Terms, key_s
     return claim
 
 
-def rounded(cams: ClassCams) -> ClassCams:
+def rounded_cams(cams: ClassCams) -> ClassCams:
     """Maps with :data:`MAP_DIGITS` significant digits: they are looked at, not computed with."""
     return [[[float(f"{value:.{MAP_DIGITS}g}") for value in row] for row in one] for one in cams]
 

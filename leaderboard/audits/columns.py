@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.audits.render import quantity, shown
+from divsal_bench.leaderboard.audits.cells import number_of_row, quantity
 from divsal_bench.leaderboard.audits.table import AuditRow, AuditTable
-from divsal_bench.leaderboard.sheets.entries import Group
 from divsal_bench.leaderboard.tables import flat, readable, render, wording
 from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.runs.audit_record import Quantity
@@ -58,30 +57,31 @@ def render_with_audits(
     """
     if form == "latex":
         raise UserError("audit columns are not written as LaTeX; take markdown, csv or json, or leave --audit out")
-    pairs = [(table, matching(table, audits)) for table in tables]
+    pairs = [(table, audits_of(table, audits)) for table in tables]
     if form == "csv":
-        return flat.records_csv([csv_row(table, audit, row.label) for table, audit in pairs for row in table.rows])
+        return flat.records_csv(
+            [row_with_audit(table, audit, row.label) for table, audit in pairs for row in table.rows]
+        )
     if form == "json":
-        return json.dumps([as_json(table, audit) for table, audit in pairs], indent=1)
+        return json.dumps([content_with_audit(table, audit) for table, audit in pairs], indent=1)
     return "\n\n".join(
-        f"{readable.table_text(table, form, width)}\n\n{as_text(of_table(table, audits), form, width)}"
+        f"{readable.table_text(table, form, width)}\n\n{audit_columns_text(audit_columns(table, audits), form, width)}"
         for table in tables
     )
 
 
-def matching(table: Table, audits: Sequence[AuditTable]) -> AuditTable | None:
+def audits_of(table: Table, audits: Sequence[AuditTable]) -> AuditTable | None:
     """The audits that belong to a table."""
-    own = Group(table.task, table.fingerprint, table.protocol, table.backbone, table.head, table.digest)
-    return next((one for one in audits if one.group == own), None)
+    return next((one for one in audits if one.group == table.group), None)
 
 
-def of_table(table: Table, audits: Sequence[AuditTable]) -> AuditBlock:
+def audit_columns(table: Table, audits: Sequence[AuditTable]) -> AuditBlock:
     """The audit columns of every method of a table, in its order; a note names the command that fills gaps."""
-    audit = matching(table, audits)
+    audit = audits_of(table, audits)
     rows = {row.label: row for row in audit.rows} if audit is not None else {}
     found = []
     for one in table.rows:
-        texts = [text_of(audit, rows.get(one.label), quantity) for _, quantity in COLUMNS.values()]
+        texts = [number_and_interval(audit, rows.get(one.label), quantity) for _, quantity in COLUMNS.values()]
         found.append((one.label, tuple((text[0], text[-1] if len(text) > 1 else "") for text in texts)))
     notes = [MEANING]
     without = audit.without if audit is not None else {}
@@ -101,21 +101,21 @@ def of_table(table: Table, audits: Sequence[AuditTable]) -> AuditBlock:
     return AuditBlock(tuple(head for head, _ in COLUMNS.values()), tuple(found), tuple(notes))
 
 
-def text_of(audit: AuditTable | None, row: AuditRow | None, wanted: Quantity) -> list[str]:
+def number_and_interval(audit: AuditTable | None, row: AuditRow | None, wanted: Quantity) -> list[str]:
     """A number and its interval; a dash without an audit."""
     if audit is None or row is None:
         return [wording.NONE]
-    return shown(audit, row, wanted.block, wanted.of, wanted.images, wanted.metric).split("\n")
+    return number_of_row(audit, row, wanted.block, wanted.of, wanted.images, wanted.metric).split("\n")
 
 
-def as_text(found: AuditBlock, form: render.Format, width: int | None = None) -> str:
+def audit_columns_text(found: AuditBlock, form: render.Format, width: int | None = None) -> str:
     """The columns as a table of their own, below the board's: beside it they would not fit a terminal."""
     gap = " " if form == "markdown" else "\n"
     body = [[label, *(gap.join(filter(None, pair)) for pair in pairs)] for label, pairs in found.rows]
     return readable.titled_text("", ["audit", *found.headers], body, found.notes, form, width)
 
 
-def numbers(audit: AuditTable | None, label: str) -> dict[str, float | int | None]:
+def audit_numbers(audit: AuditTable | None, label: str) -> dict[str, float | int | None]:
     """Unrounded: mean, interval and number of seeds of each column; None without an audit."""
     row = next((one for one in audit.rows if one.label == label), None) if audit is not None else None
     found: dict[str, float | int | None] = {}
@@ -131,16 +131,16 @@ def numbers(audit: AuditTable | None, label: str) -> dict[str, float | int | Non
     return found
 
 
-def csv_row(table: Table, audit: AuditTable | None, label: str) -> dict[str, Any]:
+def row_with_audit(table: Table, audit: AuditTable | None, label: str) -> dict[str, Any]:
     """The board's columns, then those of the audit."""
     row = next(one for one in table.rows if one.label == label)
-    own = {name: "" if value is None else value for name, value in numbers(audit, label).items()}
+    own = {name: "" if value is None else value for name, value in audit_numbers(audit, label).items()}
     return {**flat.method_record(table, row), **own}
 
 
-def as_json(table: Table, audit: AuditTable | None) -> dict[str, Any]:
+def content_with_audit(table: Table, audit: AuditTable | None) -> dict[str, Any]:
     """The table, each row with its audit."""
     content: dict[str, Any] = render.without_nan(dataclasses.asdict(table))
     for row in content["rows"]:
-        row["audit"] = numbers(audit, row["label"])
+        row["audit"] = audit_numbers(audit, row["label"])
     return content

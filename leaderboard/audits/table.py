@@ -20,7 +20,7 @@ Audited = tuple[Run, Audit | None]
 
 
 @dataclass(frozen=True)
-class Value:
+class AuditValue:
     """One number of one method.
 
     Attributes:
@@ -50,9 +50,9 @@ class AuditRow:
     kind: Kind
     seeds: tuple[int, ...]
     unaudited: int
-    in_domain: Value
-    open_set: Value
-    values: dict[Quantity, Value]
+    in_domain: AuditValue
+    open_set: AuditValue
+    values: dict[Quantity, AuditValue]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def with_common_settings(found: Iterable[tuple[Run, Sequence[Audit]]]) -> list[A
     return chosen
 
 
-def tables(audited: Iterable[Audited]) -> list[AuditTable]:
+def audit_tables(audited: Iterable[Audited]) -> list[AuditTable]:
     """Sort audits into tables; a group of runs without any audit has none.
 
     Args:
@@ -152,7 +152,7 @@ def table_of(group: Group, audited: Sequence[Audited]) -> AuditTable:
         audits=audits,
         rows=tuple(row for row in rows if row.seeds),
         without={row.label: row.unaudited for row in rows if row.unaudited},
-        reasons=tuple(reasons(dict(zip(labels, by_entry.values(), strict=True)))),
+        reasons=tuple(shared_reasons(dict(zip(labels, by_entry.values(), strict=True)))),
     )
 
 
@@ -169,20 +169,20 @@ def row_of(label: str, members: Sequence[Audited]) -> AuditRow:
         kind=members[0][0].record.method_kind,
         seeds=tuple(run.spec.seed for run, _ in done),
         unaudited=len(members) - len(done),
-        in_domain=over_seeds([(one.in_domain if one else None, 0) for one in scores], len(done)),
-        open_set=over_seeds([(one.open_set if one else None, 0) for one in scores], len(done)),
-        values={quantity: over_seeds(numbers, len(done)) for quantity, numbers in found.items()},
+        in_domain=value_over_seeds([(one.in_domain if one else None, 0) for one in scores], len(done)),
+        open_set=value_over_seeds([(one.open_set if one else None, 0) for one in scores], len(done)),
+        values={quantity: value_over_seeds(numbers, len(done)) for quantity, numbers in found.items()},
     )
 
 
-def over_seeds(numbers: Sequence[tuple[float | None, int]], seeds: int) -> Value:
+def value_over_seeds(numbers: Sequence[tuple[float | None, int]], seeds: int) -> AuditValue:
     """Numbers and their counts of images, of some of the seeds."""
     known = [(value, count) for value, count in numbers if value is not None]
     counts = [count for _, count in known] or [0]
-    return Value(cell_of(np.array([value for value, _ in known])), seeds - len(known), min(counts), max(counts))
+    return AuditValue(cell_of(np.array([value for value, _ in known])), seeds - len(known), min(counts), max(counts))
 
 
-def reasons(by_label: dict[str, list[Audited]]) -> list[Reason]:
+def shared_reasons(by_label: dict[str, list[Audited]]) -> list[Reason]:
     """Each reason once, with the methods it holds for."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for label, members in by_label.items():

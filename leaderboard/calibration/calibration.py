@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.leaderboard.calibration import batched
+from divsal_bench.leaderboard.calibration.boards import Boards, estimate, join_boards
 from divsal_bench.leaderboard.calibration.cells import Cell
 from divsal_bench.leaderboard.calibration.designs import DESIGNS
-from divsal_bench.leaderboard.calibration.judging import GAINS, Boards, estimate, join_boards, judge_boards
+from divsal_bench.leaderboard.calibration.judging import GAINS, judge_boards
 from divsal_bench.leaderboard.calibration.simulation import draw_scores
 
 Floats = npt.NDArray[np.float64]

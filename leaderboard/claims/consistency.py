@@ -15,7 +15,7 @@ from divsal_bench.leaderboard.sheets.editions import reference
 from divsal_bench.leaderboard.statistics.families import MIN_SEEDS
 
 
-def folder_of(facts: TableFacts) -> PurePosixPath:
+def data_set_folder(facts: TableFacts) -> PurePosixPath:
     """Folder of the data set, relative to the results folder: ``<task>/<fingerprint-8>``."""
     return PurePosixPath(facts.task, facts.fingerprint[:8])
 
@@ -23,7 +23,7 @@ def folder_of(facts: TableFacts) -> PurePosixPath:
 def place(claim: Claim) -> PurePosixPath:
     """Where its file belongs, relative to the results folder."""
     facts = claim.table
-    return folder_of(facts) / facts.protocol / facts.backbone / f"{stem(claim)}.json"
+    return data_set_folder(facts) / facts.protocol / facts.backbone / f"{stem(claim)}.json"
 
 
 def stem(claim: Claim) -> str:
@@ -103,8 +103,8 @@ def check_all_seeds(seeds: Sequence[int], where: object) -> None:
         return
     lacking = sorted(set(wanted) - set(seeds))
     raise UserError(
-        f"{where} has {listed(seeds)}; a result has all seeds from 0 on, at least {MIN_SEEDS}, so that nobody chooses "
-        f"among them: {listed(lacking)} {'is' if len(lacking) == 1 else 'are'} missing. Run with --seeds "
+        f"{where} has {seeds_listed(seeds)}; a result has all seeds from 0 on, at least {MIN_SEEDS}, so that nobody "
+        f"chooses among them: {seeds_listed(lacking)} {'is' if len(lacking) == 1 else 'are'} missing. Run with --seeds "
         f"{max(MIN_SEEDS, len(seeds))}, and submit every run, failed and diverged ones too"
     )
 
@@ -124,12 +124,13 @@ def check_new_seeds(claim: Claim, seeds: Sequence[int], where: object) -> None:
     wanted = list(range(first, first + len(seeds)))
     if list(seeds) != wanted:
         raise UserError(
-            f"{where}: the new seeds are {listed(seeds)}; those that follow the claim's are {listed(wanted)}: train "
-            f"them with --seeds {first}-{wanted[-1]}, and give every run, failed and diverged ones too"
+            f"{where}: the new seeds are {seeds_listed(seeds)}; those that follow the claim's are "
+            f"{seeds_listed(wanted)}: train them with --seeds {first}-{wanted[-1]}, "
+            "and give every run, failed and diverged ones too"
         )
 
 
-def listed(seeds: Sequence[int]) -> str:
+def seeds_listed(seeds: Sequence[int]) -> str:
     """``seed 3``, ``seeds 0, 1, 4``; a long list is cut."""
     text = ", ".join(map(str, seeds[:12])) + (f", … ({len(seeds)} in all)" if len(seeds) > 12 else "")
     return f"seed{'s' * (len(seeds) != 1)} {text or 'none'}"

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from divsal_bench.errors import UserError, field_problem
 from divsal_bench.files import foreign, whole
-from divsal_bench.files.models import Model, up_to_date
+from divsal_bench.files.models import NO_STEPS, Model, Steps, up_to_date
 from divsal_bench.leaderboard.claims.claim import SCHEMA_VERSION
 
 #: Files of the results folder that are no results.
@@ -90,15 +90,26 @@ def read_submitted(path: Path, most: int) -> bytes:
         raise UserError(f"{path} {error}; remove it") from None
 
 
-def read_claimed(path: Path, model: type[Model]) -> Model:
-    """Read JSON of a closed schema; NaN is no number here."""
+def read_claimed(path: Path, model: type[Model], steps: Steps = NO_STEPS) -> Model:
+    """Read JSON of a closed schema; NaN is no number here.
+
+    Args:
+        path: The file.
+        model: What it holds.
+        steps: From each older version of its schema to the next.
+
+    Raises:
+        UserError: It cannot be read, holds something else, or a newer program wrote it.
+    """
     content = read_submitted(path, MOST_JSON)
     try:
         found = foreign.json_of(content, finite=True)
     except ValueError as error:
         raise UserError(f"{path} is no JSON that can be read ({str(error)[:200]}); submit it again") from None
     try:
-        return model.model_validate(up_to_date(found, SCHEMA_VERSION, path))
+        return model.model_validate(up_to_date(found, SCHEMA_VERSION, path, steps))
+    except foreign.RefusedError as error:
+        raise UserError(f"{path} {error}; submit it again") from None
     except ValidationError as error:
         field, problem = field_problem(error.errors())
         raise UserError(f"{path}: field {field!r} {problem}; submit it again") from None

@@ -54,7 +54,7 @@ def check_gallery(gallery: Gallery, test: Mapping[str, tuple[int, str]], path: P
             raise UserError(f"{where} has another label or condition than its row in key.parquet; submit it again")
         check_png(content, where)
         if picture.human is not None:
-            values = grid(picture.human, where)
+            values = checked_map(picture.human, where)
             if values.min() < 0 or values.max() > 1:
                 raise UserError(f"{where} has a human map outside [0, 1]")
 
@@ -70,7 +70,7 @@ def check_png(content: bytes, where: str) -> None:
         raise UserError(f"{where} is a damaged PNG; submit it again") from None
 
 
-def grid(rows: list[list[float]], where: str) -> np.ndarray:
+def checked_map(rows: list[list[float]], where: str) -> np.ndarray:
     """A map as an array, (h, w) of at most :data:`GRID_SIDE`; finite, as its schema demands."""
     widths = {len(row) for row in rows}
     if len(widths) != 1 or not 0 < len(rows) <= GRID_SIDE or not 0 < min(widths) <= GRID_SIDE:
@@ -82,5 +82,5 @@ def check_cams(key: str, cams: ClassCams, pictures: set[str], path: Path) -> Non
     """Check that maps are two grids of one of the gallery's pictures."""
     if key not in pictures:
         raise UserError(f"{path} has maps of {key[:20]!r}, which is no picture of the gallery")
-    if len(cams) != 2 or len({grid(one, str(path)).shape for one in cams}) != 1:
+    if len(cams) != 2 or len({checked_map(one, str(path)).shape for one in cams}) != 1:
         raise UserError(f"{path}: the maps of {key} are not two grids of one size")

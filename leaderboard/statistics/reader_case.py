@@ -272,18 +272,6 @@ def effective_subjects(influence: Floats) -> float:
     return max(2.0, float(squares.sum() ** 2 / (squares**2).sum()))
 
 
-def degrees_of_freedom(s2: float, c_plus: float, n: int, subjects: float) -> float:
-    """Degrees of freedom of s^2 / n + c+, as `satterthwaite` gives them.
-
-    Args:
-        s2: Variance over seeds, at least 0.
-        c_plus: Covariance between seeds, at least 0; not both may be 0.
-        n: Number of seeds, at least 2.
-        subjects: K, the effective number of test subjects, above 1; of no matter where c+ is 0.
-    """
-    return satterthwaite([(s2 / n, n)], c_plus, subjects)
-
-
 def satterthwaite(between_seeds: Sequence[tuple[float, int]], c_plus: float, subjects: float) -> float:
     """Degrees of freedom (sum A + c+)^2 / (sum A^2/(n - 1) + c+^2/(K - 1)) with A = U s^2/n.
 
@@ -318,7 +306,7 @@ def _fit(d: Floats, influence: Floats) -> _Fit:
         return _Fit(mean, s2**0.5, n, NAN, NAN, NAN, NAN, NAN)
     c_plus = c if c >= ZERO**2 else 0.0
     subjects = effective_subjects(influence)
-    df = degrees_of_freedom(s2, c_plus, n, subjects) if s2 + c_plus > 0.0 else NAN
+    df = satterthwaite([(s2 / n, n)], c_plus, subjects) if s2 + c_plus > 0.0 else NAN
     return _Fit(mean, s2**0.5, n, c, c_plus, s2 / n + c_plus, subjects, df)
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from divsal_bench.leaderboard.tables import notes, wording
+from divsal_bench.leaderboard.tables import notes, notes_on_tests, wording
 from divsal_bench.leaderboard.tables.comparing import MetricDifference, PairComparison
 from divsal_bench.leaderboard.tables.flat import records_csv
 from divsal_bench.leaderboard.tables.readable import starred_p, titled_text
@@ -77,7 +77,7 @@ def remarks(one: PairComparison) -> list[str]:
         if shown:
             said.append(f"{', '.join(shown)} over seeds.")
     if not math.isnan(one.subject_share):
-        said.append(notes.what_subject_share_means(one.subject_share, "c⁺/v"))
+        said.append(notes_on_tests.what_subject_share_means(one.subject_share, "c⁺/v"))
     if not math.isnan(one.smallest_effect):
         low, high = one.smallest_range
         said.append(
@@ -102,12 +102,12 @@ def metric_cells(line: MetricDifference) -> list[str]:
         f"{line.first:.3f}",
         f"{line.second:.3f}",
         wording.with_sign(c.difference),
-        difference_interval(c.low, c.high),
+        ends_or_dash(c.low, c.high),
         starred_p(p) if not math.isnan(p) else wording.NONE,
-        difference_interval(here.low, here.high) if here is not None else wording.NONE,
+        ends_or_dash(here.low, here.high) if here is not None else wording.NONE,
     ]
 
 
-def difference_interval(low: float, high: float) -> str:
+def ends_or_dash(low: float, high: float) -> str:
     """An interval of differences, or a dash."""
-    return wording.NONE if math.isnan(low) else f"[{wording.with_sign(low)}, {wording.with_sign(high)}]"
+    return wording.NONE if math.isnan(low) else wording.signed_ends(low, high)

@@ -169,7 +169,7 @@ def difference_text(one: Row, gap: str) -> str:
     if found is None:
         return NONE
     text = with_sign(found.difference)
-    return text if math.isnan(found.low) else f"{text}{gap}[{with_sign(found.low)}, {with_sign(found.high)}]"
+    return text if math.isnan(found.low) else f"{text}{gap}{wording.signed_ends(found.low, found.high)}"
 
 
 def starred_p(p: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from divsal_bench.leaderboard.sheets.entries import Standing
+from divsal_bench.leaderboard.sheets.entries import Group, Standing
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics.families import Rank
 from divsal_bench.leaderboard.statistics.over_seeds import Cell
@@ -257,3 +257,8 @@ class Table:
     train_maps: int | None = None
     unnamed: bool = False
     edition: str = ""
+
+    @property
+    def group(self) -> Group:
+        """What makes it another table than the others."""
+        return Group(self.task, self.fingerprint, self.protocol, self.backbone, self.head, self.digest)

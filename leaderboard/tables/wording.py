@@ -35,7 +35,7 @@ def mean_sd(cell: Cell | None, digits: int = 3) -> str:
 
 def t_interval(cell: Cell) -> str:
     """The interval over seeds alone, an AUROC's: cut at 0 and 1."""
-    return NONE if math.isnan(cell.low) else f"[{within_unit(cell.low):.3f}, {within_unit(cell.high):.3f}]"
+    return NONE if math.isnan(cell.low) else unit_ends(cell.low, cell.high)
 
 
 def extremes(cell: Cell) -> str:
@@ -47,11 +47,7 @@ def population(interval: Interval | None) -> str:
     """The population interval of an AUROC, cut at 0 and 1."""
     if interval is None or interval.n < 2:
         return NONE
-    return (
-        "no interval"
-        if math.isnan(interval.low)
-        else f"[{within_unit(interval.low):.3f}, {within_unit(interval.high):.3f}]"
-    )
+    return "no interval" if math.isnan(interval.low) else unit_ends(interval.low, interval.high)
 
 
 def signed_interval(found: Signed | None) -> str:
@@ -111,6 +107,16 @@ def lift_or_dash(found: Agreement | None) -> str:
 def within_unit(value: float) -> float:
     """Cut at 0 and 1: an AUROC lies there, the t-interval of its mean may not. NaN stays NaN."""
     return value if math.isnan(value) else min(max(value, 0.0), 1.0)
+
+
+def unit_ends(low: float, high: float) -> str:
+    """An interval of an AUROC, cut at 0 and 1."""
+    return f"[{within_unit(low):.3f}, {within_unit(high):.3f}]"
+
+
+def signed_ends(low: float, high: float) -> str:
+    """An interval of differences."""
+    return f"[{with_sign(low)}, {with_sign(high)}]"
 
 
 def whole_percent(share: float) -> str:

@@ -13,7 +13,7 @@ from divsal_bench.leaderboard.tables.wording import within_unit
 #: Width of a drawing in CSS pixels, and of one with less to tell.
 WIDTH, NARROW = 132, 92
 #: Room at both ends for half a dot.
-MARGIN = 6.0
+END_ROOM = 6.0
 #: Distances between ticks that people read easily.
 STEPS = tuple(factor * 10.0**power for power in range(-2, 8) for factor in (1, 2, 5))
 #: Larger magnitudes are drawn at the end of the axis: the largest step still leaves few ticks.
@@ -42,7 +42,7 @@ class Axis:
     def x(self, value: float) -> float:
         """Position in [0, width]; a value beyond an end is drawn at that end."""
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return round(MARGIN + share * (self.width - 2 * MARGIN), 1)
+        return round(END_ROOM + share * (self.width - 2 * END_ROOM), 1)
 
     @property
     def reference_x(self) -> float | None:
@@ -50,7 +50,7 @@ class Axis:
         return None if self.reference is None else self.x(self.reference)
 
     @property
-    def marks(self) -> tuple[tuple[float, str], ...]:
+    def tick_texts(self) -> tuple[tuple[float, str], ...]:
         """Position and text of every tick."""
         return tuple((self.x(tick), f"{tick:g}".replace("-", "−")) for tick in self.ticks)
 
@@ -70,7 +70,7 @@ class Drawn:
     high: float | None = None
 
 
-def axis(values: Iterable[float], reference: float, least: float, width: int = WIDTH) -> Axis:
+def axis_over(values: Iterable[float], reference: float, least: float, width: int = WIDTH) -> Axis:
     """An axis over all finite values and the reference, with ends on ticks.
 
     Args:
@@ -92,8 +92,8 @@ def axis(values: Iterable[float], reference: float, least: float, width: int = W
 
 def auroc_axis(metrics: Iterable[Metric]) -> Axis:
     """An axis for AUROCs with the chance line at 0.5, never beyond [0, 1]."""
-    found = [within_unit(value) for one in metrics for value in ends(one)]
-    return axis([*found, 1.0] if found else [0.4, 1.0], 0.5, 0.2)
+    found = [within_unit(value) for one in metrics for value in mean_and_ends(one)]
+    return axis_over([*found, 1.0] if found else [0.4, 1.0], 0.5, 0.2)
 
 
 def rank_axis(count: int) -> Axis:
@@ -103,15 +103,15 @@ def rank_axis(count: int) -> Axis:
 
 def difference_axis(comparisons: Iterable[Comparison]) -> Axis:
     """An axis for differences of AUROCs, with a line at no difference."""
-    return axis((value for c in comparisons for value in (c.difference, c.low, c.high)), 0.0, 0.08)
+    return axis_over((value for c in comparisons for value in (c.difference, c.low, c.high)), 0.0, 0.08)
 
 
 def lift_axis(lifts: Iterable[float]) -> Axis:
     """An axis for lifts from 0, with the line of chance at 1."""
-    return axis([0.0, 2.0, *lifts], 1.0, 0.0, NARROW)
+    return axis_over([0.0, 2.0, *lifts], 1.0, 0.0, NARROW)
 
 
-def ends(metric: Metric) -> list[float]:
+def mean_and_ends(metric: Metric) -> list[float]:
     """The mean and the ends of the population interval, as far as they are known."""
     interval = metric.population
     return [metric.seeds.mean, *([interval.low, interval.high] if interval else [])]

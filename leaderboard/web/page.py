@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from divsal_bench.files import html_page
 from divsal_bench.leaderboard.audits import columns
 from divsal_bench.leaderboard.audits.columns import AuditBlock
 from divsal_bench.leaderboard.audits.table import AuditTable
 from divsal_bench.leaderboard.claims.gallery import Gallery
-from divsal_bench.leaderboard.tables import notes, wording
+from divsal_bench.leaderboard.statistics.marks import MARKS
+from divsal_bench.leaderboard.tables import notes, notes_on_tests, wording
 from divsal_bench.leaderboard.tables.schema import Table
-from divsal_bench.leaderboard.web import axes, page_view
-from divsal_bench.leaderboard.web.page_gallery import GalleryView, gallery_view, stylesheet
-from divsal_bench.leaderboard.web.page_view import View
+from divsal_bench.leaderboard.web import at_a_glance, axes, page_view
+from divsal_bench.leaderboard.web.page_gallery import GalleryView, gallery_view, picture_stylesheet
+from divsal_bench.leaderboard.web.page_view import BoardView
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).with_name("templates")
 TITLE = "divsal-bench leaderboard"
@@ -29,7 +32,7 @@ HUB_LINK = re.compile(r"https://huggingface\.co/[\w.-]+/[\w.-]+(/[\w.-]+)*/?", r
 
 
 @dataclass(frozen=True)
-class Panel:
+class TabPanel:
     """One tab.
 
     Attributes:
@@ -40,7 +43,7 @@ class Panel:
 
     key: str
     label: tuple[str, ...]
-    view: View
+    view: BoardView
     gallery: GalleryView
     audit: AuditBlock | None
 
@@ -67,39 +70,38 @@ def render_page(
         UserError: A gallery holds something that is no picture or no map.
     """
     panels = [
-        panel(table, galleries.get(table_id(table)), label, index, audits)
+        tab_panel(table, galleries.get(table_id(table)), label, index, audits)
         for index, (table, label) in enumerate(zip(tables, tab_labels(tables), strict=True))
     ]
     style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
-    pictures = stylesheet([one.gallery for one in panels])
+    pictures = picture_stylesheet([one.gallery for one in panels])
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    template = environment().get_template("page.html.j2")
+    template = page_templates().get_template("page.html.j2")
     return template.render(
         title=title,
         panels=panels,
         style=style,
         pictures=pictures,
         script=script,
-        policy=policy([style, pictures], [script]),
+        policy=html_page.content_policy([style, pictures], [script]),
     )
 
 
 def table_id(table: Table) -> str:
     """The table's name in addresses and for galleries: a word for people and ten digits that decide."""
-    parts = (table.task, table.fingerprint, table.protocol, table.backbone, table.head, table.digest)
-    digits = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]
+    digits = hashlib.sha256(json.dumps(astuple(table.group)).encode()).hexdigest()[:10]
     word = re.sub(r"[^a-z0-9]+", "-", table.task.lower()).strip("-")
     return f"{word or 'table'}-{digits}"
 
 
-def panel(
+def tab_panel(
     table: Table, gallery: Gallery | None, label: tuple[str, ...], index: int, audits: Sequence[AuditTable] | None
-) -> Panel:
+) -> TabPanel:
     """One table with its gallery and audits, methods in the order of the board."""
-    view = page_view.view(table)
+    view = page_view.board_view(table)
     methods = [(line.row.label, line.row.kind) for group in view.groups for line in group.lines]
-    shown = columns.of_table(table, audits) if audits is not None else None
-    return Panel(table_id(table), label, view, gallery_view(gallery, methods, f"shot-{index}"), shown)
+    shown = columns.audit_columns(table, audits) if audits is not None else None
+    return TabPanel(table_id(table), label, view, gallery_view(gallery, methods, f"shot-{index}"), shown)
 
 
 def tab_labels(tables: Sequence[Table]) -> list[tuple[str, ...]]:
@@ -117,12 +119,9 @@ def tab_labels(tables: Sequence[Table]) -> list[tuple[str, ...]]:
     return labels
 
 
-def environment() -> Environment:
-    """Templates that escape everything they are given and stop at a name they do not know."""
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+def page_templates() -> Environment:
+    """The page's templates with the words that they use."""
+    made = html_page.escaping_templates(TEMPLATES)
     made.filters |= {
         "number": wording.number_or_dash,
         "signed": wording.signed_or_dash,
@@ -139,14 +138,14 @@ def environment() -> Environment:
         "sampled": wording.sampled,
         "percent": wording.whole_percent,
         "is_significant": wording.is_significant,
-        "mark_reason": page_view.mark_reason,
         "hub_link": hub_link,
     }
     made.globals |= {
         "FEW_MAPS": notes.FEW_MAPS,
-        "question_of": page_view.question_of,
-        "family_names": page_view.family_names,
-        "grid_of": page_view.grid_of,
+        "MARKS": MARKS,
+        "QUESTIONS": notes_on_tests.QUESTIONS,
+        "family_names": at_a_glance.family_names,
+        "adjusted_over": at_a_glance.adjusted_over,
         "draw_metric": axes.draw_metric,
         "draw_difference": axes.draw_difference,
     }
@@ -156,22 +155,3 @@ def environment() -> Environment:
 def hub_link(text: str) -> str:
     """The address if it is one of the Hugging Face Hub, else ""."""
     return text if HUB_LINK.fullmatch(text) and ".." not in text else ""
-
-
-def policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
-    """A content security policy that allows these styles and scripts, and pictures inside the page."""
-    return "; ".join(
-        [
-            "default-src 'none'",
-            "img-src data:",
-            f"style-src {' '.join(digest(text) for text in styles)}",
-            f"script-src {' '.join(digest(text) for text in scripts)}",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
-    )
-
-
-def digest(text: str) -> str:
-    """A source expression for an inline element with exactly this content."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"

@@ -33,12 +33,12 @@ class Tile:
 
     Attributes:
         name: ``human map``, ``true-class CAM``, ``false-class CAM`` or ``difference map``.
-        source: Data URL of the overlay; "" where there is nothing to draw.
+        url: Data URL of the overlay; "" where there is nothing to draw.
         note: Its scale, or why there is nothing to draw.
     """
 
     name: str
-    source: str
+    url: str
     note: str
 
 
@@ -49,14 +49,14 @@ class Shot:
     Attributes:
         number: From 1, in the order shown.
         style: Name of the CSS class that carries the picture as a background.
-        source: Data URL of the picture.
+        url: Data URL of the picture.
         width, height: In pixels, as stored on the page.
         truth, other: Names of its class and of the other one.
     """
 
     number: int
     style: str
-    source: str
+    url: str
     width: int
     height: int
     truth: str
@@ -101,7 +101,7 @@ def gallery_view(gallery: Gallery | None, methods: Sequence[tuple[str, str]], pr
     if not gallery.pictures:
         return GalleryView(gallery.absent or "The gallery of this table is empty.", gallery.seed, (), ())
     shots = tuple(
-        shot(picture, gallery.class_names, number, f"{prefix}-{number}")
+        shown_picture(picture, gallery.class_names, number, f"{prefix}-{number}")
         for number, picture in enumerate(gallery.pictures, 1)
     )
     return GalleryView(
@@ -113,7 +113,7 @@ def gallery_view(gallery: Gallery | None, methods: Sequence[tuple[str, str]], pr
                 label,
                 kind,
                 tuple(
-                    trio(cams, picture.label, f"{label}, picture {picture.key}")
+                    map_tiles(cams, picture.label, f"{label}, picture {picture.key}")
                     if (cams := gallery.maps.get(label, {}).get(picture.key)) is not None
                     else None
                     for picture in gallery.pictures
@@ -124,20 +124,20 @@ def gallery_view(gallery: Gallery | None, methods: Sequence[tuple[str, str]], pr
     )
 
 
-def shot(picture: Picture, class_names: tuple[str, str], number: int, style: str) -> Shot:
+def shown_picture(picture: Picture, class_names: tuple[str, str], number: int, style: str) -> Shot:
     """One picture with its human map."""
-    source, (width, height) = thumbnail(picture)
+    url, (width, height) = thumbnail(picture)
     if picture.human is None:
         human = Tile("human map", "", "no human map")
     else:
-        grid = matrix(picture.human, f"the human map of picture {picture.key}")
+        grid = map_matrix(picture.human, f"the human map of picture {picture.key}")
         human = Tile("human map", colours.sequential(grid, 1.0), "0 to 1")
         if not (grid > 0).any():
             human = Tile("human map", "", "empty: nothing marked")
     return Shot(
         number=number,
         style=style,
-        source=source,
+        url=url,
         width=width,
         height=height,
         truth=class_names[picture.label],
@@ -168,7 +168,7 @@ def thumbnail(picture: Picture) -> tuple[str, tuple[int, int]]:
     return colours.data_url(lossy.getvalue(), "jpeg"), image.size
 
 
-def trio(cams: ClassCams, label: int, whose: str) -> tuple[Tile, Tile, Tile]:
+def map_tiles(cams: ClassCams, label: int, whose: str) -> tuple[Tile, Tile, Tile]:
     """True-class CAM, false-class CAM and difference map of one picture.
 
     The two CAMs share one scale, from 0 to the larger of their maxima: which of them is stronger can be seen. The
@@ -176,7 +176,7 @@ def trio(cams: ClassCams, label: int, whose: str) -> tuple[Tile, Tile, Tile]:
     """
     if len(cams) != 2:
         raise UserError(f"the gallery's maps of {whose} are {len(cams)} maps, not one for each of two classes")
-    true, false = (matrix(cams[index], f"a map of {whose}") for index in (label, 1 - label))
+    true, false = (map_matrix(cams[index], f"a map of {whose}") for index in (label, 1 - label))
     if true.shape != false.shape:
         raise UserError(f"the gallery's maps of {whose} differ in shape")
     high = float(max(true.max(), false.max()))
@@ -197,7 +197,7 @@ def class_tile(name: str, grid: Floats, high: float) -> Tile:
     return Tile(name, colours.sequential(grid, high), f"0 to {high:.3g}")
 
 
-def matrix(rows: list[list[float]], whose: str) -> Floats:
+def map_matrix(rows: list[list[float]], whose: str) -> Floats:
     """An (h, w) array.
 
     Raises:
@@ -208,10 +208,10 @@ def matrix(rows: list[list[float]], whose: str) -> Floats:
     return np.array(rows, dtype=np.float64)
 
 
-def stylesheet(views: Sequence[GalleryView]) -> str:
+def picture_stylesheet(views: Sequence[GalleryView]) -> str:
     """CSS that gives each picture once, as the background of every tile that lies over it."""
     return "\n".join(
-        f".{one.style}{{background-image:url({one.source});aspect-ratio:{one.width}/{one.height}}}"
+        f".{one.style}{{background-image:url({one.url});aspect-ratio:{one.width}/{one.height}}}"
         for view in views
         for one in view.shots
     )

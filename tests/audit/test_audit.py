@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -22,12 +23,13 @@ from scipy.special import expit
 from divsal_bench import cli
 from divsal_bench.audit import many_runs
 from divsal_bench.audit.many_runs import keep_audit
-from divsal_bench.audit.one_run import audit
+from divsal_bench.audit.one_run import audit_run
 from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.errors import UserError
 from divsal_bench.evaluation import predictions
 from divsal_bench.grid import planning, work
-from divsal_bench.maps import fidelity
+from divsal_bench.grid.jobs import Job
+from divsal_bench.maps.fidelity import choose_images
 from divsal_bench.networks.backbones import CamNet
 from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.registry import method_choice, protocols
@@ -35,6 +37,8 @@ from divsal_bench.runs.audit_record import Audit, AuditSettings, Quantity, audit
 from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.runs.store import weights_sha256
 from divsal_bench.scores import scoring
+from divsal_bench.workflows import auditing
+from divsal_bench.workflows.auditing import NewAudit
 
 #: 32 px, 4 × 4 CAMs.
 TINY = dataclasses.replace(
@@ -46,7 +50,7 @@ TINY = dataclasses.replace(
 SETTINGS = AuditSettings(images=12, steps=4)
 
 
-def make(out: Path, methods: str, seeds: tuple[int, ...], head: str = "two-logit") -> list[work.Job]:
+def make(out: Path, methods: str, seeds: tuple[int, ...], head: str = "two-logit") -> list[Job]:
     asked = planning.Grid(
         ("cxr",), tuple(method_choice.choose_methods(methods)), seeds, out, TINY, data="standin", head=head,  # type: ignore[arg-type]
     )  # fmt: skip
@@ -132,7 +136,7 @@ def slow(run: Run, data: DataArrays) -> Slow:
 
 def test_every_number_against_a_slow_recomputation(made: tuple[Path, Path], data: DataArrays) -> None:
     run = a_run(made[0])
-    found = audit(run, load_model(run), data, SETTINGS)
+    found = audit_run(run, load_model(run), data, SETTINGS)
     plain = slow(run, data)
     labels, margins = np.array(plain.labels), np.array(plain.margins)
     scores = run.record.scores
@@ -179,12 +183,12 @@ def test_every_number_against_a_slow_recomputation(made: tuple[Path, Path], data
 
 def test_the_confidence_drop_against_covering_cell_by_cell(made: tuple[Path, Path], data: DataArrays) -> None:
     run = a_run(made[0])
-    found = audit(run, load_model(run), data, SETTINGS)
+    found = audit_run(run, load_model(run), data, SETTINGS)
     plain, model = slow(run, data), load_model(run)
     model.net.eval()
     ids = data.rows.loc[data.rows["split"] == "test", "sample_id"].astype(str).tolist()
     correct = (np.array(plain.margins) >= 0) == (np.array(plain.labels) == 1)
-    rows = fidelity.choose(ids, correct, SETTINGS.images, data.fingerprint)
+    rows = choose_images(ids, correct, SETTINGS.images, data.fingerprint)
     assert found.covered == len(rows) == 12
     drops = []
     for row in rows:
@@ -207,7 +211,7 @@ def test_the_attack_moves_the_cam_and_neither_decisions_nor_the_difference_map(
 ) -> None:
     for method in ("cross-entropy", "cyborg"):
         run = a_run(made[0], method)
-        found = audit(run, load_model(run), data, SETTINGS)
+        found = audit_run(run, load_model(run), data, SETTINGS)
         assert value(found, "fooling", "decision", "decisions_changed") == 0
         assert value(found, "fooling", "decision", "margin_error") == pytest.approx(0, abs=1e-3)
         assert value(found, "fooling", "difference", "shift") == pytest.approx(0, abs=1e-3)
@@ -219,21 +223,23 @@ def test_the_attack_moves_the_cam_and_neither_decisions_nor_the_difference_map(
 
 def test_settings_reach_their_test_and_the_reference_stands_apart(made: tuple[Path, Path], data: DataArrays) -> None:
     run = a_run(made[0])
-    plain = audit(run, load_model(run), data, SETTINGS)
-    asked = audit(run, load_model(run), data, SETTINGS.model_copy(update={"reference": True, "k": 50.0, "tau": 0.0}))
+    plain = audit_run(run, load_model(run), data, SETTINGS)
+    asked = audit_run(
+        run, load_model(run), data, SETTINGS.model_copy(update={"reference": True, "k": 50.0, "tau": 0.0})
+    )
     names = {one.quantity.metric for one in asked.numbers} - {one.quantity.metric for one in plain.numbers}
     assert names >= {"agreement_reference"}
     assert plain.sensitivity_cells == (157, (56, 56))
     assert asked.sensitivity_cells == (8, (4, 4))
     assert value(asked, "sensitivity", "true-class", "passes") in (0.0, None), "nothing lies below 0 %"
     assert [one.of for one in plain.undefined if one.block == "sensitivity"][:1] == ["difference"]
-    few = audit(run, load_model(run), data, AuditSettings(images=5, steps=2, fidelity_k=25))
+    few = audit_run(run, load_model(run), data, AuditSettings(images=5, steps=2, fidelity_k=25))
     assert (few.sampled, few.covered, few.fidelity_cells) == (5, 5, 4)
 
 
 def test_one_logit_has_the_rest_and_the_reasons(made: tuple[Path, Path], data: DataArrays) -> None:
     run = a_run(made[0], "cross-entropy", "one")
-    found = audit(run, load_model(run), data, SETTINGS)
+    found = audit_run(run, load_model(run), data, SETTINGS)
     assert {one.quantity.block for one in found.numbers} == {"energy", "decision", "fidelity"}
     assert {(one.block, one.of) for one in found.undefined} == {
         ("decision", "head"),
@@ -245,7 +251,7 @@ def test_one_logit_has_the_rest_and_the_reasons(made: tuple[Path, Path], data: D
 
 def test_without_human_maps_only_agreement_is_missing(made: tuple[Path, Path], data: DataArrays) -> None:
     run = a_run(made[0])
-    found = audit(run, load_model(run), with_rows(data, has_map=False), SETTINGS)
+    found = audit_run(run, load_model(run), with_rows(data, has_map=False), SETTINGS)
     assert {one.quantity.block for one in found.numbers} == {"decision", "sensitivity", "fidelity", "fooling"}
     assert found.maps == (0, 0)
     assert [one.why for one in found.undefined if one.block == "energy"] == [
@@ -257,9 +263,9 @@ def test_one_class_in_the_test_split_is_refused(made: tuple[Path, Path], data: D
     run = a_run(made[0])
     keep = ((data.rows["split"] != "test") | (data.rows["label"] == 1)).to_numpy()
     with pytest.raises(UserError, match=r"the test split of standin holds 0 negatives and \d+ positives"):
-        audit(run, load_model(run), with_rows(data, keep), SETTINGS)
+        audit_run(run, load_model(run), with_rows(data, keep), SETTINGS)
     with pytest.raises(UserError, match="was run on"):
-        audit(run, load_model(run), dataclasses.replace(data, fingerprint="0" * 64), SETTINGS)
+        audit_run(run, load_model(run), dataclasses.replace(data, fingerprint="0" * 64), SETTINGS)
 
 
 def test_a_network_without_a_closed_form_is_refused(made: tuple[Path, Path], data: DataArrays) -> None:
@@ -267,7 +273,7 @@ def test_a_network_without_a_closed_form_is_refused(made: tuple[Path, Path], dat
     net = load_model(run).net
     net.reset_classifier(2, "max")  # type: ignore[operator]
     with pytest.raises(UserError, match=r"cannot be audited: this network has no closed-form CAM"):
-        audit(run, CamNet(net, "two-logit"), data, SETTINGS)
+        audit_run(run, CamNet(net, "two-logit"), data, SETTINGS)
 
 
 def test_empty_maps_are_counted(made: tuple[Path, Path], data: DataArrays) -> None:
@@ -276,7 +282,7 @@ def test_empty_maps_are_counted(made: tuple[Path, Path], data: DataArrays) -> No
     model = load_model(run)
     with torch.no_grad():
         model.classifier()[0].copy_(-model.classifier()[0].abs() - 0.1)
-    found = audit(run, model, data, SETTINGS)
+    found = audit_run(run, model, data, SETTINGS)
     assert value(found, "energy", "true-class", "empty") == 1
     assert value(found, "energy", "true-class", "pe") == 0
     assert value(found, "energy", "true-class", "pe_nonempty") is None
@@ -287,7 +293,7 @@ def test_empty_maps_are_counted(made: tuple[Path, Path], data: DataArrays) -> No
 
 def test_an_audit_is_kept_and_read_back_only_for_its_weights_and_settings(out: Path, data: DataArrays) -> None:
     run = a_run(out)
-    found = audit(run, load_model(run), data, SETTINGS)
+    found = audit_run(run, load_model(run), data, SETTINGS)
     digest = weights_sha256(run.path)
     assert find_audit(run, SETTINGS, digest) is None
     assert keep_audit(run, found) == ""
@@ -305,8 +311,8 @@ def test_the_number_of_workers_changes_nothing(made: tuple[Path, Path]) -> None:
     paths = sorted((folder / "two/cxr").glob("*/*"))[:3]
     jobs = [many_runs.AuditJob(path, cache, SETTINGS, keep=False) for path in paths]
     told: list[int] = []
-    here = many_runs.execute(jobs, 0, lambda position, audit, lost: told.append(position))
-    there = many_runs.execute(jobs, 2)
+    here = many_runs.audit_jobs(jobs, 0, lambda position, audit, lost: told.append(position))
+    there = many_runs.audit_jobs(jobs, 2)
     assert told == [0, 1, 2]
     assert [one.run_id for one in here] == [read_run(path).record.run_id for path in paths]
     for a, b in zip(here, there, strict=True):
@@ -344,9 +350,26 @@ def test_the_command_does_only_what_is_missing(out: Path, capsys: pytest.Capture
     assert "τ = 70 %" in capsys.readouterr().out
 
 
+def test_the_command_is_a_function(out: Path) -> None:
+    """By run, folder or method; what is kept is not computed again."""
+    said: list[str] = []
+    new: list[NewAudit] = []
+    run = a_run(out)
+    first = auditing.audit([run], images=12, say=said.append, on_audited=new.append)
+    assert [(one.run, one.done, one.total) for one in new] == [(run, 1, 1)]
+    assert said == ["audit: 1 run, 0 already audited, 1 to do, 0 workers"]
+    assert first.audits == {run.path: new[0].audit}
+    assert first.lost == []
+    everything = auditing.audit([out / "two"], method="cyborg", images=12, on_audited=new.append)
+    assert len(everything.runs) == len(everything.audits) == len(new) == 2
+    assert everything.audits[run.path].numbers == first.audits[run.path].numbers
+    (found,) = everything.tables()
+    assert len(found.audits) == 2
+
+
 def test_a_directory_that_cannot_be_written_is_not_kept(out: Path, data: DataArrays) -> None:
     run = a_run(out)
-    found = audit(run, load_model(run), data, SETTINGS)
+    found = audit_run(run, load_model(run), data, SETTINGS)
     gone = dataclasses.replace(run, path=out / "nowhere")
     assert "No such file or directory" in keep_audit(gone, found)
 
@@ -416,12 +439,12 @@ def test_a_run_in_bfloat16_is_audited_as_it_was_scored(made: tuple[Path, Path], 
     run = a_run(made[0])
     spec = run.spec.model_copy(update={"protocol_settings": {**run.spec.protocol_settings, "precision": "bf16"}})
     rounded = Run(run.path, run.record.model_copy(update={"spec": spec}))
-    found = audit(rounded, load_model(rounded), data, SETTINGS)
+    found = audit_run(rounded, load_model(rounded), data, SETTINGS)
     own = scoring.score(predictions.predictions(load_model(rounded), data, protocol_of(rounded)), ())
     assert own.difference_map is not None
     assert value(found, "energy", "difference", "lift") == pytest.approx(own.difference_map.lift, rel=1e-5)
     assert value(found, "energy", "difference", "lift") != value(
-        audit(run, load_model(run), data, SETTINGS), "energy", "difference", "lift"
+        audit_run(run, load_model(run), data, SETTINGS), "energy", "difference", "lift"
     )
 
 
@@ -463,31 +486,41 @@ def test_runs_without_a_result_are_said(out: Path, capsys: pytest.CaptureFixture
 def test_the_sample_does_not_depend_on_the_network(made: tuple[Path, Path], data: DataArrays) -> None:
     assert isinstance(data.rows, pd.DataFrame)
     runs = [a_run(made[0], method) for method in ("cross-entropy", "cyborg")]
-    first, second = (audit(run, load_model(run), data, SETTINGS) for run in runs)
+    first, second = (audit_run(run, load_model(run), data, SETTINGS) for run in runs)
     assert first.sampled == second.sampled == 12
     assert first.test == second.test
 
 
+ENDLESS = """
+import os, time
+from pathlib import Path
+from divsal_bench.processes.serving import serve
+
+def endless(content, send):
+    Path(os.environ["MARKS"], f"pid-{os.getpid()}").touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    serve((), lambda content: True, endless)
+"""
 AUDIT = """
-import sys
 from pathlib import Path
 from divsal_bench.audit import many_runs
+from divsal_bench.runs.audit_record import AuditSettings
 
-def endless(job):
-    Path(sys.argv[1], f"pid-{__import__('os').getpid()}").touch()
-    __import__('time').sleep(600)
-
-many_runs.audit_one = endless
-if __name__ == "__main__":
-    many_runs.execute([None, None], 2)
+many_runs.WORKER = "endless_worker"
+many_runs.audit_jobs([many_runs.AuditJob(Path(), Path(), AuditSettings(), keep=False)] * 2, 2)
 """
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_a_command_that_is_killed(tmp_path: Path, end: signal.Signals) -> None:
     (tmp_path / "forever.py").write_text(AUDIT, encoding="utf-8")
+    (tmp_path / "endless_worker.py").write_text(ENDLESS, encoding="utf-8")
     (tmp_path / "marks").mkdir()
-    command = subprocess.Popen([sys.executable, str(tmp_path / "forever.py"), str(tmp_path / "marks")])
+    command = subprocess.Popen(
+        [sys.executable, str(tmp_path / "forever.py")], env={**os.environ, "MARKS": str(tmp_path / "marks")}
+    )
     deadline = time.monotonic() + 120
     while len(found := list((tmp_path / "marks").iterdir())) < 2:
         assert time.monotonic() < deadline

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from divsal_bench.audit import many_runs
-from divsal_bench.data.arrays import DataArrays, open_cached, seal
+from divsal_bench.data.array_files import seal
+from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.grid import planning, pool
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.audit_record import AuditSettings
@@ -38,7 +39,7 @@ def trained(out: Path) -> list[Run]:
         data="standin",
         device="cpu",
     )
-    return pool.execute([job for part in planning.plan(grid) for job in part.jobs], workers=2)
+    return pool.run_jobs([job for part in planning.plan(grid) for job in part.jobs], workers=2)
 
 
 def with_test_images(data: DataArrays, count: int, folder: Path) -> Path:
@@ -70,7 +71,7 @@ def main() -> int:
         cache = with_test_images(RunData(None).arrays(runs[0]), IMAGES, Path(folder, "data"))
         jobs = [many_runs.AuditJob(run.path, cache, settings, keep=False) for run in runs]
         started, cpu = time.perf_counter(), os.times()
-        found = many_runs.execute(jobs, arguments.workers)
+        found = many_runs.audit_jobs(jobs, arguments.workers)
         took, after = time.perf_counter() - started, os.times()
     used = after.children_user + after.children_system - cpu.children_user - cpu.children_system
     print(

@@ -74,7 +74,7 @@ def make(root: Path, runs: int, count: int) -> int:
                 return made
             claim, margins = result(task, names, fingerprint, method, table, where, hashlib.sha256(content).hexdigest())
             path = root / consistency.place(claim)
-            folder = root / consistency.folder_of(claim.table)
+            folder = root / consistency.data_set_folder(claim.table)
             write_all({folder / KEYS: content, path.with_name(path.stem + MARGINS): margins, path: model_json(claim)})
             made += SEEDS
     return made

@@ -20,13 +20,13 @@ import scipy.stats  # noqa: F401 - loaded on first use, so that it does not coun
 import torch
 from PIL import Image
 
-from divsal_bench.cli.explain import write_files
 from divsal_bench.explain import examples, image
 from divsal_bench.networks import backbones
 from divsal_bench.predict.inputs import Input
-from divsal_bench.predict.prediction import Pretrained
 from divsal_bench.predict.preprocessing import Preprocessing
+from divsal_bench.predict.pretrained import Pretrained
 from divsal_bench.registry import protocols
+from divsal_bench.workflows.explaining import write_explanation
 
 TARGET, REPEATS, SIDE = 3.0, 7, 512
 
@@ -49,7 +49,7 @@ def network(name: str) -> Pretrained:
     return Pretrained(model, preprocessing, ("negative", "positive"), 0.0, "", "fp32", name, None)
 
 
-def draw(folder: Path, number: int) -> examples.Subject:
+def draw(folder: Path, number: int) -> examples.Example:
     """A smooth image and a map of a part of it."""
     generator = np.random.default_rng(number)
     coarse = generator.integers(0, 256, (9, 9, 3), dtype=np.uint8)
@@ -57,7 +57,7 @@ def draw(folder: Path, number: int) -> examples.Subject:
     marked = np.zeros((SIDE, SIDE), np.uint8)
     marked[100:300, 150:400] = 255
     Image.fromarray(marked).save(folder / f"{number}-map.png")
-    return examples.Subject(Input(str(number), folder / f"{number}.jpg", ("x",)), 1, folder / f"{number}-map.png")
+    return examples.Example(Input(str(number), folder / f"{number}.jpg", ("x",)), 1, folder / f"{number}-map.png")
 
 
 def main() -> None:
@@ -71,12 +71,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             seconds = []
             for number in range(REPEATS):
-                subject = draw(Path(folder), number)
+                example = draw(Path(folder), number)
                 start = time.perf_counter()
-                read = examples.opened(made, subject)
+                read = examples.open_example(made, example)
                 assert isinstance(read, examples.Opened)
-                found = image.explain(made, str(number), read, 1, image.DEFAULT)
-                write_files(found, Path(folder) / f"out{number}.png", made)
+                found = image.explain_image(made, str(number), read, 1, image.DEFAULT)
+                write_explanation(found, Path(folder) / f"out{number}.png", made)
                 seconds.append(time.perf_counter() - start)
             assert found.regions is not None
             regions = len(found.regions.shown)

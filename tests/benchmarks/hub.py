@@ -38,7 +38,7 @@ snapshot_download(repo, revision="seed-0")
 def make_run(out: Path, backbone: str, stride: int | None) -> Path:
     """A run of a large network with random weights, scored like any other, at 64 px."""
     from divsal_bench.evaluation import predictions
-    from divsal_bench.grid import planning, work
+    from divsal_bench.grid import planning, recording
     from divsal_bench.networks import backbones
     from divsal_bench.registry import method_choice, plugins, protocols
     from divsal_bench.runs import store
@@ -56,7 +56,7 @@ def make_run(out: Path, backbone: str, stride: int | None) -> Path:
     table = predictions.predictions(model, open_cached(Path(job.cache)), protocol)
     scores = scoring.score(table, plugins.tasks().get("cxr").field_metrics)
     facts = {"device": "cpu", "model_args": backbones.model_args(backbone, protocol, 1, "two-logit")}
-    record = work.record_of(job, "done", time.perf_counter(), facts, scores=scores)
+    record = recording.record_of(job, "done", 0.0, facts, scores=scores)
 
     def write_files(folder: Path) -> None:
         from safetensors.torch import save_file

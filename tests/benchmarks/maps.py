@@ -28,13 +28,18 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(arguments.th
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from divsal_bench.maps import fidelity, fooling, measures, regions, sensitivity, table  # noqa: E402
+from divsal_bench.maps import closed_form, fidelity, fooling, measures, regions, sensitivity  # noqa: E402
 from divsal_bench.maps.covering import margin_score  # noqa: E402
-from divsal_bench.maps.evidence import Evidence, gather, join  # noqa: E402
+from divsal_bench.maps.evidence import Evidence, Maps, gather, join_evidence  # noqa: E402
 from divsal_bench.networks import backbones  # noqa: E402
 from divsal_bench.registry import protocols  # noqa: E402
 
 TARGET, AUDIT_TARGET = 1.10, 180
+
+
+def every_map(one: Evidence, labels: torch.Tensor) -> dict[str, Maps]:
+    """All maps that have a closed form."""
+    return {name: entry.function(one, labels) for name, entry in closed_form.MAPS.items()}
 
 
 def ratio_of_maps() -> None:
@@ -52,7 +57,7 @@ def ratio_of_maps() -> None:
             model.net(images)
 
     def explained() -> None:
-        table.core(gather(model, images), labels)
+        every_map(gather(model, images), labels)
 
     for warm_up in (plain, explained) * 3:
         warm_up()
@@ -68,9 +73,9 @@ def ratio_of_maps() -> None:
     low, middle, high = statistics.quantiles(ratios, n=4)
     one = 1000 * statistics.median(seconds[plain]) / arguments.batch
     print(
-        f"resnet50, 224 px, batch {arguments.batch}, {arguments.threads} threads: plain forward {one:.1f} ms an image; "
-        f"with all {len(table.MAPS)} maps × {middle:.3f} (quartiles {low:.3f} to {high:.3f}, {arguments.pairs} pairs; "
-        f"wanted: at most {TARGET:.2f})"
+        f"resnet50, 224 px, batch {arguments.batch}, {arguments.threads} threads: plain forward {one:.1f} ms an "
+        f"image; with all {len(closed_form.MAPS)} maps × {middle:.3f} (quartiles {low:.3f} to {high:.3f}, "
+        f"{arguments.pairs} pairs; wanted: at most {TARGET:.2f})"
     )
 
 
@@ -92,10 +97,10 @@ def parts_of_an_audit() -> None:
         seconds[name] = time.perf_counter() - started
         return result
 
-    one = timed("forward", lambda: join([gather(model, some) for some in images.split(128)]))
+    one = timed("forward", lambda: join_evidence([gather(model, some) for some in images.split(128)]))
     assert isinstance(one, Evidence)
     labels = one.predicted  # an untrained network decides at random: called right, all images can be used
-    found = timed("maps", lambda: table.core(one, labels))
+    found = timed("maps", lambda: every_map(one, labels))
     assert isinstance(found, dict)
     values = {name: map_.values.numpy() for name, map_ in found.items()}
     score, margins = margin_score(model), one.margin.double().numpy()
@@ -107,7 +112,7 @@ def parts_of_an_audit() -> None:
 
     def faithful() -> None:
         both = {name: values[name] for name in ("true-class", "difference")}
-        fidelity.fidelity(score, images, both, labels.numpy(), margins, ids, "audit", count=arguments.count)
+        fidelity.measure_fidelity(score, images, both, labels.numpy(), margins, ids, "audit", count=arguments.count)
 
     def regional() -> None:
         parts = [regions.regions(one_map, 0.0, h) for one_map, h in zip(values["difference"], human, strict=True)]
@@ -118,7 +123,7 @@ def parts_of_an_audit() -> None:
         after = fooling.add_to_rows(one, fooling.attack(one, labels, target))
         fooling.fooled(one, after, labels, target)
 
-    timed("energy", lambda: [measures.energy(drawn, human) for drawn in values.values()])
+    timed("energy", lambda: [measures.energy_inside(drawn, human) for drawn in values.values()])
     timed("class sensitivity", sensitivities)
     timed(f"fidelity of {arguments.count}", faithful)
     timed("regions and occlusion", regional)

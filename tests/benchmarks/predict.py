@@ -25,11 +25,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from divsal_bench.data import images
+from divsal_bench.data import decoding, images
 from divsal_bench.networks import backbones
 from divsal_bench.predict.inputs import Input, collect_images
-from divsal_bench.predict.prediction import Pretrained
 from divsal_bench.predict.preprocessing import Preprocessing
+from divsal_bench.predict.pretrained import Pretrained
 from divsal_bench.registry import protocols
 
 TARGET = 0.9
@@ -76,7 +76,7 @@ def bare(pretrained: Pretrained, inputs: list[Input], batch_size: int) -> list[f
     with torch.inference_mode():
         for start in range(0, len(inputs), batch_size):
             files = [Path(str(one.source)).read_bytes() for one in inputs[start : start + batch_size]]
-            pixels = [images.image_pixels(images.decode(data), channels, asked.size) for data in files]  # type: ignore[arg-type]
+            pixels = [images.image_pixels(decoding.decode_image(data), channels, asked.size) for data in files]  # type: ignore[arg-type]
             batch = torch.from_numpy(np.stack(pixels)).float().sub_(mean).div_(std)
             logits = net(batch.contiguous(memory_format=torch.channels_last)).double()
             scores += (logits[:, 1] - logits[:, 0]).tolist()

@@ -124,7 +124,7 @@ class Bench:
         self.epochs = epochs
         self.protocol = protocols.find_protocol("quick-v1")
         task = plugins.tasks().get("cxr")
-        data = arrays.load(task, catalogue.resolve(task, "standin"), self.protocol.input_size)
+        data = arrays.load_arrays(task, catalogue.resolve(task, "standin"), self.protocol.input_size)
         self.train, self.validation = (
             work.split_tensors(data, name, torch.device("cpu")) for name in ("train", "validation")
         )

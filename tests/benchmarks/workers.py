@@ -34,7 +34,7 @@ def seconds(workers: int, threads: int, epochs: int, runs: int) -> float:
         )
         jobs = [job for part in planning.plan(grid) for job in part.jobs]
         started = time.perf_counter()
-        finished = pool.execute(jobs, workers)
+        finished = pool.run_jobs(jobs, workers)
         took = time.perf_counter() - started
     if len(finished) != runs or any(run.record.status != "done" for run in finished):
         sys.exit("the grid did not finish")

@@ -45,14 +45,14 @@ def addresses(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> dict[
         work.execute(job)
     place = next((folder / "runs/cxr/cross-entropy").iterdir())
     assert cli.main(["explain", str(place), "--set", "test", "--limit", "80", "--out", str(folder / "out")]) == 0
-    network, data = loading.load(place, ""), RunData(None).arrays(read_run(place))
+    network, data = loading.pretrained_in(place, ""), RunData(None).arrays(read_run(place))
     rows = data.rows.assign(sample_id=[f"{HOSTILE}{i}" for i in range(len(data.rows))])
     rows["source"] = np.where(rows["split"] == "test", HOSTILE, rows["source"])
     hostile, names = dataclasses.replace(data, rows=rows), (HOSTILE, "b")
     network = dataclasses.replace(network, class_names=names)
-    found = data_set.overview(network, hostile, data_set.rows_of(hostile, "test", 40, "", names), "test")
-    heading = data_set_page.Heading(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 0, names, HOSTILE)
-    (folder / "hostile.html").write_text(data_set_page.render(found, hostile, {}, heading), encoding="utf-8")
+    found = data_set.overview(network, hostile, data_set.positions_to_explain(hostile, "test", 40, "", names), "test")
+    heading = data_set_page.ReportHeading(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 0, names, HOSTILE)
+    (folder / "hostile.html").write_text(data_set_page.render_report(found, hostile, {}, heading), encoding="utf-8")
     return {"plain": (folder / "out/report.html").as_uri(), "hostile": (folder / "hostile.html").as_uri()}
 
 

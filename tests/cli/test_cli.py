@@ -255,12 +255,15 @@ BROKEN = """
 
         def loss(self, batch, out):
             if self.how == "raise":
+                print("fails now")
                 raise ZeroDivisionError("in the plugin")
             return {"loss": out.cross_entropy * float("nan")}
 """
 
 
-def test_failed_and_diverged_runs_are_kept_shown_and_end_with_exit_code_2(tmp_path: Path) -> None:
+def test_failed_and_diverged_runs_are_kept_shown_and_end_with_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A plugin that raises and a loss that is NaN, beside a method that works, in real worker processes."""
     (tmp_path / "outside_plugin.py").write_text(textwrap.dedent(BROKEN))
     info = tmp_path / "outside_plugin-1.0.dist-info"
@@ -283,6 +286,10 @@ def test_failed_and_diverged_runs_are_kept_shown_and_end_with_exit_code_2(tmp_pa
     assert "Traceback" not in done.stderr
     records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/*/*/run.json")]
     assert sorted(record["status"] for record in records) == ["diverged", "done", "failed"]
+    (printed,) = tmp_path.glob("runs/*/*/*/stderr.txt")
+    assert printed.read_text() == "fails now\n"
+    assert main(["show", str(printed.parent)]) == 0
+    assert f"standard error  {printed}" in " ".join(capsys.readouterr().out.split()).replace("error ", "error  ")
     assert not list((tmp_path / "runs" / ".partial").iterdir())
 
 
@@ -332,3 +339,30 @@ def test_a_backbone_that_cannot_have_the_protocols_stride_says_so(cli: Cli) -> N
     code, _, err = cli(*CXR, "--data", "standin", "--backbone", "densenet121", "--plan")
     assert code == 2
     assert "has no output stride of 8, which protocol quick-v1 asks for" in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("list", "nothing", "--debug"), ("show", "abcd", "--debug"), ("--debug", "show", "abcd"), ("run", "--debug")],
+)
+def test_debug_shows_where_an_error_comes_from(cli: Cli, command: tuple[str, ...]) -> None:
+    """Above the one line, of a wrong command line too; the exit code stays."""
+    code, out, err = cli(*command)
+    assert (code, out) == (2, "")
+    lines = err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-2].startswith("divsal_bench.errors.UserError: ")
+    assert lines[-1] == lines[-2].replace("divsal_bench.errors.UserError", "divsal-bench")
+    plain = [one for one in command if one != "--debug"]
+    assert cli(*plain)[2] == f"{lines[-1]}\n"
+
+
+def test_an_argument_called_debug_is_an_argument(cli: Cli) -> None:
+    assert "Traceback" not in cli("board", "--", "--debug")[2]
+
+
+@pytest.mark.parametrize("command", ["run", "audit", "data check", "standins check", "show"])
+def test_every_command_takes_debug(cli: Cli, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    assert "--debug" in capsys.readouterr().out

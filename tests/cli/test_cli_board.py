@@ -10,19 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import yaml
 
 from divsal_bench import cli
-from divsal_bench.cli.submit import chosen, results_place, weights_place, without_pictures
+from divsal_bench.cli.selection import runs_named
 from divsal_bench.errors import UserError
 from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts, Record, Spec
 from divsal_bench.scores.schema import ConditionScore, Scores
 from divsal_bench.workflows.boards import results_folder
-
-COMMIT = "0123456789" * 4
 
 
 def a_run(method: str = "cyborg", seed: int = 0, task: str = "cxr", label: str = "") -> Run:
@@ -39,57 +36,15 @@ def a_run(method: str = "cyborg", seed: int = 0, task: str = "cxr", label: str =
     return Run(Path(f"runs/{task}/{method}/seed{seed}-{spec.run_id}"), record)
 
 
-def test_weights_are_named_by_place_path_or_commit() -> None:
-    run = a_run(seed=3)
-    own = f"cxr/cyborg/seed3-{run.record.run_id}/model.safetensors"
-    assert weights_place([])(run) == own
-    assert weights_place(["store/mine"])(run) == f"store/mine/{own}"
-    hub = f"https://huggingface.co/org/name/blob/{COMMIT}"
-    assert weights_place([f"org/name@{COMMIT}"])(run) == f"{hub}/{own}"
-    assert weights_place([f"3=org/name@{COMMIT}", "store"])(run) == f"{hub}/model.safetensors"
-    assert weights_place([f"2=org/name@{COMMIT}"])(run) == own
-
-
-@pytest.mark.parametrize("given", ["org/name@main", "org/name@", "/absolute", "../up", f"3=name@{COMMIT}"])
-def test_weights_that_name_no_place(given: str) -> None:
-    with pytest.raises(UserError, match="--weights"):
-        weights_place([given])
-
-
-def test_results_are_written_into_a_checkout_or_where_one_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert results_place(Path("mine")) == Path("mine")
-    for content in (None, "", "[project]", "[project]\nname = 'other'", "project = 1", "\0", "[project"):
-        if content is not None:
-            Path("pyproject.toml").write_text(content)
-        with pytest.raises(UserError, match=r"no checkout of divsal-bench; .* --results DIR"):
-            results_place(None)
-    shutil.copy(Path(__file__).parents[2] / "pyproject.toml", tmp_path)
-    assert results_place(None) == Path("leaderboard/results")
-    assert not Path("leaderboard").exists()
-
-
-def test_pictures_can_be_left_out_of_what_is_published() -> None:
-    from divsal_bench.leaderboard.accepted.publishing import PublicData
-    from divsal_bench.leaderboard.claims.gallery import Gallery, Picture
-
-    picture = Picture(key="0" * 16, label=0, condition="in-domain", image="", human=None, credit="")
-    gallery = Gallery(class_names=("normal", "abnormal"), pictures=[picture])
-    found = without_pictures(PublicData(pd.DataFrame(), "yes", gallery, lambda run: {}))
-    assert found.gallery.pictures == []
-    assert "left the pictures out" in found.gallery.absent
-    assert found.predictions == "yes"
-
-
 def test_runs_are_chosen_by_task_and_method() -> None:
     runs = [a_run(), a_run("difference"), a_run(task="iris-pad"), a_run(label="cyborg:alpha=0.3", seed=1)]
-    assert chosen(runs, None, None) == runs
-    assert chosen(runs, "cxr", "cyborg") == [runs[0]]
-    assert chosen(runs, "cxr", "cyborg:alpha=0.30") == [runs[3]]
-    assert chosen(runs, None, "difference,cyborg") == runs[:3]
-    assert chosen(runs, None, "cyborg:alpha=0.3,difference") == [runs[1], runs[3]]
+    assert runs_named(runs, None, None) == runs
+    assert runs_named(runs, "cxr", "cyborg") == [runs[0]]
+    assert runs_named(runs, "cxr", "cyborg:alpha=0.30") == [runs[3]]
+    assert runs_named(runs, None, "difference,cyborg") == runs[:3]
+    assert runs_named(runs, None, "cyborg:alpha=0.3,difference") == [runs[1], runs[3]]
     with pytest.raises(UserError, match=r"there are cxr cyborg, cxr cyborg:alpha=0\.3"):
-        chosen(runs, "face-pad", None)
+        runs_named(runs, "face-pad", None)
 
 
 @pytest.mark.parametrize(
@@ -190,13 +145,13 @@ def test_an_installed_method_is_of_its_own_kind(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_run_that_moved_is_still_itself(tmp_path: Path) -> None:
     from divsal_bench.runs import store
-    from divsal_bench.workflows.run_data import collect
+    from divsal_bench.runs.reading import collect_runs
 
     run = a_run()
     path = store.save_run(tmp_path / "runs", run.record)
-    assert [one.record for one in collect([tmp_path / "runs", path], Path())] == [run.record]
+    assert [one.record for one in collect_runs([tmp_path / "runs", path], Path())] == [run.record]
     shutil.copytree(path, tmp_path / "copy")
-    assert [one.record for one in collect([tmp_path / "copy"], Path())] == [run.record]
+    assert [one.record for one in collect_runs([tmp_path / "copy"], Path())] == [run.record]
 
 
 def test_scores_have_no_field_that_rescoring_misses() -> None:

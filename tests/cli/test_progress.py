@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from divsal_bench.cli.progress import Lines, duration
+from divsal_bench.cli.progress import ProgressLines, duration
 from divsal_bench.grid import planning, pool
 from divsal_bench.registry import method_choice, protocols
 
@@ -62,9 +62,10 @@ def test_lines_count_what_finished_and_estimate_what_is_left(
         ("cxr",), tuple(method_choice.choose_methods("cross-entropy")), (0, 1), tmp_path, protocol, data="standin"
     )
     jobs = planning.plan(grid)[0].jobs
-    lines = Lines(jobs)
+    lines = ProgressLines()
+    lines.on_event(pool.Event("begun", jobs[0], total=2))
     lines.on_event(pool.Event("retry", jobs[0]))
-    pool.execute(jobs[:1], 0, lines.on_event)
+    pool.run_jobs(jobs[:1], 0, lambda event: event.kind == "begun" or lines.on_event(event))
     shown = capsys.readouterr().err.splitlines()
     assert "died; trying that run once more" in shown[0]
     assert shown[1].startswith("[1/2] cxr cross-entropy seed 0: done, in-domain 0.")

@@ -118,7 +118,7 @@ def test_a_closed_stream_is_not_the_next_file_that_is_opened(script: Path) -> No
     """With descriptor 1 free, the first file a program opens gets it, and the table would be written into it."""
     code = "open('data.txt', 'w').write('mine'); import os; os.write(1, b'stray')"
     (script / "opens.py").write_text(
-        "import sys; from divsal_bench.cli import streams; streams.prepare()\n" + code, encoding="utf-8"
+        "import sys; from divsal_bench.cli import streams; streams.prepare_streams()\n" + code, encoding="utf-8"
     )
     assert shell("$P opens.py >&- 2>&-", cwd=script).returncode == 0
     assert (script / "data.txt").read_text() == "mine"
@@ -148,7 +148,7 @@ def test_warnings_that_are_asked_to_be_errors_end_nothing(script: Path) -> None:
     worker = """
 import subprocess, sys
 from divsal_bench.cli import streams
-streams.prepare()
+streams.prepare_streams()
 child = [sys.executable, "-c", "import warnings; warnings.warn('of a worker')"]
 sys.exit(subprocess.run(child).returncode)
 """

@@ -15,7 +15,7 @@ from divsal_bench.conformance import specimens
 from divsal_bench.conformance.handover import leaks
 from divsal_bench.conformance.specimens import MARK, ORDINARY, PROTOCOL, SIDE
 from divsal_bench.contracts.method import Batch
-from divsal_bench.networks.inference import as_input
+from divsal_bench.networks.inference import as_input, form_of
 
 HELD_OUT = torch.full((1, SIDE, SIDE), MARK, dtype=torch.uint8)
 
@@ -46,7 +46,7 @@ def test_what_training_hands_over_is_clean() -> None:
         (np.array(["specimen-40"]), "specimen-40"),
         (HELD_OUT, "validation or test pixels"),
         (HELD_OUT.float() / 255, "validation or test pixels"),
-        (as_input(HELD_OUT[:, None], PROTOCOL), "validation or test pixels"),
+        (as_input(HELD_OUT[:, None], form_of(PROTOCOL)), "validation or test pixels"),
         (HELD_OUT.numpy(), "validation or test pixels"),
         (torch.zeros(48), "more rows than training has"),
     ],

@@ -9,7 +9,7 @@ from delivered import Delivered
 from small_task import small_task
 
 from divsal_bench.contracts.task import Task
-from divsal_bench.data.prepare import prepare
+from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
 
@@ -32,4 +32,4 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def ready(delivered: Delivered, task: Task, home: Path) -> Path:
     """The small data set, prepared in the default place."""
-    return prepare(task, ADAPTER, delivered.save(), home / "data" / "cxr").path
+    return prepare_data_set(task, ADAPTER, delivered.save(), home / "data" / "cxr").path

@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from divsal_bench.data import arrays, catalogue, drawn, images
-from divsal_bench.data.arrays import load, open_cached
+from divsal_bench.data import arrays, canonical, catalogue, decoding, drawn
+from divsal_bench.data.arrays import load_arrays, open_cached
 from divsal_bench.data.fingerprint import pixel_hash
-from divsal_bench.data.prepare import prepare
+from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.errors import UserError
+from divsal_bench.files import foreign
 from divsal_bench.registry import plugins
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
@@ -28,13 +29,13 @@ def no_decoding(monkeypatch):
     def stop(*_):
         raise AssertionError("decoded again")
 
-    return lambda: monkeypatch.setattr(images, "decode", stop)
+    return lambda: monkeypatch.setattr(decoding, "decode_image", stop)
 
 
 def test_pixels_are_those_of_the_files(task, delivered, ready):
     source = catalogue.resolve(task, None)
     done = []
-    data = load(task, source, 8, progress=lambda *numbers: done.append(numbers))
+    data = load_arrays(task, source, 8, progress=lambda *numbers: done.append(numbers))
     assert done[-1] == (16, 16)
     assert data.images.shape == (16, 1, 8, 8)
     assert data.maps.shape == (16, 8, 8)
@@ -68,8 +69,8 @@ def test_pixels_are_those_of_the_files(task, delivered, ready):
 def test_a_constant_map_is_no_map(task, delivered, home, value):
     row = next(row for row in delivered.rows if row["saliency"])
     delivered.file(row["saliency"]).write_bytes(delivered.mask(value=value, fill=value))
-    prepare(task, ADAPTER, delivered.save(), home / "data" / "cxr")
-    data = load(task, catalogue.resolve(task, None), 8)
+    prepare_data_set(task, ADAPTER, delivered.save(), home / "data" / "cxr")
+    data = load_arrays(task, catalogue.resolve(task, None), 8)
     flat = data.rows["sample_id"] == row["image"]
     assert data.rows.loc[flat, "has_map"].tolist() == [False]
     assert not data.maps[flat].any()
@@ -78,9 +79,9 @@ def test_a_constant_map_is_no_map(task, delivered, home, value):
 
 def test_the_second_time_nothing_is_decoded(task, ready, no_decoding):
     source = catalogue.resolve(task, None)
-    first = load(task, source, 8)
+    first = load_arrays(task, source, 8)
     no_decoding()
-    for again in (load(task, source, 8), open_cached(first.path)):
+    for again in (load_arrays(task, source, 8), open_cached(first.path)):
         assert (again.images == first.images).all()
         assert (again.maps == first.maps).all()
         pd.testing.assert_frame_equal(again.rows, first.rows)
@@ -90,13 +91,13 @@ def test_the_second_time_nothing_is_decoded(task, ready, no_decoding):
             first.path,
         )
     with pytest.raises(AssertionError, match="decoded again"):
-        load(task, source, 9)
+        load_arrays(task, source, 9)
 
 
 def test_colour_tasks_get_three_channels_of_their_own_cache(task, ready):
     source = catalogue.resolve(task, None)
-    grey = load(task, source, 8)
-    colour = load(dataclasses.replace(task, channels=3), source, 8)
+    grey = load_arrays(task, source, 8)
+    colour = load_arrays(dataclasses.replace(task, channels=3), source, 8)
     assert colour.images.shape == (16, 3, 8, 8)
     assert (colour.images == grey.images).all()
     assert colour.path != grey.path
@@ -104,10 +105,10 @@ def test_colour_tasks_get_three_channels_of_their_own_cache(task, ready):
 
 
 def test_new_data_in_the_same_folder_is_decoded_anew(task, delivered, ready):
-    old = load(task, catalogue.resolve(task, None), 8)
+    old = load_arrays(task, catalogue.resolve(task, None), 8)
     delivered.file(delivered.rows[0]["image"]).write_bytes(delivered.picture(77))
-    prepare(task, ADAPTER, delivered.save(), ready, force=True)
-    new = load(task, catalogue.resolve(task, None), 8)
+    prepare_data_set(task, ADAPTER, delivered.save(), ready, force=True)
+    new = load_arrays(task, catalogue.resolve(task, None), 8)
     assert new.path != old.path
     assert (new.images != old.images).any()
 
@@ -116,10 +117,10 @@ def test_even_where_names_sizes_and_times_of_the_files_are_the_same(task, delive
     loaded = []
     for subject in ("person X", "person Y"):
         delivered.rows[0]["subject"] = subject
-        prepare(task, ADAPTER, delivered.save(), ready, force=True)
+        prepare_data_set(task, ADAPTER, delivered.save(), ready, force=True)
         for path in (ready / "data").iterdir():
             os.utime(path, (0, 0))
-        loaded.append(load(task, catalogue.resolve(task, None), 8))
+        loaded.append(load_arrays(task, catalogue.resolve(task, None), 8))
     assert loaded[0].path != loaded[1].path
     assert [("person X" in set(data.rows["subject"])) for data in loaded] == [True, False]
 
@@ -143,15 +144,15 @@ def rewrite(path, **columns):
 def test_data_changed_after_preparing_is_refused(task, ready, home):
     rewrite(ready / "data/train-00000-of-00001.parquet", source=lambda value: "z")
     with pytest.raises(UserError, match=r"was changed after preparing.*prepare it again"):
-        load(task, catalogue.resolve(task, None), 8)
+        load_arrays(task, catalogue.resolve(task, None), 8)
     assert not list((home / "cache").iterdir()) if (home / "cache").exists() else True
 
 
 def test_changed_data_is_refused_although_it_was_loaded_before(task, ready):
-    load(task, catalogue.resolve(task, None), 8)
+    load_arrays(task, catalogue.resolve(task, None), 8)
     rewrite(ready / "data/train-00000-of-00001.parquet", source=lambda value: "z")
     with pytest.raises(UserError, match="was changed after preparing"):
-        load(task, catalogue.resolve(task, None), 8)
+        load_arrays(task, catalogue.resolve(task, None), 8)
 
 
 def test_a_file_of_another_size_or_a_missing_one_is_refused(task, ready):
@@ -159,10 +160,10 @@ def test_a_file_of_another_size_or_a_missing_one_is_refused(task, ready):
     file = ready / "data/train-00000-of-00001.parquet"
     file.write_bytes(file.read_bytes() + b" ")
     with pytest.raises(UserError, match=r"train-.*was changed after preparing"):
-        load(task, source, 8)
+        load_arrays(task, source, 8)
     file.unlink()
     with pytest.raises(UserError, match=r"train-.*is missing"):
-        load(task, source, 8)
+        load_arrays(task, source, 8)
 
 
 def test_damage_inside_a_file_names_it(task, ready):
@@ -172,34 +173,34 @@ def test_damage_inside_a_file_names_it(task, ready):
     data[-200:-8] = bytes(192)
     file.write_bytes(data)
     with pytest.raises(UserError, match=r"test-00000-of-00001.parquet is damaged"):
-        load(task, source, 8)
+        load_arrays(task, source, 8)
 
 
 def test_an_unreadable_image_names_its_sample(task, ready):
     rewrite(ready / "data/test-00000-of-00001.parquet", image=lambda value: {"bytes": b"no", "path": None})
     with pytest.raises(UserError, match=r"image of sample 'img/test-a-0\.png' is not an image"):
-        load(task, catalogue.resolve(task, None), 8)
+        load_arrays(task, catalogue.resolve(task, None), 8)
 
 
 def test_a_damaged_cache_is_made_again(task, ready):
     source = catalogue.resolve(task, None)
-    first = load(task, source, 8)
+    first = load_arrays(task, source, 8)
     expected = np.array(first.images)
     for name in ("images.npy", "maps.npy", "rows.parquet", "meta.json"):
         file = first.path / name
         file.write_bytes(file.read_bytes()[:-7])
         with pytest.raises(UserError, match="cannot be read"):
             open_cached(first.path)
-        assert (load(task, source, 8).images == expected).all()
+        assert (load_arrays(task, source, 8).images == expected).all()
         (first.path / name).unlink()
-        assert (load(task, source, 8).images == expected).all()
+        assert (load_arrays(task, source, 8).images == expected).all()
 
 
 @pytest.mark.parametrize("place", ["first value", "last value", "header"])
 @pytest.mark.parametrize("name", ["images.npy", "maps.npy", "rows.parquet", "meta.json"])
 def test_a_flipped_bit_in_the_cache_is_never_read(task, ready, name, place):
     source = catalogue.resolve(task, None)
-    first = load(task, source, 8)
+    first = load_arrays(task, source, 8)
     expected = (np.array(first.images), np.array(first.maps), first.rows, first.pixel_hash)
     file = first.path / name
     content, before = bytearray(file.read_bytes()), file.stat()
@@ -209,7 +210,7 @@ def test_a_flipped_bit_in_the_cache_is_never_read(task, ready, name, place):
     with pytest.raises(UserError, match=r"cannot be read .*; delete that folder") as caught:
         open_cached(first.path)
     assert "\n" not in str(caught.value)
-    again = load(task, source, 8)
+    again = load_arrays(task, source, 8)
     assert (again.images == expected[0]).all()
     assert (again.maps == expected[1]).all()
     assert again.rows.equals(expected[2])
@@ -221,17 +222,17 @@ def test_a_flipped_bit_in_the_cache_is_never_read(task, ready, name, place):
     "text", ["", "[]", "null", "{}", "[" * 100_000, '{"sum": 1}', '{"sum": "x", "fingerprint": "y"}']
 )
 def test_a_meta_file_that_says_nothing_is_one_line(task, ready, text):
-    first = load(task, catalogue.resolve(task, None), 8)
+    first = load_arrays(task, catalogue.resolve(task, None), 8)
     (first.path / "meta.json").write_text(text)
     with pytest.raises(UserError, match="cannot be read"):
         open_cached(first.path)
-    assert len(load(task, catalogue.resolve(task, None), 8).rows) == 16
+    assert len(load_arrays(task, catalogue.resolve(task, None), 8).rows) == 16
 
 
 def test_a_cache_is_hashed_once_a_process_and_again_when_its_files_changed(task, ready, monkeypatch):
-    first = load(task, catalogue.resolve(task, None), 8)
-    hashed, hash_of = [], arrays._file_hash
-    monkeypatch.setattr(arrays, "_file_hash", lambda file: hashed.append(file.name) or hash_of(file))
+    first = load_arrays(task, catalogue.resolve(task, None), 8)
+    hashed, hash_of = [], foreign.sha256
+    monkeypatch.setattr(foreign, "sha256", lambda file: hashed.append(file.name) or hash_of(file))
     open_cached(first.path)
     assert hashed == []
     os.utime(first.path / "maps.npy")
@@ -245,9 +246,9 @@ def test_two_processes_may_make_the_same_cache(task, ready, home):
 
     def at_half(done, total):
         if done == 8 and not other:
-            other.append(load(task, source, 8))
+            other.append(load_arrays(task, source, 8))
 
-    data = load(task, source, 8, progress=at_half)
+    data = load_arrays(task, source, 8, progress=at_half)
     assert data.path == other[0].path
     assert list((home / "cache").iterdir()) == [data.path]
 
@@ -258,14 +259,14 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(task, ready, home):
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
         with pytest.raises(UserError, match=r"cannot write .*free some space or set DIVSAL_BENCH_HOME"):
-            load(task, source, 32)
+            load_arrays(task, source, 32)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not (home / "cache").exists()
 
 
 def test_workers_map_the_arrays_without_the_engine(task, ready):
-    path = load(task, catalogue.resolve(task, None), 8).path
+    path = load_arrays(task, catalogue.resolve(task, None), 8).path
     code = (
         "import sys; from pathlib import Path; from divsal_bench.data.arrays import open_cached\n"
         "d = open_cached(Path(sys.argv[1])); print(len(d.rows), d.images.shape, 'datasets' in sys.modules)"
@@ -281,7 +282,7 @@ def test_workers_map_the_arrays_without_the_engine(task, ready):
 def test_standins(task, home, size, variant):
     drawn = task.draw_standin(variant, catalogue.STANDIN_SEED)
     source = catalogue.resolve(task, variant)
-    data = load(task, source, size)
+    data = load_arrays(task, source, size)
     assert data.images.shape == (18, 1, size, size)
     assert data.pixel_hash == pixel_hash(drawn.images, drawn.maps)
     assert data.fingerprint == source.fingerprint
@@ -292,8 +293,8 @@ def test_standins(task, home, size, variant):
     columns = list(drawn.rows.columns)
     assert (data.rows[columns].to_numpy() == drawn.rows[columns].to_numpy()).all()
     assert (data.rows["has_map"] == (drawn.rows["saliency_kind"] == "mask")).all()
-    assert load(task, source, size).path == data.path
-    assert (load(task, source, size).images == data.images).all()
+    assert load_arrays(task, source, size).path == data.path
+    assert (load_arrays(task, source, size).images == data.images).all()
 
 
 def test_colour_standins(task, home):
@@ -302,13 +303,13 @@ def test_colour_standins(task, home):
         return dataclasses.replace(drawn, images=np.stack([drawn.images, drawn.images // 2, drawn.images // 3], -1))
 
     colour = dataclasses.replace(task, channels=3, draw_standin=draw)
-    data = load(colour, catalogue.resolve(colour, "standin"), 16)
+    data = load_arrays(colour, catalogue.resolve(colour, "standin"), 16)
     assert (data.images[:, 2] == draw("standin", 0).images[..., 2]).all()
 
 
 @pytest.mark.parametrize("part", ["images", "maps", "label", "split"])
 def test_a_changed_generator_never_meets_an_old_cache(task, home, part):
-    old = load(task, catalogue.resolve(task, "standin"), 16)
+    old = load_arrays(task, catalogue.resolve(task, "standin"), 16)
 
     def draw(variant, seed):
         drawn = task.draw_standin(variant, seed)
@@ -319,18 +320,18 @@ def test_a_changed_generator_never_meets_an_old_cache(task, home, part):
         return drawn
 
     changed = dataclasses.replace(task, draw_standin=draw)
-    assert load(changed, catalogue.resolve(changed, "standin"), 16).path != old.path
+    assert load_arrays(changed, catalogue.resolve(changed, "standin"), 16).path != old.path
 
 
 def test_other_pixels_than_the_release_are_a_warning(task, home):
     drawn = task.draw_standin("standin", catalogue.STANDIN_SEED)
     right = dataclasses.replace(task, standin_pixels={"standin": pixel_hash(drawn.images, drawn.maps)})
-    assert load(right, catalogue.resolve(right, "standin"), 16).notices == ()
+    assert load_arrays(right, catalogue.resolve(right, "standin"), 16).notices == ()
     wrong = dataclasses.replace(task, standin_pixels={"standin": "0" * 64})
     for _ in range(2):  # from the cache, too
-        (notice,) = load(wrong, catalogue.resolve(wrong, "standin"), 16).notices
+        (notice,) = load_arrays(wrong, catalogue.resolve(wrong, "standin"), 16).notices
         assert "differ" in notice
-    assert load(wrong, catalogue.resolve(wrong, "standin:null"), 16).notices == ()
+    assert load_arrays(wrong, catalogue.resolve(wrong, "standin:null"), 16).notices == ()
 
 
 def test_arrays_of_data_with_a_turned_photograph(task, delivered, home):
@@ -340,8 +341,8 @@ def test_arrays_of_data_with_a_turned_photograph(task, delivered, home):
     pixels = np.zeros((10, 12), np.uint8)
     pixels[:5, :6] = 255  # where the map is
     Image.fromarray(pixels).save(delivered.file(upside_down["image"]), exif=exif)
-    out = prepare(task, ADAPTER, delivered.save(), home / "data" / "cxr").path
-    data = load(task, catalogue.resolve(task, str(out)), 4)
+    out = prepare_data_set(task, ADAPTER, delivered.save(), home / "data" / "cxr").path
+    data = load_arrays(task, catalogue.resolve(task, str(out)), 4)
     index = data.rows.index[data.rows["sample_id"] == upside_down["image"]][0]
     assert data.maps[index, 3, 3] == 255
     assert data.images[index, 0, 3, 3] > 200
@@ -355,9 +356,9 @@ def test_the_source_can_be_sent_to_workers(task, ready):
 
 def test_cache_version_is_part_of_the_key(task, ready, monkeypatch):
     source = catalogue.resolve(task, None)
-    old = load(task, source, 8).path
+    old = load_arrays(task, source, 8).path
     monkeypatch.setattr(arrays, "CACHE_VERSION", 999)
-    assert load(task, source, 8).path != old
+    assert load_arrays(task, source, 8).path != old
 
 
 @pytest.mark.parametrize(
@@ -370,7 +371,7 @@ def test_cache_version_is_part_of_the_key(task, ready, monkeypatch):
 )
 def test_data_of_others_is_not_trusted_to_be_sound(task, ready, monkeypatch, column, value, message):
     """Its publisher chose fingerprint and file hashes as well."""
-    read = arrays.canonical.read
+    read = canonical.read_entries
     firsts = set()
 
     def as_published(folder, info):
@@ -379,9 +380,9 @@ def test_data_of_others_is_not_trusted_to_be_sound(task, ready, monkeypatch, col
             firsts.add(entry.split)
             yield dataclasses.replace(entry, **{column: value}) if first else entry
 
-    monkeypatch.setattr(arrays.canonical, "read", as_published)
+    monkeypatch.setattr(canonical, "read_entries", as_published)
     with pytest.raises(UserError, match=message):
-        load(task, catalogue.resolve(task, str(ready)), 8)
+        load_arrays(task, catalogue.resolve(task, str(ready)), 8)
 
 
 def test_a_builtin_standin_is_drawn_once_by_the_same_code(home, monkeypatch):
@@ -390,19 +391,19 @@ def test_a_builtin_standin_is_drawn_once_by_the_same_code(home, monkeypatch):
     counting = dataclasses.replace(builtin, draw_standin=functools.wraps(builtin.draw_standin)(
         lambda variant, seed: drawings.append(variant) or builtin.draw_standin(variant, seed)))  # fmt: skip
     source = catalogue.resolve(builtin, "standin")
-    first = load(counting, source, 16)
-    again = load(counting, source, 16)
+    first = load_arrays(counting, source, 16)
+    again = load_arrays(counting, source, 16)
     assert drawings == ["standin"]
     assert (again.path, again.pixel_hash, again.notices) == (first.path, first.pixel_hash, first.notices)
     assert (again.images == first.images).all()
-    load(counting, catalogue.resolve(builtin, "standin:null"), 16)
-    load(counting, source, 24)
+    load_arrays(counting, catalogue.resolve(builtin, "standin:null"), 16)
+    load_arrays(counting, source, 24)
     assert drawings == ["standin", "standin:null", "standin"]
     monkeypatch.setattr(drawn, "code_of", lambda task: "other code")
-    assert load(counting, source, 16).path == first.path
+    assert load_arrays(counting, source, 16).path == first.path
     assert len(drawings) == 4
     shutil.rmtree(first.path)
-    assert load(counting, source, 16).pixel_hash == first.pixel_hash
+    assert load_arrays(counting, source, 16).pixel_hash == first.pixel_hash
 
 
 def test_a_strangers_standin_is_drawn_each_time(task):

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from divsal_bench.data import canonical
-from divsal_bench.data.canonical import features, parse_info
-from divsal_bench.data.check import check
+from divsal_bench.data.canonical import canonical_features, parse_info
+from divsal_bench.data.check import check_data_set
 from divsal_bench.errors import UserError
 
-SCHEMA = features(("normal", "abnormal")).arrow_schema
+SCHEMA = canonical_features(("normal", "abnormal")).arrow_schema
 TRAIN = "data/train-00000-of-00001.parquet"
 #: Megabytes of address space beyond what Python and its libraries take; the bombs ask for far more.
 ROOM = 900
@@ -104,13 +104,13 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
 
 CHECK = """
 import resource, sys
-from divsal_bench.data.check import check
+from divsal_bench.data.check import check_data_set
 import datasets, pandas, pyarrow.parquet, divsal_bench.scores.conditions, PIL.Image
-from divsal_bench.data.canonical import features
-features(("a", "b")).arrow_schema
+from divsal_bench.data.canonical import canonical_features
+canonical_features(("a", "b")).arrow_schema
 size = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[2]) * 2**20,) * 2)
-print("\\n".join(check(sys.argv[1]).problems))
+print("\\n".join(check_data_set(sys.argv[1]).problems))
 """
 
 
@@ -136,7 +136,7 @@ def test_a_small_file_that_unpacks_to_much_is_one_line_and_little_memory(ready: 
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     with pytest.raises(UserError, match=message):
-        list(canonical.read_file(ready / TRAIN, parse_info(ready / "divsal.json")))
+        list(canonical.read_shard(ready / TRAIN, parse_info(ready / "divsal.json")))
     assert "is damaged" in done.stdout.splitlines()[0]
 
 
@@ -170,7 +170,7 @@ def test_a_description_beyond_reason_is_one_short_line(ready: Path, kind: str) -
     text = file.read_text()
     file.write_text(make(text))
     assert file.read_text() != text
-    for read in (lambda: parse_info(file), lambda: check(ready)):
+    for read in (lambda: parse_info(file), lambda: check_data_set(ready)):
         with pytest.raises(UserError, match=message) as caught:
             read()
         assert str(caught.value).isprintable()
@@ -183,13 +183,13 @@ def test_a_pipe_in_prepared_data_is_not_waited_for(ready: Path, name: str) -> No
     os.mkfifo(ready / name)
     if name == "divsal.json":
         with pytest.raises(UserError, match="is not a prepared data set"):
-            check(ready)
+            check_data_set(ready)
         with pytest.raises(UserError, match="is not a regular file"):
             parse_info(ready / name)
     else:
-        assert f"{TRAIN} is missing" in check(ready).problems
+        assert f"{TRAIN} is missing" in check_data_set(ready).problems
         with pytest.raises(UserError, match="is not a regular file"):
-            list(canonical.read_file(ready / name, parse_info(ready / "divsal.json")))
+            list(canonical.read_shard(ready / name, parse_info(ready / "divsal.json")))
 
 
 def test_a_folder_whose_name_is_no_text_is_one_line(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,13 +211,13 @@ def test_classes_without_two_names_are_refused_in_one_line(ready, names):
     file = ready / canonical.INFO_FILE
     file.write_text(json.dumps({**json.loads(file.read_text()), "class_names": names}))
     with pytest.raises(UserError, match="cannot be read \\(its classes have no two names\\)"):
-        check(ready)
+        check_data_set(ready)
 
 
 @pytest.mark.parametrize("counts", [[], [{"split": "train", "source": "a", "negatives": 5, "positives": 7, "maps": 0}]])
 def test_counts_that_are_not_those_of_the_rows_are_a_problem(ready, counts):
     file = ready / canonical.INFO_FILE
     file.write_text(json.dumps({**json.loads(file.read_text()), "counts": counts}))
-    assert check(ready).problems == (
+    assert check_data_set(ready).problems == (
         "divsal.json counts other rows per split and source than there are; prepare the data again",
     )

@@ -11,7 +11,7 @@ import pytest
 from divsal_bench.data import catalogue
 from divsal_bench.data.catalogue import prepared, resolve
 from divsal_bench.data.fingerprint import standin_fingerprint
-from divsal_bench.data.prepare import prepare
+from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.errors import UserError
 from divsal_bench.files import owners
 
@@ -51,7 +51,7 @@ def test_prepared_data_comes_first_and_the_notice_says_so(task, ready):
 def test_a_prepared_copy_of_the_standin_is_called_what_it_is(task, home, tmp_path):
     from divsal_bench.tasks.adapters.standin import ADAPTER
 
-    prepare(task, ADAPTER, None, tmp_path / "copy")
+    prepare_data_set(task, ADAPTER, None, tmp_path / "copy")
     assert catalogue.resolve(task, str(tmp_path / "copy")).is_drawn
     assert catalogue.resolve(task, "standin").is_drawn
 

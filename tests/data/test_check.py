@@ -9,8 +9,8 @@ from PIL import Image
 
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.data import writer
-from divsal_bench.data.canonical import Entry, read, read_info
-from divsal_bench.data.check import check
+from divsal_bench.data.canonical import Entry, read_entries, read_info
+from divsal_bench.data.check import check_data_set
 from divsal_bench.errors import UserError
 
 
@@ -18,12 +18,12 @@ from divsal_bench.errors import UserError
 def changed(ready, tmp_path):
     """Write the small data set again with changed rows, past all checks of prepare."""
     info = read_info(ready)
-    entries = list(read(ready, info))
+    entries = list(read_entries(ready, info))
 
     def write(change, folder="changed"):
         rows = [row for row in map(change, entries) if row is not None]
         out = tmp_path / folder
-        writer.write(
+        writer.write_data_set(
             out,
             sorted(rows, key=lambda row: (("train", "validation", "test").index(row.split), row.sample_id)),
             task="cxr",
@@ -42,7 +42,7 @@ def only(name, **values):
 
 def test_a_good_set(ready):
     done = []
-    report = check(ready, progress=lambda *numbers: done.append(numbers))
+    report = check_data_set(ready, progress=lambda *numbers: done.append(numbers))
     assert report.ok
     assert report.problems == ()
     assert report.warnings == ()
@@ -67,7 +67,7 @@ def test_a_good_set(ready):
 def test_rows_say_which_conditions_there_are(ready):
     from divsal_bench.scores.conditions import conditions
 
-    assert [c.name for c in conditions(check(ready).rows)] == ["in-domain", "b"]
+    assert [c.name for c in conditions(check_data_set(ready).rows)] == ["in-domain", "b"]
 
 
 PROBLEMS = {
@@ -88,7 +88,7 @@ PROBLEMS = {
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_problems_in_a_row(changed, name):
     values, message = PROBLEMS[name]
-    report = check(changed(only("img/train-a-0.png", **values)))
+    report = check_data_set(changed(only("img/train-a-0.png", **values)))
     assert not report.ok
     (problem,) = report.problems
     assert message in problem
@@ -97,18 +97,18 @@ def test_problems_in_a_row(changed, name):
 
 def test_map_problems(changed, delivered):
     out = changed(only("img/train-a-1.png", saliency=delivered.mask((10, 12))))
-    assert "10 x 12 pixels, but its image is 12 x 10" in check(out).problems[0]
+    assert "10 x 12 pixels, but its image is 12 x 10" in check_data_set(out).problems[0]
     out = changed(only("img/train-a-1.png", saliency=b"no"), "second")
-    assert "the map of 'img/train-a-1.png' is not an image" in check(out).problems[0]
+    assert "the map of 'img/train-a-1.png' is not an image" in check_data_set(out).problems[0]
     out = changed(only("img/train-a-1.png", saliency_kind="none"), "third")
-    assert "'none', but it has a map" in check(out).problems[0]
+    assert "'none', but it has a map" in check_data_set(out).problems[0]
 
 
 def test_images_in_two_splits_are_problems_and_in_one_a_warning(changed, delivered):
     copy = delivered.file("img/train-a-0.png").read_bytes()
-    (problem,) = check(changed(only("img/test-a-0.png", image=copy))).problems
+    (problem,) = check_data_set(changed(only("img/test-a-0.png", image=copy))).problems
     assert problem == "'img/test-a-0.png' in test is the same image as 'img/train-a-0.png' in train"
-    report = check(changed(only("img/train-a-2.png", image=copy), "second"))
+    report = check_data_set(changed(only("img/train-a-2.png", image=copy), "second"))
     assert report.ok
     assert report.warnings == ("1 images are copies of another one in the same split",)
 
@@ -122,13 +122,13 @@ def again(data: bytes, kind: str = "TIFF", **save) -> bytes:
 
 def test_a_picture_saved_again_is_a_copy(changed, delivered):
     copy = again(delivered.file("img/train-a-0.png").read_bytes())
-    (problem,) = check(changed(only("img/test-a-0.png", image=copy))).problems
+    (problem,) = check_data_set(changed(only("img/test-a-0.png", image=copy))).problems
     assert problem == "'img/test-a-0.png' in test is the same image as 'img/train-a-0.png' in train"
 
 
 def test_a_picture_with_both_labels_is_a_problem(changed, delivered):
     copy = delivered.file("img/train-a-0.png").read_bytes()
-    (problem,) = check(changed(only("img/train-a-1.png", image=copy))).problems
+    (problem,) = check_data_set(changed(only("img/train-a-1.png", image=copy))).problems
     assert problem == "'img/train-a-1.png' in train is abnormal, its copy 'img/train-a-0.png' normal"
 
 
@@ -141,7 +141,7 @@ def test_a_picture_saved_with_loss_in_another_split_is_a_warning(changed, delive
         entry = only("img/train-a-0.png", image=large)(entry)
         return only("img/test-a-0.png", image=lossy)(entry)
 
-    report = check(changed(change))
+    report = check_data_set(changed(change))
     assert report.ok
     (warning,) = report.warnings
     assert warning.startswith("1 image looks like one of another split")
@@ -150,13 +150,13 @@ def test_a_picture_saved_with_loss_in_another_split_is_a_warning(changed, delive
 
 def test_transparent_parts_are_a_warning(changed, delivered):
     pixels = np.dstack([np.full((10, 12), 80, np.uint8), np.tile(np.array([0, 255], np.uint8), (10, 6))])
-    report = check(changed(only("img/train-a-0.png", image=encoded(pixels))))
+    report = check_data_set(changed(only("img/train-a-0.png", image=encoded(pixels))))
     assert report.warnings == ("1 images have transparent parts; they are read over black",)
 
 
 def test_grey_maps_that_a_run_would_read_as_nearly_empty(changed, delivered):
     faint = encoded(np.arange(120, dtype=np.uint16).reshape(10, 12) * 8)
-    report = check(changed(lambda entry: dataclasses.replace(entry, saliency=entry.saliency and faint)))
+    report = check_data_set(changed(lambda entry: dataclasses.replace(entry, saliency=entry.saliency and faint)))
     assert report.warnings == (
         "source a: its grey maps reach no more than 952 of 65535, so they are nearly empty in training; "
         "prepare the data again",
@@ -165,26 +165,26 @@ def test_grey_maps_that_a_run_would_read_as_nearly_empty(changed, delivered):
 
 def test_an_id_in_two_splits(changed):
     out = changed(only("img/test-a-0.png", sample_id="img/train-a-0.png"))
-    assert any("sample_id 'img/train-a-0.png' is also that of" in problem for problem in check(out).problems)
+    assert any("sample_id 'img/train-a-0.png' is also that of" in problem for problem in check_data_set(out).problems)
 
 
 def test_classes_and_splits(changed):
     def drop(split, labels):
         return lambda entry: None if entry.split == split and entry.label in labels else entry
 
-    assert check(changed(drop("train", {1}))).problems == (
+    assert check_data_set(changed(drop("train", {1}))).problems == (
         "the train split has no abnormal rows (of 2); it needs both classes",
     )
-    assert check(changed(drop("validation", {0}), "2")).problems == (
+    assert check_data_set(changed(drop("validation", {0}), "2")).problems == (
         "the validation split has no normal rows (of 2); it needs both classes",
     )
-    (problem,) = check(changed(drop("test", {0, 1}), "3")).problems
+    (problem,) = check_data_set(changed(drop("test", {0, 1}), "3")).problems
     assert problem.startswith("there are no rows in the test split")
-    assert check(changed(drop("test", {0}), "4")).ok
+    assert check_data_set(changed(drop("test", {0}), "4")).ok
 
 
 def test_many_findings_of_a_kind_are_counted(changed):
-    report = check(changed(lambda entry: dataclasses.replace(entry, source="")))
+    report = check_data_set(changed(lambda entry: dataclasses.replace(entry, source="")))
     assert len(report.problems) == 4
     assert report.problems[-1] == "… and 13 more like this"
 
@@ -197,7 +197,7 @@ def test_warnings(changed, delivered):
             entry = dataclasses.replace(entry, saliency=delivered.mask(value=9, fill=9))
         return dataclasses.replace(entry, category="", source={"b": "unknown hospital"}.get(entry.source, entry.source))
 
-    report = check(changed(change))
+    report = check_data_set(changed(change))
     assert report.ok
     assert report.warnings == (
         "8 abnormal rows have no category",
@@ -213,7 +213,7 @@ def test_a_changed_file(ready, changed):
     other = changed(only("img/train-a-0.png", source="elsewhere"))
     name = "data/train-00000-of-00001.parquet"
     (ready / name).write_bytes((other / name).read_bytes())
-    report = check(ready)
+    report = check_data_set(ready)
     assert any("was changed after preparing" in problem and name in problem for problem in report.problems)
     assert any("fingerprint" in problem for problem in report.problems)
     assert report.fingerprint != report.stored_fingerprint
@@ -225,7 +225,7 @@ def test_missing_extra_and_damaged_files(ready):
     (data / "test-extra.parquet").write_bytes(b"")
     file = data / "train-00000-of-00001.parquet"
     file.write_bytes(b"x" * file.stat().st_size)
-    problems = "\n".join(check(ready).problems)
+    problems = "\n".join(check_data_set(ready).problems)
     assert "test-00000-of-00001.parquet is missing" in problems
     assert "test-extra.parquet is not listed" in problems
     assert "train-00000-of-00001.parquet is damaged" in problems
@@ -237,7 +237,7 @@ def test_other_columns(ready):
 
     file = ready / "data/train-00000-of-00001.parquet"
     pq.write_table(pq.read_table(file).drop(["subject"]), file)
-    assert any("has other columns" in problem for problem in check(ready).problems)
+    assert any("has other columns" in problem for problem in check_data_set(ready).problems)
 
 
 def test_values_that_are_missing(ready):
@@ -251,19 +251,19 @@ def test_values_that_are_missing(ready):
         field = table.schema.field(index)
         table = table.set_column(index, field, pa.array([value, *table[column].to_pylist()[1:]], field.type))
     pq.write_table(table, file)
-    problems = check(ready).problems
+    problems = check_data_set(ready).problems
     assert any("'img/train-a-0.png': a value is missing" in problem for problem in problems)
 
 
 @pytest.mark.parametrize("data", ["nowhere", "./nowhere", "/no/where", "a/b/c", "~nobody-here/x", ""])
 def test_nothing_there(data):
     with pytest.raises(UserError, match="there is no data set"):
-        check(data)
+        check_data_set(data)
 
 
 def test_not_prepared(delivered):
     with pytest.raises(UserError, match="not a prepared data set"):
-        check(delivered.save())
+        check_data_set(delivered.save())
 
 
 def source(name, *splits):
@@ -302,7 +302,7 @@ def test_what_check_refuses_no_run_starts_on(changed, kind):
 
     change, message = NO_RUN_CAN_KEEP[kind]
     out = changed(change)
-    report = check(out)
+    report = check_data_set(out)
     assert any(message in problem for problem in report.problems)
     assert all(line.isprintable() for line in report.lines())
     tiny = dataclasses.replace(protocols.find_protocol("quick-v1"), epochs=1, input_size=32)
@@ -329,7 +329,7 @@ def test_names_that_look_alike_are_warned_of(changed):
         }
         return dataclasses.replace(entry, subject=number.get(entry.sample_id, entry.subject))
 
-    report = check(changed(change))
+    report = check_data_set(changed(change))
     assert report.ok
     sources, categories, subjects, *_ = report.warnings
     assert sources == (
@@ -346,12 +346,12 @@ def test_names_that_look_alike_are_warned_of(changed):
 
 
 def test_names_that_look_alike_in_training_alone_are_two_seen_ones(changed):
-    report = check(changed(lambda entry: dataclasses.replace(entry, source="NIH" if entry.label else "nih")))
+    report = check_data_set(changed(lambda entry: dataclasses.replace(entry, source="NIH" if entry.label else "nih")))
     assert not any("differ only" in warning for warning in report.warnings)
 
 
 def test_positives_without_a_category_among_others_are_counted(changed):
-    report = check(changed(only("img/test-a-1.png", category="")))
+    report = check_data_set(changed(only("img/test-a-1.png", category="")))
     assert report.warnings[0].startswith(
         "1 abnormal rows have no category (test 1 rows), 7 have one: those without count"
     )

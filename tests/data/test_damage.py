@@ -15,7 +15,8 @@ import pytest
 from depths import encoded, palette, ramp
 from PIL import Image, TiffImagePlugin
 
-from divsal_bench.data import duplicates, images, reading
+from divsal_bench.data import decoding, duplicates, images, reading, saliency_maps
+from divsal_bench.data.damage import NotAnImage
 
 NOISE = np.random.default_rng(1).integers(0, 256, (20, 24, 3), np.uint8)
 GREY = Image.fromarray(NOISE[..., 0])
@@ -23,16 +24,16 @@ GREY = Image.fromarray(NOISE[..., 0])
 
 def used(data: bytes) -> None:
     """Everything that is done with a file that was taken."""
-    picture = images.decode(data)
+    picture = decoding.decode_image(data)
     images.image_pixels(picture, 1, 8)
     images.image_pixels(picture, 3, 8)
     reading.image_facts(picture)
     duplicates.pixel_digest(picture)
     duplicates.print_of(picture)
-    for way in ("", *images.MAP_READINGS):
+    for way in ("", *saliency_maps.MAP_READINGS):
         try:
-            images.map_values(images.align(picture, picture), way)
-        except images.NotAnImage:
+            saliency_maps.map_values(saliency_maps.align(picture, picture), way)
+        except NotAnImage:
             continue
 
 
@@ -83,7 +84,7 @@ def test_whatever_a_damaged_file_makes_its_decoder_raise_is_a_refusal(kind):
         damaged = with_sums_mended(bytes(data)) if kind.startswith("PNG") and turn % 3 else bytes(data)
         try:
             used(damaged)
-        except images.NotAnImage as error:
+        except NotAnImage as error:
             refused.append(str(error))
     assert refused
     assert all(text and "\n" not in text for text in refused)
@@ -96,8 +97,8 @@ def test_every_flipped_bit_of_a_png_is_found(kind):
     for _ in range(300):
         data = bytearray(whole)
         data[dice.randrange(8, len(data) - 12)] ^= 1 << dice.randrange(8)
-        with pytest.raises(images.NotAnImage):
-            images.decode(bytes(data))
+        with pytest.raises(NotAnImage):
+            decoding.decode_image(bytes(data))
 
 
 PAGES = [GREY, Image.fromarray(NOISE[..., 1]), Image.fromarray(NOISE[..., 2])]
@@ -105,24 +106,24 @@ PAGES = [GREY, Image.fromarray(NOISE[..., 1]), Image.fromarray(NOISE[..., 2])]
 
 @pytest.mark.parametrize("kind", ["TIFF", "GIF", "PNG", "WEBP"])
 def test_files_of_several_pages_are_refused(kind):
-    with pytest.raises(images.NotAnImage, match="has pages or frames 1 to 3, of which one would be read"):
-        images.decode(encoded(PAGES[0], kind, save_all=True, append_images=PAGES[1:]))
-    assert images.decode(encoded(PAGES[0], kind)).image.size == (24, 20)
+    with pytest.raises(NotAnImage, match="has pages or frames 1 to 3, of which one would be read"):
+        decoding.decode_image(encoded(PAGES[0], kind, save_all=True, append_images=PAGES[1:]))
+    assert decoding.decode_image(encoded(PAGES[0], kind)).image.size == (24, 20)
 
 
 def test_the_second_picture_of_a_telephone_is_passed_by():
-    found = images.decode(encoded(PAGES[0], "MPO", save_all=True, append_images=PAGES[1:]))
+    found = decoding.decode_image(encoded(PAGES[0], "MPO", save_all=True, append_images=PAGES[1:]))
     assert np.abs(np.asarray(found.image.convert("L")).astype(int) - NOISE[..., 0]).mean() < 30
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000"])
 def test_a_large_picture_is_refused_before_it_is_decoded(kind, monkeypatch):
     data = encoded(GREY, kind)
-    monkeypatch.setattr(images, "MOST_PIXELS", 24 * 20 - 1)
-    with pytest.raises(images.NotAnImage, match=r"is too large \(24 x 20 pixels; up to 479 are read\)"):
-        images.decode(data)
-    monkeypatch.setattr(images, "MOST_PIXELS", 24 * 20)
-    images.decode(data)
+    monkeypatch.setattr(decoding, "MOST_PIXELS", 24 * 20 - 1)
+    with pytest.raises(NotAnImage, match=r"is too large \(24 x 20 pixels; up to 479 are read\)"):
+        decoding.decode_image(data)
+    monkeypatch.setattr(decoding, "MOST_PIXELS", 24 * 20)
+    decoding.decode_image(data)
 
 
 @pytest.mark.parametrize("side", [9000, 11000, 20000])
@@ -135,9 +136,10 @@ def test_it_is_one_line_where_warnings_are_errors(side, tmp_path):
     large = tmp_path / "large.png"
     large.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b""))
     code = (
-        "import pathlib, sys; from divsal_bench.data import images\n"
-        "try: images.decode(pathlib.Path(sys.argv[1]).read_bytes())\n"
-        "except images.NotAnImage as error: print(error)"
+        "import pathlib, sys; from divsal_bench.data.damage import NotAnImage\n"
+        "from divsal_bench.data.decoding import decode_image\n"
+        "try: decode_image(pathlib.Path(sys.argv[1]).read_bytes())\n"
+        "except NotAnImage as error: print(error)"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, str(large)], capture_output=True, text=True, check=False,
@@ -159,12 +161,12 @@ def frame(hidden, mode="LA"):
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_lies_under_transparent_parts_is_not_seen(mode, channels):
-    found = [images.image_pixels(images.decode(frame(hidden, mode)), channels, 16) for hidden in (0, 90, 255)]
+    found = [images.image_pixels(decoding.decode_image(frame(hidden, mode)), channels, 16) for hidden in (0, 90, 255)]
     assert (found[0] == found[1]).all()
     assert (found[0] == found[2]).all()
     assert found[0][:, 0].max() == 0
-    assert reading.image_facts(images.decode(frame(90, mode))).see_through
-    assert len({duplicates.pixel_digest(images.decode(frame(hidden, mode))) for hidden in (0, 90, 255)}) == 1
+    assert reading.image_facts(decoding.decode_image(frame(90, mode))).see_through
+    assert len({duplicates.pixel_digest(decoding.decode_image(frame(hidden, mode))) for hidden in (0, 90, 255)}) == 1
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
@@ -174,16 +176,17 @@ def test_an_opaque_alpha_changes_nothing(mode):
     with_alpha.putalpha(255)
     for channels in (1, 3):
         assert (
-            images.image_pixels(images.decode(encoded(with_alpha)), channels, 16)
-            == images.image_pixels(images.decode(encoded(without)), channels, 16)
+            images.image_pixels(decoding.decode_image(encoded(with_alpha)), channels, 16)
+            == images.image_pixels(decoding.decode_image(encoded(without)), channels, 16)
         ).all()  # fmt: skip
-    assert not reading.image_facts(images.decode(encoded(with_alpha))).see_through
+    assert not reading.image_facts(decoding.decode_image(encoded(with_alpha))).see_through
 
 
 def test_a_transparent_colour_of_a_palette_is_laid_over_black():
     data = palette(NOISE[..., 0] % 2, [200, 10, 10, 40, 50, 60], transparency=0)
-    found = images.image_pixels(images.decode(data), 3, 24)
-    assert set(map(tuple, np.asarray(images.plain(images.decode(data), 3)).reshape(-1, 3).tolist())) == {
+    found = images.image_pixels(decoding.decode_image(data), 3, 24)
+    shown = np.asarray(images.eight_bit_image(decoding.decode_image(data), 3))
+    assert set(map(tuple, shown.reshape(-1, 3).tolist())) == {
         (0, 0, 0), (40, 50, 60)
     }  # fmt: skip
     assert found.shape == (3, 24, 24)
@@ -203,13 +206,15 @@ def test_a_transparent_colour_of_a_palette_is_laid_over_black():
     ],
 )
 def test_a_picture_saved_again_is_the_same_picture(again):
-    assert duplicates.pixel_digest(images.decode(again)) == duplicates.pixel_digest(images.decode(encoded(GREY)))
+    assert duplicates.pixel_digest(decoding.decode_image(again)) == duplicates.pixel_digest(
+        decoding.decode_image(encoded(GREY))
+    )
 
 
 def test_other_pictures_are_other_pictures():
     some = [GREY, GREY.rotate(90, expand=True), Image.fromarray(NOISE), Image.fromarray(NOISE[..., 1])]
     some += [Image.fromarray(NOISE[..., 0] ^ 1), Image.fromarray(NOISE[..., 0].astype(np.uint16) * 257)]
-    assert len({duplicates.pixel_digest(images.decode(encoded(one))) for one in some}) == len(some)
+    assert len({duplicates.pixel_digest(decoding.decode_image(encoded(one))) for one in some}) == len(some)
 
 
 def smooth(seed: int) -> Image.Image:
@@ -219,13 +224,13 @@ def smooth(seed: int) -> Image.Image:
 
 def test_prints_of_a_picture_saved_with_loss_are_near_and_those_of_others_are_not():
     pictures = [smooth(seed) for seed in range(40)]
-    prints = np.stack([duplicates.print_of(images.Picture(one, None)) for one in pictures])
+    prints = np.stack([duplicates.print_of(decoding.Picture(one, None)) for one in pictures])
     for change in (
         lambda one: Image.open(io.BytesIO(encoded(one, "JPEG", quality=50))),
         lambda one: one.resize((140, 120)),
         lambda one: one.point(lambda value: min(255, round(value * 0.8 + 10))),
     ):
-        changed = np.stack([duplicates.print_of(images.Picture(change(one), None)) for one in pictures])
+        changed = np.stack([duplicates.print_of(decoding.Picture(change(one), None)) for one in pictures])
         index, bits = duplicates.nearest(changed, prints)
         assert index.tolist() == list(range(40))
         assert bits.max() <= duplicates.NEAR
@@ -243,30 +248,30 @@ def test_nearest_is_that_of_a_slow_search(monkeypatch):
 
 
 def test_of_large_pictures_one_is_in_memory_at_a_time(monkeypatch):
-    monkeypatch.setattr(images, "LARGE_PIXELS", 100)
+    monkeypatch.setattr(decoding, "LARGE_PIXELS", 100)
     large, small = encoded(GREY), encoded(GREY.resize((5, 5)))
     together, most, failures = 0, 0, 0
 
-    @images.one_large_at_a_time()
+    @decoding.one_large_at_a_time()
     def work(number: int) -> bool:
         nonlocal together, most, failures
-        images.decode(small)
-        images.decode(large)
+        decoding.decode_image(small)
+        decoding.decode_image(large)
         together += 1
         most = max(most, together)
         time.sleep(0.002)
-        images.decode(large)  # its map: the same thread may have both
+        decoding.decode_image(large)  # its map: the same thread may have both
         together -= 1
         if number % 5 == 0:
             failures += 1
-            raise images.NotAnImage("is refused")
+            raise NotAnImage("is refused")
         return True
 
     with ThreadPoolExecutor(6) as pool:
         futures = [pool.submit(work, number) for number in range(30)]
     assert sum(future.exception() is None for future in futures) == 24
     assert (most, failures) == (1, 6)
-    images.decode(large)  # and nothing waits for ever
+    decoding.decode_image(large)  # and nothing waits for ever
 
 
 def test_the_pages_of_a_tiff_are_counted_to_a_hundred(monkeypatch):
@@ -274,8 +279,8 @@ def test_the_pages_of_a_tiff_are_counted_to_a_hundred(monkeypatch):
     pages = [Image.fromarray(np.full((2, 2), number, np.uint8)) for number in range(120)]
     pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
     monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "n_frames", property(lambda image: 1 / 0))
-    with pytest.raises(images.NotAnImage, match="has pages or frames 1 to 100 or more, of which one would be read"):
-        images.decode(file.getvalue())
+    with pytest.raises(NotAnImage, match="has pages or frames 1 to 100 or more, of which one would be read"):
+        decoding.decode_image(file.getvalue())
 
 
 @pytest.mark.parametrize("size", [(4096, 4096), (64, 64)])
@@ -285,25 +290,25 @@ def test_a_jpeg_of_very_many_scans_is_refused_where_they_take_long(size):
     data = file.getvalue()
     start = data.index(b"\xff\xda")
     many = data[:start] + data[start:-2] * 40 + data[-2:]
-    assert images.decode(data).image.size == size
+    assert decoding.decode_image(data).image.size == size
     if size == (64, 64):
-        assert images.decode(many).image.size == size
+        assert decoding.decode_image(many).image.size == size
         return
-    with pytest.raises(images.NotAnImage, match=r"is a JPEG of 2\d\d scans, which would take very long"):
-        images.decode(many)
+    with pytest.raises(NotAnImage, match=r"is a JPEG of 2\d\d scans, which would take very long"):
+        decoding.decode_image(many)
 
 
 def test_what_follows_a_jpeg_is_no_scan_of_it():
     file = io.BytesIO()
     Image.new("L", (4096, 4096)).save(file, "JPEG")
-    assert images.decode(file.getvalue() + b"\xff\xda\x00\x02" * 1000).image.size == (4096, 4096)
+    assert decoding.decode_image(file.getvalue() + b"\xff\xda\x00\x02" * 1000).image.size == (4096, 4096)
 
 
 def test_a_large_transparent_image_is_laid_over_black_in_parts(monkeypatch):
     largest = []
     usual = Image.alpha_composite
     monkeypatch.setattr(Image, "alpha_composite", lambda one, two: largest.append(one.size) or usual(one, two))
-    shown = images.plain(images.Picture(Image.new("RGBA", (256, 4100), (9, 3, 200, 100)), None), 3)
+    shown = images.eight_bit_image(decoding.Picture(Image.new("RGBA", (256, 4100), (9, 3, 200, 100)), None), 3)
     assert len(shown.getcolors()) == 1
     assert shown.getpixel((255, 4099)) == (4, 1, 78)
     assert {width * height for width, height in largest} <= {256 * 256, 256 * 4}

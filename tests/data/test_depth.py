@@ -8,17 +8,17 @@ import pytest
 from depths import encoded, ramp, tiff
 from PIL import Image
 
-from divsal_bench.data import images
-from divsal_bench.data.canonical import read, read_info
-from divsal_bench.data.check import check
-from divsal_bench.data.fingerprint import digest
-from divsal_bench.data.prepare import prepare
+from divsal_bench.data import decoding, images
+from divsal_bench.data.canonical import read_entries, read_info
+from divsal_bench.data.check import check_data_set
+from divsal_bench.data.fingerprint import bytes_digest
+from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.errors import UserError
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
 
 def run(task, delivered, **options):
-    return prepare(task, ADAPTER, delivered.save(), delivered.folder.parent / "out", options, force=True)
+    return prepare_data_set(task, ADAPTER, delivered.save(), delivered.folder.parent / "out", options, force=True)
 
 
 def fill(delivered, low, high, source="a", make=lambda values: encoded(values)):
@@ -31,7 +31,7 @@ def fill(delivered, low, high, source="a", make=lambda values: encoded(values)):
 
 
 def kept(folder):
-    return {entry.sample_id: entry for entry in read(folder, read_info(folder))}
+    return {entry.sample_id: entry for entry in read_entries(folder, read_info(folder))}
 
 
 LOW = {
@@ -61,7 +61,7 @@ def test_a_source_that_leaves_most_of_16_bits_unused_is_refused_until_it_is_told
     read_again = np.asarray(Image.open(io.BytesIO(kept(done.path)["img/train-a-0.png"].image)))
     assert np.abs(read_again - expected * 255).max() <= 0.5
     assert f"source a: 12 images of 16 bits are read with {bottom} as black and {top} as white" in done.notices[-1]
-    report = check(done.path)
+    report = check_data_set(done.path)
     assert report.ok
     assert report.warnings == ()
 
@@ -73,7 +73,7 @@ def test_data_prepared_without_a_window_is_a_problem_of_check(task, delivered, m
     with monkeypatch.context() as patch:  # as before windows were asked for
         patch.setattr(reading, "_LEAST_SPAN", 0)
         out = run(task, delivered).path
-    (problem,) = check(out).problems
+    (problem,) = check_data_set(out).problems
     assert problem.startswith("source a: 12 images are 16-bit files that use only their lowest 12 bits")
 
 
@@ -150,8 +150,8 @@ def test_a_window_without_any_16_bit_image(task, delivered):
 @pytest.mark.parametrize("dtype", ["u1", "<u2"])
 def test_white_is_zero(dtype):
     values = (np.arange(120).reshape(10, 12) * (2 if dtype == "u1" else 500)).astype(dtype)
-    black = images.image_pixels(images.decode(tiff(values, 1)), 1, 10)
-    white = images.image_pixels(images.decode(tiff(values, 0)), 1, 10)
+    black = images.image_pixels(decoding.decode_image(tiff(values, 1)), 1, 10)
+    white = images.image_pixels(decoding.decode_image(tiff(values, 0)), 1, 10)
     assert np.abs(white.astype(int) - (255 - black.astype(int))).max() <= 1
 
 
@@ -168,11 +168,11 @@ def test_what_is_written_anew_has_the_same_bytes_everywhere():
 
     pixels = np.arange(300 * 301 * 3, dtype=np.uint32).astype(np.uint8).reshape(300, 301, 3)
     for some in (pixels, pixels[..., 0], pixels[:1, :1]):
-        assert (np.asarray(images.decode(png.encode(some)).image) == some).all()
-        assert (np.asarray(images.decode(png.encode(some, upright=True)).image) == some).all()
-    assert images.decode(png.encode(pixels, upright=True)).turn == 1
+        assert (np.asarray(decoding.decode_image(png.encode(some)).image) == some).all()
+        assert (np.asarray(decoding.decode_image(png.encode(some, upright=True)).image) == some).all()
+    assert decoding.decode_image(png.encode(pixels, upright=True)).turn == 1
     # No compressor takes part, so that this is true with every version of every zlib.
-    assert digest(png.encode(pixels[..., 0]))[:16] == "3545dbe6cc3426d3"
+    assert bytes_digest(png.encode(pixels[..., 0]))[:16] == "3545dbe6cc3426d3"
 
 
 def test_turned_images_and_their_maps_stay_together(task, delivered):
@@ -186,8 +186,12 @@ def test_turned_images_and_their_maps_stay_together(task, delivered):
     delivered.file("img/train-a-1.map.png").write_bytes(encoded(dot))
     done = run(task, delivered, window="12bit")
     entry = kept(done.path)["img/train-a-1.png"]
-    assert images.decode(entry.image).image.size == images.decode(entry.saliency or b"").image.size == (10, 12)
-    data = arrays.load(task, catalogue.resolve(task, str(done.path)), 10)
+    assert (
+        decoding.decode_image(entry.image).image.size
+        == decoding.decode_image(entry.saliency or b"").image.size
+        == (10, 12)
+    )
+    data = arrays.load_arrays(task, catalogue.resolve(task, str(done.path)), 10)
     turned = np.asarray(Image.fromarray(dot).transpose(Image.Transpose.ROTATE_270).resize((10, 10), 4))
     row = data.rows.index[data.rows["sample_id"] == "img/train-a-1.png"][0]
     assert (data.maps[row] == turned).all()

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from depths import dicom, ramp
 
-from divsal_bench.data import images
-from divsal_bench.data.canonical import read, read_info
-from divsal_bench.data.check import check
-from divsal_bench.data.prepare import prepare
+from divsal_bench.data import decoding, images
+from divsal_bench.data.canonical import read_entries, read_info
+from divsal_bench.data.check import check_data_set
+from divsal_bench.data.damage import NotAnImage
+from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.errors import UserError
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
@@ -18,7 +19,7 @@ VALUES = ramp(0, 4095)
 
 
 def seen(data: bytes) -> np.ndarray:
-    return np.asarray(images.plain(images.decode(data), 1)).astype(float)
+    return np.asarray(images.eight_bit_image(decoding.decode_image(data), 1)).astype(float)
 
 
 def linear(values, centre, width):
@@ -86,7 +87,7 @@ def test_pydicom_applies_the_same_window(name):
 
 def test_colours():
     colours = np.random.default_rng(0).integers(0, 256, (10, 12, 3), np.uint8)
-    assert (np.asarray(images.plain(images.decode(dicom(colours)), 3)) == colours).all()
+    assert (np.asarray(images.eight_bit_image(decoding.decode_image(dicom(colours)), 3)) == colours).all()
 
 
 REFUSED = {
@@ -106,8 +107,8 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals(name):
     data, message = REFUSED[name]
-    with pytest.raises(images.NotAnImage, match=message) as caught:
-        images.decode(data)
+    with pytest.raises(NotAnImage, match=message) as caught:
+        decoding.decode_image(data)
     assert "\n" not in str(caught.value)
 
 
@@ -120,7 +121,7 @@ def test_damaged_files_are_refused_or_read():
             data[dice.integers(132, len(data))] = dice.integers(256)
         try:
             seen(bytes(data))
-        except images.NotAnImage as error:
+        except NotAnImage as error:
             refused.append(str(error))
     assert refused
     assert all(text and "\n" not in text for text in refused)
@@ -128,15 +129,15 @@ def test_damaged_files_are_refused_or_read():
 
 def test_without_pydicom_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(images.NotAnImage, match=r"pip install 'divsal-bench\[dicom\]'"):
-        images.decode(dicom_before)
+    with pytest.raises(NotAnImage, match=r"pip install 'divsal-bench\[dicom\]'"):
+        decoding.decode_image(dicom_before)
 
 
 dicom_before = dicom(VALUES)
 
 
 def run(task, delivered, **options):
-    return prepare(task, ADAPTER, delivered.save(), delivered.folder.parent / "out", options, force=True)
+    return prepare_data_set(task, ADAPTER, delivered.save(), delivered.folder.parent / "out", options, force=True)
 
 
 def test_prepare_keeps_what_a_viewer_shows_as_png_without_the_patient(task, delivered):
@@ -149,15 +150,15 @@ def test_prepare_keeps_what_a_viewer_shows_as_png_without_the_patient(task, deli
         expected[row["image"]] = linear(values, 2000, 3000)
     done = run(task, delivered)
     assert done.notices == ("16 images are DICOM files; they are kept as 8-bit PNGs, with the window they state.",)
-    assert check(done.path).ok
-    entries = list(read(done.path, read_info(done.path)))
+    assert check_data_set(done.path).ok
+    entries = list(read_entries(done.path, read_info(done.path)))
     assert len(entries) == 16
     for entry in entries:
         assert entry.image.startswith(b"\x89PNG")
         assert b"Doe" not in entry.image
         assert np.abs(seen(entry.image) - expected[entry.sample_id]).max() <= 1
     assert run(task, delivered).fingerprint == done.fingerprint
-    assert entries == list(read(done.path, read_info(done.path)))
+    assert entries == list(read_entries(done.path, read_info(done.path)))
 
 
 def test_files_that_state_no_window_and_use_few_of_their_bits_are_refused_until_told(task, delivered):
@@ -165,4 +166,4 @@ def test_files_that_state_no_window_and_use_few_of_their_bits_are_refused_until_
         delivered.file(row["image"]).write_bytes(dicom(ramp(0, 1000, number)))  # of 12 bits
     with pytest.raises(UserError, match="source a: 12 images are 16-bit files that use only"):
         run(task, delivered)
-    assert check(run(task, delivered, window="minmax").path).ok
+    assert check_data_set(run(task, delivered, window="minmax").path).ok

@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 
 from divsal_bench.data.fingerprint import (
     RowIdentity,
+    bytes_digest,
     data_fingerprint,
-    digest,
     pixel_hash,
     standin_fingerprint,
 )
 
-ROW = RowIdentity("id", "train", 1, "source", "category", "subject", digest(b"image"), digest(b"map"))
+ROW = RowIdentity("id", "train", 1, "source", "category", "subject", bytes_digest(b"image"), bytes_digest(b"map"))
 OTHER = ROW._replace(sample_id="id 2", split="test")
 
 
@@ -42,7 +42,7 @@ def test_neighbouring_fields_do_not_run_together():
 
 
 def test_a_missing_map_is_not_an_empty_file():
-    assert digest(None) != digest(b"")
+    assert bytes_digest(None) != bytes_digest(b"")
 
 
 def test_row_missing_or_twice():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from divsal_bench.data import images
+from divsal_bench.data import decoding, images, saliency_maps
+from divsal_bench.data.damage import NotAnImage
 
 
 def encode(image: Image.Image, kind: str = "PNG", **save) -> bytes:
@@ -13,12 +14,12 @@ def encode(image: Image.Image, kind: str = "PNG", **save) -> bytes:
     return file.getvalue()
 
 
-def reopened(image: Image.Image, kind: str = "PNG", **save) -> images.Picture:
-    return images.decode(encode(image, kind, **save))
+def reopened(image: Image.Image, kind: str = "PNG", **save) -> decoding.Picture:
+    return decoding.decode_image(encode(image, kind, **save))
 
 
-def plain(image: Image.Image) -> images.Picture:
-    return images.Picture(image, None)
+def plain(image: Image.Image) -> decoding.Picture:
+    return decoding.Picture(image, None)
 
 
 RAMP = np.arange(120, dtype=np.uint8).reshape(10, 12) * 2
@@ -46,7 +47,7 @@ def test_sixteen_bits_are_scaled_not_cut(kind):
     image = reopened(Image.fromarray(values), kind)
     assert image.image.mode.startswith("I")
     assert (images.image_pixels(image, 1, 10)[0] == np.round(values / 65535 * 255)).all()
-    assert (images.map_values(image) == np.round(values / 65535 * 255)).all()
+    assert (saliency_maps.map_values(image) == np.round(values / 65535 * 255)).all()
 
 
 def test_sixteen_bits_in_the_mode_of_older_pillow():
@@ -58,7 +59,7 @@ def test_one_bit_images():
     image = reopened(Image.fromarray(RAMP > 100))
     assert image.image.mode == "1"
     assert (images.image_pixels(image, 1, 10) == images.image_pixels(plain(image.image.convert("L")), 1, 10)).all()
-    assert set(np.unique(images.map_values(image))) == {0, 255}
+    assert set(np.unique(saliency_maps.map_values(image))) == {0, 255}
 
 
 def test_colours_keep_their_channel_order():
@@ -75,11 +76,11 @@ def test_exif_turns_image_and_map_alike(turn, kind):
     dot[:8, :16] = 255  # in one corner and not square: every orientation is told apart
     image = reopened(Image.fromarray(dot), kind, exif=exif)
     saliency = reopened(Image.fromarray(dot))
-    saliency = images.align(saliency, image)
+    saliency = saliency_maps.align(saliency, image)
     tagged = Image.fromarray(dot)
     tagged.getexif()[0x0112] = turn
     upright = np.asarray(ImageOps.exif_transpose(tagged).resize((8, 8), Image.Resampling.BOX))
-    assert (images.map_pixels(saliency, 8) > 127).tolist() == (upright > 127).tolist()
+    assert (saliency_maps.resized_map(saliency, 8) > 127).tolist() == (upright > 127).tolist()
     assert ((images.image_pixels(image, 1, 8)[0] > 127) == (upright > 127)).all()
 
 
@@ -89,25 +90,25 @@ def test_a_map_with_an_orientation_of_its_own_keeps_it():
     image = reopened(GREY, "JPEG", exif=exif)
     exif[0x0112] = 1
     upright_map = reopened(GREY.transpose(Image.Transpose.ROTATE_270), exif=exif)
-    upright_map = images.align(upright_map, image)
-    assert (images.map_pixels(upright_map, 10) == np.asarray(upright_map.image.resize((10, 10), 4))).all()
-    with pytest.raises(images.NotAnImage, match="12 x 10 pixels, but its image is 10 x 12 once both are turned"):
-        images.align(reopened(GREY, exif=exif), image)
+    upright_map = saliency_maps.align(upright_map, image)
+    assert (saliency_maps.resized_map(upright_map, 10) == np.asarray(upright_map.image.resize((10, 10), 4))).all()
+    with pytest.raises(NotAnImage, match="12 x 10 pixels, but its image is 10 x 12 once both are turned"):
+        saliency_maps.align(reopened(GREY, exif=exif), image)
 
 
 def test_maps_of_zeros_and_ones_are_masks():
     ones = (RAMP > 100).astype(np.uint8)
     for image in (Image.fromarray(ones), Image.fromarray(ones.astype(np.uint16))):
-        assert (images.map_values(reopened(image)) == ones * 255).all()
+        assert (saliency_maps.map_values(reopened(image)) == ones * 255).all()
     # Scaled before resizing: afterwards, fractions of 1 would all be 0.
     half = plain(Image.fromarray(np.array([[0, 1]], np.uint8)))
-    assert images.map_pixels(half, 1).tolist() == [[128]]
+    assert saliency_maps.resized_map(half, 1).tolist() == [[128]]
 
 
 def test_transparent_parts_of_a_map_hold_no_evidence():
     overlay = Image.new("RGBA", (2, 1), (255, 255, 255, 0))
     overlay.putpixel((0, 0), (255, 255, 255, 255))
-    assert images.map_values(reopened(overlay)).tolist() == [[255, 0]]
+    assert saliency_maps.map_values(reopened(overlay)).tolist() == [[255, 0]]
 
 
 def test_images_shrink_smoothly_and_maps_by_area():
@@ -115,7 +116,7 @@ def test_images_shrink_smoothly_and_maps_by_area():
     assert np.ptp(images.image_pixels(plain(stripes), 1, 8)) < 20  # without antialiasing: 0 or 255
     quarter = np.zeros((4, 4), np.uint8)
     quarter[0, 0] = 255
-    assert images.map_pixels(plain(Image.fromarray(quarter)), 2).tolist() == [[64, 0], [0, 0]]
+    assert saliency_maps.resized_map(plain(Image.fromarray(quarter)), 2).tolist() == [[64, 0], [0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -134,23 +135,23 @@ def test_images_shrink_smoothly_and_maps_by_area():
     ],
 )
 def test_refusals(data, message):
-    with pytest.raises(images.NotAnImage, match=message):
-        images.decode(data)
+    with pytest.raises(NotAnImage, match=message):
+        decoding.decode_image(data)
 
 
 def test_a_picture_bomb_is_refused(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
-    with pytest.raises(images.NotAnImage, match="is too large"):
-        images.decode(encode(GREY))
+    with pytest.raises(NotAnImage, match="is too large"):
+        decoding.decode_image(encode(GREY))
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_exif_is_ignored():
     data = encode(GREY, "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff")
-    assert images.decode(data).turn is None
+    assert decoding.decode_image(data).turn is None
 
 
 def test_colour_spaces_without_a_known_way_to_rgb_are_refused():
     lab = Image.new("LAB", (4, 4))
-    with pytest.raises(images.NotAnImage, match="LAB"):
+    with pytest.raises(NotAnImage, match="LAB"):
         reopened(lab, "TIFF")

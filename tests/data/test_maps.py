@@ -5,10 +5,10 @@ import pytest
 from depths import encoded, palette
 from PIL import Image
 
-from divsal_bench.data import arrays, catalogue, colormaps, images
-from divsal_bench.data.canonical import read, read_info
-from divsal_bench.data.check import check
-from divsal_bench.data.prepare import prepare
+from divsal_bench.data import arrays, catalogue, colormaps, decoding, saliency_maps
+from divsal_bench.data.canonical import read_entries, read_info
+from divsal_bench.data.check import check_data_set
+from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.errors import UserError
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
@@ -18,7 +18,7 @@ DENSITY = np.linspace(0, 1, 120).reshape(10, 12)
 
 
 def run(task, delivered, **options):
-    return prepare(task, ADAPTER, delivered.save(), delivered.folder.parent / "out", options, force=True)
+    return prepare_data_set(task, ADAPTER, delivered.save(), delivered.folder.parent / "out", options, force=True)
 
 
 def give(delivered, make):
@@ -32,12 +32,12 @@ def give(delivered, make):
 def maps_of(task, delivered, home, **options):
     """The maps that training sees at their own size, and how many there are for prepare, for check and for a run."""
     done = run(task, delivered, **options)
-    report = check(done.path)
-    data = arrays.load(task, catalogue.resolve(task, str(done.path)), 10)
+    report = check_data_set(done.path)
+    data = arrays.load_arrays(task, catalogue.resolve(task, str(done.path)), 10)
     counts = sum(c.maps for c in done.counts), sum(c.maps for c in report.counts), int(data.rows["has_map"].sum())
     values = [
-        images.map_values(images.decode(entry.saliency))
-        for entry in read(done.path, read_info(done.path))
+        saliency_maps.map_values(decoding.decode_image(entry.saliency))
+        for entry in read_entries(done.path, read_info(done.path))
         if entry.saliency is not None
     ]
     return values, counts, done.notices
@@ -85,7 +85,7 @@ def test_a_map_of_two_values_is_a_mask_whatever_they_are(task, delivered, home, 
 
 
 def drawn(name):
-    return colormaps.table(name)[np.rint(DENSITY * 255).astype(np.uint8)]
+    return colormaps.colours_of_map(name)[np.rint(DENSITY * 255).astype(np.uint8)]
 
 
 OVERLAY = np.dstack([drawn("jet"), np.rint(DENSITY * 200).astype(np.uint8)])
@@ -120,13 +120,13 @@ def test_it_is_a_problem_of_check_and_no_run_reads_it(task, delivered, home, nam
     info = read_info(done.path)
     rows = [
         dataclasses.replace(entry, saliency=UNCLEAR[name] if entry.saliency else None)
-        for entry in read(done.path, info)
+        for entry in read_entries(done.path, info)
     ]
     out = delivered.folder.parent / "old"
-    writer.write(out, rows, task="cxr", class_names=info.class_names, adapter="test", sources=info.sources)
-    assert "the map of 'img/train-a-1.png' is " in check(out).problems[0]
+    writer.write_data_set(out, rows, task="cxr", class_names=info.class_names, adapter="test", sources=info.sources)
+    assert "the map of 'img/train-a-1.png' is " in check_data_set(out).problems[0]
     with pytest.raises(UserError, match=r"the map of sample 'img/train-a-1\.png' is .*prepare the data again"):
-        arrays.load(task, catalogue.resolve(task, str(out)), 10)
+        arrays.load_arrays(task, catalogue.resolve(task, str(out)), 10)
 
 
 TOLD = {
@@ -195,7 +195,7 @@ def test_grey_maps_that_use_their_range_are_kept_byte_for_byte(task, delivered, 
     give(delivered, content)
     done = run(task, delivered)
     assert done.notices == ()
-    assert {e.saliency for e in read(done.path, read_info(done.path)) if e.saliency} == {content}
+    assert {e.saliency for e in read_entries(done.path, read_info(done.path)) if e.saliency} == {content}
 
 
 def test_a_map_without_evidence_counts_nowhere(task, delivered, home):
@@ -215,11 +215,11 @@ def test_a_map_without_evidence_counts_nowhere(task, delivered, home):
 def test_dots_of_one_pixel_in_a_large_picture_stay(size):
     dots = np.zeros((2400, 1800), np.uint8)
     dots[700::400, 500::700] = 255
-    small = images.map_pixels(images.Picture(Image.fromarray(dots), None), size)
+    small = saliency_maps.resized_map(decoding.Picture(Image.fromarray(dots), None), size)
     assert small.max() == 255
     assert (small > 0).sum() >= (4 if size == 7 else (dots > 0).sum())
     # A mask of ordinary size is pooled as it always was.
     patch = np.zeros((2400, 1800), np.uint8)
     patch[300:900, 300:901] = 255
     expected = np.asarray(Image.fromarray(patch).resize((size, size), Image.Resampling.BOX))
-    assert (images.map_pixels(images.Picture(Image.fromarray(patch), None), size) == expected).all()
+    assert (saliency_maps.resized_map(decoding.Picture(Image.fromarray(patch), None), size) == expected).all()

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from divsal_bench.data import canonical, writer
-from divsal_bench.data.prepare import prepare
+from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.errors import UserError
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
 
 def run(task, delivered, **options):
-    return prepare(task, ADAPTER, delivered.save(), delivered.folder.parent / "out", **options)
+    return prepare_data_set(task, ADAPTER, delivered.save(), delivered.folder.parent / "out", **options)
 
 
 def test_writes_what_was_delivered(task, delivered):
@@ -117,7 +117,9 @@ def test_large_data_is_cut_into_shards(task, delivered, monkeypatch, tmp_path):
     import datasets
 
     monkeypatch.setattr(writer, "GROUP_BYTES", 300)
-    monkeypatch.setattr(writer.write, "__kwdefaults__", {**writer.write.__kwdefaults__, "shard_bytes": 500})
+    monkeypatch.setattr(
+        writer.write_data_set, "__kwdefaults__", {**writer.write_data_set.__kwdefaults__, "shard_bytes": 500}
+    )
     result = run(task, delivered)
     names = sorted(path.name for path in (result.path / "data").glob("test-*"))
     assert len(names) > 1
@@ -126,13 +128,15 @@ def test_large_data_is_cut_into_shards(task, delivered, monkeypatch, tmp_path):
     ids = loaded["test"]["sample_id"][:]
     assert len(ids) == 8
     assert ids == sorted(ids)
-    assert result.fingerprint == prepare(task, ADAPTER, delivered.folder, tmp_path / "again").fingerprint
+    assert result.fingerprint == prepare_data_set(task, ADAPTER, delivered.folder, tmp_path / "again").fingerprint
 
 
 def test_the_writer_refuses_rows_out_of_order(task, tmp_path):
     entries = [canonical.Entry(name, "train", 0, "s", "", "p", b"", None, "none") for name in ("b", "a")]
     with pytest.raises(ValueError, match="not sorted at train 'a'"):
-        writer.write(tmp_path / "out", entries, task="cxr", class_names=task.class_names, adapter="list", sources={})
+        writer.write_data_set(
+            tmp_path / "out", entries, task="cxr", class_names=task.class_names, adapter="list", sources={}
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -184,7 +188,7 @@ def test_an_exception_in_the_middle_leaves_nothing(task, delivered, exists, erro
     out = delivered.folder.parent / "deep" / "er" / "out"
     before = {}
     if exists:
-        before = contents(prepare(task, ADAPTER, delivered.save(), out).path)
+        before = contents(prepare_data_set(task, ADAPTER, delivered.save(), out).path)
 
     def stop(done, total):
         assert any(path.name.startswith(".out.partial-") for path in out.parent.iterdir())
@@ -192,7 +196,7 @@ def test_an_exception_in_the_middle_leaves_nothing(task, delivered, exists, erro
             raise error
 
     with pytest.raises(type(error)):
-        prepare(task, ADAPTER, delivered.save(), out, force=True, progress=stop)
+        prepare_data_set(task, ADAPTER, delivered.save(), out, force=True, progress=stop)
     if exists:
         assert contents(out) == before
         assert list(out.parent.iterdir()) == [out]
@@ -208,7 +212,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(task, delivered):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         with pytest.raises(UserError, match=r"cannot write .*out: .*free some space or choose another folder"):
-            prepare(task, ADAPTER, delivered.folder, delivered.folder.parent / "out")
+            prepare_data_set(task, ADAPTER, delivered.folder, delivered.folder.parent / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(delivered.folder.parent.iterdir()) == [delivered.folder]
@@ -218,9 +222,9 @@ def test_a_place_that_cannot_be_written(task, delivered, tmp_path):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file" / "out", Path("/proc/divsal/out")):
         with pytest.raises(UserError, match="cannot write"):
-            prepare(task, ADAPTER, delivered.save(), out)
+            prepare_data_set(task, ADAPTER, delivered.save(), out)
     with pytest.raises(UserError, match="is a file"):
-        prepare(task, ADAPTER, delivered.save(), tmp_path / "file")
+        prepare_data_set(task, ADAPTER, delivered.save(), tmp_path / "file")
 
 
 def test_permissions_are_those_of_the_umask(task, delivered):
@@ -235,7 +239,7 @@ def test_permissions_are_those_of_the_umask(task, delivered):
 def test_nothing_here_needs_torch_and_listing_is_quick():
     package = Path(canonical.__file__).parent
     modules = [
-        "conditions",
+        "scores.conditions",
         *(f"data.{path.stem}" for path in package.glob("*.py") if path.stem != "__init__"),
     ]
     modules += ["tasks.adapters.manifest_csv", "tasks.adapters.standin"]

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from divsal_bench.contracts.adapter import Adapter, Delivery, Row
-from divsal_bench.data.prepare import prepare
+from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.errors import UserError
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
 
 def run(task, delivered, **options):
-    return prepare(task, ADAPTER, delivered.save(), delivered.folder.parent / "out", **options)
+    return prepare_data_set(task, ADAPTER, delivered.save(), delivered.folder.parent / "out", **options)
 
 
 def cut(delivered, row):
@@ -240,17 +240,17 @@ def test_rows_of_any_adapter_are_checked(task, tmp_path, changes, message):
     row = Row("list row 1", "x", tmp_path / "x.png", 1, "train", "a", "print", "p")
     adapter = Adapter("list", "", lambda *_: Delivery([dataclasses.replace(row, **changes)], {}))
     with pytest.raises(UserError, match=message) as caught:
-        prepare(task, adapter, tmp_path, tmp_path / "out")
+        prepare_data_set(task, adapter, tmp_path, tmp_path / "out")
     assert "list row 1" in str(caught.value)
 
 
 def test_unknown_option_and_missing_source(task, delivered, tmp_path):
     with pytest.raises(UserError, match="Did you mean 'label-conflict'"):
-        prepare(task, ADAPTER, delivered.save(), tmp_path / "out", {"label-conflicts": "keep"})
+        prepare_data_set(task, ADAPTER, delivered.save(), tmp_path / "out", {"label-conflicts": "keep"})
     with pytest.raises(UserError, match="there is no file or folder"):
-        prepare(task, ADAPTER, tmp_path / "nowhere", tmp_path / "out")
+        prepare_data_set(task, ADAPTER, tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(UserError, match="needs --source"):
-        prepare(task, ADAPTER, None, tmp_path / "out")
+        prepare_data_set(task, ADAPTER, None, tmp_path / "out")
 
 
 def test_all_mistakes_are_told_at_once_by_kind(task, delivered):
@@ -318,7 +318,7 @@ def test_many_distinct_names_that_no_record_holds_are_refused_before_any_trainin
     for name, (content, message) in cases.items():
         adapter = Adapter("list", "", lambda *_, content=content: Delivery(content, {}))
         with pytest.raises(UserError, match=message):
-            prepare(task, adapter, delivered.folder, tmp_path / name)
+            prepare_data_set(task, adapter, delivered.folder, tmp_path / name)
 
 
 def test_mistakes_in_files_are_said_all_at_once(task, delivered):
@@ -336,9 +336,9 @@ def test_mistakes_in_files_are_said_all_at_once(task, delivered):
 
 
 def test_files_that_change_while_they_are_read(task, delivered, monkeypatch):
-    from divsal_bench.data import prepare as module
+    from divsal_bench.data import delivered_rows
 
-    monkeypatch.setattr(module, "KEPT_BYTES", 0)
+    monkeypatch.setattr(delivered_rows, "KEPT_BYTES", 0)
     whole = run(task, delivered).fingerprint
 
     def change(done, total):

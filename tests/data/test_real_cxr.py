@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from divsal_bench.data import arrays, catalogue
-from divsal_bench.data.check import check
-from divsal_bench.data.prepare import prepare
+from divsal_bench.data.check import check_data_set
+from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.scores.conditions import conditions
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not SOURCE.is_dir(), reason=f"there is no {SOURC
 def test_from_the_delivered_files_to_arrays(task, home, tmp_path):
     import datasets
 
-    result = prepare(task, ADAPTER, SOURCE, catalogue.default_folder("cxr"))
+    result = prepare_data_set(task, ADAPTER, SOURCE, catalogue.default_folder("cxr"))
     assert {
         split: sum(c.negatives + c.positives for c in result.counts if c.split == split)
         for split in ("train", "validation", "test")
@@ -30,11 +30,11 @@ def test_from_the_delivered_files_to_arrays(task, home, tmp_path):
     }
     assert result.notices[0].startswith("62 rows with label_conflict=1 were left out")
 
-    report = check(result.path)
+    report = check_data_set(result.path)
     assert report.problems == ()
     assert report.warnings == ("7 images are copies of another one in the same split",)
 
-    data = arrays.load(task, catalogue.resolve(task, None), 32)
+    data = arrays.load_arrays(task, catalogue.resolve(task, None), 32)
     assert data.rows.loc[data.rows["has_map"], "split"].value_counts().to_dict() == {
         "train": 104,
         "validation": 22,

@@ -12,7 +12,7 @@ import pytest
 
 from divsal_bench.data import arrays
 from divsal_bench.data.catalogue import resolve
-from divsal_bench.data.check import check
+from divsal_bench.data.check import check_data_set
 from divsal_bench.errors import UserError
 
 COMMIT = "c0ffee" + "0" * 34
@@ -115,34 +115,34 @@ def test_a_branch_becomes_its_commit(task, hub):
 
 def test_arrays_from_the_hub_are_those_of_the_folder(task, hub, ready):
     source = resolve(task, "people/xrays")
-    local = arrays.load(task, resolve(task, str(ready)), 8)
-    data = arrays.load(task, source, 8)
+    local = arrays.load_arrays(task, resolve(task, str(ready)), 8)
+    data = arrays.load_arrays(task, source, 8)
     assert data.fingerprint == source.fingerprint == local.fingerprint
     assert data.pixel_hash == local.pixel_hash
     assert data.path != local.path
     hub.requests.clear()
     # Pinned and in the cache: no image is asked for again.
-    again = arrays.load(task, resolve(task, source.spec), 8)
+    again = arrays.load_arrays(task, resolve(task, source.spec), 8)
     assert again.path == data.path
     assert not any(".parquet" in request for request in hub.requests)
-    report = check("people/xrays@v1")
+    report = check_data_set("people/xrays@v1")
     assert report.ok
     assert report.location == f"people/xrays@{OTHER}"
 
 
 def test_pinned_data_needs_no_network_the_second_time(task, hub, monkeypatch):
     source = resolve(task, "people/xrays")
-    before = arrays.load(task, source, 8)
+    before = arrays.load_arrays(task, source, 8)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     offline = resolve(task, source.spec)
     assert offline == source
-    assert arrays.load(task, offline, 8).path == before.path
-    assert (arrays.load(task, offline, 9).images.shape) == (16, 1, 9, 9)
+    assert arrays.load_arrays(task, offline, 8).path == before.path
+    assert (arrays.load_arrays(task, offline, 9).images.shape) == (16, 1, 9, 9)
 
 
 def failing(task, data):
     with pytest.raises(UserError) as caught:
-        arrays.load(task, resolve(task, data), 8)
+        arrays.load_arrays(task, resolve(task, data), 8)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -161,7 +161,7 @@ def test_errors_are_one_line_that_says_what_to_do(task, hub, monkeypatch):
 def test_an_incomplete_data_set_names_the_missing_file(task, hub):
     next((hub.folder / "data").glob("val*")).unlink()
     assert "validation-00000-of-00001.parquet is missing" in failing(task, "people/xrays")
-    assert any("validation-" in problem and "missing" in problem for problem in check("people/xrays").problems)
+    assert any("validation-" in problem and "missing" in problem for problem in check_data_set("people/xrays").problems)
 
 
 def test_offline(task, hub, monkeypatch):

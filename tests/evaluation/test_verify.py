@@ -19,15 +19,17 @@ from divsal_bench.data.arrays import open_cached
 from divsal_bench.errors import UserError
 from divsal_bench.evaluation import verify
 from divsal_bench.grid import planning, work
+from divsal_bench.grid.jobs import Job
 from divsal_bench.leaderboard.accepted import reading
 from divsal_bench.leaderboard.claims import files, keys
 from divsal_bench.networks.trained import load_model
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.registry.plugins import tasks
-from divsal_bench.runs.reading import Run, read_run
+from divsal_bench.runs.reading import Run, read_run, read_runs
 from divsal_bench.scores import scoring
 from divsal_bench.scores.layout import layout_of
 from divsal_bench.scores.schema import Scores
+from divsal_bench.workflows import submitting, verifying
 
 FailSeeds = Callable[..., None]
 TINY = dataclasses.replace(
@@ -38,7 +40,7 @@ TINY = dataclasses.replace(
 )
 
 
-def grid(out: Path, methods: str, seeds: tuple[int, ...]) -> list[work.Job]:
+def grid(out: Path, methods: str, seeds: tuple[int, ...]) -> list[Job]:
     asked = planning.Grid(("cxr",), tuple(method_choice.choose_methods(methods)), seeds, out, TINY, data="standin")
     return list(planning.plan(asked)[0].jobs)
 
@@ -104,7 +106,7 @@ def test_a_run_is_verified_from_its_weights(out: Path) -> None:
     run = first_run(out)
     data = open_cached(Path(grid(out / "new", "cyborg", (0,))[0].cache))
     names = tasks().get("cxr").field_metrics
-    found = verify.verify(run, load_model(run), data, names, numbers(run), margins_of(run))
+    found = verify.compare_with_weights(run, load_model(run), data, names, numbers(run), margins_of(run))
     assert found.first_difference is None
     assert found.largest < 1e-6
     assert found.margin.difference < 1e-6
@@ -118,11 +120,11 @@ def test_a_run_is_verified_from_its_weights(out: Path) -> None:
         sample = data.rows.loc[data.rows["split"] == split, "sample_id"].iloc[3]
         for change, same in ((0.009, True), (-0.5, False)):
             edited = {**claimed, sample: claimed[sample] + change}
-            line = verify.verify(run, load_model(run), data, names, numbers(run), edited).first_difference
+            line = verify.compare_with_weights(run, load_model(run), data, names, numbers(run), edited).first_difference
             assert (line is None) == same
             assert same or (line is not None and line.name == f"margin of {split} sample {sample!r}")
     with pytest.raises(UserError, match="other samples"):
-        verify.verify(run, load_model(run), data, names, numbers(run), {"nobody": 0.0})
+        verify.compare_with_weights(run, load_model(run), data, names, numbers(run), {"nobody": 0.0})
 
 
 @pytest.mark.parametrize(
@@ -184,14 +186,14 @@ def test_the_first_difference_is_named(out: Path) -> None:
 def compared(claimed: Scores, found: Scores) -> verify.Verification:
     """Two sets of scores with the same margins."""
     aurocs, agreement = verify.compare_aurocs(claimed, found), verify.compare_agreement(claimed, found)
-    return verify.Verification(aurocs, agreement, verify.Line("margin", 0.0, 0.0))
+    return verify.Verification(aurocs, agreement, verify.ComparedNumber("margin", 0.0, 0.0))
 
 
 def test_other_data_is_refused(out: Path) -> None:
     run = first_run(out)
     data = dataclasses.replace(open_cached(Path(grid(out / "new", "cyborg", (0,))[0].cache)), fingerprint="0" * 64)
     with pytest.raises(UserError, match="has fingerprint 00000000"):
-        verify.verify(run, load_model(run), data, (), numbers(run), margins_of(run))
+        verify.compare_with_weights(run, load_model(run), data, (), numbers(run), margins_of(run))
 
 
 def test_the_command_verifies_and_says_what_differs(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,6 +211,21 @@ def test_the_command_verifies_and_says_what_differs(out: Path, capsys: pytest.Ca
     assert cli.main(["verify"]) == 2
     assert cli.main(["verify", str(run.path), "--data", "standin:null"]) == 2
     assert "give the run's own with --data" in capsys.readouterr().err
+
+
+def test_python_verifies_without_a_word(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = first_run(out)
+    heard: list[verifying.VerifiedRun] = []
+    done = verifying.verify([out / "ann"], on_verified=heard.append)
+    assert heard == done
+    assert [one.origin for one in done] == [""] * 4
+    assert all(one.holds and one.margins == len(margins_of(one.run)) for one in done)
+    edit_scores(run, in_domain=0.123)
+    (one,) = verifying.verify([str(run.path)], data="standin")
+    assert not one.holds
+    assert one.found.first_difference is not None
+    assert one.found.first_difference.name == "in-domain"
+    assert capsys.readouterr() == ("", "")
 
 
 def test_from_submission_to_reproduction(
@@ -273,6 +290,33 @@ def test_from_submission_to_reproduction(
     page = Path("page.html").read_text()
     assert claim.state in page
     assert "data:image/png;base64" in page
+
+
+def test_python_submits_reproduces_and_stamps_without_a_word(
+    out: Path, fail_seeds: FailSeeds, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_seeds(out / "ann", "cyborg", 2, 3, 4)
+    fail_seeds(out / "ann", "cross-entropy", 2, 3, 4)
+    results, runs = out / "results", read_runs(out / "ann")
+    done = submitting.submit(runs, by="Ann", results=results, pictures=False)
+    assert [one.change for one in done.files] == ["new", "new"]
+    assert not any(one.claim.cams for one in done.files)
+    path = next(one.path for one in done.files if one.claim.method == "cross-entropy")
+    verified = verifying.verify_accepted(path, by="Cem", date="2026-05-01", runs=out / "ann")
+    assert verified.holds
+    assert [one.run.spec.seed for one in verified.runs] == [0, 1]
+    assert verified.claim == reading.read_claim(path)
+    again = submitting.reproduce(path, read_runs(out / "bob"), by="Bob")
+    assert again.claim == reading.read_claim(path)
+    assert again.outcome.by == "Bob"
+    key = path.parents[2] / "key.parquet"
+    rows = keys.read_keys(key, key.read_bytes())
+    key.write_bytes(keys.key_bytes(rows.assign(subject=rows["subject"].iloc[::-1].tolist())))
+    forge(path, lambda content: content.update(key_sha256=hashlib.sha256(key.read_bytes()).hexdigest()))
+    wrong = verifying.verify_accepted(path, by="Cem", runs=out / "ann")
+    assert (wrong.holds, wrong.runs) == (False, ())
+    assert "says the subject of row" in wrong.problem
+    assert capsys.readouterr() == ("", "")
 
 
 def forge(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

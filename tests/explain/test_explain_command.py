@@ -22,8 +22,9 @@ from divsal_bench.data import catalogue, colormaps
 from divsal_bench.explain import examples, image_figure
 from divsal_bench.explain import image as single
 from divsal_bench.grid import planning, work
+from divsal_bench.networks.inference import as_input
 from divsal_bench.pictures import figure
-from divsal_bench.predict import loading, prediction
+from divsal_bench.predict import decoding, loading, pretrained
 from divsal_bench.predict.inputs import Input
 from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import method_choice, protocols
@@ -126,7 +127,7 @@ def test_regions_rest_and_bias_are_the_margin_that_predict_gives(
     model = repository(tmp_path / "timm") if which == "repository" else request.getfixturevalue(which).path
     out, names = tmp_path / "out", sorted(path.stem for path in (files / "images").iterdir())
     assert explain(model, files / "images", "--out", out, "--csv") == 0
-    network = loading.load(model, "")
+    network = loading.pretrained_in(model, "")
     scores = network.predict([files / "images" / f"{name}.png" for name in names])
     for name, score, decision in zip(names, scores["score"], scores["decision"], strict=True):
         found = content(out / f"{name}.json")
@@ -181,13 +182,13 @@ def test_covering_a_region_is_what_it_says(run: Run, image: Path, tmp_path: Path
     """Done again by hand: the region's pixels take the mean colour, and the network is asked again."""
     assert explain(run.path, image, "--out", tmp_path, "--label", "normal") == 0
     found = content(next(tmp_path.glob("*.json")))
-    network = loading.load(run.path, "")
-    pixels = prediction.decode(network, image)
+    network = loading.pretrained_in(run.path, "")
+    pixels, _ = decoding.looked_at(network, image)
     assert isinstance(pixels, np.ndarray)
     side = pixels.shape[1] // len(found["maps"]["difference"]["values"])
     import torch
 
-    floats = network.preprocessing.floats(torch.from_numpy(pixels.copy())[None])
+    floats = as_input(torch.from_numpy(pixels.copy())[None], network.input_form)
     for one in found["regions"]["named"]:
         covered = floats.clone()
         for y, x in one["cells"]:
@@ -200,15 +201,15 @@ def test_covering_a_region_is_what_it_says(run: Run, image: Path, tmp_path: Path
 
 def test_scores_in_half_precision_are_those_of_predict(run: Run, image: Path) -> None:
     """A network trained under autocast is explained under it."""
-    network = dataclasses.replace(loading.load(run.path, ""), precision="bf16")
-    read = examples.opened(network, examples.Subject(Input("x", image, ("x",))))
+    network = dataclasses.replace(loading.pretrained_in(run.path, ""), precision="bf16")
+    read = examples.open_example(network, examples.Example(Input("x", image, ("x",))))
     assert isinstance(read, examples.Opened)
-    found = single.explain(network, "x", read, 1, single.DEFAULT)
+    found = single.explain_image(network, "x", read, 1, single.DEFAULT)
     (score,) = network.predict([image])["score"]
     assert found.score == pytest.approx(score, abs=1e-4)
     assert found.regions is not None
     assert found.regions.margin == pytest.approx(score, abs=1e-3)
-    plain = single.explain(dataclasses.replace(network, precision="fp32"), "x", read, 1, single.DEFAULT)
+    plain = single.explain_image(dataclasses.replace(network, precision="fp32"), "x", read, 1, single.DEFAULT)
     assert plain.score != found.score
 
 
@@ -260,15 +261,15 @@ def test_many_images_get_a_row_each(run: Run, files: Path, tmp_path: Path, capsy
 def opened(found: single.Explanation) -> Image.Image:
     import io
 
-    return Image.open(io.BytesIO(image_figure.picture(found)))
+    return Image.open(io.BytesIO(image_figure.explanation_png(found)))
 
 
 def explained(model: Path, image: Path, names: tuple[str, ...] = single.DEFAULT, **given: Any) -> single.Explanation:
-    network = loading.load(model, "")
-    subject = examples.Subject(Input(image.name, image, (image.name,)), human=given.get("human"))
-    read = examples.opened(network, subject)
+    network = loading.pretrained_in(model, "")
+    example = examples.Example(Input(image.name, image, (image.name,)), human=given.get("human"))
+    read = examples.open_example(network, example)
     assert isinstance(read, examples.Opened)
-    return single.explain(network, image.name, read, given.get("label"), names)
+    return single.explain_image(network, image.name, read, given.get("label"), names)
 
 
 def test_the_figure_has_all_panels_on_one_scale(run: Run, files: Path, image: Path) -> None:
@@ -276,7 +277,7 @@ def test_the_figure_has_all_panels_on_one_scale(run: Run, files: Path, image: Pa
     across = figure.GAP + image_figure.COLUMNS * (figure.SIDE + figure.GAP)
     assert opened(found).width == across
     extent = figure.extent_of(*[one.values for one in found.maps if one.values is not None])
-    panels = [image_figure.panel(found, one, extent) for one in found.maps]
+    panels = [image_figure.map_panel(found, one, extent) for one in found.maps]
     assert [panel.title for panel in panels] == [
         "CAM of abnormal (true class)", "CAM of normal", "difference: abnormal − normal", "CASE of abnormal",
         "CASE of abnormal, clamped",
@@ -292,7 +293,7 @@ def test_an_undefined_map_is_its_reason(one_logit: Run, image: Path) -> None:
     case = found.map("case")
     assert case is not None
     assert case.values is None
-    panel = image_figure.panel(found, case, 1.0)
+    panel = image_figure.map_panel(found, case, 1.0)
     assert panel.text.startswith("Undefined: for a one-logit head: its two classes share one row")
     assert opened(found).height > 2 * figure.SIDE
 
@@ -318,7 +319,7 @@ def test_outlines_follow_the_cells_and_numbers_stand_in_their_region() -> None:
 def test_every_map_of_the_table_can_be_asked_for(
     head: str, request: pytest.FixtureRequest, files: Path, image: Path, tmp_path: Path
 ) -> None:
-    from divsal_bench.maps.table import MAPS
+    from divsal_bench.maps.closed_form import MAPS
 
     names = [name for name in (*MAPS, "gradcam") if not (head == "one_logit" and name == "case")]
     model = request.getfixturevalue(head).path
@@ -352,7 +353,7 @@ def test_maps_are_found_by_name_in_the_images_folders_or_without_them(tmp_path: 
     for place in ("images/a/x.png", "images/b/x.png", "images/b/y.jpg", "maps/a/x.tif", "maps/x.png", "maps/y.png"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8)).save(tmp_path / place)
-    found = examples.collect([str(tmp_path / "images")], ("real", "fake"), "fake", tmp_path / "maps")
+    found = examples.collect_examples([str(tmp_path / "images")], ("real", "fake"), "fake", tmp_path / "maps")
     maps = [one.human and str(one.human.relative_to(tmp_path)) for one in found]
     assert maps == ["maps/a/x.tif", "maps/x.png", "maps/y.png"]
     assert [one.label for one in found] == [1, 1, 1]
@@ -366,9 +367,9 @@ def test_a_map_follows_its_image_through_a_networks_own_cropping(tmp_path: Path)
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     for crop, share, interpolation in (("center", 0.9, "bicubic"), ("border", 1.0, "bilinear"), ("squash", 1.0, "box")):
         asked = Preprocessing(64, "L", 1, (0.5,), (0.5,), interpolation, crop, share)
-        network = prediction.Pretrained(None, asked, ("a", "b"), 0.0, "", "fp32", "", None)  # type: ignore[arg-type]
-        given = examples.Subject(Input("x", tmp_path / "image.png", ("x",)), human=tmp_path / "map.png")
-        read = examples.opened(network, given)
+        network = pretrained.Pretrained(None, asked, ("a", "b"), 0.0, "", "fp32", "", None)  # type: ignore[arg-type]
+        given = examples.Example(Input("x", tmp_path / "image.png", ("x",)), human=tmp_path / "map.png")
+        read = examples.open_example(network, given)
         assert isinstance(read, examples.Opened)
         assert read.human is not None
         inside = read.pixels[0] > 200
@@ -380,10 +381,19 @@ def test_labels_are_names_or_numbers(tmp_path: Path) -> None:
         Image.new("L", (8, 8)).save(tmp_path / f"{name}.png")
     (tmp_path / "list.csv").write_text("image,label\na.png,fake\nb.png,real\nc.png,1\nd.png,\n")
     (tmp_path / "bare.csv").write_text("a.png,label\nb.png,fake\n")
-    names = ("real", "fake")
-    assert [one.label for one in examples.collect([str(tmp_path / "list.csv")], names, None, None)] == [1, 0, 1, None]
-    assert [one.label for one in examples.collect([str(tmp_path / "list.csv")], names, "real", None)] == [0] * 4
-    assert [one.label for one in examples.collect([str(tmp_path / "bare.csv")], names, None, None)] == [None] * 2
+
+    def labels_of(name: str, label: str | None) -> list[int | None]:
+        found = examples.collect_examples([str(tmp_path / name)], ("real", "fake"), label, None)
+        return [one.label for one in found]
+
+    assert labels_of("list.csv", None) == [
+        1,
+        0,
+        1,
+        None,
+    ]
+    assert labels_of("list.csv", "real") == [0] * 4
+    assert labels_of("bare.csv", None) == [None] * 2
 
 
 # -- bad input -----------------------------------------------------------------------------------------------
@@ -399,7 +409,7 @@ def test_bad_input_is_named_in_one_line(
     with Image.open(image) as one:
         Image.new("L", one.size, 0).save(tmp_path / "nothing.png")
         Image.new("L", one.size, 200).save(tmp_path / "all.png")
-        jet = colormaps.table("jet")[np.tile(np.arange(one.width) * 255 // one.width, (one.height, 1))]
+        jet = colormaps.colours_of_map("jet")[np.tile(np.arange(one.width) * 255 // one.width, (one.height, 1))]
         Image.fromarray(jet).save(tmp_path / "jet.png")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "text.png").write_text("no image")

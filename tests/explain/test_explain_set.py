@@ -17,7 +17,7 @@ from divsal_bench import cli
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.data.arrays import DataArrays
 from divsal_bench.errors import UserError
-from divsal_bench.explain import data_set, data_set_page
+from divsal_bench.explain import data_set, data_set_overview, data_set_page
 from divsal_bench.grid import planning, work
 from divsal_bench.predict import loading
 from divsal_bench.registry import method_choice, protocols
@@ -89,11 +89,13 @@ class Page(HTMLParser):
         self.words += data
 
 
-def found_of(run: Run, data: DataArrays, limit: int | None = 60) -> tuple[data_set.Overview, data_set_page.Heading]:
-    network = loading.load(run.path, "")
-    positions = data_set.rows_of(data, "test", limit, "standin", network.class_names)
+def found_of(
+    run: Run, data: DataArrays, limit: int | None = 60
+) -> tuple[data_set_overview.Overview, data_set_page.ReportHeading]:
+    network = loading.pretrained_in(run.path, "")
+    positions = data_set.positions_to_explain(data, "test", limit, "standin", network.class_names)
     found = data_set.overview(network, data, positions, "test")
-    return found, data_set_page.Heading("cxr", "standin", "cross-entropy", "0", 0, network.class_names, "0")
+    return found, data_set_page.ReportHeading("cxr", "standin", "cross-entropy", "0", 0, network.class_names, "0")
 
 
 # -- numbers -------------------------------------------------------------------------------------------------
@@ -176,6 +178,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(written: Path) -> None:
     (policy,) = (a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert policy.endswith("='; base-uri 'none'; form-action 'none'")
     for words in (
         "cross-entropy on cxr, explained",
         "That is a sum, not a cause",
@@ -206,10 +209,10 @@ def test_images_are_shown_only_where_the_terms_allow(run: Run, data: DataArrays)
     found, heading = found_of(run, data)
     sources = sorted(set(data.rows["source"]))
     yes, no = SourceTerms(redistribute_images="yes"), SourceTerms(redistribute_images="unknown")
-    everything = data_set_page.render(found, data, None, heading)
-    allowed = data_set_page.render(found, data, dict.fromkeys(sources, yes), heading)
-    nothing = data_set_page.render(found, data, dict.fromkeys(sources, no), heading)
-    some = data_set_page.render(found, data, dict.fromkeys(sources, yes) | {sources[0]: no}, heading)
+    everything = data_set_page.render_report(found, data, None, heading)
+    allowed = data_set_page.render_report(found, data, dict.fromkeys(sources, yes), heading)
+    nothing = data_set_page.render_report(found, data, dict.fromkeys(sources, no), heading)
+    some = data_set_page.render_report(found, data, dict.fromkeys(sources, yes) | {sources[0]: no}, heading)
     assert images_of(everything) == images_of(allowed) > images_of(some) > images_of(nothing) == 0
     assert 'alt="human map"' in everything
     assert 'alt="human map"' not in nothing
@@ -224,7 +227,7 @@ def test_without_human_maps_their_parts_are_absent_in_a_sentence(run: Run, data:
     bare = dataclasses.replace(data, rows=data.rows.assign(has_map=False), maps=np.zeros_like(data.maps))
     found, heading = found_of(run, bare)
     assert not [name for name in found.table if "lift" in name or "inside" in name]
-    page = Page(data_set_page.render(found, bare, None, heading))
+    page = Page(data_set_page.render_report(found, bare, None, heading))
     assert "None of these images has a human map, so agreement with people is left out." in page.words
     assert "Model and people disagree most" not in page.words
     assert "Most confident errors" in page.words
@@ -236,7 +239,7 @@ def test_words_from_the_data_stay_words(run: Run, data: DataArrays) -> None:
     hostile = dataclasses.replace(data, rows=rows)
     found, heading = found_of(run, hostile)
     page = Page(
-        data_set_page.render(
+        data_set_page.render_report(
             found, hostile, {}, dataclasses.replace(heading, method=HOSTILE, class_names=(HOSTILE, "b"))
         )
     )
@@ -272,6 +275,8 @@ def test_bad_input_is_named_in_one_line(run: Run, data: DataArrays, tmp_path: Pa
     names = ("normal", "abnormal")
     single = data.rows[(data.rows["label"] == 1) | (data.rows["split"] != "test")].reset_index(drop=True)
     with pytest.raises(UserError, match=r"all .* test images of the data mine are abnormal: a report compares two"):
-        data_set.rows_of(dataclasses.replace(data, rows=single), "test", None, "mine", names)
+        data_set.positions_to_explain(dataclasses.replace(data, rows=single), "test", None, "mine", names)
     with pytest.raises(UserError, match="has no test images"):
-        data_set.rows_of(dataclasses.replace(data, rows=single.assign(split="train")), "test", None, "mine", names)
+        data_set.positions_to_explain(
+            dataclasses.replace(data, rows=single.assign(split="train")), "test", None, "mine", names
+        )

@@ -219,7 +219,7 @@ def test_the_link_that_a_push_leaves_is_whole(run: Path, tmp_path: Path) -> None
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert len(unfinished(tmp_path)) == 1
-    assert link.read(tmp_path) is None
+    assert link.read_link(tmp_path) is None
     assert len(whole.sweep([tmp_path])) == 1
 
 

@@ -21,8 +21,11 @@ from divsal_bench.cli import EXIT_INTERRUPTED
 from divsal_bench.errors import UserError
 from divsal_bench.files.owners import is_abandoned, own_tag
 from divsal_bench.grid import planning, pool
+from divsal_bench.grid.jobs import Job
+from divsal_bench.processes import crew
 from divsal_bench.registry import method_choice, method_source, plugins, protocols
 from divsal_bench.runs import messages, store
+from divsal_bench.runs.names import STDERR_FILE
 from divsal_bench.runs.reading import Run, read_run, read_runs
 
 #: Somebody else's package: a tiny task, and methods that misbehave. Test and methods talk through files.
@@ -172,6 +175,24 @@ class Talkative(Outside):
 
 
 @dataclass
+class Shouting(Outside):
+    """Prints more than is kept, then ends as it is told to."""
+
+    name: ClassVar[str] = "shouting"
+    how: str = "done"
+
+    def loss(self, batch, out):
+        for _ in range(100):
+            print(f"{self.how} " + "x" * 1000, file=sys.stderr)
+        print(f"{self.how} says \x1b[31mred \N{WINKING FACE}", file=sys.stderr, flush=True)
+        if self.how == "fail":
+            raise ValueError("as told")
+        if self.how == "die":
+            os._exit(1)
+        return {"loss": out.cross_entropy * (float("nan") if self.how == "diverge" else 1)}
+
+
+@dataclass
 class Counting(Outside):
     """Leaves a note for each run that begins."""
 
@@ -243,6 +264,7 @@ class Patching(Method):
 ENTRY_POINTS = """
 [divsal_bench.methods]
 ending = outside_package:Ending
+shouting = outside_package:Shouting
 meddling = outside_package:Meddling
 talkative = outside_package:Talkative
 counting = outside_package:Counting
@@ -298,7 +320,7 @@ def grid(out: Path, methods: str, seeds: tuple[int, ...] = (0,), retry_failed: b
     )
 
 
-def missing(asked: planning.Grid) -> list[planning.work.Job]:
+def missing(asked: planning.Grid) -> list[Job]:
     return [job for part in planning.plan(asked) for job in part.jobs]
 
 
@@ -341,14 +363,14 @@ def test_a_worker_killed_in_the_middle_of_a_run_costs_one_retry(tmp_path: Path, 
 
     killer = threading.Thread(target=kill)
     killer.start()
-    runs = pool.execute(missing(grid(tmp_path, "waiting", (0, 1))), 1, events.append)
+    runs = pool.run_jobs(missing(grid(tmp_path, "waiting", (0, 1))), 1, events.append)
     (marks / "over").touch()
     killer.join()
     assert [(name_of(run), run.record.status, run.record.attempts) for run in runs] == [
         (("waiting", 0), "done", 2),
         (("waiting", 1), "done", 1),
     ]
-    assert [event.kind for event in events] == ["retry", *["epoch", "epoch", "finished"] * 2]
+    assert [event.kind for event in events] == ["begun", "retry", *["epoch", "epoch", "finished"] * 2]
     assert [(event.done, event.total) for event in events if event.kind == "epoch"] == [(1, 2), (2, 2)] * 2
     assert {run.path for run in runs} == {run.path for run in read_runs(tmp_path)}
     assert len(set(processes(marks))) == 3, "each run and each try has a process of its own"
@@ -360,7 +382,7 @@ def test_a_method_that_kills_its_process_fails_after_two_tries_and_the_others_fi
     events: list[pool.Event] = []
     jobs = missing(grid(tmp_path, "killed,cross-entropy"))
     jobs.sort(key=lambda job: job.spec.method != "killed")
-    runs = pool.execute(jobs, 1, events.append)
+    runs = pool.run_jobs(jobs, 1, events.append)
     assert [name_of(run) for run in runs] == [("killed", 0), ("cross-entropy", 0)]
     failed, done = (run.record for run in runs)
     assert (failed.status, failed.attempts, failed.scores) == ("failed", 2, None)
@@ -371,7 +393,7 @@ def test_a_method_that_kills_its_process_fails_after_two_tries_and_the_others_fi
     assert failed.versions["torch"]
     assert (done.status, done.attempts) == ("done", 1)
     assert len(processes(marks, "tried")) == 2
-    assert [event.kind for event in events] == ["retry", "finished", "epoch", "epoch", "finished"]
+    assert [event.kind for event in events] == ["begun", "retry", "finished", "epoch", "epoch", "finished"]
     assert [run.record for run in read_runs(tmp_path)] == [done, failed]
 
 
@@ -391,7 +413,7 @@ ENDS = {
 
 def test_a_method_that_ends_its_process_is_recorded_with_the_true_reason_and_the_others_finish(tmp_path: Path) -> None:
     methods = ",".join(["cross-entropy", *(f"ending:how={how}" for how in ENDS)])
-    runs = {run.record.method_label: run.record for run in pool.execute(missing(grid(tmp_path, methods)), 1)}
+    runs = {run.record.method_label: run.record for run in pool.run_jobs(missing(grid(tmp_path, methods)), 1)}
     assert runs.pop("cross-entropy").status == "done"
     assert len(runs) == len(ENDS)
     for how, (error, last) in ENDS.items():
@@ -406,18 +428,52 @@ def test_a_method_that_ends_its_process_is_recorded_with_the_true_reason_and_the
         assert found.attempts == (2 if "its process died" in error else 1)
 
 
+def test_a_run_whose_process_died_is_recorded_as_a_failed_one_is(tmp_path: Path) -> None:
+    """A run that raises and one that is killed: the same facts are there, and none is empty."""
+    methods = "ending:how=base,ending:how=SIGKILL"
+    raised, died = (run.record for run in pool.run_jobs(missing(grid(tmp_path, methods)), 1))
+    assert (raised.error, died.error[:26]) == ("BaseException: gone", "its process died 2 times (")
+    facts = [
+        {name for name, value in record.model_dump().items() if value not in ("", 0, 0.0, [], {}, None)}
+        for record in (raised, died)
+    ]
+    assert facts[0] - facts[1] == set()
+    assert facts[1] - facts[0] == {"files"}, "what it printed last"
+    for name in ("device", "processor", "method_source", "model_args", "versions", "data", "method_kind"):
+        assert getattr(raised, name) == getattr(died, name)
+        assert name in facts[1]
+
+
+def test_what_a_run_without_a_result_printed_is_kept_beside_its_record(tmp_path: Path) -> None:
+    """Bounded and printable; of a run with a result nothing is kept, and nothing of the run before it."""
+    jobs = missing(grid(tmp_path, "shouting:how=done,shouting:how=fail,shouting:how=diverge,shouting:how=die"))
+    runs = {run.spec.fields["how"]: run for run in pool.run_jobs(jobs, 1)}
+    assert {how: run.record.status for how, run in runs.items()} == {
+        "done": "done", "fail": "failed", "diverge": "diverged", "die": "failed",
+    }  # fmt: skip
+    assert not (runs.pop("done").path / STDERR_FILE).exists()
+    for how, run in runs.items():
+        printed = (run.path / STDERR_FILE).read_text(encoding="utf-8")
+        assert printed.splitlines()[-1] == f"{how} says ?[31mred \N{WINKING FACE}"
+        assert set(printed.splitlines()[1:-1]) == {f"{how} " + "x" * 1000}, "another's words"
+        assert 20_000 < len(printed) < 40_000
+        run.check_file(STDERR_FILE)
+        assert STDERR_FILE in run.record.files
+    assert "die says ?[31mred" in runs["die"].record.notices[0]
+
+
 # ---------------------------------------------------------------- runs that others cannot reach
 
 
 def test_no_method_changes_another_methods_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Patched functions, global settings, global hooks, edited code, and a plugin that only needs to be imported."""
-    alone = pool.execute(missing(grid(tmp_path / "alone", "cross-entropy")), 1)
+    alone = pool.run_jobs(missing(grid(tmp_path / "alone", "cross-entropy")), 1)
     ways = ["patch", "engine", "precision", "hook", "kept"]
     monkeypatch.setenv("OUTSIDE_PATCH", "1")
     methods = ",".join(["cross-entropy", "patching", *(f"meddling:how={how}" for how in ways)])
     jobs = missing(grid(tmp_path / "among", methods))
     jobs.sort(key=lambda job: job.spec.method == "cross-entropy")
-    among = pool.execute(jobs, 1)
+    among = pool.run_jobs(jobs, 1)
     assert [name_of(run) for run in among][-1] == ("cross-entropy", 0)
     assert_same_numbers(alone, among[-1:])
     patched = next(run for run in among if run.spec.method == "patching")
@@ -426,13 +482,13 @@ def test_no_method_changes_another_methods_numbers(tmp_path: Path, monkeypatch: 
 
 
 def test_runs_that_share_a_process_say_so(tmp_path: Path) -> None:
-    first, second = pool.execute(missing(grid(tmp_path, "cross-entropy", (0, 1))), 0)
+    first, second = pool.run_jobs(missing(grid(tmp_path, "cross-entropy", (0, 1))), 0)
     assert first.record.notices == []
     assert second.record.notices == [pool.SHARED]
 
 
 def test_a_run_that_writes_more_than_a_record_may_hold_is_cut_and_can_be_read(tmp_path: Path) -> None:
-    (run,) = pool.execute(missing(grid(tmp_path, "talkative")), 1)
+    (run,) = pool.run_jobs(missing(grid(tmp_path, "talkative")), 1)
     assert run.record.status == "done"
     notices = run.record.notices
     assert len(notices[0]) == messages.LONGEST_NOTICE
@@ -456,7 +512,7 @@ def test_launchers_on_one_folder_divide_the_work(tmp_path: Path, marks: Path) ->
     found: list[list[Run]] = [[], [], []]
 
     def launch(number: int) -> None:
-        found[number] = pool.execute(plans[number], 1, events[number].append)
+        found[number] = pool.run_jobs(plans[number], 1, events[number].append)
 
     launchers = [threading.Thread(target=launch, args=(number,)) for number in range(3)]
     for launcher in launchers:
@@ -497,23 +553,25 @@ def test_a_launcher_waits_for_a_run_that_another_is_making_and_takes_over_when_t
             assert not processes(marks)
             owner.kill()
 
-    (run,) = pool.execute(jobs, 1, take)
+    (run,) = pool.run_jobs(jobs, 1, take)
     owner.wait()
     assert run.record.status == "done"
     assert [(event.kind, event.total) for event in events] == [
-        ("waiting", 1), ("epoch", 2), ("epoch", 2), ("finished", 0),
+        ("begun", 1), ("waiting", 1), ("epoch", 2), ("epoch", 2), ("finished", 0),
     ]  # fmt: skip
 
 
 def test_a_failed_run_that_another_launcher_has_tried_again_is_not_tried_once_more(tmp_path: Path, marks: Path) -> None:
-    pool.execute(missing(grid(tmp_path, "broken")), 0)
+    pool.run_jobs(missing(grid(tmp_path, "broken")), 0)
     planned = missing(grid(tmp_path, "broken", retry_failed=True))
     (marks / "mended").touch()
-    again = pool.execute(missing(grid(tmp_path, "broken", retry_failed=True)), 0)
+    again = pool.run_jobs(missing(grid(tmp_path, "broken", retry_failed=True)), 0)
     events: list[pool.Event] = []
-    found = pool.execute(planned, 0, events.append)
+    found = pool.run_jobs(planned, 0, events.append)
     assert [run.record for run in found] == [run.record for run in again]
-    assert [(event.kind, event.elsewhere) for event in events] == [("finished", True)]
+    assert [(event.kind, event.elsewhere) for event in events] == [
+        ("begun", False), ("finished", True),
+    ]  # fmt: skip
 
 
 def test_names_that_a_record_may_not_hold_are_refused_before_any_work(tmp_path: Path) -> None:
@@ -525,24 +583,24 @@ def test_names_that_a_record_may_not_hold_are_refused_before_any_work(tmp_path: 
 
 
 def test_a_killed_worker_takes_its_run_along_and_the_run_is_made_again(tmp_path: Path, marks: Path) -> None:
-    pool: list[int] = []
+    victims: list[int] = []
 
     def kill() -> None:
         wait_for(lambda: processes(marks) or (marks / "over").exists(), "the run begins")
         (run,) = processes(marks)
         worker = int(Path(f"/proc/{run}/stat").read_text().rpartition(")")[2].split()[1])
-        pool.extend([run, worker])
+        victims.extend([run, worker])
         os.kill(worker, signal.SIGKILL)
         wait_for(lambda: gone(run), "the run ends with its worker")
         (marks / "go").touch()
 
     killer = threading.Thread(target=kill)
     killer.start()
-    (run,) = pool.execute(missing(grid(tmp_path, "waiting")), 1)
+    (run,) = pool.run_jobs(missing(grid(tmp_path, "waiting")), 1)
     (marks / "over").touch()
     killer.join()
     assert (run.record.status, run.record.attempts) == ("done", 2)
-    assert os.getpid() not in pool
+    assert os.getpid() not in victims
     assert len(processes(marks)) == 2
 
 
@@ -550,10 +608,10 @@ def test_where_a_fork_is_unsafe_each_run_gets_a_worker_of_its_own(
     tmp_path: Path, marks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On an accelerator, and on systems other than Linux; here a device makes the workers think so."""
-    monkeypatch.setattr(planning.work.Job, "to_json", lambda job, plain=planning.work.Job.to_json: {
+    monkeypatch.setattr(Job, "to_json", lambda job, plain=Job.to_json: {
         **plain(job), "device": "cpu:0",
     })  # fmt: skip
-    runs = pool.execute(missing(grid(tmp_path, "counting,ending:how=leave", (0, 1))), 1)
+    runs = pool.run_jobs(missing(grid(tmp_path, "counting,ending:how=leave", (0, 1))), 1)
     by_method = {name_of(run): run.record for run in runs}
     assert [by_method["counting", seed].status for seed in (0, 1)] == ["done", "done"]
     assert [by_method["ending", seed].error[:41] for seed in (0, 1)] == [
@@ -572,9 +630,9 @@ def test_workers_that_cannot_start_end_the_command(tmp_path: Path, monkeypatch: 
         assert len(started) < 40, "it goes on for ever"
         return popen([sys.executable, "-c", "raise SystemExit(3)"], **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(planning.subprocess, "Popen", start)
+    monkeypatch.setattr(crew.subprocess, "Popen", start)
     with pytest.raises(UserError, match="die before their first run; try --workers 0 to see why"):
-        pool.execute(jobs, 2)
+        pool.run_jobs(jobs, 2)
     assert read_runs(tmp_path) == []
 
 
@@ -587,11 +645,11 @@ def test_a_full_disk_stops_the_command_and_the_same_command_goes_on(tmp_path: Pa
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # workers inherit it; a model needs more
     try:
         with pytest.raises(UserError, match=r"could not be written .* then give the same command again"):
-            pool.execute(jobs, 1)
+            pool.run_jobs(jobs, 1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert read_runs(tmp_path) == []
-    assert [run.record.status for run in pool.execute(missing(asked), 0)] == ["done"]
+    assert [run.record.status for run in pool.run_jobs(missing(asked), 0)] == ["done"]
 
 
 # ---------------------------------------------------------------- the same numbers, the missing runs
@@ -612,10 +670,10 @@ def assert_same_numbers(first: list[Run], second: list[Run]) -> None:
 def test_numbers_are_the_same_twice_and_with_any_number_of_workers(tmp_path: Path) -> None:
     """In this process, in two workers, and in another order; a loud method disturbs nothing."""
     methods = "cross-entropy,loud,cyborg-shuffled"
-    here = pool.execute(missing(grid(tmp_path / "a", methods, (0, 1))), 0)
-    again = pool.execute(list(reversed(missing(grid(tmp_path / "b", methods, (0, 1))))), 0)
+    here = pool.run_jobs(missing(grid(tmp_path / "a", methods, (0, 1))), 0)
+    again = pool.run_jobs(list(reversed(missing(grid(tmp_path / "b", methods, (0, 1))))), 0)
     asked = grid(tmp_path / "c", methods, (0, 1))
-    there = pool.execute(missing(asked), 2)
+    there = pool.run_jobs(missing(asked), 2)
     assert [run.record.status for run in (*here, *again, *there)] == ["done"] * 18
     assert_same_numbers(here, again)
     assert_same_numbers(here, there)
@@ -626,7 +684,7 @@ def test_numbers_are_the_same_twice_and_with_any_number_of_workers(tmp_path: Pat
     (part,) = planning.plan(asked)
     assert part.jobs == ()
     assert {run.path for run in part.done} == {run.path for run in there}
-    assert pool.execute(part.jobs, 2) == []
+    assert pool.run_jobs(part.jobs, 2) == []
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "c").rglob("*.*")} == before
 
 
@@ -641,7 +699,7 @@ def test_seeds_are_outermost_and_repetitions_planned_once(tmp_path: Path) -> Non
 
 def test_failed_runs_are_kept_and_only_retry_failed_runs_them_again(tmp_path: Path, marks: Path) -> None:
     methods = "cross-entropy,broken,broken:diverge=true"
-    runs = {run.record.method_label: run for run in pool.execute(missing(grid(tmp_path, methods)), 0)}
+    runs = {run.record.method_label: run for run in pool.run_jobs(missing(grid(tmp_path, methods)), 0)}
     failed, diverged = runs["broken"].record, runs["broken:diverge=True"].record
     assert (failed.status, failed.error) == ("failed", "ValueError: out of luck")
     assert "outside_package.py" in failed.notices[0], "the traceback is kept"
@@ -656,7 +714,7 @@ def test_failed_runs_are_kept_and_only_retry_failed_runs_them_again(tmp_path: Pa
     again = missing(grid(tmp_path, methods, retry_failed=True))
     assert sorted(job.label for job in again) == ["broken", "broken:diverge=True"]
     kept = (runs["cross-entropy"].path / "run.json").stat().st_ino
-    retried = pool.execute(again, 0)
+    retried = pool.run_jobs(again, 0)
     assert [(run.record.status, run.path) for run in retried] == [("done", runs[job.label].path) for job in again]
     assert [run.record.status for run in read_runs(tmp_path)] == ["done"] * 3
     assert (runs["cross-entropy"].path / "run.json").stat().st_ino == kept

@@ -15,6 +15,7 @@ import torch
 
 from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
+from divsal_bench.grid.jobs import Job
 from divsal_bench.networks import backbones
 from divsal_bench.registry import method_choice, method_source, plugins, protocols
 from divsal_bench.registry.protocols import Protocol
@@ -24,7 +25,7 @@ from divsal_bench.words import HEADS
 QUICK = dataclasses.replace(protocols.find_protocol("quick-v1"), epochs=1)
 
 
-def jobs(tmp_path: Path, method: str = "cyborg", protocol: Protocol = QUICK, **grid: Any) -> tuple[work.Job, ...]:
+def jobs(tmp_path: Path, method: str = "cyborg", protocol: Protocol = QUICK, **grid: Any) -> tuple[Job, ...]:
     """The jobs of a small grid on the cxr stand-in."""
     asked = planning.Grid(
         ("cxr",), tuple(method_choice.choose_methods(method)), (0,), tmp_path, protocol, data="standin", **grid

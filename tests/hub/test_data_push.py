@@ -230,7 +230,8 @@ def test_names_from_the_data_stay_text_on_the_card() -> None:
     assert len(table.splitlines()) == 3
     cell = table.splitlines()[2]
     assert "\\<b\\>" in cell
-    assert "\\[click\\]" in cell
+    assert "[click\\](http" in cell
+    assert "![i\\](j)" in cell
     assert "\x1b" not in cell
 
 

@@ -21,9 +21,9 @@ from peak import measured, size_of
 
 from divsal_bench import cli
 from divsal_bench.errors import UserError
-from divsal_bench.hub import client, guard, names
+from divsal_bench.hub import discretion, guard, names
 from divsal_bench.hub.pull import snapshot
-from divsal_bench.hub.push import open_repository, push
+from divsal_bench.hub.push import open_repository, push_branch
 from divsal_bench.runs.reading import Run, read_run, read_runs
 
 Change = Callable[[dict[str, Any]], object]
@@ -238,7 +238,7 @@ def test_an_upload_is_confirmed_nowhere_else(hub: HubServer, other: HubServer, n
     hub.answer("POST", "/objects/batch", json.dumps(batch))
     hub.answer("PUT", "/storage", "")
     with pytest.raises(UserError, match=r"sends us on to 127\.0\.0\.1, which must not get your token"):
-        push(to, "main", {"model.safetensors": content}, "weights")
+        push_branch(to, "main", {"model.safetensors": content}, "weights")
     assert other.requests == []
 
 
@@ -256,7 +256,7 @@ def test_what_is_quoted_holds_no_secrets(monkeypatch: pytest.MonkeyPatch) -> Non
     text = (
         "403 for 'https://me:pass@cdn/x?Signature=abc&Key=def' with {'authorization': 'Bearer hf_other'} and hf_secret"
     )
-    said = client.reason(ValueError(text))
+    said = discretion.discreet_reason(ValueError(text))
     assert not any(word in said for word in ("pass", "abc", "def", "hf_other", "hf_secret"))
     assert "403 for 'https://cdn/x?…'" in said
 

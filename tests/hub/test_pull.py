@@ -222,9 +222,9 @@ def test_an_accepted_result_is_verified_from_its_links(
     results = tmp_path / "results"
     runs = pushed.path.parents[2]
     for run in read_runs(runs):
-        known = link.read(run.path)
+        known = link.read_link(run.path)
         if known is not None:
-            link.leave(run.path, dataclasses.replace(known, endpoint=link.PUBLIC))
+            link.leave_link(run.path, dataclasses.replace(known, endpoint=client.PUBLIC))
     fail_seeds(runs, "cyborg", 2, 3, 4)
     assert cli.main(["submit", str(runs), "--by", "Ann", "--results", str(results), "--method", "cyborg"]) == 0
     file = next(results.rglob("cyborg.json"))

@@ -20,10 +20,10 @@ from hub_server import HubServer
 from divsal_bench import cli
 from divsal_bench.cli.parser import parse
 from divsal_bench.evaluation import predictions
-from divsal_bench.grid import work
-from divsal_bench.hub import link, names
+from divsal_bench.grid import planning
+from divsal_bench.hub import client, link, names
 from divsal_bench.leaderboard.claims.keys import hashed
-from divsal_bench.networks import inference
+from divsal_bench.networks.inference import as_input, form_of, infer
 from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.runs import store
@@ -91,9 +91,32 @@ def test_a_resnet50_with_three_channels_too(hub: HubServer, runs: Path, tmp_path
     assert net.conv1.in_channels == 3
     arrays = RunData(None).arrays(run)
     images = torch.from_numpy(arrays.images[:5].copy())
+    form = form_of(protocol_of(run))
     with torch.inference_mode():
-        found = net(inference.as_input(images, protocol_of(run)))
-    assert torch.allclose(found, inference.predict(load_model(run), images, protocol_of(run))[0], atol=1e-4)
+        found = net(as_input(images, form))
+    assert torch.allclose(found, infer(load_model(run), images, form)[0], atol=1e-4)
+
+
+def test_python_users_push_and_pull_without_a_printed_word(
+    hub: HubServer, pushed: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from divsal_bench.workflows.pulling import pull
+    from divsal_bench.workflows.pushing import PushedRun, push
+
+    mine = [run for run in read_runs(pushed) if run.spec.method == "cyborg"]
+    arrived: list[PushedRun] = []
+    said: list[str] = []
+    done = push(mine, to="ann", say=said.append, arrived=arrived.append)
+    assert arrived == done
+    assert [(one.run.path, one.on_hub.branch, one.on_hub.changed) for one in done] == [
+        (run.path, f"seed-{run.spec.seed}", False) for run in mine
+    ]
+    assert {one.on_hub.branch: one.on_hub.commit for one in done}.items() <= hub.heads(done[0].on_hub.repo).items()
+    pulled = pull(f"{done[1].on_hub.repo}@seed-1", out=tmp_path / "other", say=said.append)
+    assert pulled.origin == f"{done[1].on_hub.repo}@{done[1].on_hub.commit}"
+    assert read_run(pulled.folder).spec == done[1].run.spec
+    assert said == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_predictions_are_published_under_keys_alone(hub: HubServer, pushed: Path) -> None:
@@ -292,10 +315,10 @@ def test_the_token_is_written_nowhere(
 
 def on_the_public_hub(run: Path, **change: Any) -> None:
     """Say in hub.json that the push went to huggingface.co."""
-    found = link.read(run)
+    found = link.read_link(run)
     assert found is not None
     assert found.problem.endswith(")")  # the tests' server is another Hub
-    link.leave(run, dataclasses.replace(found, endpoint=link.PUBLIC, **change))
+    link.leave_link(run, dataclasses.replace(found, endpoint=client.PUBLIC, **change))
 
 
 def test_what_others_cannot_read_is_not_linked(
@@ -332,10 +355,10 @@ def test_a_result_links_to_the_commit(
 
 def test_weights_that_changed_since_are_not_linked(hub: HubServer, pushed: Path) -> None:
     run = next(run for run in read_runs(pushed) if run.spec.method == "cyborg")
-    assert link.read(run.path) is not None
+    assert link.read_link(run.path) is not None
     with (run.path / "model.safetensors").open("ab") as file:
         file.write(b"x")
-    assert link.read(run.path) is None
+    assert link.read_link(run.path) is None
 
 
 def as_image(pixels: np.ndarray) -> Any:
@@ -352,7 +375,11 @@ def untrained_run(like: Run, out: Path, backbone: str) -> Run:
         protocols.find_protocol("cyborg-v1"), pretrained=False, input_size=32, backbone=backbone, output_stride=16
     )
     spec = like.spec.model_copy(
-        update={"backbone": backbone, "protocol": protocol.name, "protocol_settings": work.settings_of(protocol)}
+        update={
+            "backbone": backbone,
+            "protocol": protocol.name,
+            "protocol_settings": planning.settings_as_json(protocol),
+        }
     )
     model = backbones.build(backbone, protocol, 3, "two-logit", seed=0, check=False)
     record = like.record.model_copy(

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from divsal_bench.maps import case, measures
-from divsal_bench.maps import table as maps
+from divsal_bench.maps import case, closed_form, measures
 from divsal_bench.maps.evidence import Evidence, gather
 
 LABELS = torch.tensor([0, 1, 1, 0])
@@ -36,7 +35,7 @@ def test_case_equals_the_published_algorithm(classes: int, count: int, seed: int
     one = evidence("two-logit" if classes == 2 else "many-logit", classes, seed)
     target = torch.randint(0, classes, (4,), generator=torch.Generator().manual_seed(seed))
     contrast = case.next_logits(one.logits, target, count)
-    found = case.case(one, target, contrast)
+    found = case.case_map(one, target, contrast)
     torch.testing.assert_close(found.values, published(one, target, contrast))
     ratio = case.residual_ratio(one.weight, target, contrast)
     assert torch.equal(found.undefined, ratio < 0.1)
@@ -49,36 +48,32 @@ def test_clamped_is_the_class_cam_where_rows_point_apart_and_case_elsewhere(clas
     target = torch.arange(4) % classes
     contrast = case.next_logits(one.logits, target)
     apart = (one.weight[target] * one.weight[contrast[:, 0]]).sum(1) <= 0
-    clamped = case.case_clamped(one, target)
-    torch.testing.assert_close(clamped.values[apart], maps.true_cam(one, target).values[apart])
-    torch.testing.assert_close(clamped.values[~apart], case.case(one, target).values[~apart])
+    clamped = case.clamped_case_map(one, target)
+    torch.testing.assert_close(clamped.values[apart], closed_form.true_cam(one, target).values[apart])
+    torch.testing.assert_close(clamped.values[~apart], case.case_map(one, target).values[~apart])
     assert not clamped.undefined[apart].any()
 
 
-def test_with_two_classes_the_contrast_is_the_other_one() -> None:
+def test_with_two_classes_the_rival_is_the_other_one() -> None:
     one = evidence()
     for count in (1, 5):
         assert torch.equal(case.next_logits(one.logits, LABELS, count), 1 - LABELS[:, None])
-        assert case.confused(torch.rand(2, 2), count).tolist() == [[1], [0]]
 
 
-def test_contrast_sets_of_many_classes() -> None:
-    confusion = torch.tensor([[50, 3, 9, 0], [1, 80, 1, 7], [4, 2, 9, 6], [0, 0, 0, 30]])
-    assert case.confused(confusion, 2).tolist() == [[2, 1], [3, 0], [3, 0], [0, 1]]
-    assert torch.equal(case.confused(confusion / confusion.sum(1, keepdim=True), 2), case.confused(confusion, 2))
-    assert case.confused(confusion, 9).shape == (4, 3)
+def test_rivals_of_many_classes() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0, 2.0], [0.0, 5.0, 1.0, 4.0]])
     assert case.next_logits(logits, torch.tensor([0, 3]), 2).tolist() == [[2, 3], [1, 2]]
+    assert case.next_logits(logits, torch.tensor([0, 3]), 9).shape == (2, 3)
     many = evidence("many-logit", 4)
-    target = torch.tensor([0, 1, 2, 3])
-    by_matrix = case.case(many, target, case.confused(confusion, 2)[target])
-    torch.testing.assert_close(by_matrix.values, published(many, target, case.confused(confusion, 2)[target]))
+    target, given_rivals = torch.tensor([0, 1, 2, 3]), torch.tensor([[2, 1], [3, 0], [3, 0], [0, 1]])
+    found = case.case_map(many, target, given_rivals)
+    torch.testing.assert_close(found.values, published(many, target, given_rivals))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1 / 49, 2e-4, 1e-8, 1e-30])
 def test_one_logit_case_is_undefined_however_small_the_gradient(scale: float) -> None:
     row = torch.tensor([0.3, -1.2, 0.7, 0.1]) * scale
-    found = case.case(with_rows(torch.stack([-row / 2, row / 2]), head="one-logit"), LABELS)
+    found = case.case_map(with_rows(torch.stack([-row / 2, row / 2]), head="one-logit"), LABELS)
     assert found.undefined.all()
     assert "one-logit" in found.why
     assert case.residual_ratio(torch.stack([-row, row]), LABELS, 1 - LABELS[:, None]).max() < 1e-12
@@ -103,15 +98,15 @@ def test_the_ratio_is_the_sine_of_the_angle_and_knows_zeros() -> None:
         assert clamped == pytest.approx(ratio if value < 1.57 else 1, rel=1e-4)
     zeros = torch.tensor([[0.0, 0.0], [1.0, 2.0]])
     assert case.residual_ratio(zeros, torch.tensor([0, 1]), torch.tensor([[1], [0]])).tolist() == pytest.approx([0, 1])
-    assert case.case(with_rows(zeros), LABELS).undefined.tolist() == [True, False, False, True]
+    assert case.case_map(with_rows(zeros), LABELS).undefined.tolist() == [True, False, False, True]
 
 
 def test_a_networks_one_logit_head_has_no_case_but_a_clamped_one() -> None:
     one = gather(network("one-logit"), images(4))
-    assert case.case(one, LABELS).undefined.all()
-    clamped = case.case_clamped(one, LABELS)
+    assert case.case_map(one, LABELS).undefined.all()
+    clamped = case.clamped_case_map(one, LABELS)
     assert not clamped.undefined.any()
-    torch.testing.assert_close(clamped.values, maps.true_cam(one, LABELS).values)
+    torch.testing.assert_close(clamped.values, closed_form.true_cam(one, LABELS).values)
 
 
 def planted(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -144,11 +139,13 @@ def test_case_collapses_as_cross_entropy_makes_the_rows_opposite_and_the_clamped
             rows = weight.detach().clone()
             one = Evidence(features, rows, torch.zeros(2), features.mean((2, 3)) @ rows.T, "two-logit")
             energy = {
-                name: measures.energy(maps.MAPS[name].function(one, labels).values.numpy(), where.numpy())["pe"].mean()
+                name: measures.energy_inside(
+                    closed_form.MAPS[name].function(one, labels).values.numpy(), where.numpy()
+                )["pe"].mean()
                 for name in ("true-class", "case", "case-clamped", "difference")
             }
-            undefined = case.case(one, labels).undefined.float().mean().item()
-            table.append((measures.rows(rows.numpy()), energy, undefined))
+            undefined = case.case_map(one, labels).undefined.float().mean().item()
+            table.append((measures.compare_rows(rows.numpy()), energy, undefined))
     cosines = [rows.cosine for rows, _, _ in table]
     assert cosines[0] > cosines[1] > cosines[2]
     assert cosines[2] < -0.99

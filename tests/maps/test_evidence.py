@@ -8,7 +8,7 @@ import torch
 from drawn_evidence import GRID, evidence, images, many_logits, network
 
 from divsal_bench.errors import UserError
-from divsal_bench.maps.evidence import Evidence, gather, join
+from divsal_bench.maps.evidence import Evidence, gather, join_evidence
 from divsal_bench.networks.backbones import CamNet
 from divsal_bench.words import HEADS
 
@@ -74,7 +74,7 @@ def test_a_module_that_is_no_timm_network_is_refused() -> None:
 def test_batches_join_to_what_one_pass_gives() -> None:
     model = network()
     whole = gather(model, images())
-    parts = join([gather(model, some) for some in images().split(4)])
+    parts = join_evidence([gather(model, some) for some in images().split(4)])
     torch.testing.assert_close(parts.features, whole.features)
     torch.testing.assert_close(parts.logits, whole.logits)
 

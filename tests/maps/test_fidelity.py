@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from divsal_bench.maps import covering, fidelity, table
+from divsal_bench.maps import closed_form, covering, fidelity
 from divsal_bench.maps.covering import margin_score, on_pixels
 from divsal_bench.maps.evidence import gather
 from divsal_bench.maps.fidelity import CONTROLS, Fidelity
@@ -56,8 +56,8 @@ RIGHT, WRONG = marks((slice(0, 1), slice(3, 4))), marks((slice(3, 4), slice(0, 1
 
 def run(maps: dict[str, np.ndarray], count: int = 200, **options: object) -> Fidelity:
     score, pictures = planted(corner()), signed_images()
-    return fidelity.fidelity(
-        score, pictures, table, LABELS, score(pictures), IDS, "fingerprint", count=count, **options  # type: ignore[arg-type]
+    return fidelity.measure_fidelity(
+        score, pictures, maps, LABELS, score(pictures), IDS, "fingerprint", count=count, **options  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -103,8 +103,10 @@ def test_curves_of_a_real_network_equal_a_loop_over_cells(steps: int) -> None:
     score = margin_score(model)
     margins = score(pictures)
     labels = (margins >= 0).astype(int)
-    drawn = table.true_cam(gather(model, pictures), torch.from_numpy(labels)).values.numpy()
-    found = fidelity.fidelity(score, pictures, {"true": drawn}, labels, margins, IDS[:5], "f", k=25, steps=steps)
+    drawn = closed_form.true_cam(gather(model, pictures), torch.from_numpy(labels)).values.numpy()
+    found = fidelity.measure_fidelity(
+        score, pictures, {"true": drawn}, labels, margins, IDS[:5], "f", k=25, steps=steps
+    )
     assert found.steps == min(steps, 16)
     counts = fidelity.steps_of(steps, (4, 4)).tolist()
     for i in range(5):
@@ -126,7 +128,7 @@ def test_only_correctly_classified_images_with_defined_maps_are_used() -> None:
     labels = LABELS.copy()
     labels[:6] = 1 - labels[:6]
     usable = np.arange(40) >= 10
-    found = fidelity.fidelity(score, pictures, {"m": RIGHT}, labels, score(pictures), IDS, "f", usable=usable)
+    found = fidelity.measure_fidelity(score, pictures, {"m": RIGHT}, labels, score(pictures), IDS, "f", usable=usable)
     assert found.rows.tolist() == list(range(10, 40))
     assert (found.total, found.correct, found.eligible) == (40, 34, 30)
     assert found.note.startswith("30 of 30 correctly classified images with defined maps (40 in all)")
@@ -134,11 +136,11 @@ def test_only_correctly_classified_images_with_defined_maps_are_used() -> None:
 
 def test_no_image_is_an_empty_result_and_one_class_is_enough() -> None:
     score, pictures = planted(corner()), signed_images()
-    none = fidelity.fidelity(score, pictures, {"m": RIGHT}, 1 - LABELS, score(pictures), IDS, "f")
+    none = fidelity.measure_fidelity(score, pictures, {"m": RIGHT}, 1 - LABELS, score(pictures), IDS, "f")
     assert len(none.rows) == none.correct == 0
     assert all(len(values) == 0 for columns in none.scores.values() for values in columns.values())
     positives = np.flatnonzero(LABELS)
-    one = fidelity.fidelity(
+    one = fidelity.measure_fidelity(
         score, pictures[positives], {"m": RIGHT[positives]}, LABELS[positives], score(pictures[positives]),
         [IDS[i] for i in positives], "f",
     )  # fmt: skip
@@ -152,7 +154,7 @@ def test_choices_follow_the_sample_and_not_its_place(order: list[int]) -> None:
     drawn = g.integers(0, 2, (40, 4, 4)).astype(float)  # full of ties
     score, pictures = planted(corner()), signed_images()
     first = run({"m": drawn}, count=15)
-    again = fidelity.fidelity(
+    again = fidelity.measure_fidelity(
         score, pictures[order], {"m": drawn[order]}, LABELS[order], score(pictures[order]), [IDS[i] for i in order],
         "fingerprint", count=15,
     )  # fmt: skip
@@ -168,9 +170,9 @@ def test_another_network_meets_the_same_images_and_controls_and_another_fingerpr
     eligible = np.ones(40, bool)
     fewer = eligible.copy()
     fewer[::7] = False
-    full, part = (fidelity.choose(IDS, one, 20, "f") for one in (eligible, fewer))
+    full, part = (fidelity.choose_images(IDS, one, 20, "f") for one in (eligible, fewer))
     assert set(full[fewer[full]]) <= set(part)
-    assert set(full) != set(fidelity.choose(IDS, eligible, 20, "other"))
+    assert set(full) != set(fidelity.choose_images(IDS, eligible, 20, "other"))
     assert not np.array_equal(fidelity.uniform("f", IDS[0], (4, 4)), fidelity.uniform("other", IDS[0], (4, 4)))
     assert not np.array_equal(fidelity.uniform("f", IDS[0], (4, 4)), fidelity.uniform("f", IDS[1], (4, 4)))
     one, other = run({"m": RIGHT}), run({"m": WRONG})

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from divsal_bench.errors import UserError
-from divsal_bench.maps import fooling, table
+from divsal_bench.maps import closed_form, fooling
 from divsal_bench.maps.evidence import gather
 
 LABELS = torch.tensor([0, 1, 1, 0])
@@ -27,7 +27,7 @@ def test_the_attack_moves_the_true_cam_and_nothing_that_decides(seed: int, class
     assert found.margin_error < 1e-9
     np.testing.assert_allclose(found.columns["difference"]["likeness"], 1)
     np.testing.assert_allclose(found.columns["difference"]["pe_after"], found.columns["difference"]["pe_before"])
-    before, moved = (table.true_cam(x, LABELS).values for x in (one, after))
+    before, moved = (closed_form.true_cam(x, LABELS).values for x in (one, after))
     wanted = 10 * before.square().mean().sqrt() * target
     assert (moved - wanted).square().sum() < (before - wanted).square().sum()
 
@@ -36,7 +36,7 @@ def test_u_is_the_least_squares_answer() -> None:
     one = evidence(batch=70, channels=6)
     labels = torch.arange(70) % 2
     target = torch.rand(70, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    old = table.true_cam(one, labels).values
+    old = closed_form.true_cam(one, labels).values
     columns = one.features.permute(0, 2, 3, 1).reshape(-1, 6)
     missing = (3 * old.square().mean().sqrt() * target - old).reshape(-1, 1)
     plain = torch.linalg.lstsq(columns, missing).solution[:, 0]

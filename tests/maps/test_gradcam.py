@@ -9,7 +9,7 @@ from drawn_evidence import images, many_logits, network
 from torch import nn
 
 from divsal_bench.errors import UserError
-from divsal_bench.maps import table
+from divsal_bench.maps import closed_form
 from divsal_bench.maps.evidence import gather
 from divsal_bench.maps.gradcam import gradcam
 from divsal_bench.words import HEADS
@@ -20,7 +20,7 @@ TARGET = torch.tensor([0, 1, 2, 0])
 def test_it_is_the_cam_of_many_classes_too() -> None:
     net = many_logits(3)
     torch.testing.assert_close(
-        gradcam(net, images(4), TARGET).values, table.true_cam(gather(net, images(4)), TARGET).values
+        gradcam(net, images(4), TARGET).values, closed_form.true_cam(gather(net, images(4)), TARGET).values
     )
 
 

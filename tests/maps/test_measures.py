@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from drawn_evidence import images, network
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +21,7 @@ def test_energy_equals_its_definition_for_a_mask() -> None:
     drawn = g.normal(size=(20, 7, 7))
     mask = np.zeros((7, 7))
     mask[0:3, 2:5] = 1
-    found = measures.energy(drawn, mask)
+    found = measures.energy_inside(drawn, mask)
     assert tuple(found) == measures.ENERGY
     for i, one in enumerate(drawn):
         positive = one.clip(0)
@@ -36,7 +35,7 @@ def test_energy_equals_its_definition_for_a_mask() -> None:
 
 def test_a_uniform_map_has_the_area_share_and_a_zero_map_nothing() -> None:
     mask = np.eye(4)
-    found = measures.energy(np.stack([np.full((4, 4), 3.0), np.zeros((4, 4)), np.full((4, 4), -1.0)]), mask)
+    found = measures.energy_inside(np.stack([np.full((4, 4), 3.0), np.zeros((4, 4)), np.full((4, 4), -1.0)]), mask)
     np.testing.assert_allclose(found["pe"], [0.25, 0, 0])
     np.testing.assert_allclose(found["lift"], [1, 0, 0])
     np.testing.assert_array_equal(found["empty"], [0, 1, 1])
@@ -45,14 +44,14 @@ def test_a_uniform_map_has_the_area_share_and_a_zero_map_nothing() -> None:
 
 
 def test_no_maps_give_no_rows() -> None:
-    found = measures.energy(np.zeros((0, 4, 4)), np.eye(4))
+    found = measures.energy_inside(np.zeros((0, 4, 4)), np.eye(4))
     assert tuple(found) == measures.ENERGY
     assert all(len(values) == 0 for values in found.values())
 
 
 def test_undefined_maps_and_images_without_a_region_have_no_energy() -> None:
     region = np.stack([np.eye(3), np.eye(3), np.zeros((3, 3))])
-    found = measures.energy(np.ones((3, 3, 3)), region, np.array([False, True, True]))
+    found = measures.energy_inside(np.ones((3, 3, 3)), region, np.array([False, True, True]))
     np.testing.assert_array_equal(np.isnan(found["pe"]), [False, True, True])
     np.testing.assert_array_equal(found["undefined"], [0, 1, np.nan])
 
@@ -78,27 +77,27 @@ def test_the_bias_share_of_a_network_comes_from_its_pooled_features() -> None:
 
 
 def test_rows_are_compared_by_length_and_angle() -> None:
-    found = measures.rows(np.array([[1.0, 2.0, -1.0], [3.0, 0.5, 2.0]]))
+    found = measures.compare_rows(np.array([[1.0, 2.0, -1.0], [3.0, 0.5, 2.0]]))
     a, b = np.array([1.0, 2.0, -1.0]), np.array([3.0, 0.5, 2.0])
     assert found.common_share == pytest.approx(np.linalg.norm((a + b) / 2) / np.linalg.norm(b - a))
     assert found.cosine == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
     assert found.residual_ratio == pytest.approx(math.sqrt(1 - found.cosine**2))
-    many = measures.rows(np.array([[0.0, 1], [5, 5], [1, 0]]), pair=(0, 2))
+    many = measures.compare_rows(np.array([[0.0, 1], [5, 5], [1, 0]]), pair=(0, 2))
     assert many.cosine == pytest.approx(0)
     assert many.common_share == pytest.approx(0.5)
 
 
 def test_edges_of_rows() -> None:
-    opposite = measures.rows(np.array([[-1.0, 2.0], [1.0, -2.0]]))
+    opposite = measures.compare_rows(np.array([[-1.0, 2.0], [1.0, -2.0]]))
     assert (opposite.common_share, opposite.cosine) == (0, pytest.approx(-1))
     assert opposite.residual_ratio < 1e-12
-    assert measures.rows(np.ones((2, 3))).common_share == math.inf
-    half = measures.rows(np.array([[0.0, 0.0], [3.0, 4.0]]))
+    assert measures.compare_rows(np.ones((2, 3))).common_share == math.inf
+    half = measures.compare_rows(np.array([[0.0, 0.0], [3.0, 4.0]]))
     assert half.common_share == pytest.approx(0.5)
     assert math.isnan(half.cosine)
-    assert math.isnan(measures.rows(np.zeros((2, 3))).common_share)
+    assert math.isnan(measures.compare_rows(np.zeros((2, 3))).common_share)
     model = network("one-logit")
-    assert measures.rows(gather(model, images(1)).weight.numpy()).common_share == 0
+    assert measures.compare_rows(gather(model, images(1)).weight.numpy()).common_share == 0
 
 
 LABELS = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0])
@@ -127,14 +126,3 @@ def test_balanced_training_has_no_minority_and_a_single_class_no_other_rate() ->
     assert single.minority == single.total == 0.25
     assert "no negatives" in single.note
     assert math.isnan(measures.error_rates(LABELS[:0], MARGINS[:0], (6, 4)).total)
-
-
-def test_groups_average_what_has_a_value() -> None:
-    found = measures.by_group(
-        {"pe": np.array([1.0, np.nan, 3.0, np.nan])}, np.array(["yes", "yes", "yes", "no"], dtype=object)
-    )
-    assert list(found) == ["no", "yes"]
-    assert found["yes"].means["pe"] == 2
-    assert (found["yes"].count, found["yes"].valid["pe"]) == (3, 2)
-    assert math.isnan(found["no"].means["pe"])
-    assert list(measures.by_group({"pe": np.ones(3)}, torch.tensor([1, 0, 1]).numpy())) == [0, 1]

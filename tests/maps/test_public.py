@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
-from divsal_bench.maps import table
+from divsal_bench.maps import closed_form
 from divsal_bench.maps.evidence import gather
 from divsal_bench.maps.public import PUBLIC, public_map
 from divsal_bench.words import HEADS
@@ -41,15 +41,16 @@ def test_an_unknown_map_gets_the_closest_name() -> None:
 def test_gradient_maps_equal_our_closed_form_of_the_margin(name: str, head: str) -> None:
     model = network(head)  # type: ignore[arg-type]
     one = gather(model, images(4))
-    torch.testing.assert_close(public_map(name, model, images(4), LABELS).values, table.difference(one, LABELS).values)
-    torch.testing.assert_close(public_map(name, model, images(4)).values, table.binary_cam(one, LABELS).values)
+    ours = closed_form.difference_map(one, LABELS).values
+    torch.testing.assert_close(public_map(name, model, images(4), LABELS).values, ours)
+    torch.testing.assert_close(public_map(name, model, images(4)).values, closed_form.binary_cam(one, LABELS).values)
 
 
 @installed
 def test_gradient_maps_of_many_classes_are_diffgradcam() -> None:
     net = many_logits(4)
     target = torch.tensor([0, 1, 2, 3])
-    expected = table.diffgradcam(gather(net, images(4)), target).values
+    expected = closed_form.diffgradcam(gather(net, images(4)), target).values
     torch.testing.assert_close(public_map("gradcam", net, images(4), target).values, expected)
 
 
@@ -62,9 +63,8 @@ def test_the_packages_own_picture_is_ours_scaled() -> None:
     target = torch.tensor([2, 0, 1, 1])
     with GradCAM(model=net, target_layers=[net.layer4]) as cam:  # type: ignore[list-item]
         theirs = cam(input_tensor=images(4), targets=[ClassifierOutputTarget(int(c)) for c in target])
-    ours = interpolate(table.true_cam(gather(net, images(4)), target).positive[:, None], (32, 32), mode="bilinear")[
-        :, 0
-    ]
+    positive = closed_form.true_cam(gather(net, images(4)), target).values.clamp_min(0)
+    ours = interpolate(positive[:, None], (32, 32), mode="bilinear")[:, 0]
     torch.testing.assert_close(torch.from_numpy(theirs), cams.normalise(ours), rtol=1e-3, atol=1e-3)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from divsal_bench.maps import table
+from divsal_bench.maps import closed_form
 from divsal_bench.maps.covering import margin_score
 from divsal_bench.maps.evidence import gather
 from divsal_bench.maps.regions import occlusion, regions
@@ -71,7 +71,7 @@ def test_what_is_not_named_is_summed(seed: int, count: int) -> None:
 def test_a_networks_regions_are_its_margin(head: str, oriented: bool) -> None:
     one = gather(network(head), images(6))  # type: ignore[arg-type]
     labels = torch.tensor([0, 1, 0, 1, 1, 0]) if oriented else torch.ones(6, dtype=torch.long)
-    difference = table.difference(one, labels).values.numpy()
+    difference = closed_form.difference_map(one, labels).values.numpy()
     bias = (one.bias[labels] - one.bias[1 - labels]).double().numpy()
     sign = 2.0 * labels.numpy() - 1
     for i, margin in enumerate(one.margin.double().numpy()):
@@ -141,7 +141,7 @@ def test_occlusion_of_a_network_equals_covering_by_hand() -> None:
     model, pictures = network(), images(4)
     one = gather(model, pictures)
     labels = torch.ones(4, dtype=torch.long)
-    found = [regions(one_map, 0.0, count=2) for one_map in table.difference(one, labels).values.numpy()]
+    found = [regions(one_map, 0.0, count=2) for one_map in closed_form.difference_map(one, labels).values.numpy()]
     score = margin_score(model)
     results = occlusion(score, pictures, found)
     for i, image in enumerate(pictures):

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from divsal_bench.maps import sensitivity, table
-from divsal_bench.maps.evidence import gather, join
+from divsal_bench.maps import closed_form, sensitivity
+from divsal_bench.maps.evidence import gather, join_evidence
 from divsal_bench.maps.sensitivity import class_sensitivity
 
 
@@ -172,15 +172,15 @@ def test_the_pair_is_of_the_two_likeliest_classes(classes: int) -> None:
     one = gather(many_logits(classes), images())
     order = one.logits.argsort(1, descending=True)
     first, second, undefined = sensitivity.pair(one, "true-class")
-    np.testing.assert_allclose(first, table.true_cam(one, order[:, 0]).values.numpy())
-    np.testing.assert_allclose(second, table.true_cam(one, order[:, 1]).values.numpy())
+    np.testing.assert_allclose(first, closed_form.true_cam(one, order[:, 0]).values.numpy())
+    np.testing.assert_allclose(second, closed_form.true_cam(one, order[:, 1]).values.numpy())
     assert not undefined.any()
 
 
 def test_undefined_maps_are_left_out_and_counted() -> None:
     found = class_sensitivity(noise(seed=1), noise(seed=2), undefined=np.arange(50) < 10)
     assert (found.valid, found.undefined_rate, found.empty_rate) == (40, 0.2, 0)
-    case = sensitivity.pair(join([evidence(seed=i) for i in range(1)]), "case")
+    case = sensitivity.pair(join_evidence([evidence(seed=i) for i in range(1)]), "case")
     assert case[2].dtype == bool
 
 

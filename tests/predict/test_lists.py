@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from divsal_bench.data.damage import NotAnImage
 from divsal_bench.errors import UserError
 from divsal_bench.explain import examples
-from divsal_bench.predict import inputs, prediction
+from divsal_bench.predict import inputs
+from divsal_bench.predict.decoding import file_bytes
 
 CLASSES = ("normal", "abnormal")
 
@@ -45,13 +47,13 @@ def test_the_first_row_is_a_heading_only_if_it_says_so(hospital: Path, kind: str
     file.write_text(text, encoding="utf-8")
     assert [one.image for one in inputs.collect_images([file])] == expected
     # Classes are read by the same rule.
-    assert len(examples.collect([str(file)], CLASSES, None, None)) == len(expected)
+    assert len(examples.collect_examples([str(file)], CLASSES, None, None)) == len(expected)
 
 
 def test_classes_belong_to_their_rows(hospital: Path) -> None:
     file = hospital / "list.csv"
     file.write_text("file,label\n00001280_000,normal\nx.png,\n00001281_000,1\n")
-    found = examples.collect([str(file)], CLASSES, None, None)
+    found = examples.collect_examples([str(file)], CLASSES, None, None)
     assert [(one.input.image, one.label) for one in found] == [
         ("00001280_000", 0),
         ("x.png", None),
@@ -91,5 +93,5 @@ def test_a_pipe_in_a_folder_or_as_a_list_is_not_waited_for(hospital: Path) -> No
     os.mkfifo(hospital / "pipe.csv")
     found = [one.image for one in inputs.collect_images([hospital, hospital / "pipe.csv"])]
     assert str(hospital / "pipe.png") in found  # a row with an error, when it is decoded
-    with pytest.raises(prediction.NotAnImage, match="is not a file"):
-        prediction.content(hospital / "pipe.png")
+    with pytest.raises(NotAnImage, match="is not a file"):
+        file_bytes(hospital / "pipe.png")

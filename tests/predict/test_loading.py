@@ -129,7 +129,7 @@ def test_run_repository_and_both_give_the_runs_own_numbers(head: Head, runs: dic
     both = Path(shutil.copytree(run.path, tmp_path / "both"))
     shutil.copy(tmp_path / "config.json", both)
     for folder in (run.path, tmp_path, both):
-        found = loading.load(folder, "somewhere")
+        found = loading.pretrained_in(folder, "somewhere")
         table = found.predict(list(files.values()), batch_size=128)
         assert table["score"].tolist() == expected.tolist()
         assert (table["error"] == "").all()
@@ -148,7 +148,7 @@ def test_run_repository_and_both_give_the_runs_own_numbers(head: Head, runs: dic
 def test_timm_reads_the_same_repository(repository: Path, drawn: dict[str, bytes], tmp_path: Path) -> None:
     net = timm.create_model(f"local-dir:{repository}", pretrained=True).eval()
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(net), is_training=False)
-    found = loading.load(repository, "").predict(list(drawn.values()))
+    found = loading.pretrained_in(repository, "").predict(list(drawn.values()))
     for data, score in zip(drawn.values(), found["score"], strict=True):
         with torch.inference_mode():
             logits = net(transform(Image.open(io.BytesIO(data)).convert("L")).unsqueeze(0))[0]
@@ -156,7 +156,7 @@ def test_timm_reads_the_same_repository(repository: Path, drawn: dict[str, bytes
 
 
 def test_paths_bytes_and_pil_images_score_alike(run: Path, drawn: dict[str, bytes], tmp_path: Path) -> None:
-    found = loading.load(run, "")
+    found = loading.pretrained_in(run, "")
     data = next(iter(drawn.values()))
     (tmp_path / "a.png").write_bytes(data)
     turned = Image.open(io.BytesIO(data)).transpose(Image.Transpose.ROTATE_90)
@@ -179,7 +179,7 @@ def test_paths_bytes_and_pil_images_score_alike(run: Path, drawn: dict[str, byte
 
 
 def test_the_decision_is_that_of_the_threshold(run: Path) -> None:
-    found = dataclasses.replace(loading.load(run, ""), threshold=1.5)
+    found = dataclasses.replace(loading.pretrained_in(run, ""), threshold=1.5)
     assert [found.decision(score) for score in (1.4999, 1.5, 9.0)] == ["normal", "abnormal", "abnormal"]
     never = dataclasses.replace(found, threshold=None)
     assert never.decision(1e9) == "normal", "no threshold but infinity keeps the rule"
@@ -187,9 +187,9 @@ def test_the_decision_is_that_of_the_threshold(run: Path) -> None:
 
 def test_no_threshold_but_infinity_is_kept(run: Path, repository: Path) -> None:
     edit(run / "run.json", lambda content: content["scores"]["thresholds"][0].update(value=None))
-    assert loading.load(run, "").threshold is None
+    assert loading.pretrained_in(run, "").threshold is None
     edit(repository / "config.json", lambda content: content["divsal_bench"].update(threshold=None))
-    assert loading.load(repository, "").threshold is None
+    assert loading.pretrained_in(repository, "").threshold is None
 
 
 def test_the_first_threshold_is_the_one_that_false_positive_rates_are_measured_at(run: Path) -> None:
@@ -198,8 +198,8 @@ def test_the_first_threshold_is_the_one_that_false_positive_rates_are_measured_a
         content["scores"]["thresholds"] = [{**first, "value": 0.25, "rule": "mine"}, first]
 
     edit(run / "run.json", add)
-    assert loading.load(run, "").threshold == 0.25
-    assert loading.load(run, "").threshold_rule == "mine"
+    assert loading.pretrained_in(run, "").threshold == 0.25
+    assert loading.pretrained_in(run, "").threshold_rule == "mine"
 
 
 def test_a_plain_timm_repository_decides_at_one_half(tmp_path: Path) -> None:
@@ -207,14 +207,14 @@ def test_a_plain_timm_repository_decides_at_one_half(tmp_path: Path) -> None:
     save_file(net.state_dict(), tmp_path / "model.safetensors")
     stated = {"architecture": "resnet18", "num_classes": 2, "pretrained_cfg": {"input_size": [3, 64, 64]}}
     (tmp_path / "config.json").write_text(json.dumps(stated))
-    found = loading.load(tmp_path, "")
+    found = loading.pretrained_in(tmp_path, "")
     assert (found.threshold, found.class_names) == (0.0, ("negative", "positive"))
     assert "states none" in found.threshold_rule
     assert (found.preprocessing.crop_mode, found.preprocessing.interpolation) == ("center", "bicubic")
     found.require_maps()
     for names, shown in ((["cat", "dog"], ("cat", "dog")), (["cat", "\x1b[2J"], ("negative", "positive"))):
         (tmp_path / "config.json").write_text(json.dumps({**stated, "label_names": names}))
-        assert loading.load(tmp_path, "").class_names == shown
+        assert loading.pretrained_in(tmp_path, "").class_names == shown
 
 
 def test_a_network_whose_maps_explain_nothing_scores_but_draws_no_maps(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_network_whose_maps_explain_nothing_scores_but_draws_no_maps(tmp_path:
         "pretrained_cfg": {"input_size": [3, 32, 32], "fixed_input_size": True},
     }
     (tmp_path / "config.json").write_text(json.dumps(stated))
-    found = loading.load(tmp_path, "")
+    found = loading.pretrained_in(tmp_path, "")
     assert found.predict([png(np.zeros((9, 9), np.uint8))])["error"].tolist() == [""]
     with pytest.raises(UserError, match="no closed-form CAM"):
         found.require_maps()
@@ -264,20 +264,20 @@ def test_a_network_that_is_refused_is_never_built(
 
     monkeypatch.setattr(timm, "create_model", only_outlines)
     with pytest.raises(UserError, match=message) as caught:
-        loading.load(tmp_path, "")
+        loading.pretrained_in(tmp_path, "")
     assert str(tmp_path) in str(caught.value)
 
 
 def test_a_task_that_is_not_installed(run: Path, drawn: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = loading.load(run, "").predict(list(drawn.values()))["score"].tolist()
+    expected = loading.pretrained_in(run, "").predict(list(drawn.values()))["score"].tolist()
     config = config_of(read_run(run))
     monkeypatch.delitem(plugins.tasks().found, "cxr")
-    found = loading.load(run, "")
+    found = loading.pretrained_in(run, "")
     assert found.class_names == ("negative", "positive")
     assert found.preprocessing.in_chans == 1, "as the weights say"
     assert found.predict(list(drawn.values()))["score"].tolist() == expected
     (run / "config.json").write_text(json.dumps(config))
-    assert loading.load(run, "").class_names == ("normal", "abnormal")
+    assert loading.pretrained_in(run, "").class_names == ("normal", "abnormal")
 
 
 @pytest.mark.parametrize(
@@ -299,10 +299,10 @@ def test_a_task_that_is_not_installed(run: Path, drawn: dict[str, bytes], monkey
 )
 def test_config_and_run_must_agree(run: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
     (run / "config.json").write_text(json.dumps(config_of(read_run(run))))
-    loading.load(run, "")
+    loading.pretrained_in(run, "")
     edit(run / "config.json", change)
     with pytest.raises(UserError, match=message):
-        loading.load(run, "")
+        loading.pretrained_in(run, "")
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_config_and_run_must_agree(run: Path, change: Callable[[dict[str, Any]],
 def test_a_strangers_config(repository: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
     edit(repository / "config.json", change)
     with pytest.raises(UserError, match=message) as caught:
-        loading.load(repository, "")
+        loading.pretrained_in(repository, "")
     assert str(repository) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -353,7 +353,7 @@ def test_a_strangers_config(repository: Path, change: Callable[[dict[str, Any]],
 def test_a_damaged_config(repository: Path, text: str) -> None:
     (repository / "config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match=r"config\.json"):
-        loading.load(repository, "")
+        loading.pretrained_in(repository, "")
 
 
 def test_a_strangers_run(run: Path) -> None:
@@ -361,13 +361,13 @@ def test_a_strangers_run(run: Path) -> None:
     assert before.count('"input_size": 32') == 1
     (run / "run.json").write_text(before.replace('"input_size": 32', '"input_size": 100000'))
     with pytest.raises(UserError, match="was edited"):
-        loading.load(run, "")
+        loading.pretrained_in(run, "")
     edit(run / "run.json", with_own_id)
     with pytest.raises(UserError, match=r"input.* 100000.*8 to 2048 are read"):
-        loading.load(run, "")
+        loading.pretrained_in(run, "")
     (run / "run.json").write_text(before + " " * 2**20)
     with pytest.raises(UserError, match="has more than 1,048,576 bytes"):
-        loading.load(run, "")
+        loading.pretrained_in(run, "")
 
 
 def with_own_id(content: dict[str, Any]) -> None:
@@ -388,10 +388,10 @@ def test_pickles_are_never_loaded(name: str, repository: Path, tmp_path: Path, m
     (repository / "model.safetensors").unlink()
     (repository / name).write_bytes(pickle.dumps(Payload()))
     with pytest.raises(UserError, match=f"'{name}', a pickle"):
-        loading.load(repository, "")
+        loading.pretrained_in(repository, "")
     (repository / "config.json").unlink()
     with pytest.raises(UserError, match=f"'{name}', a pickle"):
-        loading.load(repository, "")
+        loading.pretrained_in(repository, "")
     assert not (tmp_path / "was-run").exists()
 
 
@@ -401,7 +401,7 @@ def test_weights_that_are_not_there_or_not_whole(repository: Path, run: Path) ->
     for broken in (b"", b"x" * 100, data[:200], data[:-4], pickle.dumps(Payload()), b"\xff" * 8 + data[8:]):
         weights.write_bytes(broken)
         with pytest.raises(UserError, match="is not a whole safetensors file"):
-            loading.load(repository, "")
+            loading.pretrained_in(repository, "")
     weights.write_bytes(data)
     tensors = load_file(weights)
     for change, message in (
@@ -413,21 +413,21 @@ def test_weights_that_are_not_there_or_not_whole(repository: Path, run: Path) ->
         for folder in (repository, run):
             save_file(changed, folder / "model.safetensors")
             with pytest.raises(UserError, match=message):
-                loading.load(folder, "")
+                loading.pretrained_in(folder, "")
     for folder in (repository, run):
         (folder / "model.safetensors").unlink()
         with pytest.raises(UserError, match=r"has no model\.safetensors"):
-            loading.load(folder, "")
+            loading.pretrained_in(folder, "")
 
 
 def test_other_folders(tmp_path: Path, run: Path) -> None:
     with pytest.raises(UserError, match="is neither a divsal-bench nor a timm repository"):
-        loading.load(tmp_path, "")
+        loading.pretrained_in(tmp_path, "")
     (tmp_path / "model.safetensors").write_bytes(b"x")
     with pytest.raises(UserError, match="is neither a divsal-bench nor a timm repository"):
-        loading.load(tmp_path, "")
+        loading.pretrained_in(tmp_path, "")
     with pytest.raises(UserError, match="there is no folder"):
-        loading.load(tmp_path / "nobody", "")
+        loading.pretrained_in(tmp_path / "nobody", "")
     edit(run / "run.json", lambda content: content.update(status="diverged", error="NaN in epoch 3", scores=None))
     with pytest.raises(UserError, match=r"its run diverged \('NaN in epoch 3'\)"):
-        loading.load(run, "")
+        loading.pretrained_in(run, "")

@@ -25,9 +25,9 @@ from PIL import Image
 
 from divsal_bench import cli
 from divsal_bench.data import catalogue
-from divsal_bench.data.prepare import prepare
+from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.grid import planning, work
-from divsal_bench.predict import inputs, loading, overlay, prediction
+from divsal_bench.predict import inputs, loading, outputs, overlay, prediction
 from divsal_bench.predict.inputs import Input
 from divsal_bench.predict.prediction import Prediction
 from divsal_bench.predict.preprocessing import Preprocessing
@@ -297,13 +297,13 @@ def test_the_window_of_the_training_data_is_that_of_the_files(
     delivered = Delivered(tmp_path / "delivered")
     for number, row in enumerate(delivered.rows):
         delivered.file(row["image"]).write_bytes(encoded(ramp(0, 4095, number)))
-    folder = prepare(task, ADAPTER, delivered.save(), tmp_path / "p", {"window": "12bit"}).path
+    folder = prepare_data_set(task, ADAPTER, delivered.save(), tmp_path / "p", {"window": "12bit"}).path
     methods = tuple(method_choice.choose_methods("cross-entropy"))
     (job,) = planning.plan(planning.Grid(("cxr",), methods, (0,), tmp_path / "runs", TINY, data=str(folder)))[0].jobs
     work.execute(job)
     run = read_run(next((tmp_path / "runs").glob("cxr/cross-entropy/*")))
     assert run.record.data.windows == {"a": "0:4095", "b": "0:4095"}
-    network = loading.load(run.path, "")
+    network = loading.pretrained_in(run.path, "")
     assert network.window == (0, 4095)
     file = delivered.file("img/test-a-0.png")
     stored = pd.read_parquet(run.path / "predictions.parquet").set_index("sample_id").loc["img/test-a-0.png"]
@@ -317,7 +317,7 @@ def test_a_pil_image_with_a_transparent_colour_is_its_file(run: Run, tmp_path: P
     image = Image.fromarray(np.random.default_rng(0).integers(0, 4, (40, 40), np.uint8), "P")
     image.putpalette([250, 250, 250, 90, 90, 90, 160, 160, 160, 30, 30, 30])
     image.save(tmp_path / "clear.png", transparency=0)
-    found = loading.load(run.path, "").predict([tmp_path / "clear.png", Image.open(tmp_path / "clear.png")])
+    found = loading.pretrained_in(run.path, "").predict([tmp_path / "clear.png", Image.open(tmp_path / "clear.png")])
     assert found["score"][0] == pytest.approx(found["score"][1], abs=1e-6)
 
 
@@ -355,13 +355,13 @@ def test_names_of_pictures_never_lead_out_or_collide() -> None:
         ("a\n\x00b.c",),
         ("胸", "é:x.png"),
     ]
-    assert overlay.file_names(parts) == [
+    assert outputs.picture_names(parts) == [
         "a__x.png", "b__x.png", "a__X-2.png", "etc__x.png", "image.png", "image-2.png", "a_b.png", "胸__é_x.png"
     ]  # fmt: skip
     assert inputs.relative_parts("a/b/x.png") == ("a", "b", "x.png")
     assert inputs.relative_parts("/data/b/x.png") == inputs.relative_parts("../../x.png") == ("x.png",)
     for long in ("x", "é", "胸"):
-        (name,) = overlay.file_names([("d" * 500, long * 500 + ".png")])
+        (name,) = outputs.picture_names([("d" * 500, long * 500 + ".png")])
         assert 100 < len(name.encode()) < 200
 
 
@@ -370,7 +370,7 @@ def test_a_pictures_colours_are_the_maps_signs() -> None:
     difference = np.zeros((8, 8), np.float32)
     difference[:, :2], difference[:, -2:] = -2.0, 4.0
     one = Prediction("x.png", 0.5, 0.6, "fake", "", pixels, difference)
-    shown = np.asarray(overlay.draw(one, ("real", "fake"), 0.25)).astype(int)
+    shown = np.asarray(overlay.overlay_picture(one, ("real", "fake"), 0.25)).astype(int)
     row = shown[12 + 128]
     blue, middle, red = row[280 + 20], row[280 + 128], row[280 + 256 - 20]
     assert blue[2] > blue[0] + 30
@@ -378,7 +378,7 @@ def test_a_pictures_colours_are_the_maps_signs() -> None:
     assert middle.tolist() == [128, 128, 128], "transparent at 0"
     assert abs(red - 128).max() > abs(blue - 128).max(), "one scale for both signs"
     for names in (("real", "fake"), ("a class name that is as long as " + "it may be" * 3, "another " + "long" * 12)):
-        draw = overlay.draw(dataclasses.replace(one, image="folder/" * 40 + "x.png"), names, None)
+        draw = overlay.overlay_picture(dataclasses.replace(one, image="folder/" * 40 + "x.png"), names, None)
         assert (np.asarray(draw)[:, -6:] == 255).all(), "nothing is cut off"
         assert (np.asarray(draw)[-6:] == 255).all()
 
@@ -505,7 +505,7 @@ def test_images_are_decoded_ahead_but_never_all_at_once(run: Run) -> None:
             yield Input(str(number), buffer.getvalue() if number % 3 else b"", ("x",))
 
     threads = threading.active_count()
-    found = prediction.stream(loading.load(run.path, ""), endless(), batch_size=8)
+    found = prediction.score_stream(loading.pretrained_in(run.path, ""), endless(), batch_size=8)
     for number in range(100):
         one = next(found)
         assert one.image == str(number), "in order"
@@ -521,24 +521,24 @@ def test_images_are_decoded_ahead_but_never_all_at_once(run: Run) -> None:
 
 def test_batches_of_large_inputs_are_smaller(run: Run) -> None:
     """So many inputs, as floats, never take more than a quarter of a gigabyte."""
-    found = loading.load(run.path, "")
+    found = loading.pretrained_in(run.path, "")
     for size, in_chans, asked, expected in (
         (32, 1, 128, 128), (224, 3, 128, 128), (224, 3, 10**9, 445), (2048, 3, 128, 5), (2048, 1, 3, 3),
     ):  # fmt: skip
         large = dataclasses.replace(
             found, preprocessing=Preprocessing(size, "L", in_chans, (0.5,) * in_chans, (0.5,) * in_chans)
         )
-        assert prediction.fitting(large, asked) == expected
+        assert prediction.batch_that_fits(large, asked) == expected
         assert expected * 4 * in_chans * size**2 <= 2**28
 
 
 def test_batches_are_made_smaller_without_a_word(run: Run, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found, sizes = loading.load(run.path, ""), []
-    expected = [one.score for one in prediction.stream(found, inputs.collect_images([images]))]
+    found, sizes = loading.pretrained_in(run.path, ""), []
+    expected = [one.score for one in prediction.score_stream(found, inputs.collect_images([images]))]
     monkeypatch.setattr(prediction, "LARGEST_BATCH", 4 * 32 * 32 * 4)
-    stacked = prediction.stacked
-    monkeypatch.setattr(prediction, "stacked", lambda pixels: sizes.append(len(pixels)) or stacked(pixels))
-    scores = [one.score for one in prediction.stream(found, inputs.collect_images([images]))]
+    stacked = prediction.as_batch
+    monkeypatch.setattr(prediction, "as_batch", lambda pixels: sizes.append(len(pixels)) or stacked(pixels))
+    scores = [one.score for one in prediction.score_stream(found, inputs.collect_images([images]))]
     assert sizes == [4, 2]
     assert scores == pytest.approx(expected, abs=1e-6)
 
@@ -585,9 +585,9 @@ def test_scores_that_are_not_finite_are_errors(run: Run, images: Path, tmp_path:
 
 
 def test_maps_and_scores_add_up(run: Run, images: Path) -> None:
-    found = loading.load(run.path, "")
+    found = loading.pretrained_in(run.path, "")
     bias = found.model.classifier()[1].detach()
-    for one in prediction.stream(found, inputs.collect_images([images]), with_maps=True):
+    for one in prediction.score_stream(found, inputs.collect_images([images]), with_maps=True):
         assert one.difference is not None
         assert one.pixels is not None
         assert one.pixels.shape == (1, 32, 32)

@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 
 from divsal_bench.contracts.task import Task
-from divsal_bench.data import arrays, catalogue, images
+from divsal_bench.data import arrays, catalogue, decoding
+from divsal_bench.data.damage import NotAnImage
 from divsal_bench.errors import UserError
-from divsal_bench.networks import inference
+from divsal_bench.networks.inference import as_input, form_of
 from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import protocols
 from divsal_bench.registry.plugins import tasks
@@ -25,11 +26,11 @@ from divsal_bench.registry.plugins import tasks
 QUICK = protocols.find_protocol("quick-v1")
 
 
-def decoded(image: Image.Image, kind: str = "PNG") -> images.Picture:
+def decoded(image: Image.Image, kind: str = "PNG") -> decoding.Picture:
     """As from a file."""
     buffer = io.BytesIO()
     image.save(buffer, kind)
-    return images.decode(buffer.getvalue())
+    return decoding.decode_image(buffer.getvalue())
 
 
 def photograph(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -42,7 +43,7 @@ def photograph(width: int, height: int, mode: str = "RGB") -> Image.Image:
 def test_pixels_and_floats_are_those_of_training(name: str) -> None:
     task: Task = tasks().get(name)
     protocol = dataclasses.replace(QUICK, input_size=40)
-    data = arrays.load(task, catalogue.resolve(task, "standin"), 40)
+    data = arrays.load_arrays(task, catalogue.resolve(task, "standin"), 40)
     drawn = task.draw_standin("standin", catalogue.STANDIN_SEED)
     found = Preprocessing.of_protocol(protocol, task.channels)
     assert (found.image_mode, found.in_chans) == (("L", 1) if task.channels == 1 else ("RGB", 3))
@@ -51,7 +52,7 @@ def test_pixels_and_floats_are_those_of_training(name: str) -> None:
     assert pixels.dtype == np.uint8
     assert (pixels == data.images[list(chosen)]).all()
     batch = torch.from_numpy(pixels)
-    assert torch.equal(found.floats(batch), inference.as_input(batch, protocol))
+    assert torch.equal(as_input(batch, found.input_form()), as_input(batch, form_of(protocol)))
 
 
 def test_grey_is_repeated_for_networks_of_three_channels() -> None:
@@ -60,8 +61,8 @@ def test_grey_is_repeated_for_networks_of_three_channels() -> None:
     assert (found.image_mode, found.in_chans, found.mean) == ("L", 3, protocols.IMAGENET_MEAN)
     batch = torch.from_numpy(np.stack([found.pixels(decoded(photograph(50, 40)))]))
     assert batch.shape == (1, 1, 32, 32)
-    assert found.floats(batch).shape == (1, 3, 32, 32)
-    assert torch.equal(found.floats(batch), inference.as_input(batch, protocol))
+    assert as_input(batch, found.input_form()).shape == (1, 3, 32, 32)
+    assert torch.equal(as_input(batch, found.input_form()), as_input(batch, form_of(protocol)))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -80,7 +81,8 @@ def test_config_json_says_the_same_and_timm_understands_it(name: str, channels: 
         **timm.data.resolve_data_config(pretrained_cfg=stored["pretrained_cfg"]), is_training=False
     )
     image = Image.open(path).convert(found.image_mode).convert("L" if found.in_chans == 1 else "RGB")
-    own = found.floats(torch.from_numpy(np.stack([found.pixels(images.decode(path.read_bytes()))])))[0]
+    pixels = np.stack([found.pixels(decoding.decode_image(path.read_bytes()))])
+    own = as_input(torch.from_numpy(pixels), found.input_form())[0]
     assert torch.allclose(own, transform(image), atol=1e-5)
 
 
@@ -107,17 +109,16 @@ def test_a_plain_timm_repository_is_preprocessed_as_timm_does(
     photograph(*size).save(path)
     theirs = transform(Image.open(path).convert("RGB"))
     found = Preprocessing.of_config({"architecture": "resnet18", "pretrained_cfg": model.pretrained_cfg})
-    pixels = np.stack([found.pixels(images.decode(path.read_bytes()))])
+    pixels = np.stack([found.pixels(decoding.decode_image(path.read_bytes()))])
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (found.mean, found.std))
     assert torch.equal(torch.from_numpy(pixels[0]), ((theirs * std + mean) * 255).round().to(torch.uint8))
-    assert torch.allclose(found.floats(torch.from_numpy(pixels))[0], theirs, atol=1e-5)
+    assert torch.allclose(as_input(torch.from_numpy(pixels), found.input_form())[0], theirs, atol=1e-5)
 
 
-def test_the_test_size_is_taken_only_if_asked() -> None:
+def test_the_size_of_training_is_taken() -> None:
     stated = {"input_size": [3, 64, 64], "test_input_size": [3, 96, 96], "crop_pct": 0.9, "test_crop_pct": 1.0}
-    assert Preprocessing.of_config({"pretrained_cfg": stated}).size == 64
-    asked = Preprocessing.of_config({"pretrained_cfg": stated}, use_test_size=True)
-    assert (asked.size, asked.crop_pct) == (96, 1.0)
+    found = Preprocessing.of_config({"pretrained_cfg": stated})
+    assert (found.size, found.crop_pct) == (64, 0.9)
 
 
 def test_what_a_config_does_not_say_is_as_in_timm() -> None:
@@ -192,11 +193,11 @@ def test_image_modes_are_those_that_files_are_read_as() -> None:
 def test_a_sliver_is_no_image_for_a_centred_crop(size: tuple[int, int], crop_mode: str, fits: bool) -> None:
     """Its short side is resized to the network's: its long side would then take gigabytes."""
     found = Preprocessing(64, "L", 1, (0.5,), (0.5,), "bicubic", crop_mode, 0.875)
-    picture = images.Picture(Image.new("L", size), None)
+    picture = decoding.Picture(Image.new("L", size), None)
     if fits:
         assert found.pixels(picture).shape == (1, 64, 64)
         return
-    with pytest.raises(images.NotAnImage, match=rf"too long and narrow \({size[0]} x {size[1]} pixels\)"):
+    with pytest.raises(NotAnImage, match=rf"too long and narrow \({size[0]} x {size[1]} pixels\)"):
         found.pixels(picture)
 
 
@@ -209,5 +210,5 @@ def test_a_resized_picture_has_bounded_pixels(
 ) -> None:
     found = Preprocessing(size, "L", 1, (0.5,), (0.5,), crop_mode="center", crop_pct=crop_pct)
     found._require_room(*largest)
-    with pytest.raises(images.NotAnImage):
+    with pytest.raises(NotAnImage):
         found._require_room(*refused)

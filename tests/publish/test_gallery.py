@@ -32,7 +32,7 @@ def key(sample: str) -> str:
 
 def opened(task: str, size: int = 64) -> DataArrays:
     found = plugins.tasks().get(task)
-    return arrays.load(found, catalogue.resolve(found, "standin"), size)
+    return arrays.load_arrays(found, catalogue.resolve(found, "standin"), size)
 
 
 @pytest.fixture(scope="module")
@@ -108,24 +108,24 @@ def rows(*content: tuple[int, bool, str]) -> pd.DataFrame:
 
 
 def test_the_choice_covers_classes_and_conditions_where_it_can() -> None:
-    picked = gallery.choose(rows(*[(1, True, "a")] * 6, (0, False, "a"), (1, False, "b")))
+    picked = gallery.chosen_rows(rows(*[(1, True, "a")] * 6, (0, False, "a"), (1, False, "b")))
     assert list(picked["key"]) == ["0", "7", "6", "1"]
-    picked = gallery.choose(rows(*[(1, True, "a")] * 6, (0, True, "a"), (0, False, "b")))
+    picked = gallery.chosen_rows(rows(*[(1, True, "a")] * 6, (0, True, "a"), (0, False, "b")))
     assert set(picked["condition"]) == {"a", "b"}
-    assert list(gallery.choose(rows((0, False, "a"), (0, False, "a")))["key"]) == ["0", "1"]
-    assert list(gallery.choose(rows((1, False, "a")))["key"]) == ["0"]
+    assert list(gallery.chosen_rows(rows((0, False, "a"), (0, False, "a")))["key"]) == ["0", "1"]
+    assert list(gallery.chosen_rows(rows((1, False, "a")))["key"]) == ["0"]
 
 
 def test_the_choice_does_not_depend_on_the_order_of_rows() -> None:
     table = rows(*[(i % 2, i % 3 == 0, "ab"[i % 5 == 0]) for i in range(40)])
-    expected = list(gallery.choose(table)["key"])
+    expected = list(gallery.chosen_rows(table)["key"])
     for seed in range(3):
-        assert list(gallery.choose(table.sample(frac=1, random_state=seed))["key"]) == expected
+        assert list(gallery.chosen_rows(table.sample(frac=1, random_state=seed))["key"]) == expected
 
 
 def test_maps_come_from_the_weights_and_give_the_logits(run: Run, data: DataArrays) -> None:
     samples = [one.sample_id for one in gallery.pictures(data, None, key).shown]
-    maps = gallery.class_cams(run, data, samples)
+    maps = gallery.cams_of_samples(run, data, samples)
     assert list(maps) == samples
     bias = load_model(run).classifier()[1].detach().numpy()
     table = run.predictions().set_index("sample_id")
@@ -133,9 +133,9 @@ def test_maps_come_from_the_weights_and_give_the_logits(run: Run, data: DataArra
         assert found.shape == (2, 8, 8)
         logits = table.loc[sample, ["logit0", "logit1"]].to_numpy(float)
         np.testing.assert_allclose(found.mean((1, 2)) + bias, logits, atol=1e-4)
-    assert gallery.class_cams(run, data, []) == {}
+    assert gallery.cams_of_samples(run, data, []) == {}
     with pytest.raises(UserError, match="is not in the data"):
-        gallery.class_cams(run, data, ["nobody"])
+        gallery.cams_of_samples(run, data, ["nobody"])
 
 
 def test_weights_that_do_not_fit_are_named(run: Run, tmp_path: Path) -> None:

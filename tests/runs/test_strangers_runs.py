@@ -20,14 +20,14 @@ from safetensors.torch import load_file, save_file
 from unsealed import unsealed
 
 from divsal_bench import cli
-from divsal_bench.data import arrays
+from divsal_bench.data import array_files
 from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
 from divsal_bench.hub import link
 from divsal_bench.leaderboard.accepted import board_file
 from divsal_bench.leaderboard.claims.files import read_submitted
 from divsal_bench.networks import inference, trained
-from divsal_bench.networks.inference import MOST_PIXELS, predict
+from divsal_bench.networks.inference import MOST_PIXELS, InputForm, form_of, infer
 from divsal_bench.predict import loading
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs import audit_record, store
@@ -100,7 +100,7 @@ ASKED: dict[str, tuple[Change, str]] = {
 def test_what_no_run_asks_for(run: Path, image: Path, name: str) -> None:
     change, message = ASKED[name]
     forge(run, change)
-    for use in (lambda: trained.load_model(read_run(run)), lambda: loading.load(run, str(run))):
+    for use in (lambda: trained.load_model(read_run(run)), lambda: loading.pretrained_in(run, str(run))):
         with pytest.raises(UserError) as caught:
             use()
         assert message in str(caught.value)
@@ -174,13 +174,13 @@ def test_files_that_are_none(
 def test_a_damaged_link(run: Path, text: str) -> None:
     (run / link.FILE).write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match=r"hub\.json is damaged .* delete it and push again"):
-        link.read(run)
+        link.read_link(run)
 
 
 def test_a_link_that_is_a_pipe(run: Path) -> None:
     os.mkfifo(run / link.FILE)
     with pytest.raises(UserError, match="not a regular file"):
-        link.read(run)
+        link.read_link(run)
 
 
 @pytest.mark.parametrize("name", ["results.json", "board.json"])
@@ -244,8 +244,8 @@ def test_decoding_that_would_fill_the_disk_is_not_begun(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     images = free // 2048**2
     with pytest.raises(UserError, match=r"images at 2048 px take .* GB, and .* has room for"):
-        arrays.require_room(tmp_path / "new" / "folder", images, 1, 2048)
-    arrays.require_room(tmp_path / "new" / "folder", 10, 1, 64)
+        array_files.require_room(tmp_path / "new" / "folder", images, 1, 2048)
+    array_files.require_room(tmp_path / "new" / "folder", 10, 1, 64)
 
 
 def test_a_large_input_makes_small_batches(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,16 +253,16 @@ def test_a_large_input_makes_small_batches(run: Path, monkeypatch: pytest.Monkey
     seen: list[int] = []
     as_input = inference.as_input
 
-    def counted(images: torch.Tensor, protocol: protocols.Protocol) -> torch.Tensor:
+    def counted(images: torch.Tensor, form: InputForm) -> torch.Tensor:
         seen.append(len(images))
-        return as_input(images, protocol)
+        return as_input(images, form)
 
     monkeypatch.setattr(inference, "as_input", counted)
     side = 1024
     images = torch.zeros(40, 1, side, side, dtype=torch.uint8)
-    predict(model, images, TINY)
+    infer(model, images, form_of(TINY))
     assert sum(seen) == 40
     assert max(seen) == MOST_PIXELS // side**2
     seen.clear()
-    predict(model, torch.zeros(300, 1, 224, 224, dtype=torch.uint8), TINY)
+    infer(model, torch.zeros(300, 1, 224, 224, dtype=torch.uint8), form_of(TINY))
     assert seen[0] == 128  # as ever, where the results of protocols depend on it

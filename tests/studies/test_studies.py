@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from divsal_bench import cli
-from divsal_bench.data.arrays import load
+from divsal_bench.data.arrays import load_arrays
 from divsal_bench.data.catalogue import resolve
 from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
@@ -23,7 +23,7 @@ from divsal_bench.networks.trained import load_model, protocol_of
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.runs.reading import Run, read_runs
 from divsal_bench.studies import case, difference, imbalance, own_networks
-from divsal_bench.studies.inputs import Inputs, inputs
+from divsal_bench.studies.inputs import Inputs, split_inputs
 from divsal_bench.tasks.adapters.standin import thinned
 from divsal_bench.workflows.run_data import RunData
 
@@ -52,13 +52,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def opened(run: Run, data: str | None = None) -> tuple[backbones.CamNet, object, Inputs]:
     arrays = RunData(data).arrays(run)
-    return load_model(run), arrays, inputs(arrays, protocol_of(run), "test")
+    return load_model(run), arrays, split_inputs(arrays, protocol_of(run), "test")
 
 
 def test_agreement_in_the_study_is_that_of_the_run(runs: Path) -> None:
     for run in read_runs(runs):
         model, arrays, _ = opened(run)
-        found = difference.numbers(run, model, arrays, images=10)  # type: ignore[arg-type]
+        found = difference.difference_numbers(run, model, arrays, images=10)  # type: ignore[arg-type]
         assert run.record.scores is not None
         for kind, own in (("true-class", run.record.scores.true_cam), ("difference", run.record.scores.difference_map)):
             assert own is not None
@@ -95,7 +95,7 @@ def test_covering_lowers_the_margin_of_a_network_that_adds_up_its_pixels() -> No
         images, np.ones(3, np.int64), ["a", "b", "c"], np.array([""] * 3), np.array([""] * 3),
         np.zeros((3, 4, 4), np.uint8), np.zeros(3, bool),
     )  # fmt: skip
-    found = difference.covering(model, test, values, np.arange(3), "0" * 64)
+    found = difference.covering_moves(model, test, values, np.arange(3), "0" * 64)
     assert found["right way"] == 1.0
     assert found["moved"] == pytest.approx(-2.0)
     assert found["moved elsewhere"] > -2.0
@@ -137,12 +137,12 @@ def test_the_imbalance_study(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert cli.main(prepare) == 0
     (run,) = train("iris-pad", "cross-entropy", tmp_path / "runs", "one-logit", str(folder))
     model, arrays, _ = opened(run, str(folder))
-    found = imbalance.numbers(run, model, arrays)  # type: ignore[arg-type]
+    found = imbalance.imbalance_numbers(run, model, arrays)  # type: ignore[arg-type]
     assert found["minority"]["bias for"] + found["majority"]["bias for"] == 1
     for group in found.values():
         assert 0 <= group["error"] <= 1
         assert math.isnan(group["bias share"]) or 0 <= group["bias share"] <= 1
-    balanced = load(plugins.tasks().get("iris-pad"), resolve(plugins.tasks().get("iris-pad"), "standin"), 32)
+    balanced = load_arrays(plugins.tasks().get("iris-pad"), resolve(plugins.tasks().get("iris-pad"), "standin"), 32)
     even = balanced.rows[balanced.rows["split"] == "train"].groupby("label").head(20)
     same = dataclasses.replace(
         balanced,
@@ -151,19 +151,19 @@ def test_the_imbalance_study(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         maps=balanced.maps[[*even.index, *balanced.rows.index[balanced.rows["split"] == "test"]]],
     )
     with pytest.raises(UserError, match="is balanced"):
-        imbalance.numbers(run, model, same)
+        imbalance.imbalance_numbers(run, model, same)
 
 
 def test_many_classes_are_trained_and_tested(runs: Path) -> None:
     run = read_runs(runs)[0]
     _, arrays, test = opened(run)
-    classes, names = own_networks.species(arrays)  # type: ignore[arg-type]
+    classes, names = own_networks.category_classes(arrays)  # type: ignore[arg-type]
     assert names == ["", "lens-dots", "print"]
     assert set(np.unique(classes)) == {-1, 0, 1, 2}
-    model = own_networks.train(arrays, classes, TINY, "iris-pad", seed=0)  # type: ignore[arg-type]
+    model = own_networks.train_network(arrays, classes, TINY, "iris-pad", seed=0)  # type: ignore[arg-type]
     own = classes[(arrays.rows["split"] == "test").to_numpy()]  # type: ignore[attr-defined]
     chosen = own >= 0
-    found = case.numbers(model, case.some(test, chosen), own[chosen], "0" * 64, images=12, k=5.0, tau=50.0)
+    found = case.class_map_numbers(model, test.part(chosen), own[chosen], "0" * 64, images=12, k=5.0, tau=50.0)
     assert set(found) == {*case.KINDS, "random", "centre"}
     assert gather(model, test.images[:4]).classes == 3
     assert {"agreement", "drop", "deletion", "insertion"} <= set(found["case"])
@@ -175,7 +175,7 @@ def test_training_for_a_study_is_training_for_a_run(runs: Path) -> None:
     model, arrays, _ = opened(run)
     labels = arrays.rows["label"].to_numpy(np.int64, copy=True)  # type: ignore[attr-defined]
     watched = []
-    again = own_networks.train(
+    again = own_networks.train_network(
         arrays, labels, TINY, "iris-pad", 0, lambda epoch, net: watched.append(epoch)  # type: ignore[arg-type]
     )  # fmt: skip
     assert watched == [1]
@@ -194,7 +194,7 @@ def test_case_keeps_the_evidence_where_the_rows_are_square_and_loses_it_where_th
             if cosine == 0:
                 second[1] = 1.0
             model.net.fc.weight.copy_(torch.stack([first, second]))
-            found = case.collapse(model, test)
+            found = case.case_at_angle(model, test)
             assert found["cosine"] == pytest.approx(cosine, abs=1e-6)
             assert found["undefined case"] == (0.0 if cosine == 0 else 1.0)
             assert found["pe case-clamped"] == pytest.approx(found["pe true-class"])
@@ -204,12 +204,12 @@ def test_a_head_that_trains_on_turns_its_rows_apart(runs: Path, monkeypatch: pyt
     monkeypatch.setattr(case, "STEPS", (0, 20, 2000))
     run = read_runs(runs)[0]
     model, arrays, test = opened(run)
-    train = inputs(arrays, protocol_of(run), "train")  # type: ignore[arg-type]
+    train = split_inputs(arrays, protocol_of(run), "train")  # type: ignore[arg-type]
     before = {name: value.clone() for name, value in model.net.state_dict().items()}
-    found = case.head_alone(model, train, test, seed=0)
+    found = case.train_new_head(model, train, test, seed=0)
     cosines = [found[step]["cosine"] for step in (0, 20, 2000)]
     assert cosines[2] < cosines[0]
-    assert found == case.head_alone(model, train, test, seed=0)
+    assert found == case.train_new_head(model, train, test, seed=0)
     for name, value in model.net.state_dict().items():
         assert torch.equal(value, before[name])
 

@@ -200,22 +200,13 @@ def test_a_one_logit_head_reads_as_two_opposite_rows() -> None:
     images = split().images
     model.net.eval()
     with torch.inference_mode():
-        z = model.net(inference.as_input(images, TINY))
-    logits, maps = inference.predict(model, images, TINY, with_cams=True)
+        z = model.net(inference.as_input(images, inference.form_of(TINY)))
+    logits, maps = inference.infer(model, images, inference.form_of(TINY), with_cams=True)
     torch.testing.assert_close(logits[:, 1:] - logits[:, :1], z)
     assert maps is not None
     torch.testing.assert_close((maps.mean((2, 3)) + bias)[:, 1], logits[:, 1])
     binary = torch.nn.functional.binary_cross_entropy_with_logits(z[:, 0], split().labels.float())
     torch.testing.assert_close(torch.nn.functional.cross_entropy(logits, split().labels), binary)
-
-
-def test_grey_images_are_repeated_where_the_protocol_asks_for_three_channels() -> None:
-    protocol = dataclasses.replace(TINY, channels=3, mean=protocols.IMAGENET_MEAN, std=protocols.IMAGENET_STD)
-    grey = torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8)
-    given = inference.as_input(grey, protocol)
-    for c in range(3):
-        expected = (grey[:, 0].float() / 255 - protocol.mean[c]) / protocol.std[c]
-        torch.testing.assert_close(given[:, c], expected)
 
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.accepted import board_file, reading
+from divsal_bench.leaderboard.accepted import all_results, board_file, reading
 from divsal_bench.leaderboard.accepted.publishing import PublicData
 from divsal_bench.leaderboard.accepted.submission import Submitted
 from divsal_bench.leaderboard.claims import files, keys
@@ -54,7 +54,7 @@ def put(content: Any, place: tuple[Any, ...], value: Any) -> None:
 def test_what_is_read_is_what_was_run(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
     runs = [make_published(method, seed) for method in ("cross-entropy", "cyborg") for seed in range(5)]
     submit(runs)
-    (sheet,) = reading.read_accepted(tmp_path / "results")
+    (sheet,) = all_results.read_accepted(tmp_path / "results").sheets
     assert sheet.rows is not None
     assert [entry.label for entry in sheet.entries] == ["cross-entropy", "cyborg"]
     assert sheet.standin
@@ -72,7 +72,7 @@ def test_what_is_read_is_what_was_run(make_published: MakeRun, submit: Submit, t
 
 
 def test_the_gallery_comes_with_the_maps_of_the_lowest_seed(results: Path) -> None:
-    found = reading.read(results)
+    found = all_results.read_accepted(results)
     (gallery,) = found.galleries
     assert gallery is not None
     (picture,) = gallery.pictures
@@ -119,7 +119,7 @@ def test_every_edited_score_is_found_and_named(results: Path) -> None:
             reading.read_result(results, PurePosixPath((METHOD / "cyborg.json").as_posix()), data)
         assert [part for part in place if isinstance(part, str)][-1] in str(caught.value)
         path.write_bytes(original)
-    reading.read_accepted(results)
+    all_results.read_accepted(results)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_impossible_agreement_with_people_is_found(results: Path, field: str, va
     path = results / METHOD / "cyborg.json"
     edit(path, lambda content: put(content, ("seeds", 2, "scores", "true_cam", field), value))
     with pytest.raises(UserError, match=r"edited metrics in .*seed 2.*(numbers of human maps|true_cam\." + field + ")"):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_what_does_not_fit_is_refused_by_name(results: Path, place: tuple[Any, .
     path = results / METHOD / "cyborg.json"
     edit(path, lambda content: put(content, place, value))
     with pytest.raises(UserError, match=message) as caught:
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
     assert "cyborg.json" in str(caught.value)
 
 
@@ -193,7 +193,7 @@ def test_maps_that_are_no_grid_are_refused(results: Path) -> None:
     for cams in ([[[1.0]]], [[[1.0]], [[1.0, 2.0]]], [[[1.0], [1.0, 2.0]], [[1.0]]], [[[0.0] * 65], [[0.0] * 65]]):
         edit(path, lambda content, cams=cams: put(content, ("cams", key), cams))  # type: ignore[misc]
         with pytest.raises(UserError, match="grid"):
-            reading.read_accepted(results)
+            all_results.read_accepted(results)
 
 
 @pytest.mark.parametrize(
@@ -213,20 +213,20 @@ def test_a_result_lies_where_its_content_says(results: Path, move_to: str, messa
     for end in (".json", ".parquet"):
         (results / METHOD / f"cyborg{end}").rename(target.with_suffix(end))
     with pytest.raises(UserError, match=message):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "cxr/ffffffff/run.sh", "cxr/ffffffff/quick-v1/resnet10t/x.parquet"])
 def test_files_that_no_result_names_are_refused(results: Path, name: str) -> None:
     (results / name).write_text("hello")
     with pytest.raises(UserError, match="belongs to no accepted result"):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
 
 
 def test_names_that_act_on_a_terminal_are_refused(results: Path) -> None:
     (results / METHOD / "x\x1b[2J.json").write_text("{}")
     with pytest.raises(UserError, match="has a file with the name") as caught:
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
     assert str(caught.value).isprintable()
 
 
@@ -236,7 +236,7 @@ def test_links_are_refused_wherever_they_lead(results: Path, tmp_path: Path, nam
     (results / name).rename(outside)
     (results / name).symlink_to(outside)
     with pytest.raises(UserError, match="is a link"):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
 
 
 def rewrite(results: Path, change: Callable[[list[str], np.ndarray], tuple[list[str], np.ndarray]]) -> None:
@@ -252,19 +252,19 @@ def rewrite(results: Path, change: Callable[[list[str], np.ndarray], tuple[list[
 def test_changed_margins_are_found_by_scoring_them(results: Path) -> None:
     rewrite(results, lambda names, margins: (names, margins + np.linspace(0, 1, margins.shape[1], dtype=np.float32)))
     with pytest.raises(UserError, match=r"edited metrics in .*seed 0"):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
 
 
 def test_missing_scores_are_refused(results: Path) -> None:
     rewrite(results, lambda names, margins: (names, np.where(margins == margins[1].max(), np.nan, margins)))
     with pytest.raises(UserError, match="seed 1 that are missing or not finite"):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
 
 
 def test_margins_of_other_rows_are_refused(results: Path) -> None:
     rewrite(results, lambda names, margins: ([*names[:-1], "f" * 15 + "0"], margins))
     with pytest.raises(UserError, match="other rows"):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
     rewrite_count = reading.read_data_set(results / FOLDER).rows["key"].tolist()[:-1]
     content = keys.margin_bytes(rewrite_count, [0, 1, 2], np.zeros((3, len(rewrite_count)), np.float32))
     with pytest.raises(UserError, match="rows"):
@@ -277,16 +277,16 @@ def test_damaged_and_missing_files_are_named(results: Path) -> None:
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
         with pytest.raises(UserError, match=path.name.replace(".", r"\.")):
-            reading.read_accepted(results)
+            all_results.read_accepted(results)
         path.write_bytes(content)
     for path in (margins, key):
         content = path.read_bytes()
         path.unlink()
         with pytest.raises(UserError, match=path.name):
-            reading.read_accepted(results)
+            all_results.read_accepted(results)
         path.write_bytes(content)
     with pytest.raises(UserError, match="no results folder"):
-        reading.read_accepted(results / "nowhere")
+        all_results.read_accepted(results / "nowhere")
 
 
 def test_changed_rows_are_found_by_their_hash(results: Path) -> None:
@@ -294,7 +294,7 @@ def test_changed_rows_are_found_by_their_hash(results: Path) -> None:
     rows = keys.parse_keys(path, path.read_bytes())
     path.write_bytes(keys.key_bytes(rows.assign(category="another")))
     with pytest.raises(UserError, match=r"names another key\.parquet"):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_impossible_rows_are_refused(results: Path, change: Callable[[Any], Any]
     rows = keys.parse_keys(path, path.read_bytes())
     path.write_bytes(keys.key_bytes(change(rows)))
     with pytest.raises(UserError, match=message):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
 
 
 def broken_png() -> str:
@@ -346,7 +346,7 @@ def broken_png() -> str:
 def test_a_gallery_holds_pictures_of_test_rows(results: Path, place: tuple[Any, ...], value: Any, message: str) -> None:
     edit(results / FOLDER / "gallery.json", lambda content: put(content, place, value))
     with pytest.raises(UserError, match=message):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
 
 
 def test_results_of_different_data_and_protocols_never_meet(
@@ -357,7 +357,7 @@ def test_results_of_different_data_and_protocols_never_meet(
     ]  # fmt: skip
     for change in changes:
         submit([make_published("cyborg", seed, **change) for seed in range(5)])
-    sheets = reading.read_accepted(tmp_path / "results")
+    sheets = all_results.read_accepted(tmp_path / "results").sheets
     assert len({sheet.group for sheet in sheets}) == len(changes)
     assert all(len(sheet.entries) == 1 for sheet in sheets)
 
@@ -398,18 +398,18 @@ def test_hidden_files_are_refused_and_named(results: Path, name: Path, message: 
     (results / name).parent.mkdir(exist_ok=True)
     (results / name).write_text("{")
     with pytest.raises(UserError, match=message) as caught:
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
     assert str(results / name if name.parts[1:] != (".git", "config") else results / "cxr/.git") in str(caught.value)
 
 
 def test_the_board_and_a_note_are_not_results(results: Path) -> None:
     (results / "board.json").write_text("{}")
     (results / "README.md").write_text("# Results")
-    assert len(reading.read_accepted(results)) == 1
+    assert len(all_results.read_accepted(results).sheets) == 1
 
 
 def test_an_empty_folder_is_an_empty_board(tmp_path: Path) -> None:
-    assert reading.read_accepted(tmp_path) == []
+    assert all_results.read_accepted(tmp_path).sheets == ()
 
 
 def test_files_are_small(public: PublicData) -> None:
@@ -431,7 +431,7 @@ def test_a_copied_seed_is_refused_and_named(results: Path) -> None:
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     edit(path.with_suffix(".json"), lambda content: put(content, ("margins_sha256",), sha256))
     with pytest.raises(UserError, match=r"cyborg\.parquet: seeds 0 and 2 have the same margins"):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
 
 
 def test_claims_round_trip(results: Path) -> None:
@@ -469,7 +469,7 @@ def test_what_a_kill_leaves_is_whole_and_named(results: Path, tmp_path: Path, re
     for path in before.values():
         path.unlink()
     with pytest.raises(UserError, match=r"\.partial-\S+-\d is unfinished"):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
 
 
 # -- one label, one kind ---------------------------------------------------------------------------------------
@@ -482,7 +482,7 @@ def test_a_version_bump_of_the_baseline_waits_for_the_next_edition(
     submit([make_published("cyborg", seed) for seed in range(5)])
     for version in versions:
         submit([make_published("cross-entropy", seed, 1 + 0.4 * version, method_version=version) for seed in range(5)])
-    found = reading.read(tmp_path / "results")
+    found = all_results.read_accepted(tmp_path / "results")
     (sheet,) = found.sheets
     assert [(entry.label, entry.version) for entry in sheet.entries] == [
         ("cross-entropy", 1), ("cross-entropy (cross-entropy.v2)", 2), ("cyborg", 1),
@@ -513,7 +513,7 @@ def test_a_label_that_collides_is_refused(five: Five, submit: Submit, tmp_path: 
     evil = {"fields": {"a": f"1 ({stem})"}, "record": {"method_label": f"{label} ({stem})"}}
     submit(five("cyborg", method_version=3, **evil))
     with pytest.raises(UserError, match="have the same label"):
-        reading.read_accepted(tmp_path / "results")
+        all_results.read_accepted(tmp_path / "results")
 
 
 #: Labels that are not their fields: of a method that an edition lists, and of one that nobody here knows.
@@ -567,7 +567,7 @@ def test_labels_that_contradict_each_other_are_refused(
     for label, fields in (first, second):
         submit(five("unknown", fields=fields, record={"method_label": label}))
     with pytest.raises(UserError, match=message) as caught:
-        reading.read_accepted(tmp_path / "results")
+        all_results.read_accepted(tmp_path / "results")
     assert len(re.findall(r"unknown[^ ]*\.json", str(caught.value))) == 2, "both files are named"
 
 
@@ -576,7 +576,7 @@ def test_labels_that_agree_are_read(five: Five, submit: Submit, tmp_path: Path) 
         ("unknown:a=1,b=2", {"a": 1, "b": 2}), ("unknown", {"a": 0, "b": 0}), ("unknown:a=1", {"a": 1, "b": 0}),
     ):  # fmt: skip
         submit(five("unknown", fields=fields, record={"method_label": label}))
-    (sheet,) = reading.read_accepted(tmp_path / "results")
+    (sheet,) = all_results.read_accepted(tmp_path / "results").sheets
     assert len(sheet.entries) == 3
 
 
@@ -608,7 +608,7 @@ def test_seeds_that_were_chosen_are_refused(
 def test_a_seed_taken_out_of_a_result_is_missed(results: Path) -> None:
     edit(results / METHOD / "cyborg.json", lambda content: content["seeds"].pop(3))
     with pytest.raises(UserError, match=r"cyborg\.json has seeds 0, 1, 2, 4; .* seed 3 is missing"):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
 
 
 def test_a_folder_may_be_called_as_its_owner_likes(five: Five, submit: Submit, tmp_path: Path) -> None:
@@ -616,29 +616,29 @@ def test_a_folder_may_be_called_as_its_owner_likes(five: Five, submit: Submit, t
     facts = DataFacts(kind="prepared", revision="", pixel_hash="", train=4, validation=60, test=230, train_maps=2)
     for method, data in (("cross-entropy", "hospital"), ("cyborg", "standing-cxr"), ("difference", "standin-copy")):
         submit(five(method, data=data, record={"data": facts}))
-    (sheet,) = reading.read_accepted(tmp_path / "results")
+    (sheet,) = all_results.read_accepted(tmp_path / "results").sheets
     assert len(sheet.entries) == 3
     assert not sheet.standin
     assert sheet.data == "hospital"
     submit(five("cyborg-shuffled", data="standin-copy", record={"data": facts}))
-    assert reading.read_accepted(tmp_path / "results")[0].data == "standin-copy", "what most call it"
+    assert all_results.read_accepted(tmp_path / "results").sheets[0].data == "standin-copy", "what most call it"
 
 
 def test_one_claim_cannot_say_the_data_is_real(results: Path) -> None:
     edit(results / METHOD / "cyborg.json", lambda content: put(content, ("table", "kind"), "prepared"))
     with pytest.raises(UserError, match="says its data is"):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
     edit(results / METHOD / "cyborg.json", lambda content: put(content, ("table", "kind"), "standin"))
     edit(results / METHOD / "cyborg.json", lambda content: put(content, ("table", "data"), "hospital"))
     with pytest.raises(UserError, match="says its data is"):
-        reading.read_accepted(results)
+        all_results.read_accepted(results)
 
 
 def test_one_method_is_of_one_kind(five: Five, submit: Submit, tmp_path: Path) -> None:
     submit(five("cyborg"))
     submit(five("cyborg", method_version=2, record={"method_kind": "control"}))
     with pytest.raises(UserError, match=r"says cyborg is (control|one-cam), .* says it is"):
-        reading.read_accepted(tmp_path / "results")
+        all_results.read_accepted(tmp_path / "results")
 
 
 # -- Parquet files that would cost too much, or are no text ------------------------------------------------------

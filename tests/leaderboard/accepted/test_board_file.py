@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.accepted import board_file, reading
+from divsal_bench.leaderboard.accepted import all_results, board_file
 from divsal_bench.leaderboard.accepted.changes import changes, escaped
 from divsal_bench.leaderboard.accepted.submission import Submitted
 from divsal_bench.leaderboard.tables import render
@@ -28,7 +28,7 @@ Submit = Callable[..., list[Submitted]]
 @pytest.fixture(scope="module")
 def computed(written: Path) -> board_file.SavedBoard:
     """The board of two methods."""
-    return board_file.compute(reading.read(written / "results"))
+    return board_file.compute(all_results.read_accepted(written / "results"))
 
 
 def same(a: Any, b: Any) -> bool:
@@ -70,7 +70,7 @@ def test_infinite_and_tiny_numbers_survive(computed: board_file.SavedBoard, tmp_
 
 def test_one_method_is_a_board(five: Five, submit: Submit, tmp_path: Path) -> None:
     submit(five("cyborg"))
-    board = board_file.compute(reading.read(tmp_path / "results"))
+    board = board_file.compute(all_results.read_accepted(tmp_path / "results"))
     (row,) = board.tables[0].table.rows
     assert row.rank is None
     assert not board.tables[0].table.tests
@@ -84,7 +84,7 @@ def test_the_order_of_submission_changes_no_byte(make_published: MakeRun, submit
         for method in methods:
             submit([make_published(method, seed) for seed in range(5)])
         (tmp_path / "results").rename(tmp_path / place)
-        boards.append(board_file.as_bytes(board_file.compute(reading.read(tmp_path / place))))
+        boards.append(board_file.as_bytes(board_file.compute(all_results.read_accepted(tmp_path / place))))
     assert boards[0] == boards[1]
 
 
@@ -116,7 +116,7 @@ def test_a_board_whose_texts_a_terminal_would_obey_is_refused(computed: board_fi
 
 def test_changes_name_added_removed_and_changed_rows(make_published: MakeRun, submit: Submit, tmp_path: Path) -> None:
     def board() -> board_file.SavedBoard:
-        return board_file.compute(reading.read(tmp_path / "results"))
+        return board_file.compute(all_results.read_accepted(tmp_path / "results"))
 
     strengths = {"cross-entropy": 1.0, "difference": 1.0}
     submit([make_published(method, seed, strength) for method, strength in strengths.items() for seed in range(5)])
@@ -151,14 +151,14 @@ def test_text_from_outside_cannot_act_in_markdown(text: str) -> None:
 def changed(results: Path, place: tuple[str, ...], value: Any) -> str:
     """What the difference says after one value of a claim was edited."""
     path = results / "cxr/ffffffff/quick-v1/resnet10t/cyborg.json"
-    before = reading.read(results)
+    before = all_results.read_accepted(results)
     content = json.loads(path.read_text())
     inner = content
     for part in place[:-1]:
         inner = inner[part]
     inner[place[-1]] = value
     path.write_text(json.dumps(content))
-    after = reading.read(results)
+    after = all_results.read_accepted(results)
     return changes(board_file.compute(before), board_file.compute(after), before.sheets, after.sheets)
 
 
@@ -190,11 +190,11 @@ def test_an_edited_lift_shows(results: Path) -> None:
 def test_new_proofs_are_said_to_be_statements(results: Path) -> None:
     proof = {"by": "Bob <b>", "date": "2026-01-01", "max_difference": 0.0, "device": "cpu", "versions": {}}
     path = results / "cxr/ffffffff/quick-v1/resnet10t/cyborg.json"
-    before = reading.read(results)
+    before = all_results.read_accepted(results)
     content = json.loads(path.read_text())
     proof["margins_sha256"] = content["margins_sha256"]
     path.write_text(json.dumps({**content, "verified": proof, "state": "verified"}))
-    after = reading.read(results)
+    after = all_results.read_accepted(results)
     boards = board_file.compute(before), board_file.compute(after)
     text = changes(*boards, before.sheets, after.sheets)
     assert "stated by Bob &#60;b&#62;, not established by this check" in text

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from scipy import stats
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.accepted import proofs, reading
+from divsal_bench.leaderboard.accepted import all_results, proofs, reading
 from divsal_bench.leaderboard.accepted.publishing import Publication, PublicData, publication
 from divsal_bench.leaderboard.accepted.reading import Accepted
 from divsal_bench.leaderboard.accepted.submission import Submitted
@@ -103,7 +103,7 @@ def test_reproduced_and_its_proof_are_kept_and_read(known: Accepted, honest: lis
     assert new.state == "reproduced"
     again = reading.open_result(known.path).claim
     assert again == new
-    (sheet,) = reading.read_accepted(known.path.parents[4])
+    (sheet,) = all_results.read_accepted(known.path.parents[4]).sheets
     found = sheet.entries[0].standing
     assert found is not None
     assert found.state == "reproduced"
@@ -117,7 +117,7 @@ def test_reproduced_and_its_proof_are_kept_and_read(known: Accepted, honest: lis
 def test_a_miss_is_kept_with_both_means(known: Accepted, weak: list[Run], public: PublicData) -> None:
     new = reproduced(known, weak, public)
     assert new.state == "not reproduced"
-    (sheet,) = reading.read_accepted(known.path.parents[4])
+    (sheet,) = all_results.read_accepted(known.path.parents[4]).sheets
     found = sheet.entries[0].standing
     assert found is not None
     assert found.state == "not reproduced"

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.accepted import reading
+from divsal_bench.leaderboard.accepted import all_results, reading
 from divsal_bench.leaderboard.accepted.publishing import PublicData
 from divsal_bench.leaderboard.accepted.submission import Submitted
 from divsal_bench.leaderboard.claims import files
@@ -64,7 +64,7 @@ def test_another_result_of_the_method_needs_force(make_published: MakeRun, submi
     assert content(tmp_path / "results") == before
     (done,) = submit(runs, force=True)
     assert done.change == "replaced"
-    (sheet,) = reading.read_accepted(tmp_path / "results")
+    (sheet,) = all_results.read_accepted(tmp_path / "results").sheets
     assert sheet.entries[0].seeds == (0, 1, 2, 3, 4, 5)
 
 
@@ -99,7 +99,7 @@ def test_failed_and_diverged_seeds_are_recorded_and_counted(
     runs += [make_published("cyborg", 2, status="failed"), make_published("cyborg", 3, status="diverged")]
     (done,) = submit(runs)
     assert [(one.seed, one.status) for one in done.claim.missing] == [(2, "failed"), (3, "diverged")]
-    (sheet,) = reading.read_accepted(tmp_path / "results")
+    (sheet,) = all_results.read_accepted(tmp_path / "results").sheets
     assert (sheet.entries[0].failed, sheet.entries[0].diverged) == (1, 1)
 
 
@@ -187,7 +187,7 @@ def test_numbers_of_an_older_definition_keep_no_run_out(
             continue
         (done,) = submit(runs)
         assert all(one.scores.field_metrics[0].value != 0.123 for one in done.claim.seeds)
-        reading.read_accepted(tmp_path / "results")
+        all_results.read_accepted(tmp_path / "results")
         shutil.rmtree(tmp_path / "results")
 
 
@@ -226,7 +226,7 @@ def test_what_no_file_may_hold_is_refused_before_writing(five: Five, submit: Sub
 
 def test_markup_is_kept_as_text(five: Five, submit: Submit, tmp_path: Path) -> None:
     submit(five("cyborg"), describe=lambda name: "<script>alert(1)</script>")
-    (sheet,) = reading.read_accepted(tmp_path / "results")
+    (sheet,) = all_results.read_accepted(tmp_path / "results").sheets
     assert sheet.entries[0].standing is not None
     assert sheet.entries[0].standing.description == "<script>alert(1)</script>"
 
@@ -269,7 +269,7 @@ def test_pictures_that_are_there_stay_and_lost_ones_come_back(
     data = dataclasses.replace(public, gallery=public.gallery.model_copy(update={"pictures": [other, picture]}))
     submit(five("difference"), data)
     assert path.read_bytes() == before
-    reading.read_accepted(tmp_path / "results")
+    all_results.read_accepted(tmp_path / "results")
     path.unlink()
     submit(five("cyborg"))
     assert path.read_bytes() == before

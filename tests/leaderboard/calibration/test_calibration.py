@@ -22,9 +22,10 @@ from scipy import stats
 from divsal_bench.cli import main
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.calibration import batched, calibration, cells, simulation
+from divsal_bench.leaderboard.calibration.boards import estimate, join_boards
 from divsal_bench.leaderboard.calibration.calibration import MEASURES, TOPICS, CellRates, Measure, rate, simulate_cells
 from divsal_bench.leaderboard.calibration.designs import DESIGNS
-from divsal_bench.leaderboard.calibration.judging import errors, estimate, join_boards, judge_boards, reproduction
+from divsal_bench.leaderboard.calibration.judging import errors, judge_boards, reproduction
 from divsal_bench.leaderboard.calibration.report import render_rates
 from divsal_bench.leaderboard.calibration.simulation import draw_scores, separations
 from divsal_bench.leaderboard.statistics import families, placements, reader_case

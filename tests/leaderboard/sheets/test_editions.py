@@ -19,7 +19,7 @@ from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.families import Family
 from divsal_bench.leaderboard.tables import readable, render
 from divsal_bench.leaderboard.tables.schema import Table
-from divsal_bench.leaderboard.web import page_view
+from divsal_bench.leaderboard.web import at_a_glance
 from divsal_bench.registry import plugins
 from divsal_bench.scores.scoring import margins, score
 from divsal_bench.words import Kind
@@ -187,6 +187,6 @@ def test_the_grid_of_the_conditions_is_that_of_the_families(boards: Boards, know
     ):
         (note,) = [note for note in readable.more_notes(table) if note.startswith("Exploratory")]
         assert over in note
-    assert page_view.grid_of(beside, "cyborg").endswith("but those with a family of their own")
-    assert page_view.grid_of(beside, "junk").startswith("the conditions of this method alone")
-    assert page_view.grid_of(alone, "cyborg") == "all methods and conditions of this table"
+    assert at_a_glance.adjusted_over(beside, "cyborg").endswith("but those with a family of their own")
+    assert at_a_glance.adjusted_over(beside, "junk").startswith("the conditions of this method alone")
+    assert at_a_glance.adjusted_over(alone, "cyborg") == "all methods and conditions of this table"

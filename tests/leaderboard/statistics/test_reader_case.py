@@ -237,12 +237,12 @@ def test_effective_number_of_subjects(influence: list[float], expected: float) -
 
 
 def test_few_subjects_cost_degrees_of_freedom() -> None:
-    many = reader_case.degrees_of_freedom(0.001, 0.001, 5, 1e9)
-    few = reader_case.degrees_of_freedom(0.001, 0.001, 5, 5.0)
+    many = reader_case.satterthwaite([(0.001 / 5, 5)], 0.001, 1e9)
+    few = reader_case.satterthwaite([(0.001 / 5, 5)], 0.001, 5.0)
     u = 4 / 1.0636232
     assert many == pytest.approx(4 * (1 + 5 / u) ** 2, rel=1e-6)  # Hillis, with U
     assert few == pytest.approx((u / 5 + 1) ** 2 / ((u / 5) ** 2 / 4 + 1 / 4), rel=1e-6)
-    assert reader_case.degrees_of_freedom(0.001, 0.0, 5, np.nan) == pytest.approx(4)
+    assert reader_case.satterthwaite([(0.001 / 5, 5)], 0.0, np.nan) == pytest.approx(4)
 
 
 @settings(max_examples=40, deadline=None)

@@ -19,7 +19,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.sheets import scored
 from divsal_bench.leaderboard.sheets.entries import from_runs
 from divsal_bench.leaderboard.statistics.families import Rank
-from divsal_bench.leaderboard.tables import board, deciding, notes, render, schema
+from divsal_bench.leaderboard.tables import board, deciding, notes, notes_on_tests, render, schema
 from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts
 
@@ -405,7 +405,7 @@ def test_every_board_says_its_scope_and_what_would_narrow_its_intervals(make_run
     first, then = ("test subjects", "seeds") if found.subject_share > 0.5 else ("seeds", "test subjects")
     assert f"More {first} would narrow the intervals sooner than more {then}." in note
     for number in (0.51, 0.49):
-        assert ("More test subjects would" in notes.what_subject_share_means(number, "x")) == (number > 0.5)
+        assert ("More test subjects would" in notes_on_tests.what_subject_share_means(number, "x")) == (number > 0.5)
 
 
 def test_identical_methods_are_shown_once_and_counted_once(make_run: MakeRun, predictions: Predictions) -> None:

@@ -257,7 +257,7 @@ def test_each_score_is_drawn_where_its_numbers_are() -> None:
 
 def test_axes_hold_everything_and_their_line_of_no_effect() -> None:
     for values, reference in (([0.93, 0.97], 0.5), ([0.2, 0.31], 0.5), ([-0.3, 0.01], 0.0), ([0.0, 0.0], 0.0)):
-        scale = axes.axis(values, reference, 0.08)
+        scale = axes.axis_over(values, reference, 0.08)
         assert scale.low <= min(*values, reference) < max(*values, reference) + 1e-9 <= scale.high + 1e-9
         assert (scale.low, scale.high) == pytest.approx((scale.ticks[0], scale.ticks[-1]))
         assert len(scale.ticks) <= scale.width // axes.TICK
@@ -268,7 +268,7 @@ def test_axes_hold_everything_and_their_line_of_no_effect() -> None:
 
 @pytest.mark.parametrize("far", [100.0, 1e4, 1e300, -1e300])
 def test_an_axis_has_few_ticks_whatever_its_range(far: float) -> None:
-    scale = axes.axis([0.0, far], 1.0, 0.0)
+    scale = axes.axis_over([0.0, far], 1.0, 0.0)
     assert 2 <= len(scale.ticks) <= 12
     assert 0 <= scale.x(far) <= scale.width
 
@@ -560,7 +560,7 @@ def test_both_class_cams_share_a_scale_and_the_difference_states_its_own() -> No
     assert cells[0] is not None
     true, false, difference = cells[0]
     assert (true.note, false.note, difference.note) == ("0 to 4", "0 to 4", "±3")
-    assert decoded(true.source)[0, 0, 3] > decoded(false.source)[0, 0, 3] > 0
+    assert decoded(true.url)[0, 0, 3] > decoded(false.url)[0, 0, 3] > 0
 
 
 @pytest.mark.parametrize(

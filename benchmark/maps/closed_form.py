@@ -37,7 +37,7 @@ def false_cam(evidence: Evidence, target: Tensor) -> Maps:
     return combine(evidence, one_hot(evidence, evidence.rival(target)))
 
 
-def difference(evidence: Evidence, target: Tensor) -> Maps:
+def difference_map(evidence: Evidence, target: Tensor) -> Maps:
     """M_t − M_f: the CAM of the logit margin; mean over the grid + b_t − b_f is z_t − z_f.
 
     "Divisive Decisions": Piland, Sweet, Czajka 2025 (arXiv 2507.17000). Of the three maps it is the only one that the
@@ -109,7 +109,6 @@ class MapKind:
         source: Where it is from.
         signed: Its negative part speaks against the class; otherwise only the positive part is shown, as published.
         needs_two_logits: Undefined for a one-logit head.
-        two_classes_only: Refused for K > 2.
     """
 
     function: Callable[[Evidence, Tensor], Maps]
@@ -117,64 +116,50 @@ class MapKind:
     source: str
     signed: bool = False
     needs_two_logits: bool = False
-    two_classes_only: bool = False
 
     def undefined_for(self, head: str) -> str:
         """Why the map says nothing for a head; "" where it does."""
         return ONE_LOGIT if self.needs_two_logits and head == "one-logit" else ""
 
-    def applies(self, evidence: Evidence) -> bool:
-        """Whether the map exists for so many classes."""
-        return evidence.classes == 2 or not self.two_classes_only
-
 
 CAM = "Zhou et al., CVPR 2016"
 DIVISIVE = "Piland, Sweet, Czajka 2025 (arXiv 2507.17000)"
-CONTRASTIVE = "Piland, Sweet, Czajka 2025 (arXiv 2506.08514)"
+DIFF_GRADCAM = "Piland, Sweet, Czajka 2025 (arXiv 2506.08514)"
 BINARY = "Zhang, Bieri, Günther 2024 (arXiv 2403.14435)"
 CASE = "Williamson, Dwyer, Ji 2025 (arXiv 2506.07327)"
 MAPS: dict[str, MapKind] = {
     "true-class": MapKind(true_cam, "What speaks for the image's own class.", CAM, signed=True),
     "false-class": MapKind(false_cam, "What speaks for the likeliest other class.", DIVISIVE, signed=True),
     "difference": MapKind(
-        difference, "True minus false class: what speaks for the margin, and what against.", DIVISIVE, signed=True
+        difference_map, "True minus false class: what speaks for the margin, and what against.", DIVISIVE, signed=True
     ),
     "binary-predicted": MapKind(
-        binary_cam, "What speaks for the decision that was made.", BINARY, two_classes_only=True
+        binary_cam, "What speaks for the decision that was made.", BINARY
     ),
     "binary-label": MapKind(
-        partial(binary_cam, mode="label"), "What speaks for the right decision.", BINARY, two_classes_only=True
+        partial(binary_cam, mode="label"), "What speaks for the right decision.", BINARY
     ),
     "binary-positive": MapKind(
-        partial(binary_cam, mode=1), "What speaks for the positive class.", BINARY, two_classes_only=True
+        partial(binary_cam, mode=1), "What speaks for the positive class.", BINARY
     ),
     "binary-negative": MapKind(
-        partial(binary_cam, mode=-1), "What speaks for the negative class.", BINARY, two_classes_only=True
+        partial(binary_cam, mode=-1), "What speaks for the negative class.", BINARY
     ),
     "diffgradcam": MapKind(
-        diffgradcam, "Grad-CAM of the logit minus the largest other logit.", CONTRASTIVE
+        diffgradcam, "Grad-CAM of the logit minus the largest other logit.", DIFF_GRADCAM
     ),
     "case": MapKind(
-        case.case, "Grad-CAM without its component along the classes it is confused with.", CASE, needs_two_logits=True
+        case.case_map, "Grad-CAM without its component along the classes it is confused with.", CASE,
+        needs_two_logits=True,
     ),
     "case-clamped": MapKind(
-        case.case_clamped, "CASE that removes shared components only.", CASE + ", clamped by us"
+        case.clamped_case_map, "CASE that removes shared components only.", CASE + ", clamped by us"
     ),
 }  # fmt: skip
 
 
-def kind(name: str) -> MapKind:
+def map_kind(name: str) -> MapKind:
     """The entry of this name; UserError with the closest one otherwise."""
     if name not in MAPS:
         raise unknown("map", name, MAPS)
     return MAPS[name]
-
-
-def core(evidence: Evidence, target: Tensor) -> dict[str, Maps]:
-    """Every map of the table that exists for this network, by name.
-
-    Args:
-        evidence: Of B images.
-        target: The class to explain, as a rule the label, (B,) int64.
-    """
-    return {name: entry.function(evidence, target) for name, entry in MAPS.items() if entry.applies(evidence)}

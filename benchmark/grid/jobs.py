@@ -1,0 +1,65 @@
+"""What is handed to the unit of work, and what comes back where there is no result."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from divsal_bench.contracts.method import Kind
+from divsal_bench.runs.records import DataFacts, Spec, Status
+
+
+@dataclass(frozen=True)
+class Job:
+    """A specification and where its inputs and outputs are.
+
+    Attributes:
+        cache: Folder of the decoded data (``DataArrays.path``).
+        data: Facts about the data for the record.
+        out: The output folder.
+        device: As ``--device``.
+        label, kind: The method as tables show it.
+        attempts: 2 after a worker died over it once.
+        task_from, method_from: Where the plugins were found (``Plugins.origin``); "" looks everywhere.
+        replaces: When the run without a result was made that this one replaces; "" if there is none.
+    """
+
+    spec: Spec
+    label: str
+    kind: Kind
+    cache: str
+    data: DataFacts
+    out: str
+    device: str
+    attempts: int = 1
+    task_from: str = ""
+    method_from: str = ""
+    replaces: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """For the pipe to a worker."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**plain, "spec": self.spec.model_dump(mode="json"), "data": self.data.model_dump(mode="json")}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Job:
+        """From the pipe."""
+        return cls(**{**content, "spec": Spec(**content["spec"]), "data": DataFacts(**content["data"])})
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job has no result; it can pass the pipe from a worker.
+
+    Attributes:
+        status: ``failed``, or ``diverged``.
+        error: The reason, at any length.
+        seconds: From the job's beginning.
+        facts: Fields of the record, as far as they were known.
+    """
+
+    status: Status
+    error: str
+    seconds: float
+    facts: dict[str, Any]

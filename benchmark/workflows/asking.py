@@ -1,0 +1,110 @@
+"""A grid of runs from the words that people ask for it with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from divsal_bench.errors import UserError
+from divsal_bench.grid.planning import Grid
+from divsal_bench.networks import devices
+from divsal_bench.networks.backbones import HEADS
+from divsal_bench.registry import method_choice, plugins, protocols
+from divsal_bench.workflows.telling import Say, silent
+
+#: More seeds than anyone means: a typo here would fill a disk.
+MAX_SEEDS = 1000
+
+
+def grid_asked(
+    task: str | Iterable[str],
+    method: str | Iterable[str],
+    *,
+    seeds: int | str | Iterable[int],
+    protocol: str,
+    backbone: str | None,
+    head: str,
+    data: str | None,
+    device: str,
+    out: str | Path,
+    retry_failed: bool,
+    say: Say = silent,
+) -> Grid:
+    """Check everything that names something; the arguments are those of :func:`divsal_bench.run`.
+
+    Raises:
+        UserError: There is no such thing.
+    """
+    if device != "auto" and device.partition(":")[0] not in devices.DEVICES:
+        raise UserError(f"unknown device {device!r}; give one of {', '.join(devices.DEVICES)}")
+    if device not in ("auto", "cpu"):
+        devices.choose_device(device)
+    known_head = next((known for known in HEADS if known == head), None)
+    if known_head is None:
+        raise UserError(f"unknown head {head!r}; give one of {', '.join(HEADS)}")
+    return Grid(
+        tasks=task_names(task, say),
+        methods=tuple(method_choice.choose_methods(method if isinstance(method, str) else ",".join(method))),
+        seeds=seed_range(seeds),
+        out=Path(out),
+        protocol=protocols.find_protocol(protocol),
+        backbone=backbone,
+        head=known_head,
+        data=data,
+        device=device,
+        retry_failed=retry_failed,
+    )
+
+
+def task_names(task: str | Iterable[str], say: Say = silent) -> tuple[str, ...]:
+    """``all``, or names: several, or one text that joins them by commas.
+
+    Args:
+        task: What was asked for.
+        say: Told of plugins that cannot be loaded.
+    """
+    known = plugins.tasks()
+    for complaint in (*known.complaints(), *plugins.methods().complaints()):
+        say(f"notice: {complaint}")
+    if task == "all":
+        if known.broken:
+            raise UserError(f"{known.complaints()[0]}; mend or remove it, or name the tasks you want")
+        return tuple(known.found)
+    given = task.split(",") if isinstance(task, str) else task
+    names = [name.strip() for name in given if name.strip()]
+    if not names:
+        raise UserError("--task is empty; give a task or `all`")
+    return tuple(dict.fromkeys(known.get(name).name for name in names))
+
+
+def seed_range(seeds: int | str | Iterable[int]) -> tuple[int, ...]:
+    """``5`` is 0 to 4, as a number or a text; ``5-9`` is 5 to 9; several numbers are themselves."""
+    if not isinstance(seeds, int | str):
+        return tuple(seeds)
+    first, dash, last = str(seeds).partition("-")
+    try:
+        low, high = (int(first), int(last) + 1) if dash else (0, int(first))
+    except ValueError:
+        raise UserError(f"--seeds takes a number or a range like 5-9, not {seeds!r}") from None
+    if not (0 <= low < high <= low + MAX_SEEDS and high < 2**31):
+        raise UserError(
+            f"--seeds {seeds} names no seeds or too many; give a number from 1 to {MAX_SEEDS}, e.g. --seeds 5"
+        )
+    return tuple(range(low, high))
+
+
+def worker_count(workers: int | None, grid: Grid) -> int:
+    """As many worker processes as were asked for, or as the machine has room for."""
+    if workers is not None:
+        if workers < 0:
+            raise UserError(f"--workers must be 0 or more, not {workers}")
+        return workers
+    return 1 if uses_accelerator(grid.device) else devices.default_workers(grid.protocol.threads)
+
+
+def uses_accelerator(device: str) -> bool:
+    """Whether runs go to a GPU; looks without importing torch where a name tells."""
+    if device != "auto":
+        return device != "cpu"
+    return devices.has_nvidia() or (sys.platform in ("darwin", "win32") and devices.choose_device(device).type != "cpu")

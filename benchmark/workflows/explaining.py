@@ -1,0 +1,355 @@
+"""Explain: what decided each image, and what decides a data set."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from divsal_bench.errors import UserError, printable
+from divsal_bench.files import escaping, whole
+from divsal_bench.networks import devices
+from divsal_bench.registry import plugins
+from divsal_bench.workflows.telling import Say, silent
+from divsal_bench.workflows.tidying import sweep_unfinished
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from divsal_bench.explain.data_set_overview import Overview
+    from divsal_bench.explain.data_set_page import ReportHeading
+    from divsal_bench.explain.examples import Example, Opened
+    from divsal_bench.explain.image import Explanation
+    from divsal_bench.explain.image_table import ImageLine
+    from divsal_bench.predict.pretrained import Pretrained
+    from divsal_bench.runs.reading import Run
+
+#: Images that are decoded ahead.
+AHEAD = 8
+IMAGES, REGIONS = "images.csv", "regions.csv"
+REPORT, SAMPLES = "report.html", "samples.csv"
+#: Is told how many images are done, and of how many.
+OnImage = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainedImages:
+    """Images, each explained.
+
+    Attributes:
+        network: What explained them.
+        lines: What the tables have of each image, in order; its ``error`` where it could not be explained.
+        explanations: All that was found, of those that could be; none where they were not to be kept.
+        written: The files that were written.
+        highest: The largest value of each file of 16 bits.
+    """
+
+    network: Pretrained
+    lines: tuple[ImageLine, ...]
+    explanations: tuple[Explanation, ...]
+    written: tuple[Path, ...]
+    highest: tuple[int, ...]
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """A row an image: class, margin, largest region, rest, bias, agreement with the human map."""
+        from divsal_bench.explain.image_table import image_frame
+
+        return image_frame(self.lines)
+
+    @property
+    def regions(self) -> pd.DataFrame:
+        """A row a region, then rest, bias and their sum, image by image."""
+        from divsal_bench.explain.image_table import region_frame
+
+        return region_frame(self.lines)
+
+    @property
+    def failed(self) -> tuple[ImageLine, ...]:
+        """The images that could not be explained."""
+        return tuple(one for one in self.lines if one.error)
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainedSet:
+    """A data set, explained.
+
+    Attributes:
+        network: What decided.
+        overview: Mean maps, the cells that decide, disagreements, errors; its ``table`` has a row an image.
+        page: The report, HTML.
+        written: The files that were written.
+    """
+
+    network: Pretrained
+    overview: Overview
+    page: str
+    written: tuple[Path, ...]
+
+
+def explain(
+    model: str | Path,
+    images: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    label: str | None = None,
+    human: str | Path | None = None,
+    maps: str | Sequence[str] | None = None,
+    window: str | None = None,
+    csv: bool = False,
+    force: bool = False,
+    device: str = "auto",
+    keep: bool = True,
+    say: Say = silent,
+    on_image: OnImage | None = None,
+) -> ExplainedImages:
+    """Take the logit margin of each image apart: maps, and regions whose logits with the bias add up to it.
+
+    Args:
+        model: A run directory, or a model on the Hugging Face Hub as ``org/name[@revision]``.
+        images: Image files, folders, or CSV files of images (column ``label``: their class).
+        out: A folder for a figure and a JSON file an image; None writes nothing.
+        label: The images' class; None explains the class that each is called, or that a CSV file gives.
+        human: The human map of the one image, or a folder of maps named like the images.
+        maps: Names of maps, also as one text joined by commas; None takes
+            :data:`divsal_bench.explain.image.DEFAULT`.
+        window: How 16-bit files are read, ``12bit`` or ``LO:HI``; None as the network's data were.
+        csv: Also write images.csv and regions.csv to ``out``.
+        force: Replace files that are there.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        keep: Keep every explanation with its maps and pixels; False for more images than fit into memory.
+        say: Told what the user should know of a repository, and of what was tidied up.
+        on_image: Told of each image as soon as it is done.
+
+    Returns:
+        One line an image. One that cannot be explained has its reason there, unless it is the only one.
+
+    Raises:
+        UserError: There is no such network or image, the only image cannot be explained, a map cannot be had for this
+            network, or a file would be lost.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from divsal_bench.workflows.explaining import explain
+        >>> Image.linear_gradient("L").convert("RGB").save("gradient.png")
+        >>> found = explain(next(Path("runs").glob("*/*/seed*")), ["gradient.png"])
+        >>> one = found.explanations[0]
+        >>> abs(one.regions.margin - one.margin) < 1e-3  # regions, rest and bias add up to the margin
+        True
+    """
+    _prepare(device)
+    from divsal_bench.explain import examples, image
+    from divsal_bench.explain.image_table import ImageLine, image_line
+    from divsal_bench.predict.finding import open_model, use_threads
+
+    names = image.maps_named(maps if maps is None or isinstance(maps, str) else ",".join(maps))
+    chosen = devices.choose_device(device)
+    network = open_model(model, window, say)
+    given = examples.collect_examples(
+        [str(one) for one in images], network.class_names, label, None if human is None else Path(human)
+    )
+    folder = None if out is None else Path(out)
+    paths = [None] * len(given) if folder is None else _figure_paths(folder, given, csv, force)
+    closed = image.has_closed_form(network, names, asked=maps is not None)
+    network.model.net.to(chosen)
+    use_threads(network)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep_unfinished([folder], say)
+    lines: list[ImageLine] = []
+    kept: list[Explanation] = []
+    written: list[Path] = []
+    highest: list[int] = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # damage that matters becomes an error
+        for number, (one, path, opened) in enumerate(_decoded(network, given, paths), start=1):
+            name = one.input.image
+            try:
+                if isinstance(opened, str):
+                    raise UserError(f"{printable(name)} {printable(opened)}")
+                highest += [opened.highest] if opened.highest else []
+                found = image.explain_image(network, name, opened, one.label, names, closed)
+            except UserError as error:
+                if len(given) == 1:
+                    raise
+                lines.append(ImageLine(name, str(error).removeprefix(printable(name)).strip()))
+            else:
+                lines.append(image_line(found))
+                kept += [found] if keep else []
+                written += [] if path is None else write_explanation(found, path, network)
+            if on_image is not None:
+                on_image(number, len(given))
+    result = ExplainedImages(network, tuple(lines), tuple(kept), tuple(written), tuple(highest))
+    if folder is None or not csv:
+        return result
+    tables = {folder / IMAGES: result.images, folder / REGIONS: result.regions}
+    for file, table in tables.items():
+        whole.write(file, escaping.table_csv(table).encode("utf-8", "backslashreplace"))
+    return ExplainedImages(network, tuple(lines), tuple(kept), (*written, *tables), tuple(highest))
+
+
+def explain_set(
+    model: str | Path,
+    split: Literal["test", "validation"] = "test",
+    *,
+    out: str | Path | None = None,
+    data: str | None = None,
+    limit: int | None = None,
+    force: bool = False,
+    device: str = "auto",
+    say: Say = silent,
+    on_image: OnImage | None = None,
+) -> ExplainedSet:
+    """Explain a split of the data that a network was trained on: mean maps, the cells that decide, the errors.
+
+    Args:
+        model: A run directory, or a model on the Hub that was pushed from one.
+        split: ``test`` or ``validation``.
+        out: A folder for report.html and samples.csv; None writes nothing.
+        data: The run's data, where it is not in its usual place.
+        limit: At most so many images, drawn by their ids: the same for every network.
+        force: Replace files that are there.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        say: Told what the user should know of a repository, and of what was tidied up.
+        on_image: Told how far it is.
+
+    Raises:
+        UserError: There is no such network or data, its data is not known, a file would be lost, or the images that
+            are left have a single class.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from divsal_bench.workflows.explaining import explain_set
+        >>> found = explain_set(next(Path("runs").glob("*/*/seed*")), limit=60)
+        >>> len(found.overview.table)
+        60
+    """
+    _prepare(device)
+    from divsal_bench.explain import data_set, data_set_page
+    from divsal_bench.predict import loading
+    from divsal_bench.predict.finding import locate, use_threads
+    from divsal_bench.workflows.run_data import RunData
+
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit {limit} is no number of images; give 1 or more")
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        _require_report_folder(folder, force)
+    chosen = devices.choose_device(device)
+    place, origin = locate(model, say)
+    run = _run_of_network(place, origin)
+    network = loading.pretrained_in(place, origin)
+    network.require_maps()
+    opened = RunData(data)
+    arrays = opened.arrays(run)
+    positions = data_set.positions_to_explain(arrays, split, limit, run.spec.data, network.class_names)
+    network.model.net.to(chosen)
+    use_threads(network)
+    found = data_set.overview(network, arrays, positions, split, on_image)
+    page = data_set_page.render_report(found, arrays, opened.terms(run), _report_heading(run, network))
+    if folder is None:
+        return ExplainedSet(network, found, page, ())
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep_unfinished([folder], say)
+    text = escaping.table_csv(found.table, float_format="%.9g")
+    whole.write(folder / SAMPLES, text.encode("utf-8", "backslashreplace"))
+    whole.write(folder / REPORT, page.encode("utf-8"))
+    return ExplainedSet(network, found, page, (folder / REPORT, folder / SAMPLES))
+
+
+def write_explanation(found: Explanation, path: Path, network: Pretrained) -> list[Path]:
+    """Write one image's figure to a file, and everything in it as numbers beside it; both names are returned."""
+    from divsal_bench.explain.image_figure import explanation_png
+    from divsal_bench.explain.image_json import explanation_json
+
+    whole.write(path, explanation_png(found))
+    content = explanation_json(found, network.origin, network.threshold)
+    text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+    beside = path.with_suffix(".json")
+    # A file name may be no text: its bytes become escapes, which JSON has too.
+    whole.write(beside, text.encode("utf-8", "backslashreplace"))
+    return [path, beside]
+
+
+def _prepare(device: str) -> None:
+    """What must stand before torch is imported."""
+    devices.prepare_environment()
+    # Decoding shares the processors: torch's threads must sleep while they wait, not spin.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    devices.require_known(device)
+
+
+def _figure_paths(folder: Path, given: Sequence[Example], csv: bool, force: bool) -> list[Path]:
+    """Where each image's figure goes; refuse what cannot be written, and what would be lost."""
+    from divsal_bench.predict import outputs
+
+    outputs.require_writable(folder, "--out")
+    found = outputs.picture_paths(folder, [one.input for one in given])
+    written = [*found, *(path.with_suffix(".json") for path in found)]
+    written += [folder / name for name in (IMAGES, REGIONS)] if csv else []
+    outputs.refuse_inputs("--out", written, [one.input for one in given])
+    maps = {os.path.realpath(one.human) for one in given if one.human is not None}
+    for path in written:
+        if os.path.realpath(path) in maps:
+            raise UserError(f"--out would write over the human map {path}; choose another folder")
+    outputs.refuse_present("--out", written, force)
+    return found
+
+
+def _require_report_folder(folder: Path, force: bool) -> None:
+    """Refuse what cannot be written, and what would be lost."""
+    from divsal_bench.predict import outputs
+
+    outputs.require_writable(folder, "--out")
+    for name in (REPORT, SAMPLES):
+        if (folder / name).exists() and not force:
+            raise UserError(f"--out: {folder / name} exists; choose another folder, or replace it with --force")
+
+
+def _decoded(
+    network: Pretrained, given: Sequence[Example], paths: Sequence[Path | None]
+) -> Iterator[tuple[Example, Path | None, Opened | str]]:
+    """Images in order, decoded in threads a little ahead of the network."""
+    from divsal_bench.data.threads import ahead
+    from divsal_bench.explain import examples
+
+    contents = ahead(lambda one: examples.open_example(network, one), given, AHEAD)
+    yield from zip(given, paths, contents, strict=True)
+
+
+def _run_of_network(folder: Path, origin: str) -> Run:
+    """The run of a network, which names its data."""
+    from divsal_bench.runs.names import RUN_FILE
+    from divsal_bench.runs.reading import read_run
+
+    if not (folder / RUN_FILE).is_file():
+        raise UserError(
+            f"{origin} has no {RUN_FILE}, so the data it was trained on is not known; give images instead of --set"
+        )
+    return read_run(folder)
+
+
+def _report_heading(run: Run, network: Pretrained) -> ReportHeading:
+    """What the report is about."""
+    from divsal_bench.explain.data_set_page import ReportHeading
+
+    names = network.class_names
+    if network.threshold is None:
+        limit = f"no threshold keeps its rule, so nothing is called {names[1]}"
+    else:
+        score = f"{names[1]} − {names[0]}"
+        limit = f"the network calls an image {names[1]} from a score ({score}) of {network.threshold:+.3f} on"
+    return ReportHeading(
+        task=plugins.tasks().get(run.spec.task).name,
+        data=f"{run.spec.data} ({run.spec.data_fingerprint[:8]})",
+        method=run.record.method_label,
+        run_id=run.record.run_id,
+        seed=run.spec.seed,
+        class_names=names,
+        threshold=f"{limit} ({network.threshold_rule})" if network.threshold_rule else limit,
+    )

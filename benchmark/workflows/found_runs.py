@@ -1,0 +1,65 @@
+"""Runs by what people call them: folders on this machine, and repositories of the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from divsal_bench.errors import UserError
+from divsal_bench.hub.client import parse_id
+from divsal_bench.runs.names import RUN_FILE
+from divsal_bench.runs.reading import Run, collect_runs, read_run
+from divsal_bench.workflows.telling import Say, silent
+
+
+class FoundRun(NamedTuple):
+    """One run.
+
+    Attributes:
+        origin: Its pinned id on the Hub; "" for one on this machine.
+    """
+
+    run: Run
+    origin: str
+
+    @property
+    def name(self) -> str:
+        """What to call it: the pinned id, or its folder."""
+        return self.origin or str(self.run.path)
+
+
+def found_runs(given: Sequence[str | Path], *, say: Say = silent) -> list[FoundRun]:
+    """Runs from folders on this machine, and from the Hub where no such folder is.
+
+    Args:
+        given: Run directories, folders of runs, or Hub ids (``org/name[@revision]``).
+        say: Told what the user should know of a repository.
+
+    Returns:
+        Each run once, those on this machine first.
+
+    Raises:
+        UserError: Neither a folder with runs nor a Hub id, or a repository without a run.
+
+    Example:
+        >>> from divsal_bench.workflows.found_runs import found_runs
+        >>> all(found.origin == "" for found in found_runs(["runs"]))
+        True
+    """
+    from divsal_bench.hub.pull import snapshot
+
+    local = [one for one in given if Path(one).exists() or parse_id(str(one)) is None]
+    runs = [FoundRun(run, "") for run in collect_runs([Path(one) for one in local], Path())] if local else []
+    for one in given:
+        if one in local:
+            continue
+        found = snapshot(str(one))
+        if found.notice:
+            say(f"notice: {found.notice}")
+        if not (found.folder / RUN_FILE).is_file():
+            raise UserError(
+                f"{found.origin} has no {RUN_FILE}: nothing can be verified, it was not pushed by divsal-bench"
+            )
+        runs.append(FoundRun(read_run(found.folder), found.origin))
+    return runs
