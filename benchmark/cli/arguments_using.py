@@ -27,7 +27,7 @@ def add_hub(commands: Commands[Parser]) -> None:
     push.add_argument("--data", metavar="D", help="the runs' data: where it was moved to, or its id on the Hub, which "
                       "the card then names")  # fmt: skip
     add_permission(push, "weights and predictions")
-    push.set_defaults(handler=lazy("push:push"))
+    push.set_defaults(handler=lazy("push:command"))
     pull = commands.add_parser(
         "pull",
         help="fetch weights from the Hugging Face Hub, checked, at a commit",
@@ -35,7 +35,7 @@ def add_hub(commands: Commands[Parser]) -> None:
     )
     pull.add_argument("id", metavar="ID", help="org/name, or org/name@REVISION: a branch such as seed-3, or a commit")
     pull.add_argument("--out", type=Path, metavar="DIR", help="copy them here, as a run directory")
-    pull.set_defaults(handler=lazy("pull:pull"))
+    pull.set_defaults(handler=lazy("pull:command"))
 
 
 def add_predict(commands: Commands[Parser]) -> None:
@@ -58,7 +58,7 @@ def add_predict(commands: Commands[Parser]) -> None:
     predict.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
     add_window(predict)
     predict.add_argument("--batch-size", type=int, default=32, metavar="N", help="images at a time (default: 32)")
-    predict.set_defaults(handler=lazy("predict:predict"))
+    predict.set_defaults(handler=lazy("predict:command"))
 
 
 def add_explain(commands: Commands[Parser]) -> None:
@@ -93,4 +93,4 @@ def add_explain(commands: Commands[Parser]) -> None:
     )
     explain.add_argument("--force", action="store_true", help="replace files that are there")
     explain.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
-    explain.set_defaults(handler=lazy("explain:explain"))
+    explain.set_defaults(handler=lazy("explain:command"))
