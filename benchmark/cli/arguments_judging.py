@@ -12,7 +12,7 @@ def add_listings(commands: Commands[Parser]) -> None:
     listing = commands.add_parser("list", help="list tasks, methods, backbones or protocols")
     listing.add_argument("what", choices=("tasks", "methods", "backbones", "protocols"), metavar="what",
                          help="tasks, methods, backbones or protocols")  # fmt: skip
-    listing.set_defaults(handler=lazy("listing:show_list"))
+    listing.set_defaults(handler=lazy("listing:command"))
     info = commands.add_parser("info", help="everything known about a task, method, backbone or protocol")
     info.add_argument("name", metavar="NAME")
     info.set_defaults(handler=lazy("listing:info"))
@@ -46,7 +46,7 @@ def add_compare(commands: Commands[Parser]) -> None:
     compare.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="where methods are looked up")
     compare.add_argument("--task", metavar="T", help="one task only")
     add_format(compare)
-    compare.set_defaults(handler=lazy("compare:compare"))
+    compare.set_defaults(handler=lazy("compare:command"))
 
 
 def add_calibrate(commands: Commands[Parser]) -> None:
@@ -64,7 +64,7 @@ def add_calibrate(commands: Commands[Parser]) -> None:
     calibrate.add_argument("--seed", type=int, default=0, metavar="S", help="of the random numbers (default: 0)")
     calibrate.add_argument("--workers", type=int, default=1, metavar="W", help="worker processes (default: 1)")
     add_format(calibrate)
-    calibrate.set_defaults(handler=lazy("calibrate:calibrate"))
+    calibrate.set_defaults(handler=lazy("calibrate:command"))
 
 
 def add_board(commands: Commands[Parser]) -> None:
@@ -87,7 +87,7 @@ def add_board(commands: Commands[Parser]) -> None:
                        help=f"{', '.join(FORMATS)}, latex")  # fmt: skip
     board.add_argument("--html", type=Path, metavar="FILE", help="write the page instead")
     board.add_argument("--audit", action="store_true", help="also what `divsal-bench audit` found in these runs")
-    board.set_defaults(handler=lazy("board:board"))
+    board.set_defaults(handler=lazy("board:command"))
 
 
 def add_audit(commands: Commands[Parser]) -> None:
@@ -148,7 +148,7 @@ def add_submission(commands: Commands[Parser]) -> None:
     submit.add_argument("--force", action="store_true", help="replace results that are there")
     submit.add_argument("--reproduces", type=Path, metavar="FILE",
                         help="compare RUNS, new seeds of yours, with this result and store the outcome")  # fmt: skip
-    submit.set_defaults(handler=lazy("submit:submit"))
+    submit.set_defaults(handler=lazy("submit:command"))
     verify = commands.add_parser(
         "verify",
         help="recompute predictions from weights and compare margins, AUROCs and agreement with people",
@@ -167,4 +167,4 @@ def add_submission(commands: Commands[Parser]) -> None:
     )
     verify.add_argument("--by", default="", metavar="NAME", help="who verifies")
     verify.add_argument("--date", default="", metavar="DATE", help="of the stamp, e.g. 2026-05-01 (default: today)")
-    verify.set_defaults(handler=lazy("verify:verify"))
+    verify.set_defaults(handler=lazy("verify:command"))

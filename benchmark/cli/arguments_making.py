@@ -54,10 +54,10 @@ def add_data(commands: Commands[Parser]) -> None:
                          help="an option of the adapter, or window=… or map=…: how 16-bit images and colour maps are "
                          "read; see divsal-bench info ADAPTER")  # fmt: skip
     prepare.add_argument("--force", action="store_true", help="replace what is there")
-    prepare.set_defaults(handler=lazy("data:prepare"))
+    prepare.set_defaults(handler=lazy("data:prepare_command"))
     check = verbs.add_parser("check", help="verify a prepared set and print what is in it")
     check.add_argument("data", metavar="DATA", help="a task (its prepared data), a folder, or a Hub id")
-    check.set_defaults(handler=lazy("data:check"))
+    check.set_defaults(handler=lazy("data:check_command"))
     push = verbs.add_parser(
         "push", help="put a prepared set on the Hugging Face Hub",
         description="As far as the terms of its sources allow. The same push again makes no new commit.",
@@ -67,9 +67,9 @@ def add_data(commands: Commands[Parser]) -> None:
     push.add_argument("--name", metavar="NAME", help="of the repository (default: the task and its fingerprint)")
     push.add_argument("--private", action="store_true", help="make a new repository private")
     add_permission(push, "images")
-    push.set_defaults(handler=lazy("push:push_data"))
+    push.set_defaults(handler=lazy("push:data_command"))
     listing = verbs.add_parser("list", help="show what is prepared")
-    listing.set_defaults(handler=lazy("data:show_list"))
+    listing.set_defaults(handler=lazy("data:list_command"))
 
 
 def add_standins(commands: Commands[Parser]) -> None:
@@ -100,7 +100,7 @@ def add_check(commands: Commands[Parser]) -> None:
         ),
     )
     check.add_argument("plugin", metavar="PLUGIN", help="a method's or task's name, or one .py file, whose code is run")
-    check.set_defaults(handler=lazy("check:check"))
+    check.set_defaults(handler=lazy("check:command"))
 
 
 def add_study(commands: Commands[Parser]) -> None:

@@ -27,7 +27,7 @@ def add_hub(commands: Commands[Parser]) -> None:
     push.add_argument("--data", metavar="D", help="the runs' data: where it was moved to, or its id on the Hub, which "
                       "the card then names")  # fmt: skip
     add_permission(push, "weights and predictions")
-    push.set_defaults(handler=lazy("push:push"))
+    push.set_defaults(handler=lazy("push:command"))
     pull = commands.add_parser(
         "pull",
         help="fetch weights from the Hugging Face Hub, checked, at a commit",
@@ -35,7 +35,7 @@ def add_hub(commands: Commands[Parser]) -> None:
     )
     pull.add_argument("id", metavar="ID", help="org/name, or org/name@REVISION: a branch such as seed-3, or a commit")
     pull.add_argument("--out", type=Path, metavar="DIR", help="copy them here, as a run directory")
-    pull.set_defaults(handler=lazy("pull:pull"))
+    pull.set_defaults(handler=lazy("pull:command"))
 
 
 def add_predict(commands: Commands[Parser]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from divsal_bench.cli import say
-from divsal_bench.cli.selection import runs_named
 from divsal_bench.hub.push import Pushed
 from divsal_bench.runs.reading import collect_runs
 from divsal_bench.workflows.pushing import PushedRun, push, push_data
+from divsal_bench.workflows.selection import runs_named
 
 
 def command(arguments: argparse.Namespace) -> int:

@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Sequence
 
 from divsal_bench.cli import say
-from divsal_bench.cli.selection import runs_named
 from divsal_bench.errors import plural
 from divsal_bench.runs.reading import Run, collect_runs
 from divsal_bench.workflows import submitting
+from divsal_bench.workflows.selection import runs_named
 
 
 def command(arguments: argparse.Namespace) -> int:

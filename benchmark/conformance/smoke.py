@@ -57,7 +57,7 @@ def registered(plugin: type[Method] | Task) -> Iterator[None]:
 
 def one_epoch() -> Protocol:
     """quick-v1, for one epoch."""
-    return dataclasses.replace(protocols.get("quick-v1"), name="conformance", epochs=1)
+    return dataclasses.replace(protocols.find_protocol("quick-v1"), name="conformance", epochs=1)
 
 
 def short_run(task: str, method: type[Method], protocol: Protocol, out: Path) -> Run:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SIDE = 32
 #: quick-v1 with a network of 8 channels, 4×4 CAMs and no augmentation, so that a constant map stays constant.
 PROTOCOL = dataclasses.replace(
-    protocols.get("quick-v1"), name="conformance", epochs=1, batch_size=8, input_size=SIDE,
+    protocols.find_protocol("quick-v1"), name="conformance", epochs=1, batch_size=8, input_size=SIDE,
     backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}, rotate=0.0, scale=0.0, shift=0.0, flip=0.0,
 )  # fmt: skip
 #: Training rows: with a map of one blob, with a constant map, without a map. Labels alternate: 0, 1, 0, 1, …

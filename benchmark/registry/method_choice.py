@@ -33,7 +33,7 @@ class MethodChoice:
         return plugins.methods().get(self.name)(**self.fields)
 
 
-def choose(text: str) -> list[MethodChoice]:
+def choose_methods(text: str) -> list[MethodChoice]:
     """Resolve a ``--method`` value, in table order and without repetition.
 
     Args:
@@ -54,7 +54,7 @@ def choose(text: str) -> list[MethodChoice]:
             names = [name for name in plugins.ranked_order(known.found) if known.found[name].kind == "control"]
         else:
             names = [item]
-        chosen += [parse(name) for name in names]
+        chosen += [choose_method(name) for name in names]
     unique: list[MethodChoice] = []
     for choice in chosen:
         if choice not in unique:
@@ -76,7 +76,7 @@ def split_items(text: str) -> list[str]:
     return items
 
 
-def parse(item: str) -> MethodChoice:
+def choose_method(item: str) -> MethodChoice:
     """Read one ``name`` or ``name:field=value,…``."""
     name, _, settings = item.partition(":")
     method = plugins.methods().get(name.strip())

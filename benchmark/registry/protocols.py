@@ -133,7 +133,7 @@ PROTOCOLS = {
 }
 
 
-def get(name: str) -> Protocol:
+def find_protocol(name: str) -> Protocol:
     """The protocol of this name; UserError with the closest one otherwise."""
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)

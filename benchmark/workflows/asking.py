@@ -44,10 +44,10 @@ def grid_asked(
         raise UserError(f"unknown head {head!r}; give one of {', '.join(HEADS)}")
     return Grid(
         tasks=task_names(task, say),
-        methods=tuple(method_choice.choose(method if isinstance(method, str) else ",".join(method))),
+        methods=tuple(method_choice.choose_methods(method if isinstance(method, str) else ",".join(method))),
         seeds=seed_range(seeds),
         out=Path(out),
-        protocol=protocols.get(protocol),
+        protocol=protocols.find_protocol(protocol),
         backbone=backbone,
         head=known_head,
         data=data,

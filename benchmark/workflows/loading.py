@@ -32,7 +32,7 @@ def load_task(name: str) -> Task:
 
 def load_method(text: str) -> Method:
     """A method ready to train with, e.g. ``load_method("cyborg:alpha=0.3")``."""
-    return method_choice.parse(text).build()
+    return method_choice.choose_method(text).build()
 
 
 def load_data(task: str, data: str | None = None, size: int = 64) -> DataArrays:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from divsal_bench.errors import UserError
-from divsal_bench.registry.method_choice import parse, split_items
+from divsal_bench.registry.method_choice import choose_method, split_items
 from divsal_bench.runs.reading import Run
 
 
@@ -29,6 +29,6 @@ def runs_named(runs: list[Run], tasks: str | None, methods: str | None) -> list[
 def label_of_item(method: str) -> str:
     """A method as tables call it, however its fields were written; as it is where it is not installed here."""
     try:
-        return parse(method).label
+        return choose_method(method).label
     except UserError:
         return method

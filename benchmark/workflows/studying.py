@@ -250,7 +250,7 @@ def collapse_table(asked: _Asked, runs: Sequence[Run], opened: RunData, epochs: 
 
     rows: Rows = {}
     last = min(EPOCHS[-1], epochs)
-    protocol = dataclasses.replace(protocols.get(asked.protocol), epochs=last, weight_decay=0.0)
+    protocol = dataclasses.replace(protocols.find_protocol(asked.protocol), epochs=last, weight_decay=0.0)
     for run in runs:
         asked.say(f"{run.spec.task} seed {run.spec.seed}: {last} epochs, watching the angle of the rows")
         arrays = opened.arrays(run)

@@ -42,14 +42,17 @@ from divsal_bench.workflows.auditing import NewAudit
 
 #: 32 px, 4 × 4 CAMs.
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+    protocols.find_protocol("quick-v1"),
+    epochs=1,
+    input_size=32,
+    backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )
 SETTINGS = AuditSettings(images=12, steps=4)
 
 
 def make(out: Path, methods: str, seeds: tuple[int, ...], head: str = "two-logit") -> list[Job]:
     asked = planning.Grid(
-        ("cxr",), tuple(method_choice.choose(methods)), seeds, out, TINY, data="standin", head=head,  # type: ignore[arg-type]
+        ("cxr",), tuple(method_choice.choose_methods(methods)), seeds, out, TINY, data="standin", head=head,  # type: ignore[arg-type]
     )  # fmt: skip
     jobs = list(planning.plan(asked)[0].jobs)
     for job in jobs:

@@ -31,9 +31,14 @@ TARGET, RUNS, IMAGES = 180, 10, 1000
 def trained(out: Path) -> list[Run]:
     """Ten runs on the stand-in of cxr."""
     grid = planning.Grid(
-        tasks=("cxr",), methods=tuple(method_choice.choose("cross-entropy,cyborg")), seeds=tuple(range(RUNS // 2)),
-        out=out, protocol=dataclasses.replace(protocols.get("quick-v1"), epochs=1), data="standin", device="cpu",
-    )  # fmt: skip
+        tasks=("cxr",),
+        methods=tuple(method_choice.choose_methods("cross-entropy,cyborg")),
+        seeds=tuple(range(RUNS // 2)),
+        out=out,
+        protocol=dataclasses.replace(protocols.find_protocol("quick-v1"), epochs=1),
+        data="standin",
+        device="cpu",
+    )
     return pool.run_jobs([job for part in planning.plan(grid) for job in part.jobs], workers=2)
 
 

@@ -33,7 +33,7 @@ TARGET, REPEATS, SIDE = 3.0, 7, 512
 
 def network(name: str) -> Pretrained:
     """``quick-v1`` at 64 px, or another backbone at 224 px, with random weights."""
-    protocol = protocols.get("quick-v1")
+    protocol = protocols.find_protocol("quick-v1")
     if name != "quick-v1":
         changes: dict[str, Any] = {
             "backbone": name,

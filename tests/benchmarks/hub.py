@@ -44,9 +44,11 @@ def make_run(out: Path, backbone: str, stride: int | None) -> Path:
     from divsal_bench.runs import store
     from divsal_bench.scores import scoring
 
-    protocol = dataclasses.replace(protocols.get("quick-v1"), backbone=backbone, backbone_args={}, threads=2)
+    protocol = dataclasses.replace(protocols.find_protocol("quick-v1"), backbone=backbone, backbone_args={}, threads=2)
     protocol = dataclasses.replace(protocol, output_stride=stride)
-    grid = planning.Grid(("cxr",), tuple(method_choice.choose("cross-entropy")), (0,), out, protocol, data="standin")
+    grid = planning.Grid(
+        ("cxr",), tuple(method_choice.choose_methods("cross-entropy")), (0,), out, protocol, data="standin"
+    )
     job = planning.plan(grid)[0].jobs[0]
     from divsal_bench.data.arrays import open_cached
 

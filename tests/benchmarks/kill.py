@@ -61,7 +61,7 @@ class Grid:
         """Run ids of the grid, planned for a folder that stays empty."""
         grid = planning.Grid(
             tasks=("cxr",),
-            methods=tuple(method_choice.choose(self.methods)),
+            methods=tuple(method_choice.choose_methods(self.methods)),
             seeds=tuple(range(seeds)),
             out=self.folder / "nothing",
             data="standin",

@@ -45,7 +45,7 @@ def every_map(one: Evidence, labels: torch.Tensor) -> dict[str, Maps]:
 def ratio_of_maps() -> None:
     """Print what the maps add to a forward pass."""
     torch.set_num_threads(arguments.threads)
-    protocol = dataclasses.replace(protocols.get("cyborg-v1"), pretrained=False)
+    protocol = dataclasses.replace(protocols.find_protocol("cyborg-v1"), pretrained=False)
     model = backbones.build("resnet50", protocol, 3, "two-logit", seed=0)
     model.net.eval()
     images = torch.randn(arguments.batch, 3, 224, 224)
@@ -82,7 +82,7 @@ def ratio_of_maps() -> None:
 def parts_of_an_audit() -> None:
     """Print what each part costs for one run of the quick protocol."""
     torch.set_num_threads(1)
-    protocol = protocols.get("quick-v1")
+    protocol = protocols.find_protocol("quick-v1")
     model = backbones.build(protocol.backbone, protocol, 1, "two-logit", seed=0)
     count = arguments.images
     images = torch.randn(count, 1, 64, 64).contiguous(memory_format=torch.channels_last)

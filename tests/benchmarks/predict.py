@@ -51,7 +51,7 @@ def draw_images(folder: Path, count: int) -> list[Input]:
 
 def network(name: str) -> Pretrained:
     """``quick-v1`` at 64 px, or ``resnet18`` at 224 px, with random weights."""
-    protocol = protocols.get("quick-v1")
+    protocol = protocols.find_protocol("quick-v1")
     if name != "quick-v1":
         changes: dict[str, Any] = {
             "backbone": name,
@@ -100,7 +100,9 @@ def quartiles(values: list[float]) -> str:
 
 def compare(name: str, inputs: list[Input], pairs: int, batch_size: int) -> None:
     pretrained = network(name)
-    torch.set_num_threads(protocols.get("quick-v1").threads if name == "quick-v1" else THREADS)  # as the command does
+    torch.set_num_threads(
+        protocols.find_protocol("quick-v1").threads if name == "quick-v1" else THREADS
+    )  # as the command does
     works = [lambda: bare(pretrained, inputs, batch_size), lambda: predicted(pretrained, inputs, batch_size)]
     first, second = (work() for work in works)  # also warms everything up
     worst = max(abs(a - b) for a, b in zip(first, second, strict=True))

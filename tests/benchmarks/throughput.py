@@ -122,7 +122,7 @@ class Bench:
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
-        self.protocol = protocols.get("quick-v1")
+        self.protocol = protocols.find_protocol("quick-v1")
         task = plugins.tasks().get("cxr")
         data = arrays.load_arrays(task, catalogue.resolve(task, "standin"), self.protocol.input_size)
         self.train, self.validation = (

@@ -25,10 +25,10 @@ def seconds(workers: int, threads: int, epochs: int, runs: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         grid = planning.Grid(
             tasks=("cxr",),
-            methods=tuple(method_choice.choose("cross-entropy,cyborg")),
+            methods=tuple(method_choice.choose_methods("cross-entropy,cyborg")),
             seeds=tuple(range(runs // 2)),
             out=Path(folder, "runs"),
-            protocol=dataclasses.replace(protocols.get("quick-v1"), epochs=epochs, threads=threads),
+            protocol=dataclasses.replace(protocols.find_protocol("quick-v1"), epochs=epochs, threads=threads),
             data="standin",
             device="cpu",
         )

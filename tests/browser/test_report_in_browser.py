@@ -22,7 +22,10 @@ from divsal_bench.runs.reading import read_run
 from divsal_bench.workflows.run_data import RunData
 
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+    protocols.find_protocol("quick-v1"),
+    epochs=1,
+    input_size=32,
+    backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )
 
 
@@ -36,7 +39,7 @@ def addresses(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> dict[
     """Of a report as the command writes it, and of one whose data has hostile names."""
     folder = tmp_path_factory.mktemp("report")
     grid = planning.Grid(
-        ("cxr",), tuple(method_choice.choose("cross-entropy")), (0,), folder / "runs", TINY, data="standin"
+        ("cxr",), tuple(method_choice.choose_methods("cross-entropy")), (0,), folder / "runs", TINY, data="standin"
     )
     for job in planning.plan(grid)[0].jobs:
         work.execute(job)

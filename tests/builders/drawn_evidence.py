@@ -16,7 +16,7 @@ from divsal_bench.registry import protocols
 
 #: 32 px, 4 × 4 CAMs.
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), name="tiny", input_size=32, output_stride=8,
+    protocols.find_protocol("quick-v1"), name="tiny", input_size=32, output_stride=8,
     backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )  # fmt: skip
 GRID = (4, 4)

@@ -14,12 +14,12 @@ import pytest
 import yaml
 
 from divsal_bench import cli
-from divsal_bench.cli.selection import runs_named
 from divsal_bench.errors import UserError
 from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts, Record, Spec
 from divsal_bench.scores.schema import ConditionScore, Scores
 from divsal_bench.workflows.boards import results_folder
+from divsal_bench.workflows.selection import runs_named
 
 
 def a_run(method: str = "cyborg", seed: int = 0, task: str = "cxr", label: str = "") -> Run:

@@ -31,7 +31,10 @@ from divsal_bench.grid import planning, work
 from divsal_bench.registry import method_choice, protocols
 
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+    protocols.find_protocol("quick-v1"),
+    epochs=1,
+    input_size=32,
+    backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )
 #: What no sentence may hold. A count of one with a plural, counts of nothing as if they were something, Python's words.
 BAD = [
@@ -79,7 +82,7 @@ def draw(folder: Path) -> None:
 
 
 def train(out: Path, data: str) -> None:
-    methods = tuple(method_choice.choose("cross-entropy"))
+    methods = tuple(method_choice.choose_methods("cross-entropy"))
     for job in planning.plan(planning.Grid(("cxr",), methods, (0,), out, TINY, data=data))[0].jobs:
         work.execute(job)
 

@@ -19,7 +19,7 @@ SCRIPT = """
 import dataclasses, sys
 from divsal_bench.registry import protocols
 from divsal_bench.cli import main
-protocols.PROTOCOLS["quick-v1"] = dataclasses.replace(protocols.get("quick-v1"), epochs=2)
+protocols.PROTOCOLS["quick-v1"] = dataclasses.replace(protocols.find_protocol("quick-v1"), epochs=2)
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -57,9 +57,9 @@ def test_a_terminal_sees_a_bar_and_standard_output_the_table_alone(tmp_path: Pat
 def test_lines_count_what_finished_and_estimate_what_is_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    protocol = dataclasses.replace(protocols.get("quick-v1"), epochs=1)
+    protocol = dataclasses.replace(protocols.find_protocol("quick-v1"), epochs=1)
     grid = planning.Grid(
-        ("cxr",), tuple(method_choice.choose("cross-entropy")), (0, 1), tmp_path, protocol, data="standin"
+        ("cxr",), tuple(method_choice.choose_methods("cross-entropy")), (0, 1), tmp_path, protocol, data="standin"
     )
     jobs = planning.plan(grid)[0].jobs
     lines = ProgressLines()

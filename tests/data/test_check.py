@@ -305,8 +305,8 @@ def test_what_check_refuses_no_run_starts_on(changed, kind):
     report = check_data_set(out)
     assert any(message in problem for problem in report.problems)
     assert all(line.isprintable() for line in report.lines())
-    tiny = dataclasses.replace(protocols.get("quick-v1"), epochs=1, input_size=32)
-    methods = tuple(method_choice.choose("cross-entropy"))
+    tiny = dataclasses.replace(protocols.find_protocol("quick-v1"), epochs=1, input_size=32)
+    methods = tuple(method_choice.choose_methods("cross-entropy"))
     with pytest.raises(UserError) as caught:
         planning.plan(planning.Grid(("cxr",), methods, (0,), out.parent / "runs", tiny, data=str(out)))
     said = str(caught.value)

@@ -33,12 +33,15 @@ from divsal_bench.workflows import submitting, verifying
 
 FailSeeds = Callable[..., None]
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+    protocols.find_protocol("quick-v1"),
+    epochs=1,
+    input_size=32,
+    backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )
 
 
 def grid(out: Path, methods: str, seeds: tuple[int, ...]) -> list[Job]:
-    asked = planning.Grid(("cxr",), tuple(method_choice.choose(methods)), seeds, out, TINY, data="standin")
+    asked = planning.Grid(("cxr",), tuple(method_choice.choose_methods(methods)), seeds, out, TINY, data="standin")
     return list(planning.plan(asked)[0].jobs)
 
 
@@ -411,7 +414,7 @@ def test_runs_on_prepared_data_are_found_again(
     monkeypatch.setenv("DIVSAL_BENCH_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     assert cli.main(["data", "prepare", "cxr", "--from", "standin", "--out", "elsewhere"]) == 0
-    choice = tuple(method_choice.choose("cross-entropy"))
+    choice = tuple(method_choice.choose_methods("cross-entropy"))
     for job in planning.plan(planning.Grid(("cxr",), choice, (0,), Path("runs"), TINY, data="elsewhere"))[0].jobs:
         work.execute(job)
     assert cli.main(["verify", "runs"]) == 2

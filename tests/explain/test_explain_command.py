@@ -33,12 +33,15 @@ from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.scores.agreement import COLUMNS
 
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+    protocols.find_protocol("quick-v1"),
+    epochs=1,
+    input_size=32,
+    backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )
 
 
 def trained(folder: Path, task: str, head: str = "two-logit") -> Run:
-    methods = tuple(method_choice.choose("cross-entropy"))
+    methods = tuple(method_choice.choose_methods("cross-entropy"))
     grid = planning.Grid((task,), methods, (0,), folder, TINY, data="standin", head=head)  # type: ignore[arg-type]
     for job in planning.plan(grid)[0].jobs:
         work.execute(job)

@@ -26,7 +26,10 @@ from divsal_bench.runs.reading import read_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+    protocols.find_protocol("quick-v1"),
+    epochs=1,
+    input_size=32,
+    backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -35,7 +38,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output folder with five runs of one method: as many as a submission needs."""
     folder = tmp_path_factory.mktemp("runs")
-    methods = tuple(method_choice.choose("cross-entropy"))
+    methods = tuple(method_choice.choose_methods("cross-entropy"))
     for job in planning.plan(planning.Grid(("cxr",), methods, tuple(range(5)), folder, TINY, data="standin"))[0].jobs:
         work.execute(job)
     return folder

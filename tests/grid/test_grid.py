@@ -314,7 +314,7 @@ def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def grid(out: Path, methods: str, seeds: tuple[int, ...] = (0,), retry_failed: bool = False) -> planning.Grid:
-    chosen = tuple(method_choice.choose(methods))
+    chosen = tuple(method_choice.choose_methods(methods))
     return planning.Grid(
         ("outside",), chosen, seeds, out, TINY, data="standin", device="cpu", retry_failed=retry_failed
     )

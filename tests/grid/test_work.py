@@ -22,13 +22,13 @@ from divsal_bench.registry.protocols import Protocol
 from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.words import HEADS
 
-QUICK = dataclasses.replace(protocols.get("quick-v1"), epochs=1)
+QUICK = dataclasses.replace(protocols.find_protocol("quick-v1"), epochs=1)
 
 
 def jobs(tmp_path: Path, method: str = "cyborg", protocol: Protocol = QUICK, **grid: Any) -> tuple[Job, ...]:
     """The jobs of a small grid on the cxr stand-in."""
     asked = planning.Grid(
-        ("cxr",), tuple(method_choice.choose(method)), (0,), tmp_path, protocol, data="standin", **grid
+        ("cxr",), tuple(method_choice.choose_methods(method)), (0,), tmp_path, protocol, data="standin", **grid
     )
     return planning.plan(asked)[0].jobs
 
@@ -126,7 +126,7 @@ def test_the_test_split_is_not_read_before_training_ends(tmp_path: Path, monkeyp
 @pytest.mark.parametrize("name", sorted(protocols.PROTOCOLS))
 def test_every_protocol_trains(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own optimiser, schedule, precision, channels and selection; from scratch, on a small network."""
-    protocol = protocols.get(name)
+    protocol = protocols.find_protocol(name)
     small = dataclasses.replace(
         protocol, pretrained=False, backbone="resnet10t", backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
         input_size=32, output_stride=8, epochs=2, threads=1,
@@ -245,7 +245,7 @@ def test_the_method_is_hashed_before_it_is_run(tmp_path: Path, monkeypatch: pyte
 
 def test_scores_keep_float32_under_autocast() -> None:
     """In bfloat16 a thousand scores would share a few hundred values."""
-    net = backbones.build("resnet10t", protocols.get("quick-v1"), 1, "two-logit", seed=0)
+    net = backbones.build("resnet10t", protocols.find_protocol("quick-v1"), 1, "two-logit", seed=0)
     net.net.eval()
     images = torch.randn(64, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):

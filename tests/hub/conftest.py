@@ -160,10 +160,13 @@ def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from divsal_bench.registry import method_choice, protocols
 
     tiny = dataclasses.replace(
-        protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+        protocols.find_protocol("quick-v1"),
+        epochs=1,
+        input_size=32,
+        backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
     )
     out = tmp_path_factory.mktemp("trained") / "runs"
-    methods = tuple(method_choice.choose("cross-entropy,cyborg"))
+    methods = tuple(method_choice.choose_methods("cross-entropy,cyborg"))
     for job in planning.plan(planning.Grid(("cxr",), methods, (0, 1), out, tiny, data="standin"))[0].jobs:
         work.execute(job)
     return out

@@ -243,10 +243,10 @@ def train(data: str, out: Path) -> None:
     from divsal_bench.registry import method_choice, protocols
 
     tiny = dataclasses.replace(
-        protocols.get("quick-v1"), epochs=1, input_size=32, batch_size=4,
+        protocols.find_protocol("quick-v1"), epochs=1, input_size=32, batch_size=4,
         backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
     )  # fmt: skip
     assert "cxr" in plugins.tasks().found
-    methods = tuple(method_choice.choose("cross-entropy"))
+    methods = tuple(method_choice.choose_methods("cross-entropy"))
     for job in planning.plan(planning.Grid(("cxr",), methods, (0,), out, tiny, data=data))[0].jobs:
         work.execute(job)

@@ -372,7 +372,7 @@ def untrained_run(like: Run, out: Path, backbone: str) -> Run:
     from divsal_bench.networks import backbones
 
     protocol = dataclasses.replace(
-        protocols.get("cyborg-v1"), pretrained=False, input_size=32, backbone=backbone, output_stride=16
+        protocols.find_protocol("cyborg-v1"), pretrained=False, input_size=32, backbone=backbone, output_stride=16
     )
     spec = like.spec.model_copy(
         update={

@@ -13,8 +13,8 @@ from divsal_bench.errors import UserError
 from divsal_bench.networks import backbones
 from divsal_bench.registry import protocols
 
-QUICK = protocols.get("quick-v1")
-BIG = dataclasses.replace(protocols.get("cyborg-v1"), pretrained=False)
+QUICK = protocols.find_protocol("quick-v1")
+BIG = dataclasses.replace(protocols.find_protocol("cyborg-v1"), pretrained=False)
 
 
 @pytest.mark.parametrize("name", sorted(backbones.TESTED))

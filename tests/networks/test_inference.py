@@ -15,7 +15,7 @@ from divsal_bench.registry import protocols
 
 @pytest.mark.parametrize("name", list(protocols.PROTOCOLS))
 def test_a_form_is_what_its_protocol_says(name: str) -> None:
-    protocol = protocols.get(name)
+    protocol = protocols.find_protocol(name)
     form = inference.form_of(protocol)
     assert form.size == protocol.input_size
     for field in dataclasses.fields(InputForm):

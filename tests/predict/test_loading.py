@@ -31,7 +31,10 @@ from divsal_bench.scores import scoring
 from divsal_bench.words import Head
 
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+    protocols.find_protocol("quick-v1"),
+    epochs=1,
+    input_size=32,
+    backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )
 HEADS: tuple[Head, ...] = ("two-logit", "one-logit")
 
@@ -41,7 +44,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """Two real, tiny runs on chest X-rays, one of each head."""
     out = tmp_path_factory.mktemp("runs")
     found: dict[str, Run] = {}
-    methods = tuple(method_choice.choose("cross-entropy"))
+    methods = tuple(method_choice.choose_methods("cross-entropy"))
     for head in HEADS:
         asked = planning.Grid(("cxr",), methods, (0,), out, TINY, data="standin", head=head)
         (job,) = planning.plan(asked)[0].jobs

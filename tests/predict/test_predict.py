@@ -38,7 +38,10 @@ from divsal_bench.scores import scoring
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+    protocols.find_protocol("quick-v1"),
+    epochs=1,
+    input_size=32,
+    backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )
 
 
@@ -46,7 +49,7 @@ TINY = dataclasses.replace(
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output folder with two runs."""
     folder = tmp_path_factory.mktemp("runs")
-    methods = tuple(method_choice.choose("cross-entropy"))
+    methods = tuple(method_choice.choose_methods("cross-entropy"))
     for job in planning.plan(planning.Grid(("cxr",), methods, (0, 1), folder, TINY, data="standin"))[0].jobs:
         work.execute(job)
     return folder
@@ -295,7 +298,7 @@ def test_the_window_of_the_training_data_is_that_of_the_files(
     for number, row in enumerate(delivered.rows):
         delivered.file(row["image"]).write_bytes(encoded(ramp(0, 4095, number)))
     folder = prepare_data_set(task, ADAPTER, delivered.save(), tmp_path / "p", {"window": "12bit"}).path
-    methods = tuple(method_choice.choose("cross-entropy"))
+    methods = tuple(method_choice.choose_methods("cross-entropy"))
     (job,) = planning.plan(planning.Grid(("cxr",), methods, (0,), tmp_path / "runs", TINY, data=str(folder)))[0].jobs
     work.execute(job)
     run = read_run(next((tmp_path / "runs").glob("cxr/cross-entropy/*")))

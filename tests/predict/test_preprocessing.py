@@ -23,7 +23,7 @@ from divsal_bench.predict.preprocessing import Preprocessing
 from divsal_bench.registry import protocols
 from divsal_bench.registry.plugins import tasks
 
-QUICK = protocols.get("quick-v1")
+QUICK = protocols.find_protocol("quick-v1")
 
 
 def decoded(image: Image.Image, kind: str = "PNG") -> decoding.Picture:
@@ -56,7 +56,7 @@ def test_pixels_and_floats_are_those_of_training(name: str) -> None:
 
 
 def test_grey_is_repeated_for_networks_of_three_channels() -> None:
-    protocol = dataclasses.replace(protocols.get("cyborg-v1"), input_size=32)
+    protocol = dataclasses.replace(protocols.find_protocol("cyborg-v1"), input_size=32)
     found = Preprocessing.of_protocol(protocol, 1)
     assert (found.image_mode, found.in_chans, found.mean) == ("L", 3, protocols.IMAGENET_MEAN)
     batch = torch.from_numpy(np.stack([found.pixels(decoded(photograph(50, 40)))]))
@@ -69,7 +69,7 @@ def test_grey_is_repeated_for_networks_of_three_channels() -> None:
 @pytest.mark.parametrize("name", list(protocols.PROTOCOLS))
 def test_config_json_says_the_same_and_timm_understands_it(name: str, channels: int, tmp_path: Path) -> None:
     task_channels = 1 if channels == 1 else 3
-    found = Preprocessing.of_protocol(protocols.get(name), task_channels)  # type: ignore[arg-type]
+    found = Preprocessing.of_protocol(protocols.find_protocol(name), task_channels)  # type: ignore[arg-type]
     stored = json.loads(
         json.dumps({"pretrained_cfg": found.as_config(), "divsal_bench": {"image_mode": found.image_mode}})
     )

@@ -32,7 +32,7 @@ def block(marker: str, language: str) -> str:
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder in which files saved below ``baselines/`` and ``tasks/`` are found, with a short quick-v1."""
-    one_epoch = dataclasses.replace(protocols.get("quick-v1"), epochs=1)
+    one_epoch = dataclasses.replace(protocols.find_protocol("quick-v1"), epochs=1)
     monkeypatch.setitem(protocols.PROTOCOLS, "quick-v1", one_epoch)
     monkeypatch.chdir(tmp_path)
     known = set(sys.modules)

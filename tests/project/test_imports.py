@@ -137,6 +137,19 @@ def test_a_module_named_in_a_string_exists_and_is_of_a_lower_room() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_every_command_that_the_parser_names_exists() -> None:
+    # ``lazy("module:function")`` is looked up when the command is used.
+    texts = {module: file.read_text(encoding="utf-8") for module, file in MODULES.items() if ".cli." in module}
+    named = {name for text in texts.values() for name in re.findall(r'lazy\("(\w+:\w+)"\)', text)}
+    assert len(named) > 15
+    lacking = [
+        name
+        for name in sorted(named)
+        if f"\ndef {name.partition(':')[2]}(" not in texts["divsal_bench.cli." + name.partition(":")[0]]
+    ]
+    assert not lacking
+
+
 @pytest.mark.parametrize("name", ["divsal_bench", "divsal_bench.cli", "divsal_bench.cli.parser"])
 def test_what_every_command_loads_is_light(name: str, tmp_path: Path) -> None:
     code = f"import sys; before = set(sys.modules); import {name}; print(*set(sys.modules) - before)"

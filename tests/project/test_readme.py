@@ -47,7 +47,7 @@ def test_the_example_method_is_within_twenty_lines_and_runs(tmp_path: Path) -> N
     script = (
         "import dataclasses, divsal_bench\n"
         "from divsal_bench.registry import protocols\n"
-        "protocols.PROTOCOLS['quick-v1'] = dataclasses.replace(protocols.get('quick-v1'), epochs=1)\n"
+        "protocols.PROTOCOLS['quick-v1'] = dataclasses.replace(protocols.find_protocol('quick-v1'), epochs=1)\n"
         "(run,) = divsal_bench.run('cxr', 'energy:alpha=0.3', seeds=1, data='standin', out='runs')\n"
         "print(run.record.status, run.record.error)\n"
     )

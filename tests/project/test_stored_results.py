@@ -31,10 +31,10 @@ def test_stand_ins_are_the_same_data(variant: str) -> None:
 def test_specifications_are_the_same_runs(tmp_path: Path) -> None:
     grid = planning.Grid(
         tasks=tuple(plugins.tasks().found),
-        methods=tuple(method_choice.choose("all,controls")),
+        methods=tuple(method_choice.choose_methods("all,controls")),
         seeds=SEEDS,
         out=tmp_path,
-        protocol=protocols.get("quick-v1"),
+        protocol=protocols.find_protocol("quick-v1"),
         data="standin",
         device="cpu",
     )

@@ -43,9 +43,9 @@ def data() -> DataArrays:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A real run of one epoch."""
-    protocol = dataclasses.replace(protocols.get("quick-v1"), epochs=1)
+    protocol = dataclasses.replace(protocols.find_protocol("quick-v1"), epochs=1)
     out = tmp_path_factory.mktemp("runs")
-    grid = planning.Grid(("cxr",), tuple(method_choice.choose("cyborg")), (0,), out, protocol, data="standin")
+    grid = planning.Grid(("cxr",), tuple(method_choice.choose_methods("cyborg")), (0,), out, protocol, data="standin")
     (job,) = planning.plan(grid)[0].jobs
     return read_run(work.execute(job))
 

@@ -152,23 +152,23 @@ def test_a_broken_task_is_named_too(outside: Callable[..., Path]) -> None:
 
 def test_all_means_all_but_the_controls() -> None:
     known = plugins.methods().found
-    names = [choice.name for choice in method_choice.choose("all")]
+    names = [choice.name for choice in method_choice.choose_methods("all")]
     assert set(names) == {name for name, method in known.items() if method.kind != "control"}
     assert names[0] == "cross-entropy"
-    both = {choice.name for choice in method_choice.choose("all,controls")}
+    both = {choice.name for choice in method_choice.choose_methods("all,controls")}
     assert both == set(known)
 
 
 def test_fields_are_read_typed_and_kept_apart_from_the_next_method() -> None:
-    chosen = method_choice.choose("difference,cyborg:alpha=0.3,cam_class=predicted,margin:gap=1")
+    chosen = method_choice.choose_methods("difference,cyborg:alpha=0.3,cam_class=predicted,margin:gap=1")
     assert [choice.label for choice in chosen] == [
         "cyborg:alpha=0.3,cam_class=predicted",
         "difference",
         "margin:gap=1.0",
     ]
     assert chosen[0].fields == {"alpha": 0.3, "cam_class": "predicted"}
-    assert [choice.label for choice in method_choice.choose("cyborg,cyborg:alpha=0.5,all")].count("cyborg") == 1
-    for choice in method_choice.choose("all,controls"):
+    assert [choice.label for choice in method_choice.choose_methods("cyborg,cyborg:alpha=0.5,all")].count("cyborg") == 1
+    for choice in method_choice.choose_methods("all,controls"):
         built = choice.build()
         assert {field.name: getattr(built, field.name) for field in dataclasses.fields(built)} == choice.fields
 
@@ -191,6 +191,6 @@ def test_fields_are_read_typed_and_kept_apart_from_the_next_method() -> None:
 )
 def test_a_bad_method_argument_names_the_fix(text: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        method_choice.choose(text)
+        method_choice.choose_methods(text)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -28,7 +28,10 @@ from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.runs.records import Record, Spec
 
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+    protocols.find_protocol("quick-v1"),
+    epochs=1,
+    input_size=32,
+    backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )
 #: Whatever is wrong: for what was written here, and for what was pulled.
 ADVICE = "run again, or get it again from where it came"
@@ -38,7 +41,7 @@ ESCAPE, RIGHT_TO_LEFT, HALF = "\x1b[2J", "\u202e", "\ud800"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A real, tiny run."""
-    methods = tuple(method_choice.choose("cross-entropy"))
+    methods = tuple(method_choice.choose_methods("cross-entropy"))
     asked = planning.Grid(("cxr",), methods, (0,), tmp_path_factory.mktemp("runs"), TINY, data="standin")
     (job,) = planning.plan(asked)[0].jobs
     return read_run(work.execute(job))

@@ -35,7 +35,10 @@ from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.runs.records import Spec
 
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+    protocols.find_protocol("quick-v1"),
+    epochs=1,
+    input_size=32,
+    backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )
 Change = Callable[[dict[str, Any]], object]
 
@@ -43,7 +46,7 @@ Change = Callable[[dict[str, Any]], object]
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A real, tiny run."""
-    methods = tuple(method_choice.choose("cross-entropy"))
+    methods = tuple(method_choice.choose_methods("cross-entropy"))
     asked = planning.Grid(("cxr",), methods, (0,), tmp_path_factory.mktemp("runs"), TINY, data="standin")
     (job,) = planning.plan(asked)[0].jobs
     return read_run(work.execute(job))

@@ -28,12 +28,15 @@ from divsal_bench.tasks.adapters.standin import thinned
 from divsal_bench.workflows.run_data import RunData
 
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+    protocols.find_protocol("quick-v1"),
+    epochs=1,
+    input_size=32,
+    backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )
 
 
 def train(task: str, methods: str, out: Path, head: str = "two-logit", data: str = "standin") -> list[Run]:
-    chosen = tuple(method_choice.choose(methods))
+    chosen = tuple(method_choice.choose_methods(methods))
     grid = planning.Grid((task,), chosen, (0,), out, TINY, data=data, head=head)  # type: ignore[arg-type]
     for job in planning.plan(grid)[0].jobs:
         work.execute(job)

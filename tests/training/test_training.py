@@ -19,7 +19,7 @@ from divsal_bench.training.training import Split, Streams
 from divsal_bench.words import Head, Kind
 
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), name="tiny", epochs=2, batch_size=8, input_size=32, output_stride=8,
+    protocols.find_protocol("quick-v1"), name="tiny", epochs=2, batch_size=8, input_size=32, output_stride=8,
     backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )  # fmt: skip
 FOUND = plugins.methods().found

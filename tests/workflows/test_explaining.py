@@ -20,14 +20,17 @@ from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.workflows import explaining
 
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+    protocols.find_protocol("quick-v1"),
+    epochs=1,
+    input_size=32,
+    backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("explaining") / "runs"
-    methods = tuple(method_choice.choose("cross-entropy"))
+    methods = tuple(method_choice.choose_methods("cross-entropy"))
     for job in planning.plan(planning.Grid(("cxr",), methods, (0,), folder, TINY, data="standin"))[0].jobs:
         work.execute(job)
     return read_run(next((folder / "cxr/cross-entropy").iterdir()))

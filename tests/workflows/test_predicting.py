@@ -18,16 +18,23 @@ from divsal_bench.registry import method_choice, protocols
 from divsal_bench.workflows import predicting
 
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+    protocols.find_protocol("quick-v1"),
+    epochs=1,
+    input_size=32,
+    backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     grid = planning.Grid(
-        ("cxr",), tuple(method_choice.choose("cross-entropy")), (0,), tmp_path_factory.mktemp("here") / "runs", TINY,
+        ("cxr",),
+        tuple(method_choice.choose_methods("cross-entropy")),
+        (0,),
+        tmp_path_factory.mktemp("here") / "runs",
+        TINY,
         data="standin",
-    )  # fmt: skip
+    )
     (job,) = planning.plan(grid)[0].jobs
     return work.execute(job)
 

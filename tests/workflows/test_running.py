@@ -18,7 +18,10 @@ from divsal_bench.workflows import asking, running
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """quick-v1 as small and short as it gets."""
     small = dataclasses.replace(
-        protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+        protocols.find_protocol("quick-v1"),
+        epochs=1,
+        input_size=32,
+        backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
     )
     monkeypatch.setitem(protocols.PROTOCOLS, "quick-v1", small)
 

@@ -17,14 +17,17 @@ from divsal_bench.studies import case
 from divsal_bench.workflows import studying
 
 TINY = dataclasses.replace(
-    protocols.get("quick-v1"), epochs=1, input_size=32, backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4}
+    protocols.find_protocol("quick-v1"),
+    epochs=1,
+    input_size=32,
+    backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
 )
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("studying") / "runs"
-    methods = tuple(method_choice.choose("cross-entropy,cyborg"))
+    methods = tuple(method_choice.choose_methods("cross-entropy,cyborg"))
     for job in planning.plan(planning.Grid(("iris-pad",), methods, (0, 1), out, TINY, data="standin"))[0].jobs:
         work.execute(job)
     return out
