@@ -214,7 +214,7 @@ def test_the_link_that_a_push_leaves_is_whole(run: Path, tmp_path: Path) -> None
         import sys
         from pathlib import Path
         from divsal_bench.hub import link
-        link.leave(Path(sys.argv[1]), link.Link("me/x", "0" * 40, "0" * 64))
+        link.leave_link(Path(sys.argv[1]), link.Link("me/x", "0" * 40, "0" * 64))
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL
