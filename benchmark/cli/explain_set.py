@@ -10,7 +10,7 @@ from divsal_bench.cli.tables import shown_table
 from divsal_bench.errors import printable
 
 if TYPE_CHECKING:
-    from divsal_bench.explain.data_set_overview import Overview
+    from divsal_bench.explanation.data_set_overview import Overview
 
 
 def print_set(arguments: argparse.Namespace) -> int:

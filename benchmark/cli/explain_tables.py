@@ -10,7 +10,7 @@ from divsal_bench.cli.tables import shown_table
 from divsal_bench.errors import printable
 
 if TYPE_CHECKING:
-    from divsal_bench.explain.image_table import ImageLine, Value
+    from divsal_bench.explanation.image_table import ImageLine, Value
 
 #: Up to so many images each get a table of their regions; more get one row each.
 TABLES = 4

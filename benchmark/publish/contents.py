@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from divsal_bench.predict.preprocessing import OWN_KEY
+from divsal_bench.prediction.preprocessing import OWN_KEY
 from divsal_bench.publish.card import model_card
 from divsal_bench.publish.card_metadata import evaluation
 from divsal_bench.publish.facts import CardFacts
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from divsal_bench.networks.backbones import CamNet
-    from divsal_bench.predict.preprocessing import Preprocessing
+    from divsal_bench.prediction.preprocessing import Preprocessing
     from divsal_bench.runs.reading import Run
 
 FIGURE = "difference-map.png"

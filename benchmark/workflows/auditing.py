@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from divsal_bench.audit.many_runs import AuditJob, audit_jobs
+from divsal_bench.auditing.many_runs import AuditJob, audit_jobs
 from divsal_bench.errors import UserError, plural
 from divsal_bench.networks import devices
 from divsal_bench.runs.audit_record import Audit, AuditSettings, find_audit

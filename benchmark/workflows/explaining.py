@@ -20,11 +20,11 @@ from divsal_bench.workflows.tidying import sweep_unfinished
 if TYPE_CHECKING:
     import pandas as pd
 
-    from divsal_bench.explain.data_set_overview import Overview
-    from divsal_bench.explain.examples import Example, Opened
-    from divsal_bench.explain.image import Explanation
-    from divsal_bench.explain.image_table import ImageLine
-    from divsal_bench.predict.pretrained import Pretrained
+    from divsal_bench.explanation.data_set_overview import Overview
+    from divsal_bench.explanation.examples import Example, Opened
+    from divsal_bench.explanation.image import Explanation
+    from divsal_bench.explanation.image_table import ImageLine
+    from divsal_bench.prediction.pretrained import Pretrained
     from divsal_bench.runs.reading import Run
 
 #: Images that are decoded ahead.
@@ -56,14 +56,14 @@ class ExplainedImages:
     @property
     def images(self) -> pd.DataFrame:
         """A row an image: class, margin, largest region, rest, bias, agreement with the human map."""
-        from divsal_bench.explain.image_table import image_frame
+        from divsal_bench.explanation.image_table import image_frame
 
         return image_frame(self.lines)
 
     @property
     def regions(self) -> pd.DataFrame:
         """A row a region, then rest, bias and their sum, image by image."""
-        from divsal_bench.explain.image_table import region_frame
+        from divsal_bench.explanation.image_table import region_frame
 
         return region_frame(self.lines)
 
@@ -115,7 +115,7 @@ def explain(
         label: The images' class; None explains the class that each is called, or that a CSV file gives.
         human: The human map of the one image, or a folder of maps named like the images.
         maps: Names of maps, also as one text joined by commas; None takes
-            :data:`divsal_bench.explain.image.DEFAULT`.
+            :data:`divsal_bench.explanation.image.DEFAULT`.
         window: How 16-bit files are read, ``12bit`` or ``LO:HI``; None as the network's data were.
         csv: Also write images.csv and regions.csv to ``out``.
         force: Replace files that are there.
@@ -142,11 +142,11 @@ def explain(
         True
     """
     _prepare(device)
-    from divsal_bench.explain import examples, image
-    from divsal_bench.explain.image_table import ImageLine, image_line
-    from divsal_bench.predict import finding
-    from divsal_bench.predict.depths import depth_notices
-    from divsal_bench.predict.outputs import write_table
+    from divsal_bench.explanation import examples, image
+    from divsal_bench.explanation.image_table import ImageLine, image_line
+    from divsal_bench.prediction import finding
+    from divsal_bench.prediction.depths import depth_notices
+    from divsal_bench.prediction.outputs import write_table
 
     names = image.maps_named(maps if maps is None or isinstance(maps, str) else ",".join(maps))
     chosen = devices.choose_device(device)
@@ -233,8 +233,8 @@ def explain_set(
         60
     """
     _prepare(device)
-    from divsal_bench.explain import data_set, data_set_page
-    from divsal_bench.predict import finding, loading
+    from divsal_bench.explanation import data_set, data_set_page
+    from divsal_bench.prediction import finding, loading
     from divsal_bench.workflows.run_data import RunData
 
     if limit is not None and limit < 1:
@@ -266,8 +266,8 @@ def explain_set(
 
 def write_explanation(found: Explanation, path: Path, network: Pretrained) -> list[Path]:
     """Write one image's figure to a file, and everything in it as numbers beside it; both names are returned."""
-    from divsal_bench.explain.image_figure import explanation_png
-    from divsal_bench.explain.image_json import explanation_json
+    from divsal_bench.explanation.image_figure import explanation_png
+    from divsal_bench.explanation.image_json import explanation_json
 
     whole.write(path, explanation_png(found))
     content = explanation_json(found, network.origin, network.threshold)
@@ -288,7 +288,7 @@ def _prepare(device: str) -> None:
 
 def _figure_paths(folder: Path, given: Sequence[Example], csv: bool, force: bool) -> list[Path]:
     """Where each image's figure goes; refuse what cannot be written, and what would be lost."""
-    from divsal_bench.predict import outputs
+    from divsal_bench.prediction import outputs
 
     outputs.require_writable(folder, "--out")
     found = outputs.picture_paths(folder, [one.input for one in given])
@@ -305,7 +305,7 @@ def _figure_paths(folder: Path, given: Sequence[Example], csv: bool, force: bool
 
 def _require_report_folder(folder: Path, force: bool) -> None:
     """Refuse what cannot be written, and what would be lost."""
-    from divsal_bench.predict import outputs
+    from divsal_bench.prediction import outputs
 
     outputs.require_writable(folder, "--out")
     for name in (REPORT, SAMPLES):
@@ -318,7 +318,7 @@ def _decoded(
 ) -> Iterator[tuple[Example, Path | None, Opened | str]]:
     """Images in order, decoded in threads a little ahead of the network."""
     from divsal_bench.data.threads import ahead
-    from divsal_bench.explain import examples
+    from divsal_bench.explanation import examples
 
     contents = ahead(lambda one: examples.open_example(network, one), given, AHEAD)
     yield from zip(given, paths, contents, strict=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from divsal_bench.contracts.method import Method
     from divsal_bench.contracts.task import Task
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.predict.pretrained import Pretrained
+    from divsal_bench.prediction.pretrained import Pretrained
     from divsal_bench.runs.reading import Run
 
 
@@ -69,7 +69,7 @@ def load_pretrained(name: str | Path) -> Pretrained:
     import warnings
 
     from divsal_bench.hub.pull import snapshot
-    from divsal_bench.predict import loading
+    from divsal_bench.prediction import loading
 
     if Path(name).exists():
         return loading.pretrained_in(Path(name), str(name))

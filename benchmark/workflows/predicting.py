@@ -17,8 +17,8 @@ from divsal_bench.workflows.tidying import sweep_unfinished
 if TYPE_CHECKING:
     import pandas as pd
 
-    from divsal_bench.predict.prediction import Prediction
-    from divsal_bench.predict.pretrained import Pretrained
+    from divsal_bench.prediction.prediction import Prediction
+    from divsal_bench.prediction.pretrained import Pretrained
 
 #: Pictures that may wait to be drawn.
 DRAWN = 16
@@ -54,7 +54,7 @@ class Predictions:
     @property
     def threshold(self) -> str:
         """From where on an image is called class 1, and what set that, in words."""
-        from divsal_bench.predict.prediction import probability_of
+        from divsal_bench.prediction.prediction import probability_of
 
         positive, limit = self.network.class_names[1], self.network.threshold
         if limit is None:
@@ -116,8 +116,8 @@ def predict(
     if batch_size < 1:
         raise UserError(f"--batch-size {batch_size} is no number of images; give 1 or more")
     devices.require_known(device)
-    from divsal_bench.predict import finding, inputs, outputs, prediction
-    from divsal_bench.predict.depths import depth_notices
+    from divsal_bench.prediction import finding, inputs, outputs, prediction
+    from divsal_bench.prediction.depths import depth_notices
 
     paths = [images] if isinstance(images, str | Path) else list(images)
     table_at, pictures_in = (None if place is None else Path(place) for place in (csv, overlay))
@@ -154,7 +154,7 @@ def with_overlays(scored: Iterator[Prediction], pictures: Sequence[Path], networ
         network: What scored them.
     """
     from divsal_bench.data.threads import ahead
-    from divsal_bench.predict.overlay import overlay_picture, save_overlay
+    from divsal_bench.prediction.overlay import overlay_picture, save_overlay
 
     def draw(one: tuple[Prediction, Path]) -> Prediction:
         if one[0].difference is not None:

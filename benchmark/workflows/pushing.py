@@ -127,7 +127,7 @@ def push_method(repo: str, members: Sequence[Run], opened: RunData, private: boo
     from divsal_bench.leaderboard.accepted.publishing import publication
     from divsal_bench.leaderboard.claims.keys import hashed
     from divsal_bench.networks.trained import load_model, protocol_of
-    from divsal_bench.predict.preprocessing import Preprocessing
+    from divsal_bench.prediction.preprocessing import Preprocessing
     from divsal_bench.publish.contents import branch_files
 
     public = opened.public(members[0])

@@ -180,7 +180,7 @@ def verify_run(found: FoundRun, opened: RunData, claimed: Scores, margins: Mappi
     from divsal_bench.evaluation.verify import compare_with_weights
     from divsal_bench.networks import devices
     from divsal_bench.networks.trained import protocol_of
-    from divsal_bench.predict.loading import pretrained_in
+    from divsal_bench.prediction.loading import pretrained_in
 
     run = found.run
     devices.make_deterministic(protocol_of(run).threads)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from divsal_bench.audit import many_runs
+from divsal_bench.auditing import many_runs
 from divsal_bench.data.array_files import seal
 from divsal_bench.data.arrays import DataArrays, open_cached
 from divsal_bench.grid import planning, pool

@@ -20,11 +20,11 @@ import scipy.stats  # noqa: F401 - loaded on first use, so that it does not coun
 import torch
 from PIL import Image
 
-from divsal_bench.explain import examples, image
+from divsal_bench.explanation import examples, image
 from divsal_bench.networks import backbones
-from divsal_bench.predict.inputs import Input
-from divsal_bench.predict.preprocessing import Preprocessing
-from divsal_bench.predict.pretrained import Pretrained
+from divsal_bench.prediction.inputs import Input
+from divsal_bench.prediction.preprocessing import Preprocessing
+from divsal_bench.prediction.pretrained import Pretrained
 from divsal_bench.registry import protocols
 from divsal_bench.workflows.explaining import write_explanation
 

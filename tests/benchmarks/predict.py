@@ -27,9 +27,9 @@ from PIL import Image
 
 from divsal_bench.data import decoding, images
 from divsal_bench.networks import backbones
-from divsal_bench.predict.inputs import Input, collect_images
-from divsal_bench.predict.preprocessing import Preprocessing
-from divsal_bench.predict.pretrained import Pretrained
+from divsal_bench.prediction.inputs import Input, collect_images
+from divsal_bench.prediction.preprocessing import Preprocessing
+from divsal_bench.prediction.pretrained import Pretrained
 from divsal_bench.registry import protocols
 
 TARGET = 0.9

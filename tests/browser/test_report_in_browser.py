@@ -14,9 +14,9 @@ import pytest
 from chromium import HOSTILE, Driver, browser
 
 from divsal_bench import cli
-from divsal_bench.explain import data_set, data_set_page
+from divsal_bench.explanation import data_set, data_set_page
 from divsal_bench.grid import planning, work
-from divsal_bench.predict import loading
+from divsal_bench.prediction import loading
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.reading import read_run
 from divsal_bench.workflows.run_data import RunData

@@ -86,7 +86,7 @@ def test_stored_boards_of_ours_are_read_as_before() -> None:
 
 def test_a_label_in_a_list_of_images_that_is_no_class_names_both(tmp_path: Path) -> None:
     from divsal_bench.errors import UserError
-    from divsal_bench.explain.examples import class_of
+    from divsal_bench.explanation.examples import class_of
 
     names = ("bona fide", "attack")
     assert [class_of(name, names, "x") for name in ("Bona Fide", "ATTACK", "0", "1")] == [0, 1, 0, 1]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from divsal_bench.explain import data_set_page, image_figure
-from divsal_bench.explain.image import Explanation, ShownMap
+from divsal_bench.explanation import data_set_page, image_figure
+from divsal_bench.explanation.image import Explanation, ShownMap
 from divsal_bench.leaderboard.web import page_gallery
 from divsal_bench.pictures import colours, figure
-from divsal_bench.predict import overlay
-from divsal_bench.predict.prediction import Prediction
+from divsal_bench.prediction import overlay
+from divsal_bench.prediction.prediction import Prediction
 
 #: In logits; what is 0 must not be seen, and −2 must not be as strong as 4.
 DIFFERENCE = np.array([[0, 4, 2, 1], [0, 3, 1, 0], [-1, 0, 0, -2], [-2, -1, 0, -2]], np.float64)

@@ -72,7 +72,7 @@ TYPES = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    "
     [
         ("contracts", f"{LAZY}from divsal_bench.grid import planning", "contracts is not allowed to import {}.grid"),
         ("runs", f"{TYPES}from divsal_bench.data import arrays", "runs is not allowed to import {}.data"),
-        ("studies", "from divsal_bench.audit import one_run", "studies is not allowed to import {}.audit"),
+        ("studies", "from divsal_bench.auditing import one_run", "studies is not allowed to import {}.audit"),
         ("drawer", "", "{}.drawer (Since this contract is marked as 'exhaustive'"),
         (
             "leaderboard/statistics",

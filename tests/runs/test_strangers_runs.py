@@ -28,7 +28,7 @@ from divsal_bench.leaderboard.accepted import board_file
 from divsal_bench.leaderboard.claims.files import read_submitted
 from divsal_bench.networks import inference, trained
 from divsal_bench.networks.inference import MOST_PIXELS, InputForm, form_of, infer
-from divsal_bench.predict import loading
+from divsal_bench.prediction import loading
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs import audit_record, store
 from divsal_bench.runs.reading import Run, read_run
