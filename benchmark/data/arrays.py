@@ -112,21 +112,21 @@ def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress
     identities: list[RowIdentity] = []
     subjects: dict[str, str] = {}
 
-    def decode(entry: canonical.Entry) -> tuple[canonical.Entry, RowIdentity, Pair]:
-        wrong = canonical.value_problem(entry)
+    def decode(sample: canonical.Sample) -> tuple[canonical.Sample, RowIdentity, Pair]:
+        wrong = canonical.value_problem(sample)
         if wrong:
-            raise UserError(f"{folder}: sample {entry.sample_id!r}: {wrong}; see {look}")
-        return entry, entry.identity(), _decode(entry, folder, task.channels, size)
+            raise UserError(f"{folder}: sample {sample.sample_id!r}: {wrong}; see {look}")
+        return sample, sample.identity(), _decode(sample, folder, task.channels, size)
 
     def pairs() -> Iterator[Pair]:
-        for entry, row, pair in in_threads(decode, canonical.read_entries(folder, info)):
+        for sample, row, pair in in_threads(decode, canonical.read_samples(folder, info)):
             # Data prepared by others is not trusted to keep test subjects out of training.
-            if subjects.setdefault(entry.subject, entry.split) != entry.split:
-                raise UserError(f"{folder}: subject {entry.subject!r} is in two splits; see {look}")
+            if subjects.setdefault(sample.subject, sample.split) != sample.split:
+                raise UserError(f"{folder}: subject {sample.subject!r} is in two splits; see {look}")
             identities.append(row)
             image, saliency = pair
             mapped = saliency is not None and bool(np.ptp(saliency))
-            table.append((*row[:6], entry.saliency_kind, mapped))
+            table.append((*row[:6], sample.saliency_kind, mapped))
             yield image, saliency if mapped else None
 
     def finish(arrays: str) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
@@ -191,20 +191,20 @@ def _draw(task: Task, source: DataSource, size: int, progress: Progress | None) 
 
 
 @decoding.one_large_at_a_time()
-def _decode(entry: canonical.Entry, folder: Path, channels: Literal[1, 3], size: int) -> Pair:
+def _decode(sample: canonical.Sample, folder: Path, channels: Literal[1, 3], size: int) -> Pair:
     """Decode one row of prepared data."""
     part = "image"
     try:
-        picture = decoding.decode_image(entry.image)
+        picture = decoding.decode_image(sample.image)
         pixels = images.image_pixels(picture, channels, size)
-        if entry.saliency is None:
+        if sample.saliency is None:
             return pixels, None
         part = "map"
-        saliency = saliency_maps.align(decoding.decode_image(entry.saliency), picture)
+        saliency = saliency_maps.align(decoding.decode_image(sample.saliency), picture)
         return pixels, saliency_maps.resized_map(saliency, size)
     except NotAnImage as error:
         raise UserError(
-            f"{folder}: the {part} of sample {entry.sample_id!r} {error}; prepare the data again with --force"
+            f"{folder}: the {part} of sample {sample.sample_id!r} {error}; prepare the data again with --force"
         ) from error
 
 

@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Sample:
     """One row of a canonical data set, with the bytes of its files.
 
     They are those delivered, or 8-bit PNGs where a source's reading was told or found (see
@@ -202,7 +202,7 @@ def parse_info(path: Path) -> Info:
     return info
 
 
-def read_entries(folder: Path, info: Info) -> Iterator[Entry]:
+def read_samples(folder: Path, info: Info) -> Iterator[Sample]:
     """Read the rows of a prepared data set, file by file.
 
     Args:
@@ -219,7 +219,7 @@ def read_entries(folder: Path, info: Info) -> Iterator[Entry]:
         yield from read_shard(folder / name, info)
 
 
-def read_shard(path: Path, info: Info) -> Iterator[Entry]:
+def read_shard(path: Path, info: Info) -> Iterator[Sample]:
     """Read the rows of one Parquet file of a prepared data set.
 
     Args:
@@ -251,7 +251,7 @@ def read_shard(path: Path, info: Info) -> Iterator[Entry]:
                 if left < 0:
                     raise ValueError(f"its rows unpack to more than {_most_bytes(path):,} bytes")
                 for row in batch.to_pylist():
-                    yield _entry_of_row(row, split)
+                    yield _sample_of_row(row, split)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(
             f"{path} is damaged ({foreign.why_unread(error)}); prepare the data again with --force"
@@ -284,18 +284,18 @@ def _unpacked(batch: pa.RecordBatch) -> int:
     return size + len(batch) * sum(parquet.longest_text(batch.column(name)) for name in SHARED)
 
 
-def value_problem(entry: Entry) -> str:
+def value_problem(sample: Sample) -> str:
     """What no row may have, in words; "" where all is well.
 
     The types say otherwise, but the file may come from anybody.
     """
-    texts = (entry.sample_id, entry.source, entry.category, entry.subject, entry.saliency_kind)
-    if any(text is None for text in texts) or entry.label not in (0, 1):
-        return f"a value is missing, or the label {entry.label} is neither 0 nor 1"
+    texts = (sample.sample_id, sample.source, sample.category, sample.subject, sample.saliency_kind)
+    if any(text is None for text in texts) or sample.label not in (0, 1):
+        return f"a value is missing, or the label {sample.label} is neither 0 nor 1"
     return ""
 
 
-def _entry_of_row(row: dict[str, Any], split: Split) -> Entry:
+def _sample_of_row(row: dict[str, Any], split: Split) -> Sample:
     row["image"] = (row["image"] or {}).get("bytes") or b""
     row["saliency"] = row["saliency"] and row["saliency"]["bytes"]
-    return Entry(split=split, **row)
+    return Sample(split=split, **row)

@@ -9,7 +9,7 @@ from pathlib import Path
 from divsal_bench.contracts.adapter import Row
 from divsal_bench.contracts.task import Task
 from divsal_bench.data import decoding, dicom, duplicates, images, png, reading, saliency_maps
-from divsal_bench.data.canonical import Entry, Progress
+from divsal_bench.data.canonical import Progress, Sample
 from divsal_bench.data.damage import NotAnImage
 from divsal_bench.data.delivered_files import file_bytes, named_file
 from divsal_bench.data.fingerprint import bytes_digest
@@ -40,15 +40,15 @@ class _Checked:
     mistake: Mistake | None = None
 
 
-def kept_entries(
+def kept_samples(
     rows: list[Row],
     root: Path,
     task: Task,
-    told: reading.Told,
+    told: reading.ReadingOptions,
     notices: list[str],
     readings: dict[str, dict[str, str]],
     progress: Progress | None,
-) -> Iterator[Entry]:
+) -> Iterator[Sample]:
     """Read and check the files of all rows, then read them once more and yield them as they are kept.
 
     How a source is read depends on all its files. ``notices`` and ``readings`` are complete when the first row is out.
@@ -72,7 +72,7 @@ def kept_entries(
     notices += [*_unusual_rows(checked), *told_notices]
     readings.update({source: one.stated() for source, one in sorted(found.items()) if one.stated()})
     yield from (in_threads if readings or kept > KEPT_BYTES else map)(
-        lambda one: _kept_entry(one, root, found[one.row.source]), checked
+        lambda one: _kept_sample(one, root, found[one.row.source]), checked
     )
 
 
@@ -165,7 +165,7 @@ def _files_again(row: Row, root: Path, hashes: tuple[str, str]) -> tuple[bytes, 
 
 
 @decoding.one_large_at_a_time()
-def _kept_entry(checked: _Checked, root: Path, how: reading.Reading) -> Entry:
+def _kept_sample(checked: _Checked, root: Path, how: reading.Reading) -> Sample:
     """Read the files of one row again, and write anew those that are not kept as delivered."""
     row = checked.row
     image, saliency = checked.files if checked.hashes is None else _files_again(row, root, checked.hashes)
@@ -182,7 +182,7 @@ def _kept_entry(checked: _Checked, root: Path, how: reading.Reading) -> Entry:
             saliency = png.encode(values, upright=turned and not anew)
         if anew:
             image = png.encode(images.eight_bits(picture, how.window))
-    return Entry(
+    return Sample(
         row.sample_id,
         row.split,
         int(row.label),

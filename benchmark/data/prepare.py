@@ -12,7 +12,7 @@ from divsal_bench.contracts.task import Task
 from divsal_bench.data import catalogue, reading, spelling, writer
 from divsal_bench.data.canonical import SPLITS, Count, Progress
 from divsal_bench.data.delivered_files import misplaced_files
-from divsal_bench.data.delivered_rows import kept_entries
+from divsal_bench.data.delivered_rows import kept_samples
 from divsal_bench.data.rules import Rules
 from divsal_bench.data.terms import one_spelling
 from divsal_bench.errors import UserError, refusal, unknown
@@ -99,7 +99,7 @@ def prepare_data_set(
     readings: dict[str, dict[str, str]] = {}
     info = writer.write_data_set(
         out,
-        kept_entries(rows, root, task, told, notices, readings, progress),
+        kept_samples(rows, root, task, told, notices, readings, progress),
         task=task.name,
         class_names=task.class_names,
         adapter=adapter.name,

@@ -29,7 +29,7 @@ class Pretrained:
         model: In evaluation mode, on the CPU unless it was moved.
         preprocessing: From a file to its input.
         class_names: Of class 0 and class 1.
-        threshold, threshold_rule: As in :class:`divsal_bench.prediction.config.OperatingPoint`.
+        threshold, threshold_rule: As in :class:`divsal_bench.prediction.config.StatedThreshold`.
         precision: ``fp32``, or ``bf16`` (autocast).
         origin: Where it came from, for people.
         record: Of the run that trained it; None where that is not known.

@@ -16,7 +16,7 @@ from scipy import special, stats
 
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.families import ALPHA
-from divsal_bench.leaderboard.statistics.placements import Condition, SubjectCounts, placements
+from divsal_bench.leaderboard.statistics.placements import AurocRows, SubjectCounts, placements
 from divsal_bench.leaderboard.statistics.reader_case import LEVEL, ZERO
 
 Floats = npt.NDArray[np.float64]
@@ -88,7 +88,7 @@ class Estimates:
         return low, high
 
 
-def condition_influence(scores: Floats, conditions: Sequence[Condition], subjects: Ints) -> tuple[Floats, Floats]:
+def condition_influence(scores: Floats, conditions: Sequence[AurocRows], subjects: Ints) -> tuple[Floats, Floats]:
     """Compute AUROC (C, ...) and influence (C, ..., K) of scores (..., N) on each condition by itself.
 
     Their means over the first axis are primary metric and influence as `placements` gives them for (R, N).

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from divsal_bench.leaderboard.calibration import batched
 from divsal_bench.leaderboard.calibration.boards import Boards, estimate, join_boards
-from divsal_bench.leaderboard.calibration.cells import Cell
+from divsal_bench.leaderboard.calibration.cells import SimulatedCell
 from divsal_bench.leaderboard.calibration.designs import DESIGNS
 from divsal_bench.leaderboard.calibration.judging import GAINS, judge_boards
 from divsal_bench.leaderboard.calibration.simulation import draw_scores
@@ -121,7 +121,7 @@ class Rate:
 class CellRates:
     """All measures of one cell."""
 
-    cell: Cell
+    cell: SimulatedCell
     boards: int
     rates: tuple[Rate, ...]
 
@@ -130,13 +130,13 @@ class CellRates:
 class BoardBatch:
     """Boards to draw together: number `index` of their cell."""
 
-    cell: Cell
+    cell: SimulatedCell
     seed: int
     index: int
     boards: int
 
 
-def simulate_cells(cells: Sequence[Cell], boards: int, seed: int = 0, workers: int = 1) -> Iterator[CellRates]:
+def simulate_cells(cells: Sequence[SimulatedCell], boards: int, seed: int = 0, workers: int = 1) -> Iterator[CellRates]:
     """Simulate the cells one after the other.
 
     A cell's numbers depend on its definition, `seed` and `boards` alone: not on the other cells, the number
@@ -163,7 +163,7 @@ def simulate_cells(cells: Sequence[Cell], boards: int, seed: int = 0, workers: i
         pool.shutdown(cancel_futures=True)
 
 
-def _by_cell(cells: Sequence[Cell], boards: int, found: Iterable[Boards]) -> Iterator[CellRates]:
+def _by_cell(cells: Sequence[SimulatedCell], boards: int, found: Iterable[Boards]) -> Iterator[CellRates]:
     """Put the batches, in order, together again."""
     found = iter(found)
     for cell in cells:

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.leaderboard.statistics.placements import Condition, SubjectCounts, count_subjects
+from divsal_bench.leaderboard.statistics.placements import AurocRows, SubjectCounts, count_subjects
 
 Ints = npt.NDArray[np.intp]
 
@@ -33,10 +33,10 @@ class Design:
     offsets: tuple[float, ...]
 
     @cached_property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[AurocRows, ...]:
         """The masks that the statistics take."""
         return tuple(
-            Condition(f"condition {c}", self.positives == c, self.negatives == group)
+            AurocRows(f"condition {c}", self.positives == c, self.negatives == group)
             for c, group in enumerate(self.uses)
         )
 

@@ -12,7 +12,7 @@ from divsal_bench.scores.schema import Typed
 ClassCams = list[list[list[float]]]
 
 
-class Picture(Typed):
+class GalleryPicture(Typed):
     """One test image.
 
     Attributes:
@@ -44,7 +44,7 @@ class Gallery(Typed):
     """
 
     class_names: tuple[str, str]
-    pictures: list[Picture]
+    pictures: list[GalleryPicture]
     absent: str = ""
     maps: dict[str, dict[str, ClassCams]] = Field(default_factory=dict)
     seed: int = 0

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
 from divsal_bench.leaderboard.statistics import families, over_seeds, reader_case
-from divsal_bench.leaderboard.statistics.over_seeds import Cell
-from divsal_bench.leaderboard.statistics.placements import Condition, SubjectCounts, clustered_influence, count_subjects
+from divsal_bench.leaderboard.statistics.over_seeds import SeedCell
+from divsal_bench.leaderboard.statistics.placements import AurocRows, SubjectCounts, clustered_influence, count_subjects
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, Interval
 from divsal_bench.scores import conditions
 
@@ -39,7 +39,7 @@ class Metric:
             without ends where it has no interval.
     """
 
-    seeds: Cell
+    seeds: SeedCell
     population: Interval | None
 
 
@@ -98,7 +98,7 @@ def score_sheet(sheet: Sheet) -> dict[str, Scored]:
     scores = np.concatenate([entry.margins[:, is_test] for entry in with_result])
 
     def one(names: list[str]) -> list[tuple[float, Floats]]:
-        chosen = [Condition(c.name, c.positives, c.negatives) for c in found if c.name in names]
+        chosen = [AurocRows(c.name, c.positives, c.negatives) for c in found if c.name in names]
         result = clustered_influence(scores, chosen, subjects)
         return list(zip(result.primary.tolist(), result.influence, strict=True))
 
@@ -145,7 +145,7 @@ def subjects_of(sheet: Sheet) -> Subjects | None:
     if sheet.rows is None:
         return None
     _, found, subjects = test_rows(sheet.rows)
-    counts = count_subjects([Condition(c.name, c.positives, c.negatives) for c in found if c.has_auroc], subjects)
+    counts = count_subjects([AurocRows(c.name, c.positives, c.negatives) for c in found if c.has_auroc], subjects)
     rows_each = np.unique(subjects, return_counts=True)[1]
     unseen = tuple(c.name for c in found if c.in_primary)
     inside = tuple(one.name for one in counts if one.name == conditions.IN_DOMAIN)
@@ -190,11 +190,11 @@ def metric(found: BySeed, counts: Sequence[SubjectCounts] = ()) -> Metric:
     """
     values = np.array([found[seed][0] for seed in sorted(found)])
     if not len(values):
-        return Metric(over_seeds.cell_of(values), None)
+        return Metric(over_seeds.seed_cell(values), None)
     interval = reader_case.population_interval(values, np.array([found[seed][1] for seed in sorted(found)]))
     if families.withheld(counts, interval.subjects):
         interval = dataclasses.replace(interval, low=NAN, high=NAN, status="undefined")
-    return Metric(over_seeds.cell_of(values), interval)
+    return Metric(over_seeds.seed_cell(values), interval)
 
 
 def seeds_only(found: BySeed) -> Metric:

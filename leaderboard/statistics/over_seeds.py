@@ -22,7 +22,7 @@ NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Cell:
+class SeedCell:
     """A metric over n seeds.
 
     Attributes:
@@ -44,7 +44,7 @@ class Cell:
     n: int
 
 
-def cell_of(values: Floats) -> Cell:
+def seed_cell(values: Floats) -> SeedCell:
     """Summarise (n,) values of one metric, one per seed.
 
     A NaN among them (a metric that is `n/a` in one run) makes every number NaN: averaging the rest would
@@ -53,11 +53,11 @@ def cell_of(values: Floats) -> Cell:
     values = np.asarray(values, dtype=np.float64)
     n = len(values)
     if n == 0:
-        return Cell(NAN, NAN, NAN, NAN, NAN, NAN, n)
+        return SeedCell(NAN, NAN, NAN, NAN, NAN, NAN, n)
     mean = float(values.mean())
     sd = float(values.std(ddof=1)) if n > 1 else NAN
     half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)) * sd / n**0.5 if n > 1 else NAN
-    return Cell(mean, sd, mean - half, mean + half, float(values.min()), float(values.max()), n)
+    return SeedCell(mean, sd, mean - half, mean + half, float(values.min()), float(values.max()), n)
 
 
 def hedges_g(a: Floats, b: Floats) -> float:
@@ -110,7 +110,7 @@ def _paired(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     return a, b
 
 
-def known_cell(values: Iterable[float | None]) -> Cell | None:
+def known_cell(values: Iterable[float | None]) -> SeedCell | None:
     """A cell over the seeds that have the number; None without any."""
     known = [value for value in values if value is not None]
-    return cell_of(np.array(known)) if known else None
+    return seed_cell(np.array(known)) if known else None

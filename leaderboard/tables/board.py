@@ -20,8 +20,8 @@ from divsal_bench.leaderboard.tables.rows import row_of_entry
 from divsal_bench.leaderboard.tables.schema import (
     NAN,
     ConditionSubjects,
+    MethodRow,
     Pair,
-    Row,
     Table,
     Test,
 )
@@ -129,7 +129,7 @@ def is_blank(outside: Outside) -> bool:
     return outside.incomplete or bool(outside.identical_to)
 
 
-def unranked(one: Row, withheld: str, ranked: int, pairs: Sequence[Pair]) -> str:
+def unranked(one: MethodRow, withheld: str, ranked: int, pairs: Sequence[Pair]) -> str:
     """Why a row has no rank; "" where it has one."""
     if one.rank is not None:
         return ""
@@ -144,7 +144,7 @@ def unranked(one: Row, withheld: str, ranked: int, pairs: Sequence[Pair]) -> str
     return "no other method to rank it against" if ranked < 2 else "not known"
 
 
-def worst_mark(one: Row, subjects: Subjects) -> str:
+def worst_mark(one: MethodRow, subjects: Subjects) -> str:
     """What the conditions' intervals show of the lowest of them."""
     if not one.worst.seeds.n:
         return ""
@@ -172,7 +172,7 @@ def condition_subjects(found: Mapping[str, Scored], subjects: Subjects) -> tuple
     return tuple(made)
 
 
-def median_subject_share(rows: Sequence[Row], tests: Sequence[Test]) -> float:
+def median_subject_share(rows: Sequence[MethodRow], tests: Sequence[Test]) -> float:
     """c⁺/v, the median over the tests against cross-entropy, else over what is shown of differences, else of means."""
     found: list[Comparison | Interval | None] = [test.comparison for test in tests if test.second == families.BASELINE]
     found = found or [one.difference for one in rows if one.kind != "control" and one.difference]

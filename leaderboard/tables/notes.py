@@ -14,7 +14,7 @@ from divsal_bench.leaderboard.tables.notes_on_tests import about_tests
 from divsal_bench.leaderboard.tables.wording import whole_percent
 
 if TYPE_CHECKING:
-    from divsal_bench.leaderboard.tables.schema import Pair, Row, Table, Test
+    from divsal_bench.leaderboard.tables.schema import MethodRow, Pair, Table, Test
 
 SCOPE = "new seeds and new test subjects; training data, conditions, protocol and backbone as they are"
 #: Agreement with people over fewer human maps is shown without emphasis.
@@ -178,7 +178,7 @@ def about_copies(table: Table, sheet: Sheet) -> Iterable[str]:
         )
 
 
-def no_test(rows: Sequence[Row]) -> str:
+def no_test(rows: Sequence[MethodRow]) -> str:
     """Why no method is tested against cross-entropy although some may be tested."""
     if all(math.isnan(one.primary.seeds.mean) for one in rows):
         return "No p: there is no AUROC, since no condition has both classes."

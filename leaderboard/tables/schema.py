@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from divsal_bench.leaderboard.sheets.entries import Group, Standing
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics.families import Rank
-from divsal_bench.leaderboard.statistics.over_seeds import Cell
+from divsal_bench.leaderboard.statistics.over_seeds import SeedCell
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages
 
 NAN = float("nan")
@@ -83,7 +83,7 @@ class ConditionCell:
     auroc: Metric
     difference: Comparison | None
     q: float | None
-    false_positive_rate: Cell | None
+    false_positive_rate: SeedCell | None
     mark: str = ""
 
 
@@ -99,9 +99,9 @@ class FieldCell:
 
     metric: str
     condition: str
-    value: Cell | None
-    achieved: Cell | None
-    oracle: Cell | None
+    value: SeedCell | None
+    achieved: SeedCell | None
+    oracle: SeedCell | None
     note: str
 
 
@@ -113,11 +113,11 @@ class Agreement:
         empty: Mean number of maps without a positive part.
     """
 
-    lift: Cell
-    pe: Cell | None
-    auc: Cell | None
-    cc: Cell | None
-    lift_nonempty: Cell | None
+    lift: SeedCell
+    pe: SeedCell | None
+    auc: SeedCell | None
+    cc: SeedCell | None
+    lift_nonempty: SeedCell | None
     empty: float
 
 
@@ -132,13 +132,13 @@ class Survivors:
 
     seeds: int
     asked: int
-    in_domain: Cell
-    open_set: Cell
-    worst: Cell
+    in_domain: SeedCell
+    open_set: SeedCell
+    worst: SeedCell
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """One method.
 
     Attributes:
@@ -244,7 +244,7 @@ class Table:
     standin: bool
     date: str
     conditions: tuple[tuple[str, str, str], ...]
-    rows: tuple[Row, ...]
+    rows: tuple[MethodRow, ...]
     tests: tuple[Test, ...]
     pairs: tuple[Pair, ...]
     notes: tuple[str, ...] = field(default=())

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery, Picture
+from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery, GalleryPicture
 from divsal_bench.leaderboard.claims.gallery_check import BROKEN_PICTURE
 from divsal_bench.pictures import colours
 
@@ -124,7 +124,7 @@ def gallery_view(gallery: Gallery | None, methods: Sequence[tuple[str, str]], pr
     )
 
 
-def shown_picture(picture: Picture, class_names: tuple[str, str], number: int, style: str) -> Shot:
+def shown_picture(picture: GalleryPicture, class_names: tuple[str, str], number: int, style: str) -> Shot:
     """One picture with its human map."""
     url, (width, height) = thumbnail(picture)
     if picture.human is None:
@@ -148,7 +148,7 @@ def shown_picture(picture: Picture, class_names: tuple[str, str], number: int, s
     )
 
 
-def thumbnail(picture: Picture) -> tuple[str, tuple[int, int]]:
+def thumbnail(picture: GalleryPicture) -> tuple[str, tuple[int, int]]:
     """The picture made small, as a data URL, and its (width, height). Read and written anew: it comes from outside."""
     try:
         file = io.BytesIO(base64.b64decode(picture.image, validate=True))

@@ -16,7 +16,7 @@ from divsal_bench.leaderboard.accepted import submission
 from divsal_bench.leaderboard.accepted.publishing import PublicData
 from divsal_bench.leaderboard.accepted.submission import Submitted, Terms
 from divsal_bench.leaderboard.claims import keys
-from divsal_bench.leaderboard.claims.gallery import Gallery, Picture
+from divsal_bench.leaderboard.claims.gallery import Gallery, GalleryPicture
 from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS
 from divsal_bench.runs.reading import Run
 
@@ -44,7 +44,7 @@ def public_data(key: str = "f") -> PublicData:
     table = draw(1.5, 0).rename(columns={"sample_id": "key"}).sort_values("key", ignore_index=True)
     first = table[table["split"] == "test"].iloc[0]
     name = keys.hashed(first["key"], key * 64, "sample")
-    picture = Picture(
+    picture = GalleryPicture(
         key=name, label=0, condition=str(first["condition"]), image=PIXEL, human=[[0.0, 1.0], [0.25, 0.5]],
         credit="drawn by code",
     )  # fmt: skip
