@@ -105,8 +105,6 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserE
 
     Args:
         kind: What the name should have been, e.g. ``"task"``.
-        name: What was given.
-        known: Every valid name.
         hint: A command or sentence that shows the valid names; without it they are listed.
     """
     names = sorted(known)

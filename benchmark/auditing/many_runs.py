@@ -53,7 +53,6 @@ def audit_jobs(jobs: Sequence[AuditJob], workers: int, on_done: OnDone = lambda 
     """Audit runs.
 
     Args:
-        jobs: Any number.
         workers: Processes; 0 or 1 stays in this one.
         on_done: Called in the order in which they finish.
 

@@ -79,9 +79,7 @@ def audit_run(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings
 
     Args:
         run: What was run; its specification is read, and its weights hashed.
-        model: From those weights.
         data: Of the run, at the size of its protocol.
-        settings: See there.
 
     Returns:
         Every number of one run. Tests that compare two rows of the classifier are undefined for a one-logit head, and
@@ -165,13 +163,10 @@ def seen_in_one_pass(
     """Run the network once over the test split.
 
     Args:
-        model: Trained.
         images: uint8, (all rows of the data, C, S, S).
         rows: Of the test split, (N,).
         labels: Theirs, (N,).
         sample: Positions among the N whose features are kept.
-        protocol: Of the run.
-        batch_size: Bounds the memory.
     """
     import torch
 

@@ -74,8 +74,6 @@ def conduct(stages: Sequence[Sequence[Check[P]]], plugin: P, file: Path) -> Iter
     Args:
         stages: A stage is looked at only when all before it hold: what builds on a broken promise would
             say the same thing again, or something misleading.
-        plugin: What the checks take.
-        file: The plugin's source file.
     """
     for stage in stages:
         sound = True

@@ -63,12 +63,6 @@ def one_epoch() -> Protocol:
 def short_run(task: str, method: type[Method], protocol: Protocol, out: Path) -> Run:
     """Plan and run one seed on a task's stand-in, in this process.
 
-    Args:
-        task: A registered task's name.
-        method: A registered method; its default fields are used.
-        protocol: The training choices.
-        out: The output folder.
-
     Raises:
         BreachError: The run failed or diverged.
     """

@@ -75,11 +75,9 @@ def store_arrays(
     """Write a cache folder.
 
     Args:
-        target: The folder.
         pairs: For each row its image, uint8 (C, S, S), and its map, uint8 (S, S), or None.
         shape: N, C and S.
         finish: Takes the hash of the arrays after the last row; returns the table and what meta.json holds.
-        progress: Called with (rows done, N).
     """
     import pandas as pd
 
@@ -106,14 +104,7 @@ def store_arrays(
 
 
 def require_room(target: Path, total: int, channels: int, size: int) -> None:
-    """Refuse what would fill the disk before it is begun: the size may be what a stranger's run asks for.
-
-    Args:
-        target: The folder to be written.
-        total: Images.
-        channels: Of each.
-        size: Side, pixels.
-    """
+    """Refuse what would fill the disk before it is begun: the size may be what a stranger's run asks for."""
     there = next(folder for folder in target.resolve().parents if folder.exists())
     needed, free = total * (channels + 1) * size**2, shutil.disk_usage(there).free
     if needed > SHARE_OF_FREE * free:

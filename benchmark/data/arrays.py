@@ -59,9 +59,7 @@ def load_arrays(task: Task, source: DataSource, size: int, progress: Progress | 
 
     Args:
         task: The task; its ``channels`` decide between grey and RGB.
-        source: From :func:`divsal_bench.data.catalogue.resolve`.
         size: Side S of the square images and maps; the aspect ratio is not kept.
-        progress: Called with (rows done, all rows) while decoding.
 
     Raises:
         UserError: The data is damaged, was changed after preparing, or the cache cannot be written.

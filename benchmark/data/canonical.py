@@ -34,6 +34,7 @@ MOST_AT_ONCE, BATCH_BYTES = 16, 2**28
 SHARED = ("sample_id", "saliency_kind", "source", "category", "subject")
 #: Columns of the tables that hold a data set's rows without its images.
 COLUMNS = ("sample_id", "split", "label", "source", "category", "subject", "saliency_kind", "has_map")
+#: Called with (rows done, all rows).
 Progress = Callable[[int, int], None]
 
 
@@ -119,11 +120,7 @@ class Info:
 
 
 def canonical_features(class_names: tuple[str, str]) -> datasets.Features:
-    """Return the schema of a canonical data set.
-
-    Args:
-        class_names: Names of class 0 and class 1.
-    """
+    """Return the schema of a canonical data set."""
     from datasets import ClassLabel, Features, Image, Value
 
     return Features(
@@ -148,9 +145,6 @@ def is_prepared(folder: Path) -> bool:
 def read_info(folder: Path) -> Info:
     """Read ``divsal.json`` and compare the files it lists with those on the disk, by size.
 
-    Args:
-        folder: A prepared data set.
-
     Raises:
         UserError: It is not a prepared data set, a newer program wrote it, or files are missing or changed.
     """
@@ -173,9 +167,6 @@ def read_info(folder: Path) -> Info:
 
 def parse_info(path: Path) -> Info:
     """Read one ``divsal.json`` and check its types; it may come from the Hub, from anybody.
-
-    Args:
-        path: The file.
 
     Raises:
         UserError: It is not valid, or a newer program wrote it.
@@ -205,13 +196,6 @@ def parse_info(path: Path) -> Info:
 def read_samples(folder: Path, info: Info) -> Iterator[Sample]:
     """Read the rows of a prepared data set, file by file.
 
-    Args:
-        folder: A prepared data set.
-        info: Its ``divsal.json``.
-
-    Yields:
-        Rows in the order of the files.
-
     Raises:
         UserError: A file is damaged or has other columns.
     """
@@ -224,10 +208,6 @@ def read_shard(path: Path, info: Info) -> Iterator[Sample]:
 
     Args:
         path: The file; its name begins with its split.
-        info: The data set's ``divsal.json``.
-
-    Yields:
-        Rows in the order of the file.
 
     Raises:
         UserError: The file is damaged or has other columns.

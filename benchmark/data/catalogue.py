@@ -131,7 +131,6 @@ def resolve(task: Task, data: str | None) -> DataSource:
     """Find the data a run uses.
 
     Args:
-        task: The task.
         data: A stand-in variant, a prepared folder, or a Hub id ``org/name[@revision]``. None takes the
             task's prepared data if there is any, else the stand-in, and says so in ``notice``.
 

@@ -29,7 +29,6 @@ def check_data_set(data: str | Path, progress: Progress | None = None) -> CheckR
 
     Args:
         data: A folder, or a Hub id ``org/name[@revision]``.
-        progress: Called with (rows done, all rows).
 
     Raises:
         UserError: There is no such data, or its ``divsal.json`` cannot be read. Everything else that is wrong

@@ -63,7 +63,6 @@ def undone(colours: np.ndarray, name: str) -> np.ndarray:
 
     Args:
         colours: uint8, (height, width, 3).
-        name: One of :data:`NAMES`.
 
     Returns:
         uint8, (height, width).

@@ -52,13 +52,10 @@ def prepare_data_set(
     """Read a data set as delivered, check every row, and write it in canonical form.
 
     Args:
-        task: The task the data is for.
-        adapter: How the data is delivered.
         source: The file or folder the adapter reads; None only for an adapter that needs none.
         out: The folder to write; it appears whole or not at all.
         options: The adapter's options, and those of :data:`divsal_bench.data.reading.OPTIONS`.
         force: Whether a data set already in ``out`` is replaced.
-        progress: Called with (rows done, all rows).
 
     Raises:
         UserError: What is wrong, in which row and file, and what to do: all mistakes at once, one line for each kind.

@@ -180,10 +180,6 @@ class Survey:
     ) -> tuple[dict[str, Reading], list[tuple[str, str]], list[str]]:
         """Decide how each source is read.
 
-        Args:
-            options: What is told.
-            sources: All that have rows.
-
         Returns:
             Source to reading; what makes the data unusable, each as its kind and in plain language; and what the user
             should know.

@@ -36,19 +36,11 @@ def write_data_set(
     """Write a data set folder; it appears whole or not at all.
 
     Args:
-        out: The folder to write.
         samples: Rows by split (in the order of :data:`SPLITS`), and by sample_id inside a split.
-        task: The task's name.
-        class_names: Names of class 0 and class 1.
-        adapter: Which adapter read the data.
-        sources: What each source allows.
         notices: Written to ``divsal.json``; read when all samples are consumed.
         readings: Source to how its files were read, written likewise.
         force: Whether a data set that is there already is replaced.
         shard_bytes: A Parquet file is closed when its images and maps reach this size.
-
-    Returns:
-        What ``divsal.json`` says.
 
     Raises:
         UserError: ``out`` exists or cannot be written, or the disk is full.
@@ -84,7 +76,6 @@ def check_target(out: Path, force: bool) -> None:
     """Raise UserError where ``out`` must not be written: before reading a data set, not after.
 
     Args:
-        out: The folder to write.
         force: Whether a prepared data set that is there may be replaced.
     """
     if not out.exists():

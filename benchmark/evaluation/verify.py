@@ -101,7 +101,6 @@ def compare_with_weights(
         model: From its weights, wherever they were found; see :func:`divsal_bench.networks.trained.load_model`.
         data: The data of the run, at the size of its protocol.
         field_metrics: Of the task.
-        claimed: The numbers to check.
         claimed_margins: Sample id to its margin, of every validation and test row.
 
     Raises:
@@ -225,9 +224,7 @@ def compare_margins(claimed: Mapping[str, float], table: pd.DataFrame, within: f
 
     Args:
         claimed: Sample id to margin.
-        table: Recomputed predictions.
         within: As :data:`MARGINS_WITHIN`.
-        where: Whose margins they are, for messages.
 
     Raises:
         UserError: The claimed margins are of other rows.

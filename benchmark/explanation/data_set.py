@@ -35,11 +35,7 @@ def positions_to_explain(
     """The positions of the images to explain.
 
     Args:
-        data: Of the run.
-        split: test or validation.
         limit: At most so many, drawn by sample id and fingerprint: the same for every network.
-        name: The data set's, for messages.
-        names: Of the classes.
 
     Raises:
         UserError: The split is empty, or what is left of it has a single class.
@@ -73,8 +69,6 @@ def overview(
         pretrained: The run's network, on the device where it works; it has a closed form.
         data: The run's, at the size of its protocol.
         positions: From :func:`positions_to_explain`.
-        split: Of all of them.
-        progress: Called with (images done, all of them).
 
     Raises:
         UserError: A score is not finite.

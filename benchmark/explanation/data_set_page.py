@@ -124,10 +124,8 @@ def render_report(
     """Write the page.
 
     Args:
-        found: What it shows.
         data: The images; they are shown where the terms allow it, and nothing of them elsewhere.
         terms: Source to what its owner allows; None for a stand-in, which is ours.
-        heading: What it is about.
 
     Returns:
         HTML with its styles in it, named by their hash in the content security policy.

@@ -140,8 +140,6 @@ def has_closed_form(pretrained: Pretrained, names: Sequence[str], asked: bool) -
     """Whether mean CAM + bias is the network's logit; refuse maps that cannot be had, before any image is read.
 
     Args:
-        pretrained: The network.
-        names: From :func:`maps_named`.
         asked: Whether the user named them: of those that are shown by default, an undefined one says so in its place.
 
     Raises:
@@ -169,8 +167,6 @@ def explain_image(
 
     Args:
         pretrained: The network, on the device where it works.
-        image: The image's name.
-        opened: Its pixels and human map.
         label: The class to explain; None takes the one that the image is called.
         names: Maps, from :func:`maps_named`.
         closed: Whether the network has a closed form; without one there are no regions, and ``names`` are all

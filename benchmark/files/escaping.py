@@ -47,7 +47,6 @@ def table_csv(table: pd.DataFrame, **options: Any) -> str:
     """A table as CSV, without its index.
 
     Args:
-        table: Of numbers and texts.
         options: As :meth:`pandas.DataFrame.to_csv` takes them.
     """
     import pandas as pd

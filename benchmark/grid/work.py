@@ -40,7 +40,6 @@ def execute(
     """Train, score and store one run.
 
     Args:
-        job: What to run.
         on_epoch: Told (epochs done, epochs in all).
         notices: For its record, beside those of the method.
 

@@ -117,8 +117,6 @@ def fetch(kind: Kind, repo: str, revision: str | None, offered: Offer, whole: bo
     """Bring the offered files into the client's cache, or find them there, and check every byte.
 
     Args:
-        kind: Of repository.
-        repo: ``org/name``.
         revision: By which it was asked for, so that the cache knows offline what the name stood for.
         offered: From :func:`offer`.
         whole: These are all files that will ever be asked for; they are remembered with their checksums.
@@ -219,9 +217,6 @@ def cached_snapshot(kind: Kind, repo: str, revision: str | None, needed: str, ot
     """The folder of the cache that holds a repository, without asking the Hub; what lies there is checked.
 
     Args:
-        kind: Of repository.
-        repo: ``org/name``.
-        revision: Branch, tag or commit.
         needed: A file that must be there.
         others: More files to check, where the cache has them.
 
@@ -251,9 +246,6 @@ def is_cached(kind: Kind, repo: str, commit: str, name: str | None = None) -> Pa
     """The folder that holds what was fetched of a commit, if every file is there and whole.
 
     Args:
-        kind: Of repository.
-        repo: ``org/name``.
-        commit: A full commit.
         name: Look at this file alone.
     """
     from huggingface_hub import constants

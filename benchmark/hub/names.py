@@ -27,11 +27,7 @@ def repository(namespace: str, record: Record) -> str:
 
 
 def hub_name(namespace: str, name: str) -> str:
-    """``namespace/name``, if the Hub allows it.
-
-    Raises:
-        UserError: It does not.
-    """
+    """``namespace/name``; a UserError where the Hub does not allow it."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 

@@ -85,11 +85,7 @@ def no_network_text(origin: str) -> str:
 
 
 def require_seed(found: Snapshot, revision: str | None) -> None:
-    """Refuse a branch ``seed-N`` that holds another seed's run.
-
-    Raises:
-        UserError: It does.
-    """
+    """Refuse a branch ``seed-N`` that holds another seed's run."""
     asked = re.fullmatch(r"seed-(\d+)", revision or "")
     if asked is None or not (found.folder / RUN_FILE).is_file():
         return

@@ -53,8 +53,6 @@ def open_repository(repo: str, kind: Kind, private: bool) -> Repository:
     """Create a repository, or find it.
 
     Args:
-        repo: ``org/name``.
-        kind: Of repository.
         private: For a new one; one that is there keeps its setting, unless this asks for more privacy.
 
     Raises:
@@ -89,7 +87,6 @@ def push_branch(to: Repository, branch: str, files: Mapping[str, bytes | Path], 
         to: From :func:`open_repository`.
         branch: Made from the first commit if need be, so that a push that breaks off leaves no other seed there.
         files: Path in the repository to bytes, or to the file that holds them.
-        message: Of the commit.
 
     Raises:
         UserError: It broke off; the same again goes on.

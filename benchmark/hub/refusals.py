@@ -19,8 +19,6 @@ def plain_errors(kind: Kind, repo: str, revision: str | None, lacking: str, inst
     """Turn what the Hub's client raises into one line that says what to do.
 
     Args:
-        kind: Of repository.
-        repo: ``org/name``.
         revision: Branch, tag or commit; None is the default branch.
         lacking: What it means that a file is not there, e.g. ``no divsal.json: it was not made by …``.
         instead: What else the user may do without the Hub.

@@ -122,7 +122,6 @@ def combine(evidence: Evidence, coefficients: Tensor) -> Maps:
     """Σ_k coefficient_k · M_k, defined for every image: all closed-form maps are such sums.
 
     Args:
-        evidence: Of B images.
         coefficients: (B, K).
     """
     import torch
@@ -160,11 +159,7 @@ def gather(model: CamNet | nn.Module, images: Tensor) -> Evidence:
 
 
 def join_evidence(parts: Sequence[Evidence]) -> Evidence:
-    """The evidence of several batches of one network as that of one, in order.
-
-    Args:
-        parts: One or more.
-    """
+    """The evidence of several batches of one network as that of one, in order."""
     import torch
 
     features, logits = (torch.cat([getattr(part, name) for part in parts]) for name in ("features", "logits"))

@@ -81,7 +81,6 @@ def add_to_rows(evidence: Evidence, vector: Tensor) -> Evidence:
     """The evidence after W ← W + 1·uᵀ: the same features, every logit moved by u · mean A.
 
     Args:
-        evidence: Of B images.
         vector: u, (C,).
     """
     moved = evidence.features.double().mean((-2, -1)) @ vector.double()

@@ -46,7 +46,6 @@ def arithmetic(device: torch.device, precision: str = "fp32") -> torch.autocast:
     """What a network computes in: bfloat16 where that is cheaper, or float32, whatever is set around it.
 
     Args:
-        device: Where the network is.
         precision: ``bf16`` or ``fp32``, as protocols name them.
     """
     import torch

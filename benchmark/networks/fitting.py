@@ -27,11 +27,8 @@ def fitted_network(
 
     Args:
         folder: Holds model.safetensors.
-        architecture: A name that timm knows.
-        arguments: Checked.
         head: As the arguments say.
         source: The file that describes it, for messages.
-        channels_last: Memory format.
     """
     import timm
     import torch

@@ -67,7 +67,6 @@ def infer(
     """Score images in order.
 
     Args:
-        model: The trained network.
         images: (N, C, S, S) uint8, on any device.
         form: Of the input, with the precision.
         with_cams: Also compute the CAMs of both classes, from the same features.

@@ -60,13 +60,7 @@ def drawn_example(run: Run) -> CardPicture | None:
 
 
 def example_figure(example: CardPicture, class_names: tuple[str, str], seed: int) -> tuple[bytes, str]:
-    """The figure of a card as PNG, and its caption.
-
-    Args:
-        example: What is shown.
-        class_names: Of class 0 and class 1.
-        seed: Of the run.
-    """
+    """The figure of a card as PNG, and its caption."""
     from PIL import Image
 
     from divsal_bench.pictures import figure

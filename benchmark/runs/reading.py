@@ -146,11 +146,7 @@ def check_place(run: Run) -> None:
 
 
 def require_utf8(path: Path) -> None:
-    """Refuse a folder whose name Parquet and safetensors cannot open, before any work in it.
-
-    Raises:
-        UserError: It is not UTF-8.
-    """
+    """Refuse a folder whose name Parquet and safetensors cannot open, before any work in it."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

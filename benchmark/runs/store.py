@@ -108,7 +108,6 @@ def save_run(
     """Write one run and move it into place in a single step.
 
     Args:
-        out: The output folder.
         record: Becomes run.json, written last, with the hashes of the other files.
         write_files: Writes the run's other files into the folder it is given.
         as_it_is: The record is somebody else's: it keeps the hashes that it came with.

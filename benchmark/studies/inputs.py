@@ -68,8 +68,6 @@ def split_inputs(data: DataArrays, protocol: Protocol, split: str) -> Inputs:
     """Read one split.
 
     Args:
-        data: At the size of the protocol.
-        protocol: For the input's form.
         split: train, validation or test.
     """
     import torch

@@ -100,10 +100,7 @@ def fit(
     Args:
         model: Built by :func:`divsal_bench.networks.backbones.build` and moved to the data's device.
         method: Its ``setup``, ``transform`` and ``loss`` are called here.
-        train: The training split.
         validation: Read only by selection rules that need it.
-        protocol: The training choices.
-        streams: The run's seeds.
         on_epoch: Told (epochs done, epochs in all).
 
     Raises:

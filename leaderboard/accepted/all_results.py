@@ -33,7 +33,6 @@ def read_accepted(root: Path, on_file: Callable[[Path], None] = lambda path: Non
     """Read and check all accepted results below a folder, and sort them into tables, in a fixed order.
 
     Args:
-        root: The results folder.
         on_file: Told of each result before it is read.
 
     Raises:

@@ -124,7 +124,6 @@ def check_current(root: Path, found: SavedBoard) -> None:
     """Check that the stored board is what its results give.
 
     Args:
-        root: The results folder.
         found: Computed from them now.
 
     Raises:

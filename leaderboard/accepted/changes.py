@@ -58,8 +58,6 @@ def changes(
     """Rows added, removed and changed, table by table.
 
     Args:
-        base: Before.
-        new: After.
         base_sheets: What ``base`` was computed from: tells the fields, the proofs and the hashes of the claims.
         new_sheets: The same for ``new``.
 

@@ -132,7 +132,6 @@ def with_reproduction(claim: Claim, found: Publication, runs: Sequence[Run], by:
     """The claim with what somebody else's new seeds gave, whichever way it went.
 
     Args:
-        claim: Somebody's.
         found: The new seeds as they are published.
         runs: The same, as they were read.
         by: Who trained them.

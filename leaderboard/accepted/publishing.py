@@ -77,7 +77,6 @@ def publication(runs: Sequence[Run], data: PublicData, where: Callable[[Run], st
 
     Args:
         runs: Of one specification but for the seed.
-        data: Theirs.
         where: Where a run's weights can be had; see :class:`divsal_bench.leaderboard.claims.claim.Weights`.
 
     Raises:

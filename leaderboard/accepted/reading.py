@@ -89,7 +89,6 @@ def read_result(root: Path, file: PurePosixPath, data: DataSet) -> Accepted:
     """Read one result and check all that can be checked without its weights.
 
     Args:
-        root: The results folder.
         file: Relative to it.
         data: Of the folder it lies in.
     """

@@ -30,11 +30,8 @@ def rescore(claim: Claim, seeds: Sequence[SeedResult], margins: Margins, rows: L
     """Compare the scores of some seeds of a claim with their margins.
 
     Args:
-        claim: Names the field metrics.
         seeds: n of its seeds, or of its reproduction.
         margins: (n, N).
-        rows: Of the data set.
-        where: The claim's file, for messages.
         part: ``""`` or ``reproduction, ``, for messages.
 
     Raises:

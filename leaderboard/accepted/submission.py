@@ -63,7 +63,6 @@ def write_results(runs: Sequence[Run], data: Mapping[str, PublicData], root: Pat
         runs: Of any tasks and methods.
         data: Fingerprint to what is known of the data set.
         root: The results folder; made if need be.
-        terms: How.
 
     Returns:
         One entry a result, in the order of the tables. The same runs again change no byte.

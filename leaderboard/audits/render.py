@@ -22,8 +22,6 @@ def render_audits(tables: Sequence[AuditTable], form: Format, width: int | None 
     """Write audit tables; every number of CSV and JSON is unrounded.
 
     Args:
-        tables: Of any task.
-        form: How.
         width: Of the terminal, in characters, to which tables and notes are folded; None folds nothing.
     """
     if form == "json":

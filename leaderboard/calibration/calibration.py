@@ -145,7 +145,6 @@ def simulate_cells(cells: Sequence[SimulatedCell], boards: int, seed: int = 0, w
     Args:
         cells: From `simulation.cells_named`.
         boards: Boards per cell, at least 2.
-        seed: At least 0.
         workers: Processes; 1 stays in this one.
     """
     batches = [
@@ -176,9 +175,7 @@ def rate(measure: Measure, values: Floats, is_marked: bool = True) -> Rate:
     """Average (B,) values of one board each, NaN where a board prints nothing that could be right or wrong.
 
     Args:
-        measure: What they are.
         values: Empty where the cell has nothing of the kind.
-        is_marked: Whether pass marks apply.
     """
     known = values[~np.isnan(values)]
     if known.size == 0:

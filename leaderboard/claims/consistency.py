@@ -93,7 +93,6 @@ def check_all_seeds(seeds: Sequence[int], where: object) -> None:
 
     Args:
         seeds: Of all runs, with a result or without, ascending.
-        where: For messages.
 
     Raises:
         UserError: A seed is missing, with what to run.
@@ -115,7 +114,6 @@ def check_new_seeds(claim: Claim, seeds: Sequence[int], where: object) -> None:
     Args:
         claim: Its seeds are 0 … n − 1.
         seeds: The new ones, with a result or without, ascending.
-        where: For messages.
 
     Raises:
         UserError: Another seed.

@@ -94,8 +94,6 @@ def read_claimed(path: Path, model: type[Model], steps: Steps = NO_STEPS) -> Mod
     """Read JSON of a closed schema; NaN is no number here.
 
     Args:
-        path: The file.
-        model: What it holds.
         steps: From each older version of its schema to the next.
 
     Raises:

@@ -270,12 +270,7 @@ def keepers(labels: Sequence[str], settings: Sequence[tuple[float, dict[str, Any
 
 
 def check_unique(labels: Sequence[str], places: Sequence[str]) -> None:
-    """Refuse two entries of one label: one of them would be lost.
-
-    Args:
-        labels: Of the entries of one table.
-        places: Where each was read.
-    """
+    """Refuse two entries of one label: one of them would be lost."""
     first: dict[str, str] = {}
     for label, place in zip(labels, places, strict=True):
         if label in first:

@@ -185,7 +185,6 @@ def metric(found: BySeed, counts: Sequence[SubjectCounts] = ()) -> Metric:
     """Summarise one metric over seeds and over the population.
 
     Args:
-        found: By seed.
         counts: Subjects of every condition that the metric is a mean over; too few give no population interval.
     """
     values = np.array([found[seed][0] for seed in sorted(found)])
@@ -206,7 +205,6 @@ def compare_shared_seeds(a: BySeed, b: BySeed, counts: Sequence[SubjectCounts] =
     """Compare over the seeds both have; None without any.
 
     Args:
-        a, b: By seed.
         counts: Subjects of every condition that the metric is a mean over; too few give neither p nor interval.
     """
     shared = sorted(set(a) & set(b))

@@ -231,7 +231,6 @@ def metric_difference(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectC
     """One metric of both, paired over the seeds both have, unpaired without any.
 
     Args:
-        what: Name of the metric.
         a, b: Neither empty.
         counts: Subjects of every condition that the metric is a mean over.
     """

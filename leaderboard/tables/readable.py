@@ -72,7 +72,6 @@ def table_columns(table: Table, gap: str) -> tuple[list[str], list[list[str]]]:
     """Headings and cells of a table, for people.
 
     Args:
-        table: Any.
         gap: Between a number and its interval.
     """
     negatives, positives = next((one.maps for one in table.rows if sum(one.maps)), (0, 0))

@@ -21,8 +21,6 @@ def render_tables(tables: Sequence[Table], form: Format, width: int | None = Non
     """Write tables in one of :data:`FORMATS`; every number of JSON is unrounded.
 
     Args:
-        tables: Of any task.
-        form: How.
         width: Of the terminal, in characters; a wider table is written method by method. None keeps it as it is.
     """
     if form == "json":
