@@ -27,7 +27,6 @@ class AuditJob:
     """One run to audit.
 
     Attributes:
-        path: The run directory.
         cache: Folder of its decoded data (``DataArrays.path``).
         keep: Write the audit beside the run.
     """

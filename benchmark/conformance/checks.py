@@ -28,7 +28,6 @@ class Check(Generic[P]):
     """One promise.
 
     Attributes:
-        name: What is looked at, in a few words.
         look: Takes the plugin. Returns a note for the report, "" for none; raises :class:`BreachError`.
     """
 
@@ -41,7 +40,6 @@ class Outcome:
     """What a check found.
 
     Attributes:
-        name: The check's.
         note: A fact worth showing, with no bearing on the verdict.
         problem: What is wrong, where, and the fix; "" where the promise holds.
     """

@@ -42,7 +42,6 @@ class DataArrays:
         pixel_hash: For stand-ins of the pixels as drawn; for prepared data of the arrays, so that two
             decoders that differ can be told apart. The arrays are the ones it belongs to: opening checks their hashes.
         path: The cache folder; what :func:`open_cached` takes.
-        notices: What the user should know, in plain language.
     """
 
     rows: pd.DataFrame = field(repr=False)

@@ -91,12 +91,7 @@ class Info:
 
     Attributes:
         schema_version: :data:`SCHEMA_VERSION` of the program that wrote it.
-        task: The task's name.
-        class_names: Names of class 0 and class 1.
-        adapter: Which adapter read the data.
-        fingerprint: See :mod:`divsal_bench.data.fingerprint`.
         sources: What each source allows.
-        counts: Rows per split and source.
         files: Parquet file, relative to the folder, to its size in bytes.
         notices: What was left out or is unusual.
         readings: Source to how its files were read; sources whose files are kept as delivered are left out.

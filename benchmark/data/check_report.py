@@ -22,8 +22,6 @@ class CheckReport:
 
     Attributes:
         location: The folder, or the Hub id with its commit.
-        task: The task it is prepared for.
-        class_names: Names of class 0 and class 1.
         fingerprint: Recomputed from the rows.
         stored_fingerprint: What ``divsal.json`` says.
         problems: What makes results on this data wrong.

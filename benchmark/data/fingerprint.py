@@ -16,11 +16,7 @@ class RowIdentity(NamedTuple):
 
     Attributes:
         sample_id: Unique in the data set.
-        split: train, validation or test.
-        label: 0 or 1.
-        source: Where the image was recorded.
         category: What makes a positive positive; "" for negatives.
-        subject: The person or patient.
         image: :func:`bytes_digest` of the image file's bytes.
         saliency: :func:`bytes_digest` of the map file's bytes; "" without a map.
     """

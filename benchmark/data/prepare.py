@@ -26,10 +26,8 @@ class Prepared:
     """A data set that was written.
 
     Attributes:
-        path: Its folder.
         counts: Rows per split and source.
         notices: What was left out or is unusual, in plain language.
-        fingerprint: See :mod:`divsal_bench.data.fingerprint`.
         rows: Columns :data:`divsal_bench.data.canonical.COLUMNS`.
     """
 

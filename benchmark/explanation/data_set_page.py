@@ -39,9 +39,6 @@ class ReportHeading:
     """What the page is about, for people.
 
     Attributes:
-        task, data, method, run_id: Of the run.
-        seed: Of the run.
-        class_names: Of class 0 and class 1.
         threshold: On the score, in words.
     """
 

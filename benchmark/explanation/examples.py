@@ -29,7 +29,6 @@ class Example:
     """One image to explain.
 
     Attributes:
-        input: The image.
         label: Its class, 0 or 1; None where it is not given.
         human: The file of its human map; None without one.
     """

@@ -36,7 +36,6 @@ class ShownMap:
     """One map of one image.
 
     Attributes:
-        name: Of the table of maps.
         sentence, source: What it shows and where it is from.
         signed: Its negative part speaks against the class.
         on_scale: Whether its mean over the grid is in logits, so that it shares a scale with the difference map.
@@ -67,8 +66,6 @@ class Explanation:
     """One image, explained.
 
     Attributes:
-        image: As it was given.
-        class_names: Of class 0 and class 1.
         target: The class that is explained.
         labelled: Whether that is the image's given class; otherwise it is the one that it is called.
         logits: Of class 0 and class 1.

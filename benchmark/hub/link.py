@@ -20,7 +20,6 @@ class Link:
     """One commit on the Hub.
 
     Attributes:
-        repo: ``org/name``.
         commit: 40 digits.
         sha256: Of the weights that were pushed.
         endpoint: Of the Hub they were pushed to.

@@ -34,10 +34,8 @@ class Snapshot:
     """One commit of a model repository, in the local cache.
 
     Attributes:
-        repo: ``org/name``.
         commit: 40 digits.
         folder: Where its files lie; they belong to the cache, do not change them.
-        notice: What the user should know, in plain language.
     """
 
     repo: str

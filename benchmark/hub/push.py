@@ -21,7 +21,6 @@ class Repository:
     """One repository that may be written.
 
     Attributes:
-        name: ``org/name``.
         heads: Branch to its commit; kept up to date.
         first: Its first commit, which holds no file of ours.
         private: Whether only some may read it.

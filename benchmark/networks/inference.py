@@ -26,7 +26,6 @@ class InputForm:
         channels: 3 repeats grey images; ``"task"`` takes images as they are.
         mean, std: Of the input in [0, 1], per channel; one number serves all channels.
         precision: ``fp32`` or ``bf16`` (autocast).
-        channels_last: Memory format.
     """
 
     size: int

@@ -33,7 +33,6 @@ class Pretrained:
         precision: ``fp32``, or ``bf16`` (autocast).
         origin: Where it came from, for people.
         record: Of the run that trained it; None where that is not known.
-        channels_last: Its memory format.
         window: The values of 16-bit files that are black and white; of a run whose data was prepared with one window,
             that one.
     """

@@ -26,7 +26,6 @@ class Inputs:
     Attributes:
         images: (N, channels, S, S), normalised.
         labels: (N,), 0 or 1.
-        ids: Sample ids.
         categories: "" for negatives.
         sources: Where each was recorded.
         maps: uint8 (N, S, S) human maps, 0 where there is none.

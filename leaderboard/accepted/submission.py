@@ -29,7 +29,6 @@ class Terms:
     """How results are submitted.
 
     Attributes:
-        by: Who submits.
         where: Where a run's weights can be had.
         describe: A method's name to its one sentence.
         permitted: The submitter holds a permission that the data set's terms do not state.

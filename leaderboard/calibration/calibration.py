@@ -103,7 +103,6 @@ class Rate:
     """What was measured.
 
     Attributes:
-        measure: What it is.
         value: In [0, 1], or in AUROC; NaN where the cell has nothing to measure.
         error: Monte Carlo standard error, from the variance between boards; NaN for an AUROC.
         holds: Whether the pass mark is met; None without one.

@@ -147,7 +147,6 @@ class Verified(Typed):
     """The predictions were recomputed from the weights: margins, every AUROC and agreement with people are the same.
 
     Attributes:
-        by: Who did so.
         max_difference: Largest |ΔAUROC| over seeds, validation, in-domain, open-set, worst and every condition.
         margins_sha256: Of the claim's margins file at that time; with other margins the claim is refused.
     """
@@ -192,7 +191,6 @@ class Claim(Typed):
     """The content of ``<method>.json``.
 
     Attributes:
-        kind: ``unguided``, ``one-cam``, ``two-cam`` or ``control``.
         label: The method's name with the fields that differ from its defaults.
         description: First line of the method's docstring.
         cams: Key of a gallery picture to the class CAMs of the lowest seed.

@@ -69,7 +69,6 @@ class Entry:
         failed, diverged: Number of runs without one.
         margins: (n, N), higher is more positive, finite.
         scores: One a seed: what the run or the accepted file says of itself.
-        seconds: Seconds of each run, (n,).
         origins: Where each seed was read, for messages.
         standing: None for runs of one's own.
         content: Short hash of an accepted result's file; "" for runs of one's own.

@@ -34,7 +34,6 @@ class ConditionInterval:
         mean: Mean over conditions; NaN without any.
         low: Lower end of the 95 % t-interval over conditions; NaN below `MIN_CONDITIONS`.
         high: Upper end.
-        n: Number of conditions.
     """
 
     mean: float

@@ -30,9 +30,6 @@ class SeedCell:
         sd: Standard deviation (ddof 1); NaN below 2 seeds.
         low: Lower end of the 95 % t-interval over seeds; NaN below 2 seeds.
         high: Upper end.
-        minimum: Smallest value.
-        maximum: Largest value.
-        n: Number of seeds.
     """
 
     mean: float

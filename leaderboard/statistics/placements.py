@@ -44,7 +44,6 @@ class SubjectCounts:
     """How many people a condition rests on.
 
     Attributes:
-        name: Of the condition.
         positives: Subjects with at least one positive row.
         negatives: Subjects with at least one negative row.
         largest_share: Of the rows of either class, the largest share that one subject has, in (0, 1].

@@ -43,7 +43,6 @@ class Interval:
     Attributes:
         estimate: Mean of the metric over seeds.
         sd: Standard deviation over seeds (ddof 1).
-        n: Number of seeds.
         c: Covariance of two seeds that share the test subjects, as estimated; may be negative.
         c_plus: max(c, 0).
         variance: sd^2 / n + c_plus.
@@ -74,7 +73,6 @@ class Comparison:
     Attributes:
         difference: Mean over seeds of (a - b).
         sd: Standard deviation of the difference over seeds (ddof 1).
-        n: Number of seeds.
         c: Covariance of the differences of two seeds, as estimated; may be negative.
         c_plus: max(c, 0).
         variance: sd^2 / n + c_plus.
@@ -110,7 +108,6 @@ class FixedImages:
 
     Attributes:
         difference: Mean over seeds of (a - b).
-        n: Number of seeds.
         t: Paired t over seeds.
         p_t: Its two-sided p-value with n - 1 degrees of freedom.
         p_sign_flip: Exact two-sided sign-flip p; never below 2^(1-n). NaN beyond `MAX_SIGN_FLIP` seeds.

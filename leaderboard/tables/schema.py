@@ -152,7 +152,6 @@ class MethodRow:
         true_cam, difference_map: Agreement with people; None without human maps in the test split.
         maps: (negatives, positives) with a human map in the test split.
         seconds: Mean seconds a run.
-        peak_mb: Largest peak memory.
         standing: Of an accepted result; None for runs of one's own.
         unranked: Why it has no rank; "" where it has one.
         untested: Why it is in no family; "" where it may be in one.

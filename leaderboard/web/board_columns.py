@@ -23,7 +23,6 @@ class Column:
 
     Attributes:
         key: Short name, also of the cells.
-        label: Heading.
         hint: What the numbers are, for the heading's tooltip and for screen readers.
         axis: Shared by all drawings of the column; None without drawings.
         first: Direction of the first click on the heading, ``ascending`` or ``descending``.
@@ -42,7 +41,6 @@ class BoardCell:
 
     Attributes:
         value: What the column is sorted by; None sorts last.
-        text: The number.
         small: What stands below it: an interval, or a reason.
         drawn: The number on its column's axis.
         star: Significant at .05 after adjustment.
