@@ -115,11 +115,7 @@ def audit_one(job: AuditJob) -> tuple[Audit, str]:
 
 
 def keep_audit(run: Run, audit: Audit) -> str:
-    """Write an audit beside its run, whole or not at all.
-
-    Returns:
-        Why it could not be written, "" if it was; the audit is as good, only not kept.
-    """
+    """Write an audit beside its run, whole or not at all; return why that failed, "" if it did not."""
     text = json.dumps(audit.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
     try:
         whole.write(audit_file(run, audit.settings), text.encode())

@@ -161,11 +161,7 @@ def read_info(folder: Path) -> Info:
 
 
 def parse_info(path: Path) -> Info:
-    """Read one ``divsal.json`` and check its types; it may come from the Hub, from anybody.
-
-    Raises:
-        UserError: It is not valid, or a newer program wrote it.
-    """
+    """Read one ``divsal.json``, perhaps anybody's, and check its types; UserError if it is not valid or newer."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -189,11 +185,7 @@ def parse_info(path: Path) -> Info:
 
 
 def read_samples(folder: Path, info: Info) -> Iterator[Sample]:
-    """Read the rows of a prepared data set, file by file.
-
-    Raises:
-        UserError: A file is damaged or has other columns.
-    """
+    """The rows of a prepared data set, file by file; UserError if one is damaged or has other columns."""
     for name in info.files:
         yield from read_shard(folder / name, info)
 
@@ -239,11 +231,7 @@ def _most_bytes(path: Path) -> int:
 
 
 def _batch_size(path: Path, header: pq.FileMetaData) -> int:
-    """Rows to read at a time, by what the file says of itself.
-
-    Raises:
-        ValueError: By its header alone it holds more than images can.
-    """
+    """Rows to read at a time, by what the file says of itself; ValueError if that is more than images can hold."""
     rows, size = int(header.num_rows), path.stat().st_size
     most = MOST_OTHER_ROWS + size // LEAST_BYTES_A_ROW
     if not 0 <= rows <= min(most, MOST_ROWS):

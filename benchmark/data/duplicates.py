@@ -39,11 +39,7 @@ class SeenPictures:
         self._first: dict[bytes, Sighting] = {}
 
     def add(self, pixels: bytes, here: Sighting) -> Sighting | None:
-        """Take one picture.
-
-        Returns:
-            Where it was seen before; None where it was not.
-        """
+        """Take one picture; where it was seen before, None where it was not."""
         first = self._first.setdefault(pixels, here)
         return None if first is here else first
 

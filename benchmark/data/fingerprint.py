@@ -37,11 +37,7 @@ def bytes_digest(data: bytes | None) -> str:
 
 
 def data_fingerprint(rows: Iterable[RowIdentity]) -> str:
-    """Return the fingerprint of a prepared data set, whatever the order of its rows.
-
-    Returns:
-        64 hexadecimal digits.
-    """
+    """The fingerprint of a prepared data set, 64 hexadecimal digits, whatever the order of its rows."""
     total = hashlib.sha256()
     for row in sorted(rows):
         # JSON keeps fields apart whatever they contain, and a line ends where no field can.

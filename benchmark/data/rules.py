@@ -22,11 +22,7 @@ PAIRS = 5
 
 
 class Rules:
-    """Takes the rows of a data set one after the other and collects what is wrong with them.
-
-    Attributes:
-        mistakes: What no run could stand on, so far.
-    """
+    """Takes a data set's rows one after the other and collects ``mistakes``: what no run could stand on."""
 
     def __init__(self, class_names: tuple[str, str], category_meaning: str = "category") -> None:
         """Of a data set whose classes and categories are called so."""

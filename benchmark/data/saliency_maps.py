@@ -101,11 +101,7 @@ def is_mask(values: np.ndarray) -> bool:
 
 
 def levels(saliency: Picture, reading: str = "") -> tuple[np.ndarray, int]:
-    """A map's values as the file holds them, uint8 or uint16, and the largest that its bits can hold.
-
-    Raises:
-        Coloured, NotAnImage: As in :func:`map_values`.
-    """
+    """A map's values as the file holds them, uint8 or uint16, and the largest that its bits can hold."""
     with refused_if_damaged():
         image = saliency.image
         if reading:

@@ -73,11 +73,7 @@ def write_data_set(
 
 
 def check_target(out: Path, force: bool) -> None:
-    """Raise UserError where ``out`` must not be written: before reading a data set, not after.
-
-    Args:
-        force: Whether a prepared data set that is there may be replaced.
-    """
+    """UserError where ``out`` must not be written: before reading a data set. ``force`` lets one be replaced."""
     if not out.exists():
         return
     if not out.is_dir():

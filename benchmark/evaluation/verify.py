@@ -39,11 +39,7 @@ Numbers = dict[str, tuple[float | None, float]]
 
 @dataclass(frozen=True)
 class ComparedNumber:
-    """One number, as claimed and as found; None where there is none.
-
-    Attributes:
-        allowed: Largest |Δ| that counts as the same.
-    """
+    """One number, claimed and found, None where there is none; ``allowed`` is the largest |Δ| that is the same."""
 
     name: str
     claimed: float | None

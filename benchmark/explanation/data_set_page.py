@@ -36,11 +36,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 @dataclass(frozen=True)
 class ReportHeading:
-    """What the page is about, for people.
-
-    Attributes:
-        threshold: On the score, in words.
-    """
+    """What the page is about, for people; the threshold is on the score, in words."""
 
     task: str
     data: str

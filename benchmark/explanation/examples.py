@@ -151,11 +151,7 @@ def open_example(pretrained: Pretrained, one: Example) -> Opened | str:
 
 
 def human_pixels(preprocessing: Preprocessing, saliency: Picture) -> np.ndarray:
-    """A human map in the geometry of the network's input.
-
-    Returns:
-        uint8, (S, S); where a network's own cropping adds a border, 0.
-    """
+    """A human map in the geometry of the network's input, uint8, (S, S); 0 where cropping adds a border."""
     from PIL.Image import fromarray
 
     if (preprocessing.crop_mode, preprocessing.crop_pct) == ("squash", 1.0):

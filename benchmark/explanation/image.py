@@ -117,11 +117,7 @@ class Explanation:
 
 
 def maps_named(text: str | None) -> tuple[str, ...]:
-    """The maps that ``--maps`` names, separated by commas; without it :data:`DEFAULT`.
-
-    Raises:
-        UserError: A name is unknown, or none is given.
-    """
+    """The maps that ``--maps`` names, separated by commas, without it :data:`DEFAULT`; UserError if one is unknown."""
     if text is None:
         return DEFAULT
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

@@ -172,11 +172,7 @@ def snapshot_folder(path: Path, name: str) -> Path:
 
 
 def fetch_again(kind: Kind, repo: str, commit: str, path: Path, name: str, announced: Announced) -> None:
-    """Fetch a damaged file anew; it stays until there is a better one.
-
-    Raises:
-        UserError: It arrives damaged again, or there is no network.
-    """
+    """Fetch a damaged file anew, which stays until there is a better one; UserError if that is damaged, or offline."""
     from huggingface_hub import errors
 
     # Where there are no links the client would keep the file that is there.

@@ -18,11 +18,7 @@ LONGEST = 96
 
 
 def repository(namespace: str, record: Record) -> str:
-    """The repository of a run: the same for all its seeds, and for nothing else.
-
-    Raises:
-        UserError: The namespace is no name that the Hub allows.
-    """
+    """The repository of a run: the same for all its seeds, and for nothing else; UserError if no such name may be."""
     return hub_name(namespace, repository_name(record))
 
 

@@ -77,11 +77,7 @@ class Evidence:
 
     @cached_property
     def margin(self) -> Tensor:
-        """z1 − z0 of a binary decision, (B,); 0 or more is a positive prediction.
-
-        Raises:
-            UserError: K > 2.
-        """
+        """z1 − z0 of a binary decision, (B,), else a UserError; 0 or more is a positive prediction."""
         if self.classes > 2:
             raise UserError(f"a network of {self.classes} classes has no single margin z1 − z0")
         return self.logits[:, 1] - self.logits[:, 0]
@@ -119,11 +115,7 @@ class Maps:
 
 
 def combine(evidence: Evidence, coefficients: Tensor) -> Maps:
-    """Σ_k coefficient_k · M_k, defined for every image: all closed-form maps are such sums.
-
-    Args:
-        coefficients: (B, K).
-    """
+    """Σ_k coefficient_k · M_k for coefficients (B, K), defined for every image: all closed-form maps are such sums."""
     import torch
 
     values = torch.einsum("bk,bkhw->bhw", coefficients.to(evidence.cams), evidence.cams)

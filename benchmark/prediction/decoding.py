@@ -43,11 +43,7 @@ def looked_at(pretrained: Pretrained, source: Source) -> tuple[np.ndarray | str,
 
 
 def file_bytes(source: Source) -> bytes:
-    """The bytes of an image file.
-
-    Raises:
-        NotAnImage: There is no such file, or none that can be read whole.
-    """
+    """The bytes of an image file; NotAnImage if there is none that can be read whole."""
     if isinstance(source, bytes):
         return source
     if not isinstance(source, str | Path):

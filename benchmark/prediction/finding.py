@@ -33,11 +33,7 @@ def open_model(name: str | Path, window: str | None, say: Callable[[str], None])
 
 
 def locate(name: str | Path, say: Callable[[str], None]) -> tuple[Path, str]:
-    """The folder of a network, and what to call it; one on the Hub is fetched.
-
-    Raises:
-        UserError: There is neither a folder nor a repository of that name.
-    """
+    """The folder of a network, and what to call it; one on the Hub is fetched. UserError if there is neither."""
     path = Path(name)
     require_utf8(path)
     if path.is_dir():
@@ -58,11 +54,7 @@ def locate(name: str | Path, say: Callable[[str], None]) -> tuple[Path, str]:
 
 
 def single_run(folder: Path) -> Path:
-    """A folder itself, or the one run in an output folder.
-
-    Raises:
-        UserError: It holds several runs.
-    """
+    """A folder itself, or the one run in an output folder; UserError if it holds several."""
     if any((folder / name).is_file() for name in (RUN_FILE, CONFIG_FILE)):
         return folder
     runs = run_folders(folder, 1, 2, 3)

@@ -86,11 +86,7 @@ class Preprocessing:
 
     @classmethod
     def of_protocol(cls, protocol: Protocol, task_channels: Literal[1, 3]) -> Preprocessing:
-        """What training did: resize to a square with Pillow's bilinear filter, then normalise.
-
-        Args:
-            task_channels: How the task's images are read: 1 (grey) or 3 (RGB).
-        """
+        """What training did: resize to a square with Pillow's bilinear filter, then normalise."""
         in_chans = 3 if protocol.channels == 3 else task_channels
         return cls(
             size=protocol.input_size,

@@ -77,10 +77,6 @@ class Pretrained:
         return self.class_names[self.threshold is not None and score >= self.threshold]
 
     def require_maps(self) -> None:
-        """Check that its class activation maps explain its scores: mean map + bias = logit.
-
-        Raises:
-            UserError: They do not, as in a transformer.
-        """
+        """UserError where its maps do not explain its scores (mean map + bias = logit), as in a transformer."""
         name = self.record.spec.backbone if self.record is not None else type(self.model.net).__name__
         backbones.require_closed_form(self.model, name, self.preprocessing.size, self.preprocessing.in_chans)

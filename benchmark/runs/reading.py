@@ -131,11 +131,7 @@ def read_runs(out: Path) -> list[Run]:
 
 
 def check_place(run: Run) -> None:
-    """Refuse a run that was copied into the folder of another one.
-
-    Raises:
-        UserError: The folder's name ends in another run id.
-    """
+    """Refuse a run that was copied into the folder of another one, whose name ends in another run id."""
     spec, run_id = run.spec, run.record.run_id
     _, _, named = run.path.name.rpartition("-")
     if RUN_ID.fullmatch(named) and named != run_id:
@@ -181,11 +177,7 @@ def shown_folders(folder: Path) -> list[Path]:
 
 
 def collect_runs(paths: Sequence[Path], out: Path) -> list[Run]:
-    """Runs from run directories and output folders; the output folder alone where nothing is named.
-
-    Raises:
-        UserError: A path that holds no run.
-    """
+    """Runs from run directories and output folders (none: from ``out``); UserError if one holds no run."""
     found: dict[Path, Run] = {}
     for path in paths or [out]:
         require_utf8(path)

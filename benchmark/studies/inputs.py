@@ -64,11 +64,7 @@ class Inputs:
 
 
 def split_inputs(data: DataArrays, protocol: Protocol, split: str) -> Inputs:
-    """Read one split.
-
-    Args:
-        split: train, validation or test.
-    """
+    """Read one split: train, validation or test."""
     import torch
 
     rows = np.flatnonzero(data.rows["split"].to_numpy(dtype=str) == split)

@@ -44,11 +44,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Submitted:
-    """One result file.
-
-    Attributes:
-        change: ``new``, ``replaced``, or ``unchanged``.
-    """
+    """One result file; its change is ``new``, ``replaced``, or ``unchanged``."""
 
     path: Path
     claim: Claim
@@ -125,11 +121,7 @@ def check_permission(data: PublicData, run: Run, permitted: bool) -> None:
 def shared_files(
     folder: Path, found: Publication, data: PublicData, new: Mapping[Path, bytes]
 ) -> tuple[dict[Path, bytes], Gallery]:
-    """``key.parquet`` and ``gallery.json`` of the data set: those that are there, if they are of the same rows.
-
-    Raises:
-        UserError: Those that are there are of other rows.
-    """
+    """``key.parquet`` and ``gallery.json`` of the data set: those that are there; UserError if of other rows."""
     paths = folder / KEYS, folder / GALLERY
     if not paths[0].exists():
         contents = new.get(paths[0]), new.get(paths[1])

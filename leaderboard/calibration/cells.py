@@ -135,11 +135,7 @@ def cells() -> dict[str, SimulatedCell]:
 
 
 def cells_named(text: str) -> list[SimulatedCell]:
-    """Read `all`, or names joined by commas.
-
-    Raises:
-        UserError: A name is not known.
-    """
+    """Read `all`, or names joined by commas; UserError if one is not known."""
     known = cells()
     if text == "all":
         return list(known.values())

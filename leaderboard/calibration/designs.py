@@ -68,11 +68,7 @@ def few_subjects(scale: int = 1) -> Design:
 
 
 def of_subjects(rows_each: Ints) -> Design:
-    """Two conditions that share their negatives; every other subject has one class only, the rest mix them.
-
-    Args:
-        rows_each: (K,) number of rows of each subject.
-    """
+    """Two conditions with the same negatives, K subjects of so many rows; every other one has a single class."""
     subjects = np.repeat(np.arange(len(rows_each)), rows_each)
     kinds = np.array([-1, 0, -1, 1, -1, 0, -1, 1, -1, 0, 1])
     one_kind = subjects % 2 == 0

@@ -278,11 +278,7 @@ def plain_words(name: str) -> list[str]:
 
 
 def person(name: str) -> str:
-    """A name as ``--by`` gives it, if a result may hold it.
-
-    Raises:
-        UserError: It is empty, too long, or has control or invisible characters.
-    """
+    """A name as ``--by`` gives it; UserError if it is empty, too long, or has control or invisible characters."""
     try:
         return TypeAdapter[str](Person).validate_python(name)
     except ValidationError as error:
@@ -290,11 +286,7 @@ def person(name: str) -> str:
 
 
 def day(text: str) -> str:
-    """A day as ``--date`` gives it; "" is today.
-
-    Raises:
-        UserError: It is no day, or has not come yet.
-    """
+    """A day as ``--date`` gives it, "" is today; UserError if it is none, or has not come yet."""
     today = datetime.datetime.now(datetime.UTC).date()
     try:
         found = datetime.date.fromisoformat(text) if text else today

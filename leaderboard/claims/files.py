@@ -120,9 +120,5 @@ def model_json(model: BaseModel) -> bytes:
 
 
 def write_all(files: Mapping[Path, bytes]) -> None:
-    """Write files of a results folder all or none, in the order in which they are given.
-
-    Raises:
-        UserError: One cannot be written; then all are as before.
-    """
+    """Write files of a results folder all or none, in this order; UserError if one cannot be: all are as before."""
     whole.write_files(files, "give another --results")

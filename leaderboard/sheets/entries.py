@@ -233,11 +233,7 @@ def different_devices(entries: Sequence[Entry]) -> set[str]:
 
 
 def unique_labels(runs: Sequence[Run]) -> list[str]:
-    """Labels of entries; of those that share one, all but the newest get their version and, if need be, a number.
-
-    Raises:
-        UserError: Two entries would still have one label.
-    """
+    """Labels of entries; of those that share one, all but the newest get their version and, if need be, a number."""
     plain = [run.record.method_label for run in runs]
     kept = keepers(plain, [(run.spec.method_version, run.spec.fields) for run in runs])
     versioned = [

@@ -86,11 +86,7 @@ class Scored:
 
 
 def score_sheet(sheet: Sheet) -> dict[str, Scored]:
-    """Score every entry on the sheet's test rows, by label.
-
-    Raises:
-        UserError: An entry's own numbers are not those of its predictions.
-    """
+    """Score every entry on the sheet's test rows, by label; UserError if its own numbers are others."""
     if sheet.rows is None:
         return {entry.label: Scored(entry) for entry in sheet.entries}
     is_test, found, subjects = test_rows(sheet.rows)

@@ -75,11 +75,7 @@ class PairComparison:
 
 
 def with_seeds(entry: Entry, seeds: Sequence[int] | None) -> Entry:
-    """An entry cut down to some of its seeds.
-
-    Raises:
-        UserError: One of them has no result.
-    """
+    """An entry cut down to some of its seeds; UserError if one of them has no result."""
     if seeds is None:
         return entry
     missing = sorted(set(seeds) - set(entry.seeds))

@@ -69,11 +69,7 @@ def titled_text(
 
 
 def table_columns(table: Table, gap: str) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells of a table, for people.
-
-    Args:
-        gap: Between a number and its interval.
-    """
+    """Headings and cells of a table, for people; ``gap`` stands between a number and its interval."""
     negatives, positives = next((one.maps for one in table.rows if sum(one.maps)), (0, 0))
     few = ", few" if negatives + positives < FEW_MAPS else ""
     maps = (

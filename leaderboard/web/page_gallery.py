@@ -198,11 +198,7 @@ def class_tile(name: str, grid: Floats, high: float) -> Tile:
 
 
 def map_matrix(rows: list[list[float]], whose: str) -> Floats:
-    """An (h, w) array.
-
-    Raises:
-        UserError: The rows are empty or of different lengths.
-    """
+    """An (h, w) array; UserError if the rows are empty or of different lengths."""
     if not rows or not rows[0] or any(len(row) != len(rows[0]) for row in rows):
         raise UserError(f"the gallery has {whose} in another shape than (h, w)")
     return np.array(rows, dtype=np.float64)
