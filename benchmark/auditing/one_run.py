@@ -90,11 +90,7 @@ def audit_run(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings
             CAM.
     """
     started = time.perf_counter()
-    if data.fingerprint != run.spec.data_fingerprint:
-        raise UserError(
-            f"the data given has fingerprint {data.fingerprint[:8]}, {run.path} was run on "
-            f"{run.spec.data_fingerprint[:8]}; give that with --data"
-        )
+    run.require_data(data.fingerprint)
     protocol = protocol_of(run)
     split = data.rows["split"].to_numpy(dtype=str)
     rows = np.flatnonzero(split == "test")

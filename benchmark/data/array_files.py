@@ -19,7 +19,7 @@ from divsal_bench.files import foreign, whole
 from divsal_bench.files.whole import new_folder
 
 #: The image and the map of one row, if it has one.
-Pair = tuple[np.ndarray, np.ndarray | None]
+ImageAndMap = tuple[np.ndarray, np.ndarray | None]
 #: How much of the free room decoded data may take.
 SHARE_OF_FREE = 0.9
 #: The files of a cache folder whose hashes are in its meta.json.
@@ -67,7 +67,7 @@ def state_of_file(file: Path) -> tuple[int, int, int]:
 
 def store_arrays(
     target: Path,
-    pairs: Iterator[Pair],
+    pairs: Iterator[ImageAndMap],
     shape: tuple[int, int, int],
     finish: Callable[[str], tuple[list[tuple[Any, ...]], dict[str, str]]],
     progress: Progress | None,

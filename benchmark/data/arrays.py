@@ -14,7 +14,7 @@ import numpy as np
 
 from divsal_bench.contracts.task import StandIn, Task
 from divsal_bench.data import canonical, decoding, drawn, images, saliency_maps
-from divsal_bench.data.array_files import Pair, store_arrays, whole_meta
+from divsal_bench.data.array_files import ImageAndMap, store_arrays, whole_meta
 from divsal_bench.data.canonical import COLUMNS, Progress
 from divsal_bench.data.catalogue import STANDIN_SEED, DataSource, home
 from divsal_bench.data.damage import NotAnImage
@@ -109,13 +109,13 @@ def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress
     identities: list[RowIdentity] = []
     subjects: dict[str, str] = {}
 
-    def decode(sample: canonical.Sample) -> tuple[canonical.Sample, RowIdentity, Pair]:
+    def decode(sample: canonical.Sample) -> tuple[canonical.Sample, RowIdentity, ImageAndMap]:
         wrong = canonical.value_problem(sample)
         if wrong:
             raise UserError(f"{folder}: sample {sample.sample_id!r}: {wrong}; see {look}")
         return sample, sample.identity(), _decode(sample, folder, task.channels, size)
 
-    def pairs() -> Iterator[Pair]:
+    def pairs() -> Iterator[ImageAndMap]:
         for sample, row, pair in in_threads(decode, canonical.read_samples(folder, info)):
             # Data prepared by others is not trusted to keep test subjects out of training.
             if subjects.setdefault(sample.subject, sample.split) != sample.split:
@@ -188,7 +188,7 @@ def _draw(task: Task, source: DataSource, size: int, progress: Progress | None) 
 
 
 @decoding.one_large_at_a_time()
-def _decode(sample: canonical.Sample, folder: Path, channels: Literal[1, 3], size: int) -> Pair:
+def _decode(sample: canonical.Sample, folder: Path, channels: Literal[1, 3], size: int) -> ImageAndMap:
     """Decode one row of prepared data."""
     part = "image"
     try:
@@ -205,7 +205,7 @@ def _decode(sample: canonical.Sample, folder: Path, channels: Literal[1, 3], siz
         ) from error
 
 
-def _resize(standin: StandIn, index: int, size: int) -> Pair:
+def _resize(standin: StandIn, index: int, size: int) -> ImageAndMap:
     """Resize one drawn image and its map, as files are."""
     from PIL.Image import Resampling, fromarray
 

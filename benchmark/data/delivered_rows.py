@@ -11,7 +11,7 @@ from divsal_bench.contracts.task import Task
 from divsal_bench.data import decoding, dicom, duplicates, images, png, reading, saliency_maps
 from divsal_bench.data.canonical import Progress, Sample
 from divsal_bench.data.damage import NotAnImage
-from divsal_bench.data.delivered_files import file_bytes, named_file
+from divsal_bench.data.delivered_files import delivered_bytes, named_file
 from divsal_bench.data.fingerprint import bytes_digest
 from divsal_bench.data.threads import in_threads
 from divsal_bench.errors import Mistake, UserError, refusal
@@ -81,8 +81,8 @@ def _checked_row(row: Row, root: Path, maps: str) -> _Checked:
     """Read the files of one row and decode them completely."""
     part: tuple[str, Path | bytes | None] = ("image", row.image)
     try:
-        image_bytes = file_bytes(row, row.image, root, "image")
-        saliency_bytes = None if row.saliency is None else file_bytes(row, row.saliency, root, "map")
+        image_bytes = delivered_bytes(row, row.image, root, "image")
+        saliency_bytes = None if row.saliency is None else delivered_bytes(row, row.saliency, root, "map")
         picture = decoding.decode_image(image_bytes)
         facts, pixels = reading.image_facts(picture), duplicates.pixel_digest(picture)
         map_facts, turned = None, False
@@ -157,8 +157,8 @@ def _without_files(one: _Checked) -> _Checked:
 
 def _files_again(row: Row, root: Path, hashes: tuple[str, str]) -> tuple[bytes, bytes | None]:
     """Read the files of a row once more."""
-    image = file_bytes(row, row.image, root, "image")
-    saliency = None if row.saliency is None else file_bytes(row, row.saliency, root, "map")
+    image = delivered_bytes(row, row.image, root, "image")
+    saliency = None if row.saliency is None else delivered_bytes(row, row.saliency, root, "map")
     if (bytes_digest(image), bytes_digest(saliency)) != hashes:
         raise UserError(f"{row.where}: its files were changed while they were being prepared; run the command again")
     return image, saliency

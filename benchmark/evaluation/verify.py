@@ -102,11 +102,7 @@ def compare_with_weights(
     Raises:
         UserError: It is not the run's data, or its weights give scores that are not finite.
     """
-    if data.fingerprint != run.spec.data_fingerprint:
-        raise UserError(
-            f"the data given has fingerprint {data.fingerprint[:8]}, {run.path} was run on "
-            f"{run.spec.data_fingerprint[:8]}; give that with --data"
-        )
+    run.require_data(data.fingerprint)
     protocol = protocol_of(run)
     try:
         table = predictions.predictions(model, data, protocol)

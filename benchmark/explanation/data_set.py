@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.errors import UserError
-from divsal_bench.explanation.data_set_overview import Deciding, Errors, Floats, MeanMaps, Overview, Split
+from divsal_bench.explanation.data_set_overview import Deciding, Errors, ExplainedSplit, Floats, MeanMaps, Overview
 from divsal_bench.explanation.data_set_table import agreements, samples
 from divsal_bench.explanation.image import pooled, scorer
 from divsal_bench.maps import evidence, measures
@@ -30,7 +30,7 @@ BATCH = 64
 
 
 def positions_to_explain(
-    data: DataArrays, split: Split, limit: int | None, name: str, names: tuple[str, str]
+    data: DataArrays, split: ExplainedSplit, limit: int | None, name: str, names: tuple[str, str]
 ) -> npt.NDArray[np.int64]:
     """The positions of the images to explain.
 
@@ -60,7 +60,7 @@ def overview(
     pretrained: Pretrained,
     data: DataArrays,
     positions: npt.NDArray[np.int64],
-    split: Split,
+    split: ExplainedSplit,
     progress: Callable[[int, int], None] | None = None,
 ) -> Overview:
     """Explain the images of a data set.
@@ -129,7 +129,7 @@ def overview_of_found(
     pretrained: Pretrained,
     data: DataArrays,
     positions: npt.NDArray[np.int64],
-    split: Split,
+    split: ExplainedSplit,
     scores: Floats,
     cams: Floats,
     chosen: Sequence[Region | None],

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Floats = npt.NDArray[np.float64]
-Split = Literal["test", "validation"]
+ExplainedSplit = Literal["test", "validation"]
 #: Map kinds that are averaged and compared with people's, with the prefix of their columns.
 KINDS = ("true", "false", "difference")
 #: How many cells a table has.
@@ -93,7 +93,7 @@ class Overview:
         confident: Wrong rows by how wrong, the worst first.
     """
 
-    split: Split
+    split: ExplainedSplit
     total: int
     grid: tuple[int, int]
     positions: npt.NDArray[np.int64]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from divsal_bench.errors import UserError
-from divsal_bench.hub.client import Kind, address, api, is_commit, patiently
+from divsal_bench.hub.client import RepoKind, address, api, is_commit, patiently
 from divsal_bench.hub.guard import Guard, MisbehavedError
 from divsal_bench.hub.refusals import plain_push_errors
 
@@ -27,7 +27,7 @@ class Repository:
     """
 
     name: str
-    kind: Kind
+    kind: RepoKind
     heads: dict[str, str]
     first: str
     private: bool
@@ -48,7 +48,7 @@ class Pushed:
     changed: bool
 
 
-def open_repository(repo: str, kind: Kind, private: bool) -> Repository:
+def open_repository(repo: str, kind: RepoKind, private: bool) -> Repository:
     """Create a repository, or find it.
 
     Args:
@@ -67,7 +67,7 @@ def open_repository(repo: str, kind: Kind, private: bool) -> Repository:
     return Repository(repo, kind, heads, first, is_private)
 
 
-def heads_of(repo: str, kind: Kind) -> dict[str, str]:
+def heads_of(repo: str, kind: RepoKind) -> dict[str, str]:
     """Branch to its commit."""
     return {str(one.name): commit(one.target_commit) for one in api().list_repo_refs(repo, repo_type=kind).branches}
 

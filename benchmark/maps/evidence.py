@@ -20,7 +20,7 @@ from divsal_bench.networks.backbones import CamNet
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Head = Literal[words.Head, "many-logit"]
+EvidenceHead = Literal[words.Head, "many-logit"]
 
 #: Why tests that compare two classes' rows say nothing about a one-logit head.
 ONE_LOGIT = (
@@ -45,7 +45,7 @@ class Evidence:
     weight: Tensor
     bias: Tensor
     logits: Tensor
-    head: Head
+    head: EvidenceHead
 
     def __post_init__(self) -> None:
         count, classes = len(self.features), len(self.weight)
@@ -57,7 +57,7 @@ class Evidence:
         ):
             shapes = [tuple(part.shape) for part in (self.features, self.weight, self.bias, self.logits)]
             raise ValueError(f"features, weight, bias and logits do not fit each other: {shapes}")
-        if self.head not in get_args(Head) or classes < 2 or (self.head == "many-logit") != (classes > 2):
+        if self.head not in get_args(EvidenceHead) or classes < 2 or (self.head == "many-logit") != (classes > 2):
             raise ValueError(f"a {self.head} head cannot have {classes} rows")
 
     @property

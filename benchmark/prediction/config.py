@@ -12,11 +12,11 @@ from typing import Any
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign
 from divsal_bench.files.texts import first_line
-from divsal_bench.networks.backbones import Head
 from divsal_bench.networks.fitting import LARGEST_NUMBER, LONGEST_LIST, LONGEST_NAME
 from divsal_bench.prediction.preprocessing import OWN_KEY, Preprocessing
 from divsal_bench.registry import protocols
 from divsal_bench.runs.names import CONFIG_FILE, LARGEST_CONFIG
+from divsal_bench.words import Head
 
 #: What a stranger's model_args may name beside what our protocols give a backbone: nothing that names a file.
 ARGUMENTS = frozenset(

@@ -47,6 +47,14 @@ class Run:
         """What was run."""
         return self.record.spec
 
+    def require_data(self, fingerprint: str) -> None:
+        """Refuse other data than the run's own."""
+        if fingerprint != self.spec.data_fingerprint:
+            raise UserError(
+                f"the data given has fingerprint {fingerprint[:8]}, {self.path} was run on "
+                f"{self.spec.data_fingerprint[:8]}; give that with --data"
+            )
+
     def check_file(self, name: str) -> None:
         """Refuse a file beside run.json that is not the one this run wrote; one it says nothing of passes.
 

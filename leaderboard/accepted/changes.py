@@ -65,7 +65,10 @@ def changes(
         Markdown in which nothing from a result file can act: every such text is escaped.
     """
     before, after = ({one.table.group: one.table for one in found.tables} for found in (base, new))
-    old, now = (entries_by_row(sheets) for sheets in (base_sheets, new_sheets))
+    old, now = (
+        {(sheet.group, entry.label): entry for sheet in sheets for entry in sheet.entries}
+        for sheets in (base_sheets, new_sheets)
+    )
     parts = []
     for key in sorted(before.keys() | after.keys()):
         was, found = (
@@ -87,11 +90,6 @@ def table_line(table: Table) -> str:
     parts = [table.task, f"data {table.data} ({table.fingerprint[:8]})", table.protocol, table.backbone]
     parts += [table.head] * (table.head != "two-logit")
     return f"{' · '.join(map(escaped, parts))} · {table.primary} AUROC"
-
-
-def entries_by_row(sheets: Sequence[Sheet]) -> dict[tuple[Group, str], Entry]:
-    """The entries by table and label."""
-    return {(sheet.group, entry.label): entry for sheet in sheets for entry in sheet.entries}
 
 
 def table_changes(old: dict[str, Facts], new: dict[str, Facts]) -> Iterable[str]:

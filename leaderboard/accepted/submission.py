@@ -25,7 +25,7 @@ MAP_DIGITS = 5
 
 
 @dataclass(frozen=True)
-class Terms:
+class SubmissionTerms:
     """How results are submitted.
 
     Attributes:
@@ -51,7 +51,9 @@ class Submitted:
     change: str
 
 
-def write_results(runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, terms: Terms) -> list[Submitted]:
+def write_results(
+    runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, terms: SubmissionTerms
+) -> list[Submitted]:
     """Write an accepted result for each method in each table.
 
     Args:
@@ -137,7 +139,7 @@ def shared_files(
     return {paths[0]: paths[0].read_bytes(), paths[1]: model_json(gallery)}, gallery
 
 
-def claim_of(found: Publication, maps: dict[str, ClassCams], terms: Terms, key_sha256: str) -> Claim:
+def claim_of(found: Publication, maps: dict[str, ClassCams], terms: SubmissionTerms, key_sha256: str) -> Claim:
     """The content of one result file."""
     first = found.done[0]
     spec = first.spec

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from scipy import special, stats
 
 Floats = npt.NDArray[np.float64]
-Status = Literal["ok", "equal", "undefined"]
+FitStatus = Literal["ok", "equal", "undefined"]
 
 #: Confidence level of every interval here.
 LEVEL = 0.95
@@ -63,7 +63,7 @@ class Interval:
     df: float
     low: float
     high: float
-    status: Status
+    status: FitStatus
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Comparison:
     p: float
     low: float
     high: float
-    status: Status
+    status: FitStatus
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class FixedImages:
     p_sign_flip: float
     low: float
     high: float
-    status: Status
+    status: FitStatus
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def population_interval(primary: Floats, influence: Floats) -> Interval:
     """
     fit = _fit(np.asarray(primary, dtype=np.float64), np.asarray(influence, dtype=np.float64))
     # Runs that are all perfect have no variance either: only numbers that are no AUROCs fail the second part.
-    status: Status = "ok" if not np.isnan(fit.df) and 0.0 < fit.mean < 1.0 else "undefined"
+    status: FitStatus = "ok" if not np.isnan(fit.df) and 0.0 < fit.mean < 1.0 else "undefined"
     low, high = _logit_interval(fit.mean, fit.variance, fit.df) if status == "ok" else (NAN, NAN)
     shared = (fit.mean, fit.sd, fit.n, fit.c, fit.c_plus, fit.variance, fit.subjects)
     return Interval(*shared, df=fit.df, low=low, high=high, status=status)

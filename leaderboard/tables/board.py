@@ -21,7 +21,7 @@ from divsal_bench.leaderboard.tables.schema import (
     NAN,
     ConditionSubjects,
     MethodRow,
-    Pair,
+    PairTest,
     Table,
     Test,
 )
@@ -129,7 +129,7 @@ def is_blank(outside: Outside) -> bool:
     return outside.incomplete or bool(outside.identical_to)
 
 
-def unranked(one: MethodRow, withheld: str, ranked: int, pairs: Sequence[Pair]) -> str:
+def unranked(one: MethodRow, withheld: str, ranked: int, pairs: Sequence[PairTest]) -> str:
     """Why a row has no rank; "" where it has one."""
     if one.rank is not None:
         return ""

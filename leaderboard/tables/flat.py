@@ -11,11 +11,6 @@ from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.tables.schema import MethodRow, Table
 
 
-def tables_csv(tables: Sequence[Table]) -> str:
-    """One flat record a method."""
-    return records_csv([method_record(table, one) for table in tables for one in table.rows])
-
-
 def records_csv(records: Sequence[dict[str, Any]]) -> str:
     """Records with the same columns as CSV, empty where there is no number; nothing without records."""
     if not records:

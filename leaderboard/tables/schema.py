@@ -51,7 +51,7 @@ class Test:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairTest:
     """One of the tests that ranks are built from: first − second, Holm over all pairs of ranked methods.
 
     Attributes:
@@ -245,7 +245,7 @@ class Table:
     conditions: tuple[tuple[str, str, str], ...]
     rows: tuple[MethodRow, ...]
     tests: tuple[Test, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[PairTest, ...]
     notes: tuple[str, ...] = field(default=())
     subjects: tuple[ConditionSubjects, ...] = ()
     test_subjects: int = 0

@@ -9,7 +9,7 @@ from divsal_bench.leaderboard.sheets.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.statistics.families import ALPHA
 from divsal_bench.leaderboard.statistics.over_seeds import SeedCell
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages, Interval
-from divsal_bench.leaderboard.tables.schema import Agreement, ConditionCell, MethodRow, Pair, Test
+from divsal_bench.leaderboard.tables.schema import Agreement, ConditionCell, MethodRow, PairTest, Test
 
 #: Where there is no number.
 NONE = "–"
@@ -66,7 +66,7 @@ def p_or_dash(p: float | None) -> str:
     return "<.001" if p < 0.001 else f"{p:.3f}"
 
 
-def p_of_test(test: Test | Pair) -> str:
+def p_of_test(test: Test | PairTest) -> str:
     """The adjusted p of a test without its star, or that it is withheld."""
     return TOO_FEW_SUBJECTS if test.withheld else p_or_dash(test.p_holm)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from divsal_bench.leaderboard.statistics.marks import MARKS
 from divsal_bench.leaderboard.tables import wording
-from divsal_bench.leaderboard.tables.schema import MethodRow, Pair, Table, Test
+from divsal_bench.leaderboard.tables.schema import MethodRow, PairTest, Table, Test
 from divsal_bench.leaderboard.web.board_columns import BoardCell, Column, board_cell
 
 
@@ -103,7 +103,7 @@ def method_line(table: Table, columns: Sequence[Column], row: MethodRow, notch: 
     )
 
 
-def separated_from(pairs: Sequence[Pair], label: str) -> tuple[list[str], list[str], list[str]]:
+def separated_from(pairs: Sequence[PairTest], label: str) -> tuple[list[str], list[str], list[str]]:
     """The methods shown to be better, shown to be worse, and neither, by the pairs that ranks are built from."""
     better: list[str] = []
     worse: list[str] = []

@@ -14,7 +14,7 @@ from written_runs import draw, write_run
 
 from divsal_bench.leaderboard.accepted import submission
 from divsal_bench.leaderboard.accepted.publishing import PublicData
-from divsal_bench.leaderboard.accepted.submission import Submitted, Terms
+from divsal_bench.leaderboard.accepted.submission import SubmissionTerms, Submitted
 from divsal_bench.leaderboard.claims import keys
 from divsal_bench.leaderboard.claims.gallery import Gallery, GalleryPicture
 from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS
@@ -69,7 +69,7 @@ def write_results(
         return f"{run.spec.method}/seed{run.spec.seed}/model.safetensors"
 
     known = {run.spec.data_fingerprint: data or public_data(run.spec.data_fingerprint[0]) for run in runs}
-    full = Terms(**{"by": by, "where": where, "describe": lambda name: f"About {name}.", **terms})
+    full = SubmissionTerms(**{"by": by, "where": where, "describe": lambda name: f"About {name}.", **terms})
     return submission.write_results(runs, known, out, full)
 
 
