@@ -18,7 +18,7 @@ SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class CheckReport:
-    """What :func:`check_data_set` found.
+    """What :func:`divsal_bench.data.check.check_data_set` found.
 
     Attributes:
         location: The folder, or the Hub id with its commit.

@@ -21,7 +21,7 @@ from divsal_bench.explanation.data_set_pictures import (
 )
 from divsal_bench.explanation.data_set_table import MEANING
 from divsal_bench.explanation.image_figure import as_picture
-from divsal_bench.files.html_page import content_policy, escaping_templates
+from divsal_bench.files import html_page
 from divsal_bench.pictures import figure
 from divsal_bench.pictures.figure import Panel
 
@@ -122,7 +122,7 @@ def render_report(
     Returns:
         HTML with its styles in it, named by their hash in the content security policy.
     """
-    made = escaping_templates(TEMPLATES)
+    made = html_page.escaping_templates(TEMPLATES)
     made.filters |= {"signed": signed_logits, "share": share_in_digits}
     shown = ShownImages(data, terms)
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
@@ -135,7 +135,7 @@ def render_report(
         hidden=shown.hidden(found),
         underlay=under is not None,
         style=style,
-        policy=content_policy([style]),
+        policy=html_page.content_policy([style]),
         extent=extent,
         logits_extent=logits,
         means=mean_map_rows(found, heading, under, extent),
