@@ -29,7 +29,6 @@ from divsal_bench.leaderboard.calibration.cells import SimulatedCell
 from divsal_bench.leaderboard.calibration.designs import Design
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.intp]
 
 #: Sd of the run x image part, in score sd.
 RUN_NOISE = 0.4

@@ -32,8 +32,7 @@ class ConditionInterval:
 
     Attributes:
         mean: Mean over conditions; NaN without any.
-        low: Lower end of the 95 % t-interval over conditions; NaN below `MIN_CONDITIONS`.
-        high: Upper end.
+        low, high: Ends of the 95 % t-interval over conditions; NaN below `MIN_CONDITIONS`.
     """
 
     mean: float

@@ -28,8 +28,7 @@ class SeedCell:
     Attributes:
         mean: Mean over seeds; NaN without seeds.
         sd: Standard deviation (ddof 1); NaN below 2 seeds.
-        low: Lower end of the 95 % t-interval over seeds; NaN below 2 seeds.
-        high: Upper end.
+        low, high: Ends of the 95 % t-interval over seeds; NaN below 2 seeds.
     """
 
     mean: float
@@ -64,8 +63,7 @@ def hedges_g(a: Floats, b: Floats) -> float:
     degrees of freedom. The unit is the sd over seeds, so a g says nothing about other test images.
 
     Args:
-        a: (n,) metric of method a, one entry per seed.
-        b: (n,) the same for method b.
+        a, b: (n,) metric of either method, one number per seed.
 
     Returns:
         g; 0 if the means are equal and no seed varies; NaN below 2 seeds or if they differ and none varies.
@@ -88,8 +86,7 @@ def probability_of_superiority(a: Floats, b: Floats) -> float:
     Bouthillier et al. 2021, MLSys, P(A > B); printed without a verdict, for which n is too small.
 
     Args:
-        a: (n,) metric of method a, one entry per seed.
-        b: (n,) the same for method b.
+        a, b: (n,) metric of either method, one number per seed.
 
     Returns:
         A number in [0, 1]; NaN without seeds or with a NaN among the values.

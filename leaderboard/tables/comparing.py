@@ -49,11 +49,9 @@ class PairComparison:
         heading: What the numbers depend on.
         paired: How seeds were matched, in words.
         lines: The primary metric first.
-        hedges_g, superiority, smallest_effect: Of the primary metric.
-        smallest_range: 95 % range of ``smallest_effect``, which is an estimate.
+        hedges_g, superiority, smallest_effect, smallest_range, without_one, over_conditions: Of the primary metric,
+            as in :class:`divsal_bench.leaderboard.tables.schema.Test`.
         subject_share: c⁺/v of the primary difference; NaN if unknown.
-        without_one: Smallest and largest primary difference that is left when one unseen condition is left out.
-        over_conditions: The interval of the primary difference with the conditions as a sample; NaN below 5.
         withheld: Why nothing may be claimed; "" where something may.
         claim: The one sentence that may be written in a paper.
     """

@@ -89,13 +89,7 @@ class ConditionCell:
 
 @dataclass(frozen=True)
 class FieldCell:
-    """One of the field's own metrics of one method on one condition, over seeds.
-
-    Attributes:
-        value: None where it is not available; ``note`` says why.
-        achieved: The constrained rate really reached by the threshold set on validation.
-        oracle: The value had the threshold been set on the condition itself.
-    """
+    """A :class:`divsal_bench.scores.schema.FieldScore` of one method over seeds."""
 
     metric: str
     condition: str
@@ -107,11 +101,7 @@ class FieldCell:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of one kind of model map with human maps, over seeds.
-
-    Attributes:
-        empty: Mean number of maps without a positive part.
-    """
+    """Agreement of one kind of model map with human maps, over seeds; ``empty`` is the mean number of empty maps."""
 
     lift: SeedCell
     pe: SeedCell | None
@@ -196,9 +186,9 @@ class ConditionSubjects:
     """The people behind one condition.
 
     Attributes:
-        positives, negatives: Subjects with at least one row of the class.
+        positives, negatives, largest_share: As in
+            :class:`divsal_bench.leaderboard.statistics.placements.SubjectCounts`.
         effective: K, the number of equal subjects they count as, the lowest of all methods; NaN if unknown.
-        largest_share: Of the rows of either class, the largest share that one subject has.
         withheld: Why nothing on this condition has a p or an interval; "" where they are enough.
     """
 
