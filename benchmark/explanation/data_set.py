@@ -100,7 +100,7 @@ def overview(
             for side, one, human in zip(sides, maps, humans, strict=True)
         ]
         deciders = [next((region for region in one.shown if region.logits > 0), None) for one in parts]
-        covered = occlusion(score, floats, [one_region(region) for region in deciders], sides)
+        covered = occlusion(score, floats, [Regions((one,) if one else (), 0.0, 0, 0.0) for one in deciders], sides)
         scores.append(margins)
         cams.append(maps)
         chosen += deciders
@@ -118,11 +118,6 @@ def overview(
 def class_called(pretrained: Pretrained, margin: float) -> int:
     """The class that a margin is called, 0 or 1."""
     return int(pretrained.threshold is not None and margin >= pretrained.threshold)
-
-
-def one_region(region: Region | None) -> Regions:
-    """One region, to be covered alone."""
-    return Regions(() if region is None else (region,), 0.0, 0, 0.0)
 
 
 def overview_of_found(

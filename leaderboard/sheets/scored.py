@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float64]
 #: Seed to a metric's value and its influence values, (K,) over test subjects.
 BySeed = dict[int, tuple[float, Floats]]
 #: A run's own numbers were computed in float64 from the same logits.
-AGREES = 1e-4
+RUN_AGREES = 1e-4
 NAN = float("nan")
 
 
@@ -168,7 +168,7 @@ def check_own_numbers(scored: Scored) -> None:
         for name in claims.keys() | sources.keys():
             claim, found = claims.get(name), sources.get(name, {}).get(seed)
             if (claim is None) != (found is None) or (
-                claim is not None and found is not None and abs(claim - found[0]) > AGREES
+                claim is not None and found is not None and abs(claim - found[0]) > RUN_AGREES
             ):
                 shown = "none" if found is None else f"{found[0]:.6f}"
                 raise UserError(
