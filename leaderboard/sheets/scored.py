@@ -15,7 +15,7 @@ from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
 from divsal_bench.leaderboard.statistics import families, over_seeds, reader_case
 from divsal_bench.leaderboard.statistics.over_seeds import SeedCell
 from divsal_bench.leaderboard.statistics.placements import AurocRows, SubjectCounts, clustered_influence, count_subjects
-from divsal_bench.leaderboard.statistics.reader_case import Comparison, Interval
+from divsal_bench.leaderboard.statistics.reader_case import NAN, Comparison, Interval
 from divsal_bench.scores import conditions
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ Floats = npt.NDArray[np.float64]
 BySeed = dict[int, tuple[float, Floats]]
 #: A run's own numbers were computed in float64 from the same logits.
 RUN_AGREES = 1e-4
-NAN = float("nan")
 
 
 @dataclass(frozen=True)

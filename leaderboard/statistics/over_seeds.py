@@ -13,12 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from divsal_bench.leaderboard.statistics.reader_case import LEVEL, NAN
+
 Floats = npt.NDArray[np.float64]
-
-#: Confidence level of the t-interval.
-LEVEL = 0.95
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True)

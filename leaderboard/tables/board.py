@@ -13,12 +13,11 @@ from divsal_bench.leaderboard.sheets.entries import Sheet, from_runs
 from divsal_bench.leaderboard.sheets.scored import Scored, Subjects, metric
 from divsal_bench.leaderboard.statistics import families, marks
 from divsal_bench.leaderboard.statistics.families import Family
-from divsal_bench.leaderboard.statistics.reader_case import Comparison, Interval
+from divsal_bench.leaderboard.statistics.reader_case import NAN, Comparison, Interval
 from divsal_bench.leaderboard.tables import notes
 from divsal_bench.leaderboard.tables.deciding import condition_cells, decide_pairs, marks_of, ranks_of, run_families
 from divsal_bench.leaderboard.tables.rows import row_of_entry
 from divsal_bench.leaderboard.tables.schema import (
-    NAN,
     ConditionSubjects,
     MethodRow,
     PairTest,

@@ -15,10 +15,8 @@ from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
 from divsal_bench.leaderboard.sheets.scored import BySeed, Subjects
 from divsal_bench.leaderboard.statistics import families, over_conditions, over_seeds, reader_case
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
-from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages
+from divsal_bench.leaderboard.statistics.reader_case import NAN, Comparison, FixedImages
 from divsal_bench.leaderboard.tables import notes, wording
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True)

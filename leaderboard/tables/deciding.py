@@ -13,9 +13,8 @@ from divsal_bench.leaderboard.sheets.scored import Scored, Subjects, compare_sha
 from divsal_bench.leaderboard.statistics import families, marks, over_conditions, over_seeds, reader_case
 from divsal_bench.leaderboard.statistics.families import Family, Rank
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
-from divsal_bench.leaderboard.statistics.reader_case import Comparison
+from divsal_bench.leaderboard.statistics.reader_case import NAN, Comparison
 from divsal_bench.leaderboard.tables.schema import (
-    NAN,
     ConditionCell,
     PairTest,
     Test,

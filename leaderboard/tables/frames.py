@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics.over_seeds import SeedCell
-from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages
+from divsal_bench.leaderboard.statistics.reader_case import NAN, Comparison, FixedImages
 from divsal_bench.leaderboard.tables.flat import method_record
-from divsal_bench.leaderboard.tables.schema import NAN, Agreement, ConditionCell, MethodRow, Table, Test
+from divsal_bench.leaderboard.tables.schema import Agreement, ConditionCell, MethodRow, Table, Test
 
 if TYPE_CHECKING:
     import pandas as pd

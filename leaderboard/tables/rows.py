@@ -12,8 +12,8 @@ from divsal_bench.leaderboard.sheets.entries import Entry
 from divsal_bench.leaderboard.sheets.scored import Scored, Subjects, compare_shared_seeds, metric, without_p
 from divsal_bench.leaderboard.statistics.families import Rank
 from divsal_bench.leaderboard.statistics.over_seeds import known_cell
+from divsal_bench.leaderboard.statistics.reader_case import NAN
 from divsal_bench.leaderboard.tables.schema import (
-    NAN,
     Agreement,
     ConditionCell,
     FieldCell,

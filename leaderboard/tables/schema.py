@@ -8,9 +8,7 @@ from divsal_bench.leaderboard.sheets.entries import Group, Standing
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics.families import Rank
 from divsal_bench.leaderboard.statistics.over_seeds import SeedCell
-from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages
-
-NAN = float("nan")
+from divsal_bench.leaderboard.statistics.reader_case import NAN, Comparison, FixedImages
 
 
 @dataclass(frozen=True)
