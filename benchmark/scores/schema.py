@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 class Typed(BaseModel):
     """Closed and immutable: an unknown or missing field is an error, not a silent default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class ConditionScore(Typed):

@@ -10,6 +10,8 @@ from PIL import Image
 
 from divsal_bench.publish.example import CardPicture, example_figure
 
+pytestmark = pytest.mark.fast
+
 
 def example(label: int, human: np.ndarray | None) -> CardPicture:
     random = np.random.default_rng(0)
