@@ -57,11 +57,7 @@ class Mistake(NamedTuple):
 
 
 def refusal(mistakes: Sequence[Mistake]) -> UserError:
-    """All mistakes as one error: the first of each kind in words, the others by their place and number.
-
-    Args:
-        mistakes: At least one.
-    """
+    """One or more mistakes as one error: the first of each kind in words, the others by place and number."""
     kinds: dict[str, list[Mistake]] = {}
     for mistake in mistakes:
         kinds.setdefault(mistake.kind, []).append(mistake)
@@ -105,8 +101,6 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserE
 
     Args:
         kind: What the name should have been, e.g. ``"task"``.
-        name: What was given.
-        known: Every valid name.
         hint: A command or sentence that shows the valid names; without it they are listed.
     """
     names = sorted(known)

@@ -1,5 +1,4 @@
-"""Audits measured: what the maps of one trained network show, and many networks in parallel.
+"""Audits of trained networks measured, one and many in parallel, as records kept beside their runs.
 
-Each gives a :class:`divsal_bench.runs.audit_record.Audit`, kept beside its run; tables of them over seeds are made by
-:mod:`divsal_bench.leaderboard.audits`.
+Knows data, networks, maps and runs; averages over seeds and tables of them are the leaderboard's.
 """

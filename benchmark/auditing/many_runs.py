@@ -27,7 +27,6 @@ class AuditJob:
     """One run to audit.
 
     Attributes:
-        path: The run directory.
         cache: Folder of its decoded data (``DataArrays.path``).
         keep: Write the audit beside the run.
     """
@@ -53,7 +52,6 @@ def audit_jobs(jobs: Sequence[AuditJob], workers: int, on_done: OnDone = lambda 
     """Audit runs.
 
     Args:
-        jobs: Any number.
         workers: Processes; 0 or 1 stays in this one.
         on_done: Called in the order in which they finish.
 
@@ -117,11 +115,7 @@ def audit_one(job: AuditJob) -> tuple[Audit, str]:
 
 
 def keep_audit(run: Run, audit: Audit) -> str:
-    """Write an audit beside its run, whole or not at all.
-
-    Returns:
-        Why it could not be written, "" if it was; the audit is as good, only not kept.
-    """
+    """Write an audit beside its run, whole or not at all; return why that failed, "" if it did not."""
     text = json.dumps(audit.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
     try:
         whole.write(audit_file(run, audit.settings), text.encode())

@@ -49,7 +49,7 @@ COMMON_MODE = "undefined for a one-logit head: its rows are ±½w, whose sum is 
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class OnePass:
     """What one forward pass over the test split leaves.
 
     Attributes:
@@ -79,9 +79,7 @@ def audit_run(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings
 
     Args:
         run: What was run; its specification is read, and its weights hashed.
-        model: From those weights.
         data: Of the run, at the size of its protocol.
-        settings: See there.
 
     Returns:
         Every number of one run. Tests that compare two rows of the classifier are undefined for a one-logit head, and
@@ -92,11 +90,7 @@ def audit_run(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings
             CAM.
     """
     started = time.perf_counter()
-    if data.fingerprint != run.spec.data_fingerprint:
-        raise UserError(
-            f"the data given has fingerprint {data.fingerprint[:8]}, {run.path} was run on "
-            f"{run.spec.data_fingerprint[:8]}; give that with --data"
-        )
+    run.require_data(data.fingerprint)
     protocol = protocol_of(run)
     split = data.rows["split"].to_numpy(dtype=str)
     rows = np.flatnonzero(split == "test")
@@ -161,17 +155,14 @@ def seen_in_one_pass(
     sample: Ints,
     protocol: Protocol,
     batch_size: int = 128,
-) -> Seen:
+) -> OnePass:
     """Run the network once over the test split.
 
     Args:
-        model: Trained.
         images: uint8, (all rows of the data, C, S, S).
         rows: Of the test split, (N,).
         labels: Theirs, (N,).
         sample: Positions among the N whose features are kept.
-        protocol: Of the run.
-        batch_size: Bounds the memory.
     """
     import torch
 
@@ -189,7 +180,7 @@ def seen_in_one_pass(
         kept.append(replace(evidence, features=evidence.features[inside], logits=evidence.logits[inside]))
     own, other = np.concatenate(true), np.concatenate(false)
     maps = {"true-class": own, "difference": own - other}
-    return Seen(labels, np.concatenate(margins).astype(np.float64), maps, sample, join_evidence(kept))
+    return OnePass(labels, np.concatenate(margins).astype(np.float64), maps, sample, join_evidence(kept))
 
 
 def as_images(images: np.ndarray, protocol: Protocol) -> Tensor:
@@ -201,7 +192,7 @@ def as_images(images: np.ndarray, protocol: Protocol) -> Tensor:
     return as_input(torch.from_numpy(np.ascontiguousarray(images)), form_of(protocol))
 
 
-def add_energy(found: Findings, seen: Seen, mapped: Bools, human: npt.NDArray[np.float32]) -> None:
+def add_energy(found: Findings, seen: OnePass, mapped: Bools, human: npt.NDArray[np.float32]) -> None:
     """Proportional energy of both maps inside the human maps, by predicted and by true class."""
     for name, maps in seen.maps.items():
         columns = measures.energy_inside(maps[mapped], human)
@@ -213,7 +204,7 @@ def add_energy(found: Findings, seen: Seen, mapped: Bools, human: npt.NDArray[np
                 found.add("energy", name, metric, columns[metric][inside], images)
 
 
-def add_decision(found: Findings, seen: Seen, errors: measures.ErrorRates) -> None:
+def add_decision(found: Findings, seen: OnePass, errors: measures.ErrorRates) -> None:
     """Bias share, errors by class, empty maps and the classifier's rows, on the whole test split."""
     bias = seen.evidence.bias.double().numpy()
     share = measures.bias_share(seen.margins, float(bias[1] - bias[0]))
@@ -277,7 +268,7 @@ def sensitivities(
 
 def add_fidelity(
     found: Findings,
-    seen: Seen,
+    seen: OnePass,
     model: CamNet,
     data: DataArrays,
     rows: Ints,
@@ -313,7 +304,7 @@ def add_fidelity(
     return len(chosen), result.cells
 
 
-def add_fooling(found: Findings, seen: Seen) -> None:
+def add_fooling(found: Findings, seen: OnePass) -> None:
     """What adding one vector to both rows of the classifier, towards the border, does to maps and decisions."""
     import torch
 

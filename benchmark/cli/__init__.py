@@ -6,8 +6,7 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from divsal_bench.errors import UserError, printable
 
@@ -78,20 +77,6 @@ def carried_out(argv: Sequence[str] | None) -> int:
 def say(text: str) -> None:
     """Print one line to standard error: standard output belongs to the result."""
     print(text.encode("utf-8", "replace").decode(), file=sys.stderr, flush=True)  # a file name may be no text
-
-
-def tidy(folders: Iterable[Path]) -> None:
-    """Remove what killed commands left unfinished in folders that this one writes to, and say so."""
-    from divsal_bench.workflows.tidying import sweep_unfinished
-
-    sweep_unfinished(folders, say)
-
-
-def tidy_below(folder: Path) -> None:
-    """:func:`tidy` of a folder and all folders in it."""
-    from divsal_bench.workflows.tidying import sweep_unfinished_below
-
-    sweep_unfinished_below(folder, say)
 
 
 def terminal_width() -> int | None:

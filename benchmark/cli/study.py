@@ -14,7 +14,7 @@ from divsal_bench.cli import EXIT_INTERRUPTED, say, tables
 from divsal_bench.cli.run import with_progress
 from divsal_bench.errors import plural
 from divsal_bench.files import escaping
-from divsal_bench.leaderboard.statistics.over_seeds import cell_of
+from divsal_bench.leaderboard.statistics.over_seeds import seed_cell
 from divsal_bench.workflows import running
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def study_text(table: StudyTable, form: str) -> str:
 def over_its_seeds(found: Sequence[float]) -> tuple[float, float, float, int]:
     """Mean and t-interval of the seeds that have a number."""
     values = np.array([value for value in found if not math.isnan(value)])
-    summary = cell_of(values)
+    summary = seed_cell(values)
     return summary.mean, summary.low, summary.high, len(values)
 
 

@@ -28,7 +28,6 @@ class Check(Generic[P]):
     """One promise.
 
     Attributes:
-        name: What is looked at, in a few words.
         look: Takes the plugin. Returns a note for the report, "" for none; raises :class:`BreachError`.
     """
 
@@ -41,7 +40,6 @@ class Outcome:
     """What a check found.
 
     Attributes:
-        name: The check's.
         note: A fact worth showing, with no bearing on the verdict.
         problem: What is wrong, where, and the fix; "" where the promise holds.
     """
@@ -74,8 +72,6 @@ def conduct(stages: Sequence[Sequence[Check[P]]], plugin: P, file: Path) -> Iter
     Args:
         stages: A stage is looked at only when all before it hold: what builds on a broken promise would
             say the same thing again, or something misleading.
-        plugin: What the checks take.
-        file: The plugin's source file.
     """
     for stage in stages:
         sound = True

@@ -98,7 +98,6 @@ def imports(file: Path, allowed: tuple[str, ...]) -> str:
     """Look at a plugin file's imports without running it.
 
     Args:
-        file: Its source.
         allowed: What of this package the plugin may name.
 
     Returns:

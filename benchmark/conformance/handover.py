@@ -100,8 +100,6 @@ def reachable(thing: object, where: str, seen: dict[int, object]) -> Iterator[tu
     """Every text, path and tensor that can be reached from ``thing``, and how: attributes, items, closures.
 
     Args:
-        thing: Anything.
-        where: Its name.
         seen: What has been followed, by identity; kept alive, so that no identity is used twice.
     """
     import numpy as np

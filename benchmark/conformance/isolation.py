@@ -86,8 +86,6 @@ def between_two_runs(baseline_from: str, origin: str, name: str, file: Path) -> 
     Args:
         baseline_from: Where cross-entropy is registered.
         origin: Where it is registered; "" for a file that is not.
-        name: The method's.
-        file: Its source.
     """
     plugins.narrow(method=baseline_from)
     baseline = plugins.methods().get(BASELINE)

@@ -14,7 +14,7 @@ from divsal_bench.contracts.method import Method
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from divsal_bench.training.training import Split
+    from divsal_bench.training.training import SplitTensors
 
 #: Relative change of a loss below which nothing has changed but float32 rounding.
 ROUNDING = 1e-4
@@ -50,7 +50,7 @@ def declared_kind(method: type[Method]) -> str:
     return f"{method.kind}: the maps and {'both CAMs' if uses_both else 'one CAM'} decide the loss"
 
 
-def training_signal(method: type[Method], split: Split) -> tuple[Tensor, Tensor]:
+def training_signal(method: type[Method], split: SplitTensors) -> tuple[Tensor, Tensor]:
     """The loss, scalar, and its gradient in the first layer, on one batch of a training split."""
     import torch
 

@@ -61,17 +61,7 @@ def one_epoch() -> Protocol:
 
 
 def short_run(task: str, method: type[Method], protocol: Protocol, out: Path) -> Run:
-    """Plan and run one seed on a task's stand-in, in this process.
-
-    Args:
-        task: A registered task's name.
-        method: A registered method; its default fields are used.
-        protocol: The training choices.
-        out: The output folder.
-
-    Raises:
-        BreachError: The run failed or diverged.
-    """
+    """Plan and run one seed on a task's stand-in, in this process; BreachError if it failed or diverged."""
     choice = MethodChoice(method.name, validated(method, {}))
     grid = planning.Grid((task,), (choice,), (0,), out, protocol, data="standin", device="cpu")
     (plan,) = planning.plan(grid)

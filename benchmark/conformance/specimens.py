@@ -18,7 +18,7 @@ from divsal_bench.networks import backbones, devices
 from divsal_bench.networks.backbones import CamNet
 from divsal_bench.registry import protocols
 from divsal_bench.training import training
-from divsal_bench.training.training import Split
+from divsal_bench.training.training import SplitTensors
 from divsal_bench.words import Head
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ TASK = Task(
 )
 
 
-def train_split(maps: bool = True, moved: bool = False) -> Split:
+def train_split(maps: bool = True, moved: bool = False) -> SplitTensors:
     """The training rows as the engine holds them; ``moved`` turns every map upside down."""
     import torch
 
@@ -123,7 +123,7 @@ def train_split(maps: bool = True, moved: bool = False) -> Split:
     train = (drawn.rows["split"] == "train").to_numpy()
     has_map = (drawn.rows["saliency_kind"][train] == "mask").to_numpy()
     human = drawn.maps[train, ::-1] if moved else drawn.maps[train]
-    return Split.from_arrays(
+    return SplitTensors.from_arrays(
         drawn.images[train][:, None],
         drawn.rows["label"][train].to_numpy(),
         human * maps,
@@ -132,14 +132,14 @@ def train_split(maps: bool = True, moved: bool = False) -> Split:
     )
 
 
-def handed(split: Split) -> TrainingSplit:
+def handed(split: SplitTensors) -> TrainingSplit:
     """What ``setup`` is handed, as :func:`divsal_bench.training.training.fit` does it."""
     import torch
 
     return TrainingSplit(split.labels, split.maps, split.has_map, torch.Generator().manual_seed(1))
 
 
-def batch_of(split: Split, specimen: Specimen) -> Batch:
+def batch_of(split: SplitTensors, specimen: Specimen) -> Batch:
     """The batch of a specimen, before ``transform``."""
     import torch
 
@@ -184,7 +184,7 @@ def first_layer(specimen: Specimen) -> torch.nn.Parameter:
     return next(network(specimen.head).net.parameters())
 
 
-def one_pass(method: Method, specimen: Specimen, split: Split | None = None) -> tuple[Batch, Outputs]:
+def one_pass(method: Method, specimen: Specimen, split: SplitTensors | None = None) -> tuple[Batch, Outputs]:
     """``setup``, one batch, ``transform`` and the forward pass, in the order of training."""
     split = split or train_split(specimen.maps)
     method.setup(handed(split))

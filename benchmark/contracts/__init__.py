@@ -1,4 +1,4 @@
-"""What a plugin is handed and what it hands back: tasks, methods and data adapters.
+"""What a plugin is handed and what it hands back: tasks, methods, data adapters, and arithmetic of their maps.
 
-Plugins import this package only. Nothing here imports torch at run time, so that listing plugins is instant.
+Knows nothing but errors, and is all that plugins import. Torch is not imported at run time: listing is instant.
 """

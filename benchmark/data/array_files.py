@@ -19,7 +19,7 @@ from divsal_bench.files import foreign, whole
 from divsal_bench.files.whole import new_folder
 
 #: The image and the map of one row, if it has one.
-Pair = tuple[np.ndarray, np.ndarray | None]
+ImageAndMap = tuple[np.ndarray, np.ndarray | None]
 #: How much of the free room decoded data may take.
 SHARE_OF_FREE = 0.9
 #: The files of a cache folder whose hashes are in its meta.json.
@@ -67,7 +67,7 @@ def state_of_file(file: Path) -> tuple[int, int, int]:
 
 def store_arrays(
     target: Path,
-    pairs: Iterator[Pair],
+    pairs: Iterator[ImageAndMap],
     shape: tuple[int, int, int],
     finish: Callable[[str], tuple[list[tuple[Any, ...]], dict[str, str]]],
     progress: Progress | None,
@@ -75,11 +75,9 @@ def store_arrays(
     """Write a cache folder.
 
     Args:
-        target: The folder.
         pairs: For each row its image, uint8 (C, S, S), and its map, uint8 (S, S), or None.
         shape: N, C and S.
         finish: Takes the hash of the arrays after the last row; returns the table and what meta.json holds.
-        progress: Called with (rows done, N).
     """
     import pandas as pd
 
@@ -106,14 +104,7 @@ def store_arrays(
 
 
 def require_room(target: Path, total: int, channels: int, size: int) -> None:
-    """Refuse what would fill the disk before it is begun: the size may be what a stranger's run asks for.
-
-    Args:
-        target: The folder to be written.
-        total: Images.
-        channels: Of each.
-        size: Side, pixels.
-    """
+    """Refuse what would fill the disk before it is begun: the size may be what a stranger's run asks for."""
     there = next(folder for folder in target.resolve().parents if folder.exists())
     needed, free = total * (channels + 1) * size**2, shutil.disk_usage(there).free
     if needed > SHARE_OF_FREE * free:

@@ -14,7 +14,7 @@ import numpy as np
 
 from divsal_bench.contracts.task import StandIn, Task
 from divsal_bench.data import canonical, decoding, drawn, images, saliency_maps
-from divsal_bench.data.array_files import Pair, store_arrays, whole_meta
+from divsal_bench.data.array_files import ImageAndMap, store_arrays, whole_meta
 from divsal_bench.data.canonical import COLUMNS, Progress
 from divsal_bench.data.catalogue import STANDIN_SEED, DataSource, home
 from divsal_bench.data.damage import NotAnImage
@@ -42,7 +42,6 @@ class DataArrays:
         pixel_hash: For stand-ins of the pixels as drawn; for prepared data of the arrays, so that two
             decoders that differ can be told apart. The arrays are the ones it belongs to: opening checks their hashes.
         path: The cache folder; what :func:`open_cached` takes.
-        notices: What the user should know, in plain language.
     """
 
     rows: pd.DataFrame = field(repr=False)
@@ -59,9 +58,7 @@ def load_arrays(task: Task, source: DataSource, size: int, progress: Progress | 
 
     Args:
         task: The task; its ``channels`` decide between grey and RGB.
-        source: From :func:`divsal_bench.data.catalogue.resolve`.
         size: Side S of the square images and maps; the aspect ratio is not kept.
-        progress: Called with (rows done, all rows) while decoding.
 
     Raises:
         UserError: The data is damaged, was changed after preparing, or the cache cannot be written.
@@ -112,21 +109,21 @@ def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress
     identities: list[RowIdentity] = []
     subjects: dict[str, str] = {}
 
-    def decode(entry: canonical.Entry) -> tuple[canonical.Entry, RowIdentity, Pair]:
-        wrong = canonical.value_problem(entry)
+    def decode(sample: canonical.Sample) -> tuple[canonical.Sample, RowIdentity, ImageAndMap]:
+        wrong = canonical.value_problem(sample)
         if wrong:
-            raise UserError(f"{folder}: sample {entry.sample_id!r}: {wrong}; see {look}")
-        return entry, entry.identity(), _decode(entry, folder, task.channels, size)
+            raise UserError(f"{folder}: sample {sample.sample_id!r}: {wrong}; see {look}")
+        return sample, sample.identity(), _decode(sample, folder, task.channels, size)
 
-    def pairs() -> Iterator[Pair]:
-        for entry, row, pair in in_threads(decode, canonical.read_entries(folder, info)):
+    def pairs() -> Iterator[ImageAndMap]:
+        for sample, row, pair in in_threads(decode, canonical.read_samples(folder, info)):
             # Data prepared by others is not trusted to keep test subjects out of training.
-            if subjects.setdefault(entry.subject, entry.split) != entry.split:
-                raise UserError(f"{folder}: subject {entry.subject!r} is in two splits; see {look}")
+            if subjects.setdefault(sample.subject, sample.split) != sample.split:
+                raise UserError(f"{folder}: subject {sample.subject!r} is in two splits; see {look}")
             identities.append(row)
             image, saliency = pair
             mapped = saliency is not None and bool(np.ptp(saliency))
-            table.append((*row[:6], entry.saliency_kind, mapped))
+            table.append((*row[:6], sample.saliency_kind, mapped))
             yield image, saliency if mapped else None
 
     def finish(arrays: str) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
@@ -191,24 +188,24 @@ def _draw(task: Task, source: DataSource, size: int, progress: Progress | None) 
 
 
 @decoding.one_large_at_a_time()
-def _decode(entry: canonical.Entry, folder: Path, channels: Literal[1, 3], size: int) -> Pair:
+def _decode(sample: canonical.Sample, folder: Path, channels: Literal[1, 3], size: int) -> ImageAndMap:
     """Decode one row of prepared data."""
     part = "image"
     try:
-        picture = decoding.decode_image(entry.image)
+        picture = decoding.decode_image(sample.image)
         pixels = images.image_pixels(picture, channels, size)
-        if entry.saliency is None:
+        if sample.saliency is None:
             return pixels, None
         part = "map"
-        saliency = saliency_maps.align(decoding.decode_image(entry.saliency), picture)
+        saliency = saliency_maps.align(decoding.decode_image(sample.saliency), picture)
         return pixels, saliency_maps.resized_map(saliency, size)
     except NotAnImage as error:
         raise UserError(
-            f"{folder}: the {part} of sample {entry.sample_id!r} {error}; prepare the data again with --force"
+            f"{folder}: the {part} of sample {sample.sample_id!r} {error}; prepare the data again with --force"
         ) from error
 
 
-def _resize(standin: StandIn, index: int, size: int) -> Pair:
+def _resize(standin: StandIn, index: int, size: int) -> ImageAndMap:
     """Resize one drawn image and its map, as files are."""
     from PIL.Image import Resampling, fromarray
 

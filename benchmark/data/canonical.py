@@ -34,11 +34,12 @@ MOST_AT_ONCE, BATCH_BYTES = 16, 2**28
 SHARED = ("sample_id", "saliency_kind", "source", "category", "subject")
 #: Columns of the tables that hold a data set's rows without its images.
 COLUMNS = ("sample_id", "split", "label", "source", "category", "subject", "saliency_kind", "has_map")
+#: Called with (rows done, all rows).
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Sample:
     """One row of a canonical data set, with the bytes of its files.
 
     They are those delivered, or 8-bit PNGs where a source's reading was told or found (see
@@ -90,12 +91,7 @@ class Info:
 
     Attributes:
         schema_version: :data:`SCHEMA_VERSION` of the program that wrote it.
-        task: The task's name.
-        class_names: Names of class 0 and class 1.
-        adapter: Which adapter read the data.
-        fingerprint: See :mod:`divsal_bench.data.fingerprint`.
         sources: What each source allows.
-        counts: Rows per split and source.
         files: Parquet file, relative to the folder, to its size in bytes.
         notices: What was left out or is unusual.
         readings: Source to how its files were read; sources whose files are kept as delivered are left out.
@@ -119,11 +115,7 @@ class Info:
 
 
 def canonical_features(class_names: tuple[str, str]) -> datasets.Features:
-    """Return the schema of a canonical data set.
-
-    Args:
-        class_names: Names of class 0 and class 1.
-    """
+    """Return the schema of a canonical data set."""
     from datasets import ClassLabel, Features, Image, Value
 
     return Features(
@@ -148,9 +140,6 @@ def is_prepared(folder: Path) -> bool:
 def read_info(folder: Path) -> Info:
     """Read ``divsal.json`` and compare the files it lists with those on the disk, by size.
 
-    Args:
-        folder: A prepared data set.
-
     Raises:
         UserError: It is not a prepared data set, a newer program wrote it, or files are missing or changed.
     """
@@ -172,14 +161,7 @@ def read_info(folder: Path) -> Info:
 
 
 def parse_info(path: Path) -> Info:
-    """Read one ``divsal.json`` and check its types; it may come from the Hub, from anybody.
-
-    Args:
-        path: The file.
-
-    Raises:
-        UserError: It is not valid, or a newer program wrote it.
-    """
+    """Read one ``divsal.json``, perhaps anybody's, and check its types; UserError if it is not valid or newer."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -202,32 +184,17 @@ def parse_info(path: Path) -> Info:
     return info
 
 
-def read_entries(folder: Path, info: Info) -> Iterator[Entry]:
-    """Read the rows of a prepared data set, file by file.
-
-    Args:
-        folder: A prepared data set.
-        info: Its ``divsal.json``.
-
-    Yields:
-        Rows in the order of the files.
-
-    Raises:
-        UserError: A file is damaged or has other columns.
-    """
+def read_samples(folder: Path, info: Info) -> Iterator[Sample]:
+    """The rows of a prepared data set, file by file; UserError if one is damaged or has other columns."""
     for name in info.files:
         yield from read_shard(folder / name, info)
 
 
-def read_shard(path: Path, info: Info) -> Iterator[Entry]:
+def read_shard(path: Path, info: Info) -> Iterator[Sample]:
     """Read the rows of one Parquet file of a prepared data set.
 
     Args:
         path: The file; its name begins with its split.
-        info: The data set's ``divsal.json``.
-
-    Yields:
-        Rows in the order of the file.
 
     Raises:
         UserError: The file is damaged or has other columns.
@@ -251,7 +218,7 @@ def read_shard(path: Path, info: Info) -> Iterator[Entry]:
                 if left < 0:
                     raise ValueError(f"its rows unpack to more than {_most_bytes(path):,} bytes")
                 for row in batch.to_pylist():
-                    yield _entry_of_row(row, split)
+                    yield _sample_of_row(row, split)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(
             f"{path} is damaged ({foreign.why_unread(error)}); prepare the data again with --force"
@@ -264,11 +231,7 @@ def _most_bytes(path: Path) -> int:
 
 
 def _batch_size(path: Path, header: pq.FileMetaData) -> int:
-    """Rows to read at a time, by what the file says of itself.
-
-    Raises:
-        ValueError: By its header alone it holds more than images can.
-    """
+    """Rows to read at a time, by what the file says of itself; ValueError if that is more than images can hold."""
     rows, size = int(header.num_rows), path.stat().st_size
     most = MOST_OTHER_ROWS + size // LEAST_BYTES_A_ROW
     if not 0 <= rows <= min(most, MOST_ROWS):
@@ -284,18 +247,18 @@ def _unpacked(batch: pa.RecordBatch) -> int:
     return size + len(batch) * sum(parquet.longest_text(batch.column(name)) for name in SHARED)
 
 
-def value_problem(entry: Entry) -> str:
+def value_problem(sample: Sample) -> str:
     """What no row may have, in words; "" where all is well.
 
     The types say otherwise, but the file may come from anybody.
     """
-    texts = (entry.sample_id, entry.source, entry.category, entry.subject, entry.saliency_kind)
-    if any(text is None for text in texts) or entry.label not in (0, 1):
-        return f"a value is missing, or the label {entry.label} is neither 0 nor 1"
+    texts = (sample.sample_id, sample.source, sample.category, sample.subject, sample.saliency_kind)
+    if any(text is None for text in texts) or sample.label not in (0, 1):
+        return f"a value is missing, or the label {sample.label} is neither 0 nor 1"
     return ""
 
 
-def _entry_of_row(row: dict[str, Any], split: Split) -> Entry:
+def _sample_of_row(row: dict[str, Any], split: Split) -> Sample:
     row["image"] = (row["image"] or {}).get("bytes") or b""
     row["saliency"] = row["saliency"] and row["saliency"]["bytes"]
-    return Entry(split=split, **row)
+    return Sample(split=split, **row)

@@ -29,9 +29,6 @@ _HUB_LICENCES = {
 def data_card(info: Info) -> str:
     """Write a data set's README.md.
 
-    Args:
-        info: What ``divsal.json`` says.
-
     Returns:
         Markdown with a YAML header that names the files of each split, so that a folder and a Hub
         repository load the same way.

@@ -28,7 +28,6 @@ class DataSource:
     Attributes:
         kind: A stand-in, a prepared folder, or a data set on the Hub.
         name: Short and without a path: ``standin:oracle``, ``cxr``, ``org/name@0123456``.
-        task: The task's name.
         fingerprint: As stated by the data; loading recomputes it.
         location: The folder; for the Hub None until :meth:`folder` downloads it.
         variant: The stand-in's variant, else "".
@@ -83,7 +82,6 @@ class PreparedSet:
 
     Attributes:
         task: The task it is prepared for; the folder's name where that cannot be read.
-        folder: Where it is.
         rows: Number of rows; 0 where it is broken.
         fingerprint: "" where it is broken.
         problem: "" where it is valid, else what is wrong.
@@ -131,7 +129,6 @@ def resolve(task: Task, data: str | None) -> DataSource:
     """Find the data a run uses.
 
     Args:
-        task: The task.
         data: A stand-in variant, a prepared folder, or a Hub id ``org/name[@revision]``. None takes the
             task's prepared data if there is any, else the stand-in, and says so in ``notice``.
 

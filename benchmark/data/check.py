@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divsal_bench.data import canonical, decoding, duplicates, reading, remote, saliency_maps
-from divsal_bench.data.canonical import INFO_FILE, SPLITS, Count, Entry, Info, Progress
+from divsal_bench.data.canonical import INFO_FILE, SPLITS, Count, Info, Progress, Sample
 from divsal_bench.data.catalogue import as_path
 from divsal_bench.data.check_report import CheckReport, told_mistakes
 from divsal_bench.data.damage import NotAnImage
@@ -29,7 +29,6 @@ def check_data_set(data: str | Path, progress: Progress | None = None) -> CheckR
 
     Args:
         data: A folder, or a Hub id ``org/name[@revision]``.
-        progress: Called with (rows done, all rows).
 
     Raises:
         UserError: There is no such data, or its ``divsal.json`` cannot be read. Everything else that is wrong
@@ -44,8 +43,8 @@ def check_data_set(data: str | Path, progress: Progress | None = None) -> CheckR
     done = 0
     for name in names:
         try:
-            for entry, unusual in in_threads(_unusual, canonical.read_shard(folder / name, info)):
-                rows.add(entry, unusual)
+            for sample, unusual in in_threads(_unusual, canonical.read_shard(folder / name, info)):
+                rows.add(sample, unusual)
                 done += 1
                 if progress:
                     progress(done, info.rows)
@@ -94,23 +93,23 @@ class _Unusual:
 
 
 @decoding.one_large_at_a_time()
-def _unusual(entry: Entry) -> tuple[Entry, _Unusual]:
-    identity = entry.identity()
+def _unusual(sample: Sample) -> tuple[Sample, _Unusual]:
+    identity = sample.identity()
     part = "image"
     try:
-        picture = decoding.decode_image(entry.image)
+        picture = decoding.decode_image(sample.image)
         facts, pixels, look = (
             reading.image_facts(picture),
             duplicates.pixel_digest(picture),
             duplicates.print_of(picture),
         )
         saliency = None
-        if entry.saliency is not None:
+        if sample.saliency is not None:
             part = "map"
-            saliency = reading.map_facts(saliency_maps.align(decoding.decode_image(entry.saliency), picture))
+            saliency = reading.map_facts(saliency_maps.align(decoding.decode_image(sample.saliency), picture))
     except NotAnImage as error:
-        return entry, _Unusual(identity, f"the {part} of {entry.sample_id!r} {error}")
-    return entry, _Unusual(identity, "", facts, saliency, pixels, look)
+        return sample, _Unusual(identity, f"the {part} of {sample.sample_id!r} {error}")
+    return sample, _Unusual(identity, "", facts, saliency, pixels, look)
 
 
 class _Rows:
@@ -130,38 +129,38 @@ class _Rows:
         """Note what no rule about names and splits sees."""
         self.found.append(Mistake(kind, "", text))
 
-    def add(self, entry: Entry, unusual: _Unusual) -> None:
+    def add(self, sample: Sample, unusual: _Unusual) -> None:
         """Check one row against itself and all before it."""
-        name = repr(entry.sample_id)
-        if canonical.value_problem(entry):
-            self.problem("value", f"{name}: {canonical.value_problem(entry)}")
+        name = repr(sample.sample_id)
+        if canonical.value_problem(sample):
+            self.problem("value", f"{name}: {canonical.value_problem(sample)}")
             return
         row = unusual.identity
         blank = unusual.saliency is not None and unusual.saliency.blank
-        self.rules.add(name, *row[:6], entry.saliency_kind, entry.saliency is not None, blank)
+        self.rules.add(name, *row[:6], sample.saliency_kind, sample.saliency is not None, blank)
         if unusual.unreadable:
             self.problem("image", unusual.unreadable)
-        self._add_picture(entry, unusual)
+        self._add_picture(sample, unusual)
         self.blank += blank
         self.identities.append(row)
 
-    def _add_picture(self, entry: Entry, unusual: _Unusual) -> None:
+    def _add_picture(self, sample: Sample, unusual: _Unusual) -> None:
         """Look for the same picture among those before it, and keep what is looked at over all of them."""
         if unusual.look is None:
             return
-        self.survey.add(entry.source, unusual.image, unusual.saliency)
+        self.survey.add(sample.source, unusual.image, unusual.saliency)
         self.see_through += unusual.image.see_through
-        name, names = repr(entry.sample_id), self.info.class_names
-        here = duplicates.Sighting(entry.sample_id, entry.split, entry.label)
+        name, names = repr(sample.sample_id), self.info.class_names
+        here = duplicates.Sighting(sample.sample_id, sample.split, sample.label)
         first = self.pictures.add(unusual.pixels, here)
         if first is None:
             self.looks.append((here, unusual.look))
-        elif first.split != entry.split:
-            self.problem("copy", f"{name} in {entry.split} is the same image as {first.name!r} in {first.split}")
-        elif first.label != entry.label:
+        elif first.split != sample.split:
+            self.problem("copy", f"{name} in {sample.split} is the same image as {first.name!r} in {first.split}")
+        elif first.label != sample.label:
             self.problem(
                 "both labels",
-                f"{name} in {entry.split} is {names[entry.label]}, its copy {first.name!r} {names[first.label]}",
+                f"{name} in {sample.split} is {names[sample.label]}, its copy {first.name!r} {names[first.label]}",
             )
         else:
             self.copies += 1

@@ -18,12 +18,10 @@ SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class CheckReport:
-    """What :func:`check_data_set` found.
+    """What :func:`divsal_bench.data.check.check_data_set` found.
 
     Attributes:
         location: The folder, or the Hub id with its commit.
-        task: The task it is prepared for.
-        class_names: Names of class 0 and class 1.
         fingerprint: Recomputed from the rows.
         stored_fingerprint: What ``divsal.json`` says.
         problems: What makes results on this data wrong.

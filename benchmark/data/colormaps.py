@@ -34,11 +34,7 @@ _TURBO = (
 
 @functools.cache
 def colours_of_map(name: str) -> np.ndarray:
-    """The colours of a colour map, uint8, (256, 3).
-
-    Args:
-        name: One of :data:`NAMES`. Jet and hot are those of Matplotlib.
-    """
+    """The colours of one of :data:`NAMES`, uint8, (256, 3); jet and hot are those of Matplotlib."""
     x = np.linspace(0, 1, 256)
     if name == "jet":
         ramps = [
@@ -63,7 +59,6 @@ def undone(colours: np.ndarray, name: str) -> np.ndarray:
 
     Args:
         colours: uint8, (height, width, 3).
-        name: One of :data:`NAMES`.
 
     Returns:
         uint8, (height, width).

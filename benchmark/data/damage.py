@@ -12,11 +12,7 @@ class NotAnImage(ValueError):  # noqa: N818 - named for what it says of the file
 
 @contextmanager
 def refused_if_damaged() -> Iterator[None]:
-    """Turn what decoders raise into NotAnImage: damaged files make them raise every kind of exception.
-
-    Raises:
-        NotAnImage: Instead of any other exception.
-    """
+    """Turn what decoders raise into NotAnImage: damaged files make them raise every kind of exception."""
     try:
         yield
     except NotAnImage:

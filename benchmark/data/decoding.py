@@ -86,9 +86,6 @@ class Picture:
 def decode_image(data: bytes) -> Picture:
     """Decode a file completely: a cut-off file opens well and fails only here.
 
-    Args:
-        data: The file's bytes.
-
     Raises:
         NotAnImage: Empty, truncated, damaged as far as its format can tell, too large, of several pages, not an
             image, or of a kind without a fixed brightness range.

@@ -74,7 +74,7 @@ def _file_meant(file: Path) -> str:
     return ""
 
 
-def file_bytes(row: Row, file: Path | bytes, root: Path, part: str) -> bytes:
+def delivered_bytes(row: Row, file: Path | bytes, root: Path, part: str) -> bytes:
     """Read a file, unless it lies outside the data set's folder."""
     if isinstance(file, bytes):
         return file

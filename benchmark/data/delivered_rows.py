@@ -9,9 +9,9 @@ from pathlib import Path
 from divsal_bench.contracts.adapter import Row
 from divsal_bench.contracts.task import Task
 from divsal_bench.data import decoding, dicom, duplicates, images, png, reading, saliency_maps
-from divsal_bench.data.canonical import Entry, Progress
+from divsal_bench.data.canonical import Progress, Sample
 from divsal_bench.data.damage import NotAnImage
-from divsal_bench.data.delivered_files import file_bytes, named_file
+from divsal_bench.data.delivered_files import delivered_bytes, named_file
 from divsal_bench.data.fingerprint import bytes_digest
 from divsal_bench.data.threads import in_threads
 from divsal_bench.errors import Mistake, UserError, refusal
@@ -40,15 +40,15 @@ class _Checked:
     mistake: Mistake | None = None
 
 
-def kept_entries(
+def kept_samples(
     rows: list[Row],
     root: Path,
     task: Task,
-    told: reading.Told,
+    told: reading.ReadingOptions,
     notices: list[str],
     readings: dict[str, dict[str, str]],
     progress: Progress | None,
-) -> Iterator[Entry]:
+) -> Iterator[Sample]:
     """Read and check the files of all rows, then read them once more and yield them as they are kept.
 
     How a source is read depends on all its files. ``notices`` and ``readings`` are complete when the first row is out.
@@ -72,7 +72,7 @@ def kept_entries(
     notices += [*_unusual_rows(checked), *told_notices]
     readings.update({source: one.stated() for source, one in sorted(found.items()) if one.stated()})
     yield from (in_threads if readings or kept > KEPT_BYTES else map)(
-        lambda one: _kept_entry(one, root, found[one.row.source]), checked
+        lambda one: _kept_sample(one, root, found[one.row.source]), checked
     )
 
 
@@ -81,8 +81,8 @@ def _checked_row(row: Row, root: Path, maps: str) -> _Checked:
     """Read the files of one row and decode them completely."""
     part: tuple[str, Path | bytes | None] = ("image", row.image)
     try:
-        image_bytes = file_bytes(row, row.image, root, "image")
-        saliency_bytes = None if row.saliency is None else file_bytes(row, row.saliency, root, "map")
+        image_bytes = delivered_bytes(row, row.image, root, "image")
+        saliency_bytes = None if row.saliency is None else delivered_bytes(row, row.saliency, root, "map")
         picture = decoding.decode_image(image_bytes)
         facts, pixels = reading.image_facts(picture), duplicates.pixel_digest(picture)
         map_facts, turned = None, False
@@ -157,15 +157,15 @@ def _without_files(one: _Checked) -> _Checked:
 
 def _files_again(row: Row, root: Path, hashes: tuple[str, str]) -> tuple[bytes, bytes | None]:
     """Read the files of a row once more."""
-    image = file_bytes(row, row.image, root, "image")
-    saliency = None if row.saliency is None else file_bytes(row, row.saliency, root, "map")
+    image = delivered_bytes(row, row.image, root, "image")
+    saliency = None if row.saliency is None else delivered_bytes(row, row.saliency, root, "map")
     if (bytes_digest(image), bytes_digest(saliency)) != hashes:
         raise UserError(f"{row.where}: its files were changed while they were being prepared; run the command again")
     return image, saliency
 
 
 @decoding.one_large_at_a_time()
-def _kept_entry(checked: _Checked, root: Path, how: reading.Reading) -> Entry:
+def _kept_sample(checked: _Checked, root: Path, how: reading.Reading) -> Sample:
     """Read the files of one row again, and write anew those that are not kept as delivered."""
     row = checked.row
     image, saliency = checked.files if checked.hashes is None else _files_again(row, root, checked.hashes)
@@ -182,7 +182,7 @@ def _kept_entry(checked: _Checked, root: Path, how: reading.Reading) -> Entry:
             saliency = png.encode(values, upright=turned and not anew)
         if anew:
             image = png.encode(images.eight_bits(picture, how.window))
-    return Entry(
+    return Sample(
         row.sample_id,
         row.split,
         int(row.label),

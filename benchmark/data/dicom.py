@@ -28,7 +28,6 @@ def decode_dicom(data: bytes, most_pixels: int) -> tuple[Image, bool]:
     """Decode one file.
 
     Args:
-        data: The file's bytes.
         most_pixels: A larger picture is refused before its pixels are decoded.
 
     Returns:

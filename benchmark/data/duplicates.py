@@ -39,25 +39,13 @@ class SeenPictures:
         self._first: dict[bytes, Sighting] = {}
 
     def add(self, pixels: bytes, here: Sighting) -> Sighting | None:
-        """Take one picture.
-
-        Args:
-            pixels: From :func:`pixel_digest`.
-            here: Where it is seen.
-
-        Returns:
-            Where it was seen before; None where it was not.
-        """
+        """Take one picture; where it was seen before, None where it was not."""
         first = self._first.setdefault(pixels, here)
         return None if first is here else first
 
 
 def pixel_digest(picture: Picture) -> bytes:
-    """A hash of what a picture shows: the same for grey and for RGB of equal channels, and for every file format.
-
-    Args:
-        picture: From :func:`divsal_bench.data.decoding.decode_image`.
-    """
+    """A hash of what a picture shows: the same for grey and for RGB of equal channels, and for every file format."""
     with refused_if_damaged():
         if picture.deep:
             values = np.asarray(picture.image).astype(np.uint16)
@@ -77,9 +65,6 @@ def print_of(picture: Picture) -> np.ndarray:
     """A print of a picture: which cells of a small grid are brighter than their left and their upper neighbours.
 
     It changes little when a picture is saved with loss, made smaller or brighter ("dHash", Krawetz 2013).
-
-    Args:
-        picture: From :func:`divsal_bench.data.decoding.decode_image`.
 
     Returns:
         uint64, (8,).
@@ -119,7 +104,6 @@ def near_copies(looks: Sequence[tuple[Sighting, np.ndarray]], splits: Sequence[s
 
     Args:
         looks: Where each image is, and its :func:`print_of`.
-        splits: In order.
     """
     by_split = {split: [one for one in looks if one[0].split == split] for split in splits}
     pairs: list[tuple[int, str, str]] = []

@@ -16,11 +16,7 @@ class RowIdentity(NamedTuple):
 
     Attributes:
         sample_id: Unique in the data set.
-        split: train, validation or test.
-        label: 0 or 1.
-        source: Where the image was recorded.
         category: What makes a positive positive; "" for negatives.
-        subject: The person or patient.
         image: :func:`bytes_digest` of the image file's bytes.
         saliency: :func:`bytes_digest` of the map file's bytes; "" without a map.
     """
@@ -41,14 +37,7 @@ def bytes_digest(data: bytes | None) -> str:
 
 
 def data_fingerprint(rows: Iterable[RowIdentity]) -> str:
-    """Return the fingerprint of a prepared data set, whatever the order of its rows.
-
-    Args:
-        rows: One identity a row.
-
-    Returns:
-        64 hexadecimal digits.
-    """
+    """The fingerprint of a prepared data set, 64 hexadecimal digits, whatever the order of its rows."""
     total = hashlib.sha256()
     for row in sorted(rows):
         # JSON keeps fields apart whatever they contain, and a line ends where no field can.
@@ -60,28 +49,12 @@ def standin_fingerprint(task: str, variant: str, version: int, seed: int) -> str
     """Return the fingerprint of a stand-in: what it was drawn from, not its pixels.
 
     Drawn pixels may differ in the last bit between numpy versions; :func:`pixel_hash` notices that.
-
-    Args:
-        task: The task's name.
-        variant: One of :data:`divsal_bench.contracts.task.VARIANTS`.
-        version: The task's ``standin_version``.
-        seed: The seed it was drawn with.
-
-    Returns:
-        64 hexadecimal digits.
     """
     return bytes_digest(json.dumps(["standin", task, variant, int(version), int(seed)]).encode())
 
 
 def pixel_hash(*arrays: np.ndarray) -> str:
-    """Return the sha256 over dtype, shape and values of arrays; a stand-in's are its images and its maps.
-
-    Args:
-        arrays: Any shape and dtype.
-
-    Returns:
-        64 hexadecimal digits.
-    """
+    """Return the sha256 over dtype, shape and values of arrays; a stand-in's are its images and its maps."""
     import numpy as np
 
     total = hashlib.sha256()

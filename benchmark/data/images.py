@@ -24,8 +24,6 @@ def image_pixels(picture: Picture, channels: Literal[1, 3], size: int, window: W
     """Convert and resize an image.
 
     Args:
-        picture: From :func:`divsal_bench.data.decoding.decode_image`.
-        channels: 1 (grey) or 3 (RGB).
         size: Side of the square result; the aspect ratio is not kept.
         window: As :func:`eight_bit_image` takes it.
 
@@ -50,8 +48,6 @@ def eight_bit_image(picture: Picture, channels: Literal[1, 3], window: Window = 
     Transparent parts are laid over black: what an editor left below them is not to be seen.
 
     Args:
-        picture: From :func:`divsal_bench.data.decoding.decode_image`.
-        channels: 1 (grey) or 3 (RGB).
         window: The values of 16 bits that become black and white; 8-bit images have none.
 
     Raises:
@@ -70,7 +66,6 @@ def eight_bits(picture: Picture, window: Window | None = None) -> np.ndarray:
     """An upright image in 8 bits: uint8, (height, width), or (height, width, 3) where it has colours.
 
     Args:
-        picture: From :func:`divsal_bench.data.decoding.decode_image`.
         window: As :func:`eight_bit_image` takes it; None for all values.
 
     Raises:

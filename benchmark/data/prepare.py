@@ -12,7 +12,7 @@ from divsal_bench.contracts.task import Task
 from divsal_bench.data import catalogue, reading, spelling, writer
 from divsal_bench.data.canonical import SPLITS, Count, Progress
 from divsal_bench.data.delivered_files import misplaced_files
-from divsal_bench.data.delivered_rows import kept_entries
+from divsal_bench.data.delivered_rows import kept_samples
 from divsal_bench.data.rules import Rules
 from divsal_bench.data.terms import one_spelling
 from divsal_bench.errors import UserError, refusal, unknown
@@ -26,10 +26,8 @@ class Prepared:
     """A data set that was written.
 
     Attributes:
-        path: Its folder.
         counts: Rows per split and source.
         notices: What was left out or is unusual, in plain language.
-        fingerprint: See :mod:`divsal_bench.data.fingerprint`.
         rows: Columns :data:`divsal_bench.data.canonical.COLUMNS`.
     """
 
@@ -52,13 +50,10 @@ def prepare_data_set(
     """Read a data set as delivered, check every row, and write it in canonical form.
 
     Args:
-        task: The task the data is for.
-        adapter: How the data is delivered.
         source: The file or folder the adapter reads; None only for an adapter that needs none.
         out: The folder to write; it appears whole or not at all.
         options: The adapter's options, and those of :data:`divsal_bench.data.reading.OPTIONS`.
         force: Whether a data set already in ``out`` is replaced.
-        progress: Called with (rows done, all rows).
 
     Raises:
         UserError: What is wrong, in which row and file, and what to do: all mistakes at once, one line for each kind.
@@ -99,7 +94,7 @@ def prepare_data_set(
     readings: dict[str, dict[str, str]] = {}
     info = writer.write_data_set(
         out,
-        kept_entries(rows, root, task, told, notices, readings, progress),
+        kept_samples(rows, root, task, told, notices, readings, progress),
         task=task.name,
         class_names=task.class_names,
         adapter=adapter.name,

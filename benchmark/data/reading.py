@@ -86,7 +86,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Told:
+class ReadingOptions:
     """The options ``window`` and ``map``: source to value, "" for all other sources."""
 
     windows: Mapping[str, str]
@@ -111,7 +111,7 @@ def is_option(name: str) -> bool:
     return name.partition(":")[0] in OPTIONS
 
 
-def told(options: Mapping[str, str]) -> Told:
+def told(options: Mapping[str, str]) -> ReadingOptions:
     """Read the options.
 
     Args:
@@ -130,7 +130,7 @@ def told(options: Mapping[str, str]) -> Told:
                 f"the option {option} is {value!r}; write 12bit, minmax or LO:HI with 0 ≤ LO < HI ≤ 65535, e.g. 0:4095"
             )
         found[name][source] = value
-    return Told(found["window"], found["map"])
+    return ReadingOptions(found["window"], found["map"])
 
 
 def image_facts(picture: Picture) -> ImageFacts:
@@ -176,13 +176,9 @@ class Survey:
             self._maps.setdefault(source, []).append(saliency)
 
     def readings(
-        self, options: Told, sources: Iterable[str]
+        self, options: ReadingOptions, sources: Iterable[str]
     ) -> tuple[dict[str, Reading], list[tuple[str, str]], list[str]]:
         """Decide how each source is read.
-
-        Args:
-            options: What is told.
-            sources: All that have rows.
 
         Returns:
             Source to reading; what makes the data unusable, each as its kind and in plain language; and what the user
@@ -212,7 +208,7 @@ class Survey:
 
 
 def _misplaced_options(
-    options: Told, names: list[str], images: Mapping[str, object], maps: Mapping[str, object]
+    options: ReadingOptions, names: list[str], images: Mapping[str, object], maps: Mapping[str, object]
 ) -> list[str]:
     """Options for sources that are not there, or have nothing that they could be for."""
     wrong = []

@@ -24,7 +24,6 @@ def commit_of(repo: str, revision: str | None) -> str:
     A full commit is returned as it is, so that a pinned data set in the local cache needs no network.
 
     Args:
-        repo: ``org/name``.
         revision: Branch, tag or commit; None is the default branch.
 
     Raises:
@@ -38,10 +37,6 @@ def commit_of(repo: str, revision: str | None) -> str:
 
 def info_of(repo: str, commit: str) -> Info:
     """Download ``divsal.json`` of a data set and read it.
-
-    Args:
-        repo: ``org/name``.
-        commit: A full commit.
 
     Raises:
         UserError: As :func:`commit_of`, or it is not a data set that this program wrote.
@@ -60,10 +55,6 @@ def info_of(repo: str, commit: str) -> Info:
 
 def download(repo: str, commit: str) -> Path:
     """Download a data set, or find it in the local cache.
-
-    Args:
-        repo: ``org/name``.
-        commit: A full commit.
 
     Returns:
         The folder of the copy, as complete as the Hub's.

@@ -22,11 +22,7 @@ PAIRS = 5
 
 
 class Rules:
-    """Takes the rows of a data set one after the other and collects what is wrong with them.
-
-    Attributes:
-        mistakes: What no run could stand on, so far.
-    """
+    """Takes a data set's rows one after the other and collects ``mistakes``: what no run could stand on."""
 
     def __init__(self, class_names: tuple[str, str], category_meaning: str = "category") -> None:
         """Of a data set whose classes and categories are called so."""
@@ -56,13 +52,6 @@ class Rules:
         Args:
             where: The row, as its owner finds it.
             sample_id: This and the others are :data:`divsal_bench.data.canonical.COLUMNS`.
-            split: See there, as for all that follow.
-            label: 0 or 1.
-            source: Not empty.
-            category: Empty for negatives.
-            subject: Not empty.
-            saliency_kind: ``none`` without a map.
-            has_map: Whether there is a map.
             blank: Whether it is the same everywhere, and so counts as none.
         """
 
@@ -214,8 +203,6 @@ def require_sound(rows: pd.DataFrame, class_names: tuple[str, str], name: str) -
 
     Args:
         rows: Columns :data:`divsal_bench.data.canonical.COLUMNS`.
-        class_names: Of the task.
-        name: The data, for the message.
 
     Raises:
         UserError: With the first mistake of each kind.
@@ -235,7 +222,6 @@ def condition_lines(rows: pd.DataFrame, class_names: Sequence[str]) -> Iterator[
 
     Args:
         rows: Columns :data:`divsal_bench.data.canonical.COLUMNS`.
-        class_names: Of class 0 and class 1.
     """
     test = rows[rows["split"] == "test"]
     subjects = test["subject"].to_numpy()

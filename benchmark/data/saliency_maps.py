@@ -33,13 +33,6 @@ def align(saliency: Picture, picture: Picture) -> Picture:
     A map drawn on the stored pixels of a turned photograph states no orientation of its own, and is turned
     like the photograph; one that states its own keeps it.
 
-    Args:
-        saliency: The map, from :func:`divsal_bench.data.decoding.decode_image`.
-        picture: Its image, from :func:`divsal_bench.data.decoding.decode_image`.
-
-    Returns:
-        The map in its image's geometry.
-
     Raises:
         NotAnImage: The sizes differ.
     """
@@ -58,10 +51,6 @@ def resized_map(saliency: Picture, size: int) -> np.ndarray:
 
     Dots that are small beside a cell of the result stay: where no cell keeps an eighth of the map's largest value, the
     result is scaled up to it.
-
-    Args:
-        saliency: From :func:`align`.
-        size: Side of the square result.
 
     Returns:
         uint8, (size, size); not the same value everywhere unless the map has it.
@@ -90,7 +79,6 @@ def map_values(saliency: Picture, reading: str = "", top: int = 0) -> np.ndarray
     parts hold no evidence.
 
     Args:
-        saliency: From :func:`align`.
         reading: One of :data:`MAP_READINGS`; "" for a grey map.
         top: The value that becomes 255; 0 takes the largest that the file's bits can hold.
 
@@ -113,15 +101,7 @@ def is_mask(values: np.ndarray) -> bool:
 
 
 def levels(saliency: Picture, reading: str = "") -> tuple[np.ndarray, int]:
-    """A map's values as the file holds them, uint8 or uint16, and the largest that its bits can hold.
-
-    Args:
-        saliency: From :func:`align`.
-        reading: As :func:`map_values` takes it.
-
-    Raises:
-        Coloured, NotAnImage: As in :func:`map_values`.
-    """
+    """A map's values as the file holds them, uint8 or uint16, and the largest that its bits can hold."""
     with refused_if_damaged():
         image = saliency.image
         if reading:

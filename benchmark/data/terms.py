@@ -69,7 +69,6 @@ def stricter(now: SourceTerms, then: Mapping[str, str]) -> SourceTerms:
     """What both the data's terms of today and those under which a run was made allow.
 
     Args:
-        now: Of the data as it is found.
         then: ``images``, ``weights`` and ``predictions`` to yes, no or unknown; empty where a run does not say.
     """
     words: dict[str, Permission] = {}
@@ -94,7 +93,6 @@ def require_publishable(terms: Mapping[str, SourceTerms] | None, name: str, perm
 
     Args:
         terms: Source to what it allows; None for stand-ins, which are ours.
-        name: The data set's, for messages.
         permitted: Whether the user vouches for what the terms do not say.
 
     Raises:
@@ -109,8 +107,6 @@ def require_permission(what: str, terms: Mapping[str, SourceTerms], name: str, p
 
     Args:
         what: Would be published, one of :data:`PUBLISHED_KINDS`.
-        terms: Source to what it allows.
-        name: The data set's, for messages.
         permitted: Whether the user vouches for what is unknown.
 
     Raises:

@@ -20,10 +20,6 @@ def in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
 
     Args:
         work: The function. Its first exception, in the order of the items, is raised.
-        items: Its arguments.
-
-    Yields:
-        Its results, in the order of the items.
     """
     workers = min(8, os.cpu_count() or 1)
     items = iter(items)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from divsal_bench.contracts.adapter import SourceTerms
-from divsal_bench.data.canonical import INFO_FILE, SCHEMA_VERSION, SPLITS, Count, Entry, Info, canonical_features
+from divsal_bench.data.canonical import INFO_FILE, SCHEMA_VERSION, SPLITS, Count, Info, Sample, canonical_features
 from divsal_bench.data.card import data_card
 from divsal_bench.data.fingerprint import RowIdentity, data_fingerprint
 from divsal_bench.errors import UserError
@@ -22,7 +22,7 @@ GROUP_BYTES = 32 * 2**20
 
 def write_data_set(
     out: Path,
-    entries: Iterable[Entry],
+    samples: Iterable[Sample],
     *,
     task: str,
     class_names: tuple[str, str],
@@ -36,30 +36,22 @@ def write_data_set(
     """Write a data set folder; it appears whole or not at all.
 
     Args:
-        out: The folder to write.
-        entries: Rows by split (in the order of :data:`SPLITS`), and by sample_id inside a split.
-        task: The task's name.
-        class_names: Names of class 0 and class 1.
-        adapter: Which adapter read the data.
-        sources: What each source allows.
-        notices: Written to ``divsal.json``; read when all entries are consumed.
+        samples: Rows by split (in the order of :data:`SPLITS`), and by sample_id inside a split.
+        notices: Written to ``divsal.json``; read when all samples are consumed.
         readings: Source to how its files were read, written likewise.
         force: Whether a data set that is there already is replaced.
         shard_bytes: A Parquet file is closed when its images and maps reach this size.
 
-    Returns:
-        What ``divsal.json`` says.
-
     Raises:
         UserError: ``out`` exists or cannot be written, or the disk is full.
-        ValueError: The entries are not sorted.
+        ValueError: The samples are not sorted.
     """
     check_target(out, force)
     try:
         with new_folder(out, replace=force, fix="choose another folder with --out") as aside:
             shards = _Shards(aside, class_names, shard_bytes)
-            for entry in entries:
-                shards.add(entry)
+            for sample in samples:
+                shards.add(sample)
             info = Info(
                 schema_version=SCHEMA_VERSION,
                 task=task,
@@ -81,12 +73,7 @@ def write_data_set(
 
 
 def check_target(out: Path, force: bool) -> None:
-    """Raise UserError where ``out`` must not be written: before reading a data set, not after.
-
-    Args:
-        out: The folder to write.
-        force: Whether a prepared data set that is there may be replaced.
-    """
+    """UserError where ``out`` must not be written: before reading a data set. ``force`` lets one be replaced."""
     if not out.exists():
         return
     if not out.is_dir():
@@ -113,29 +100,29 @@ class _Shards:
         self._counts: dict[tuple[str, str], list[int]] = {}
         self._paths: dict[str, list[Path]] = {}
         self._writer: Any = None
-        self._group: list[Entry] = []
+        self._group: list[Sample] = []
         self._group_bytes = self._file_bytes = 0
         self._last = (-1, "")
 
-    def add(self, entry: Entry) -> None:
+    def add(self, sample: Sample) -> None:
         """Take one row."""
-        place = (SPLITS.index(entry.split), entry.sample_id)
+        place = (SPLITS.index(sample.split), sample.sample_id)
         if place <= self._last:
-            raise ValueError(f"entries are not sorted at {entry.split} {entry.sample_id!r}")
-        size = len(entry.image) + len(entry.saliency or b"")
+            raise ValueError(f"samples are not sorted at {sample.split} {sample.sample_id!r}")
+        size = len(sample.image) + len(sample.saliency or b"")
         if place[0] != self._last[0] or self._file_bytes + size > self.shard_bytes:
             self._close_file()
         self._last = place
-        self._group.append(entry)
+        self._group.append(sample)
         self._group_bytes += size
         self._file_bytes += size
         if self._group_bytes >= GROUP_BYTES:
             self._write_group()
-        self.identities.append(entry.identity())
-        self.source_names.add(entry.source)
-        count = self._counts.setdefault((entry.split, entry.source), [0, 0, 0])
-        count[entry.label] += 1
-        count[2] += entry.saliency is not None and not entry.blank
+        self.identities.append(sample.identity())
+        self.source_names.add(sample.source)
+        count = self._counts.setdefault((sample.split, sample.source), [0, 0, 0])
+        count[sample.label] += 1
+        count[2] += sample.saliency is not None and not sample.blank
 
     def counts(self) -> tuple[Count, ...]:
         """Return the rows per split and source, in the order of :data:`SPLITS`, then by name."""

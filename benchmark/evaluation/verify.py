@@ -39,11 +39,7 @@ Numbers = dict[str, tuple[float | None, float]]
 
 @dataclass(frozen=True)
 class ComparedNumber:
-    """One number, as claimed and as found; None where there is none.
-
-    Attributes:
-        allowed: Largest |Δ| that counts as the same.
-    """
+    """One number, claimed and found, None where there is none; ``allowed`` is the largest |Δ| that is the same."""
 
     name: str
     claimed: float | None
@@ -101,17 +97,12 @@ def compare_with_weights(
         model: From its weights, wherever they were found; see :func:`divsal_bench.networks.trained.load_model`.
         data: The data of the run, at the size of its protocol.
         field_metrics: Of the task.
-        claimed: The numbers to check.
         claimed_margins: Sample id to its margin, of every validation and test row.
 
     Raises:
         UserError: It is not the run's data, or its weights give scores that are not finite.
     """
-    if data.fingerprint != run.spec.data_fingerprint:
-        raise UserError(
-            f"the data given has fingerprint {data.fingerprint[:8]}, {run.path} was run on "
-            f"{run.spec.data_fingerprint[:8]}; give that with --data"
-        )
+    run.require_data(data.fingerprint)
     protocol = protocol_of(run)
     try:
         table = predictions.predictions(model, data, protocol)
@@ -225,9 +216,7 @@ def compare_margins(claimed: Mapping[str, float], table: pd.DataFrame, within: f
 
     Args:
         claimed: Sample id to margin.
-        table: Recomputed predictions.
         within: As :data:`MARGINS_WITHIN`.
-        where: Whose margins they are, for messages.
 
     Raises:
         UserError: The claimed margins are of other rows.

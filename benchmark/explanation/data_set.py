@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from divsal_bench.errors import UserError
-from divsal_bench.explanation.data_set_overview import Deciding, Errors, Floats, MeanMaps, Overview, Split
+from divsal_bench.explanation.data_set_overview import Deciding, Errors, ExplainedSplit, Floats, MeanMaps, Overview
 from divsal_bench.explanation.data_set_table import agreements, samples
 from divsal_bench.explanation.image import pooled, scorer
 from divsal_bench.maps import evidence, measures
@@ -30,16 +30,12 @@ BATCH = 64
 
 
 def positions_to_explain(
-    data: DataArrays, split: Split, limit: int | None, name: str, names: tuple[str, str]
+    data: DataArrays, split: ExplainedSplit, limit: int | None, name: str, names: tuple[str, str]
 ) -> npt.NDArray[np.int64]:
     """The positions of the images to explain.
 
     Args:
-        data: Of the run.
-        split: test or validation.
         limit: At most so many, drawn by sample id and fingerprint: the same for every network.
-        name: The data set's, for messages.
-        names: Of the classes.
 
     Raises:
         UserError: The split is empty, or what is left of it has a single class.
@@ -64,7 +60,7 @@ def overview(
     pretrained: Pretrained,
     data: DataArrays,
     positions: npt.NDArray[np.int64],
-    split: Split,
+    split: ExplainedSplit,
     progress: Callable[[int, int], None] | None = None,
 ) -> Overview:
     """Explain the images of a data set.
@@ -73,8 +69,6 @@ def overview(
         pretrained: The run's network, on the device where it works; it has a closed form.
         data: The run's, at the size of its protocol.
         positions: From :func:`positions_to_explain`.
-        split: Of all of them.
-        progress: Called with (images done, all of them).
 
     Raises:
         UserError: A score is not finite.
@@ -106,7 +100,7 @@ def overview(
             for side, one, human in zip(sides, maps, humans, strict=True)
         ]
         deciders = [next((region for region in one.shown if region.logits > 0), None) for one in parts]
-        covered = occlusion(score, floats, [one_region(region) for region in deciders], sides)
+        covered = occlusion(score, floats, [Regions((one,) if one else (), 0.0, 0, 0.0) for one in deciders], sides)
         scores.append(margins)
         cams.append(maps)
         chosen += deciders
@@ -126,16 +120,11 @@ def class_called(pretrained: Pretrained, margin: float) -> int:
     return int(pretrained.threshold is not None and margin >= pretrained.threshold)
 
 
-def one_region(region: Region | None) -> Regions:
-    """One region, to be covered alone."""
-    return Regions(() if region is None else (region,), 0.0, 0, 0.0)
-
-
 def overview_of_found(
     pretrained: Pretrained,
     data: DataArrays,
     positions: npt.NDArray[np.int64],
-    split: Split,
+    split: ExplainedSplit,
     scores: Floats,
     cams: Floats,
     chosen: Sequence[Region | None],

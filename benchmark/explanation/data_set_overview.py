@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Floats = npt.NDArray[np.float64]
-Split = Literal["test", "validation"]
+ExplainedSplit = Literal["test", "validation"]
 #: Map kinds that are averaged and compared with people's, with the prefix of their columns.
 KINDS = ("true", "false", "difference")
 #: How many cells a table has.
@@ -24,9 +24,6 @@ class MeanMaps:
     """Means over the images of one class in one condition.
 
     Attributes:
-        label: 0 or 1.
-        condition: Its name.
-        count: Images.
         maps: True-class CAM, false-class CAM and difference map (true − false) by :data:`KINDS`, each (h, w).
     """
 
@@ -41,7 +38,6 @@ class Deciding:
     """Where the decisions for one class come from.
 
     Attributes:
-        decision: 0 or 1.
         count: Images that are called so.
         without: Of those, how many have no region that speaks for the class.
         against: Of those, how many have a margin for the other class: the threshold alone made them this one.
@@ -80,7 +76,6 @@ class Overview:
     """A data set, explained.
 
     Attributes:
-        split: Which one.
         total: Images of the split; ``table`` may have fewer.
         grid: (h, w).
         positions: Of the images in the arrays, (N,), in the order of the table.
@@ -98,7 +93,7 @@ class Overview:
         confident: Wrong rows by how wrong, the worst first.
     """
 
-    split: Split
+    split: ExplainedSplit
     total: int
     grid: tuple[int, int]
     positions: npt.NDArray[np.int64]

@@ -35,14 +35,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 @dataclass(frozen=True)
 class ReportHeading:
-    """What the page is about, for people.
-
-    Attributes:
-        task, data, method, run_id: Of the run.
-        seed: Of the run.
-        class_names: Of class 0 and class 1.
-        threshold: On the score, in words.
-    """
+    """What the page is about, for people; the threshold is on the score, in words."""
 
     task: str
     data: str
@@ -123,10 +116,8 @@ def render_report(
     """Write the page.
 
     Args:
-        found: What it shows.
         data: The images; they are shown where the terms allow it, and nothing of them elsewhere.
         terms: Source to what its owner allows; None for a stand-in, which is ours.
-        heading: What it is about.
 
     Returns:
         HTML with its styles in it, named by their hash in the content security policy.

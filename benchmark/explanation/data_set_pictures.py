@@ -30,7 +30,7 @@ SIDE = 132
 class PagePicture:
     """One picture: its data URL and what it shows in words."""
 
-    source: str
+    url: str
     alt: str
 
 

@@ -47,8 +47,6 @@ def samples(
     """One row an image, without what needs a human map.
 
     Args:
-        pretrained: The network.
-        rows: Of the data, one an image.
         labels, decisions: 0 or 1, (N,).
         scores: z1 − z0, (N,).
         conditions: Their names, (N,).

@@ -29,7 +29,6 @@ class Example:
     """One image to explain.
 
     Attributes:
-        input: The image.
         label: Its class, 0 or 1; None where it is not given.
         human: The file of its human map; None without one.
     """
@@ -62,7 +61,6 @@ def collect_examples(
     Args:
         paths: As :func:`divsal_bench.prediction.inputs.collect_images` takes them. A CSV file's column ``label`` names
             the class of each image: a class name, 0 or 1, or nothing.
-        class_names: Of class 0 and class 1.
         label: The class of all of them; None takes what the CSV files say.
         human: The map of the one image there is, or a folder with a map for some of them: under the same name, with
             or without the image's folders, and any suffix of an image.
@@ -93,11 +91,7 @@ def class_of(name: str, class_names: tuple[str, str], where: str) -> int:
 
 
 def with_maps(examples: Sequence[Example], human: Path) -> list[Example]:
-    """Give images their human maps.
-
-    Raises:
-        UserError: As in :func:`collect_examples`.
-    """
+    """Give images their human maps."""
     if human.is_dir():
         files = inputs.collect_images([human])
         by_place: dict[tuple[str, ...], list[Path]] = {}
@@ -157,15 +151,7 @@ def open_example(pretrained: Pretrained, one: Example) -> Opened | str:
 
 
 def human_pixels(preprocessing: Preprocessing, saliency: Picture) -> np.ndarray:
-    """A human map in the geometry of the network's input.
-
-    Args:
-        preprocessing: Of the network.
-        saliency: From :func:`divsal_bench.data.saliency_maps.align`.
-
-    Returns:
-        uint8, (S, S); where a network's own cropping adds a border, 0.
-    """
+    """A human map in the geometry of the network's input, uint8, (S, S); 0 where cropping adds a border."""
     from PIL.Image import fromarray
 
     if (preprocessing.crop_mode, preprocessing.crop_pct) == ("squash", 1.0):

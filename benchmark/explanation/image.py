@@ -36,7 +36,6 @@ class ShownMap:
     """One map of one image.
 
     Attributes:
-        name: Of the table of maps.
         sentence, source: What it shows and where it is from.
         signed: Its negative part speaks against the class.
         on_scale: Whether its mean over the grid is in logits, so that it shares a scale with the difference map.
@@ -67,8 +66,6 @@ class Explanation:
     """One image, explained.
 
     Attributes:
-        image: As it was given.
-        class_names: Of class 0 and class 1.
         target: The class that is explained.
         labelled: Whether that is the image's given class; otherwise it is the one that it is called.
         logits: Of class 0 and class 1.
@@ -120,11 +117,7 @@ class Explanation:
 
 
 def maps_named(text: str | None) -> tuple[str, ...]:
-    """The maps that ``--maps`` names, separated by commas; without it :data:`DEFAULT`.
-
-    Raises:
-        UserError: A name is unknown, or none is given.
-    """
+    """The maps that ``--maps`` names, separated by commas, without it :data:`DEFAULT`; UserError if one is unknown."""
     if text is None:
         return DEFAULT
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
@@ -140,8 +133,6 @@ def has_closed_form(pretrained: Pretrained, names: Sequence[str], asked: bool) -
     """Whether mean CAM + bias is the network's logit; refuse maps that cannot be had, before any image is read.
 
     Args:
-        pretrained: The network.
-        names: From :func:`maps_named`.
         asked: Whether the user named them: of those that are shown by default, an undefined one says so in its place.
 
     Raises:
@@ -169,8 +160,6 @@ def explain_image(
 
     Args:
         pretrained: The network, on the device where it works.
-        image: The image's name.
-        opened: Its pixels and human map.
         label: The class to explain; None takes the one that the image is called.
         names: Maps, from :func:`maps_named`.
         closed: Whether the network has a closed form; without one there are no regions, and ``names`` are all

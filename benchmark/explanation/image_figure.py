@@ -26,9 +26,6 @@ def explanation_png(found: Explanation) -> bytes:
     """Draw one image's explanation.
 
     All maps whose mean is in logits share one scale: what is faint beside the others is small.
-
-    Returns:
-        A PNG.
     """
     shared = [one.values for one in found.maps if one.values is not None and one.on_scale]
     panels = [Panel("image, as the network sees it", note=called_as(found))]

@@ -20,7 +20,6 @@ def explanation_json(found: Explanation, model: str, threshold: float | None) ->
     """Everything that was found, as JSON has it: numbers that are not there are null.
 
     Args:
-        found: One image.
         model: What explained it, for people.
         threshold: On the score; None: nothing is called class 1.
     """

@@ -29,7 +29,6 @@ class ImageLine:
         agreement: Map to its agreement with the human map.
         notes: Which maps are undefined or empty.
         title: What is explained, in one line.
-        has_human: Whether it has a human map.
     """
 
     image: str

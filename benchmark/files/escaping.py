@@ -44,12 +44,7 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
 
 
 def table_csv(table: pd.DataFrame, **options: Any) -> str:
-    """A table as CSV, without its index.
-
-    Args:
-        table: Of numbers and texts.
-        options: As :meth:`pandas.DataFrame.to_csv` takes them.
-    """
+    """A table as CSV without its index, with the options of :meth:`pandas.DataFrame.to_csv`."""
     import pandas as pd
 
     # Objects, not pandas' own strings: a file name may be no text.

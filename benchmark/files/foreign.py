@@ -54,10 +54,6 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
 def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
     """Read a file whole.
 
-    Args:
-        path: The file; a link is followed.
-        most: Bytes it may have.
-
     Raises:
         OSError: It is not there or cannot be read.
         RefusedError: It is no regular file, or larger than allowed.
@@ -84,8 +80,6 @@ def read_json(path: Path, most: int = LARGEST_JSON, finite: bool = False) -> obj
     """Read a JSON file.
 
     Args:
-        path: The file.
-        most: Bytes it may have.
         finite: Whether NaN and infinities, which JSON lacks and Python reads, are refused.
 
     Raises:

@@ -32,7 +32,6 @@ def up_to_date(content: object, newest: int, path: Path, steps: Steps = NO_STEPS
     Args:
         content: As JSON had it. What is no object, or of a version that no step begins with, is the model's to refuse.
         newest: The version that this program writes.
-        path: For messages.
         steps: From each older version that can be read to the next.
 
     Raises:
@@ -59,12 +58,8 @@ def read_model(
     """Read a JSON file into a model.
 
     Args:
-        path: The file.
-        model: Of a closed schema.
-        most: Bytes the file may have.
         newest: The version of the schema that this program writes.
         steps: From each older version to the next.
-        finite: Whether NaN and infinities are refused as JSON.
 
     Raises:
         OSError: It is not there or cannot be read.

@@ -106,11 +106,7 @@ def read_table(source: Path | bytes, form: Form) -> pa.Table:
 
 
 def check_texts(table: pa.Table, form: Form, most: int) -> None:
-    """Refuse texts that are too long, or take too much once each row has its own.
-
-    Raises:
-        ValueError: They do.
-    """
+    """Refuse texts that are too long, or take too much once each row has its own."""
     chunks = [(name, chunk) for name in form.texts for chunk in table[name].chunks]
     for name, chunk in chunks:
         longest = longest_text(chunk)
@@ -152,11 +148,7 @@ def group_sizes(header: pq.FileMetaData) -> list[int]:
 
 
 def check_unpacked(unpacked: int, most: int) -> None:
-    """Refuse a file that takes more memory than it may.
-
-    Raises:
-        RefusedError: It does.
-    """
+    """Refuse a file that takes more memory than it may."""
     if unpacked > most:
         raise RefusedError(f"unpacks to {unpacked:,} bytes, {most:,} are allowed")
 

@@ -89,9 +89,7 @@ def table_as_list(rows: Sequence[Sequence[str]], names: Sequence[str], width: in
     """Row by row: its first cell, and below it a line ``name  value`` a cell; empty cells are left out.
 
     Args:
-        rows: The first cell names the row.
         names: Of the columns; none for a list of names and values.
-        width: In characters.
         bare: The first cell stands without the name of its column.
     """
     if not names:

@@ -29,8 +29,6 @@ def text_problem(text: str, longest: int, several_lines: bool = False) -> str:
     """What is wrong with a text from outside, as ``it …`` goes on; "" if nothing is.
 
     Args:
-        text: As it was read.
-        longest: Characters it may have.
         several_lines: Whether it may hold line ends and tabs.
     """
     if len(text) > longest:

@@ -59,11 +59,7 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        UserError: It cannot be written.
-    """
+    """Write a file, whole or not at all; UserError if that is impossible."""
     with new_file(path) as aside:
         aside.write_bytes(content)
 
@@ -158,11 +154,7 @@ def new_folder(out: Path, *, replace: bool = False, fix: str = "choose another f
 
 
 def mend(out: Path) -> list[Path]:
-    """Remove what killed processes left beside a folder, and put back what one of them had moved away.
-
-    Returns:
-        What others are writing or replacing at this moment.
-    """
+    """Remove what killed processes left beside a folder, put back what one moved away; return what others write."""
     working = []
     for left in sorted(out.parent.glob(f".{glob.escape(out.name)}.*")):
         kind, dash, owner = left.name.removeprefix(f".{out.name}.").partition("-")
@@ -199,11 +191,7 @@ def sweep(folders: Iterable[Path]) -> list[Path]:
 
 
 def remove(path: Path) -> bool:
-    """Delete a file or a folder, which may not be there; what cannot be deleted stays.
-
-    Returns:
-        Whether nothing is there now.
-    """
+    """Delete a file or a folder, which may not be there, as far as it can be; whether nothing is there now."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -16,7 +16,6 @@ from divsal_bench.data.catalogue import DataSource
 from divsal_bench.data.terms import terms_of, windows_of
 from divsal_bench.errors import UserError
 from divsal_bench.grid.jobs import Job
-from divsal_bench.networks.backbones import Head
 from divsal_bench.registry import method_source, plugins, protocols
 from divsal_bench.registry.method_choice import MethodChoice
 from divsal_bench.registry.protocols import Protocol
@@ -25,6 +24,7 @@ from divsal_bench.runs.bounds import check_content
 from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts, Spec
 from divsal_bench.scores import conditions
+from divsal_bench.words import Head
 
 
 @dataclass(frozen=True)

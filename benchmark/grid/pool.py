@@ -58,7 +58,6 @@ def run_jobs(jobs: Sequence[Job], workers: int, on_event: OnEvent = lambda event
     """Run jobs and return their runs, in the order they finished.
 
     Args:
-        jobs: From a plan.
         workers: Processes; 0 runs in this process.
         on_event: Told of every epoch, finished run and retry.
 

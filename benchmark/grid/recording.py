@@ -40,9 +40,6 @@ def record_of(job: Job, status: Status, seconds: float, facts: Mapping[str, Any]
     """The run's record with everything that is known whatever its end.
 
     Args:
-        job: What was run.
-        status: How it ended.
-        seconds: How long it took.
         facts: Fields of the record that were learned on the way; they come before what is known here.
         content: Fields of the record; they come before those.
     """
@@ -111,8 +108,6 @@ def keep_failure(job: Job, failure: Failure, printed: str = "") -> Path:
     """Store a run that has no numbers, with its reason.
 
     Args:
-        job: What was run.
-        failure: Why it has no result.
         printed: What its process wrote to standard error, as far as that was kept; a file beside the record.
 
     Returns:

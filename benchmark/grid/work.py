@@ -26,7 +26,7 @@ from divsal_bench.runs.messages import LONGEST_TRACEBACK
 from divsal_bench.runs.records import Status
 from divsal_bench.scores.schema import Scores
 from divsal_bench.scores.scoring import score
-from divsal_bench.training.training import History, Split, Streams, fit
+from divsal_bench.training.training import History, SplitTensors, Streams, fit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,6 @@ def execute(
     """Train, score and store one run.
 
     Args:
-        job: What to run.
         on_epoch: Told (epochs done, epochs in all).
         notices: For its record, beside those of the method.
 
@@ -142,11 +141,11 @@ def train_and_score(
     return parts.model, history, table, score(table, parts.task.field_metrics)
 
 
-def split_tensors(data: DataArrays, name: str, device: torch.device) -> Split:
+def split_tensors(data: DataArrays, name: str, device: torch.device) -> SplitTensors:
     """One split's rows as tensors on the device."""
     rows: np.ndarray = (data.rows["split"] == name).to_numpy().nonzero()[0]
     columns = data.rows.iloc[rows]
-    return Split.from_arrays(
+    return SplitTensors.from_arrays(
         data.images[rows],
         columns["label"].to_numpy(),
         data.maps[rows],

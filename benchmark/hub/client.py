@@ -17,7 +17,7 @@ from divsal_bench.hub.guard import BUSY, COMMIT, Guard, MisbehavedError, Unreach
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-Kind = Literal["model", "dataset"]
+RepoKind = Literal["model", "dataset"]
 Result = TypeVar("Result")
 _ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
 #: Seconds to wait before each further try of a request that the Hub was too busy for.

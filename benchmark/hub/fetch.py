@@ -15,7 +15,7 @@ from pathlib import Path
 
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign, whole
-from divsal_bench.hub.client import Kind, address, api, broken_connection, endpoint, is_commit, patiently
+from divsal_bench.hub.client import RepoKind, address, api, broken_connection, endpoint, is_commit, patiently
 from divsal_bench.hub.guard import Guard, MisbehavedError, UnreachableError
 
 #: Inside a repository's folder of the client's cache: what the Hub said of the files that were fetched.
@@ -75,7 +75,7 @@ class Offer:
 Limits = Callable[[str], int | None]
 
 
-def offer(kind: Kind, repo: str, revision: str | None, limits: Limits) -> Offer:
+def offer(kind: RepoKind, repo: str, revision: str | None, limits: Limits) -> Offer:
     """Ask the Hub what a repository holds.
 
     Raises:
@@ -113,12 +113,10 @@ def offer(kind: Kind, repo: str, revision: str | None, limits: Limits) -> Offer:
     return patiently(answer)
 
 
-def fetch(kind: Kind, repo: str, revision: str | None, offered: Offer, whole: bool = True) -> Path:
+def fetch(kind: RepoKind, repo: str, revision: str | None, offered: Offer, whole: bool = True) -> Path:
     """Bring the offered files into the client's cache, or find them there, and check every byte.
 
     Args:
-        kind: Of repository.
-        repo: ``org/name``.
         revision: By which it was asked for, so that the cache knows offline what the name stood for.
         offered: From :func:`offer`.
         whole: These are all files that will ever be asked for; they are remembered with their checksums.
@@ -150,7 +148,9 @@ def fetch(kind: Kind, repo: str, revision: str | None, offered: Offer, whole: bo
     return folder
 
 
-def get_file(kind: Kind, repo: str, revision: str | None, name: str, announced: Announced, force: bool = False) -> Path:
+def get_file(
+    kind: RepoKind, repo: str, revision: str | None, name: str, announced: Announced, force: bool = False
+) -> Path:
     """One file through the client, not checked."""
     from huggingface_hub import constants, hf_hub_download
 
@@ -173,12 +173,8 @@ def snapshot_folder(path: Path, name: str) -> Path:
     return path.parents[name.count("/")]
 
 
-def fetch_again(kind: Kind, repo: str, commit: str, path: Path, name: str, announced: Announced) -> None:
-    """Fetch a damaged file anew; it stays until there is a better one.
-
-    Raises:
-        UserError: It arrives damaged again, or there is no network.
-    """
+def fetch_again(kind: RepoKind, repo: str, commit: str, path: Path, name: str, announced: Announced) -> None:
+    """Fetch a damaged file anew, which stays until there is a better one; UserError if that is damaged, or offline."""
     from huggingface_hub import errors
 
     # Where there are no links the client would keep the file that is there.
@@ -215,13 +211,10 @@ def damaged_text(repo: str, commit: str, name: str) -> str:
     )
 
 
-def cached_snapshot(kind: Kind, repo: str, revision: str | None, needed: str, others: Iterable[str] = ()) -> Path:
+def cached_snapshot(kind: RepoKind, repo: str, revision: str | None, needed: str, others: Iterable[str] = ()) -> Path:
     """The folder of the cache that holds a repository, without asking the Hub; what lies there is checked.
 
     Args:
-        kind: Of repository.
-        repo: ``org/name``.
-        revision: Branch, tag or commit.
         needed: A file that must be there.
         others: More files to check, where the cache has them.
 
@@ -247,13 +240,10 @@ def cached_snapshot(kind: Kind, repo: str, revision: str | None, needed: str, ot
     return folder
 
 
-def is_cached(kind: Kind, repo: str, commit: str, name: str | None = None) -> Path | None:
+def is_cached(kind: RepoKind, repo: str, commit: str, name: str | None = None) -> Path | None:
     """The folder that holds what was fetched of a commit, if every file is there and whole.
 
     Args:
-        kind: Of repository.
-        repo: ``org/name``.
-        commit: A full commit.
         name: Look at this file alone.
     """
     from huggingface_hub import constants

@@ -20,7 +20,6 @@ class Link:
     """One commit on the Hub.
 
     Attributes:
-        repo: ``org/name``.
         commit: 40 digits.
         sha256: Of the weights that were pushed.
         endpoint: Of the Hub they were pushed to.
@@ -51,11 +50,7 @@ def leave_link(run: Path, link: Link) -> None:
 
 
 def read_link(run: Path) -> Link | None:
-    """The commit that holds a run's weights; None if they were not pushed, or are others now.
-
-    Raises:
-        UserError: The file is damaged.
-    """
+    """The commit that holds a run's weights; None if none does, or they are others now; UserError if it is damaged."""
     file = run / FILE
     try:
         content = foreign.read_json(file, LARGEST)

@@ -18,20 +18,12 @@ LONGEST = 96
 
 
 def repository(namespace: str, record: Record) -> str:
-    """The repository of a run: the same for all its seeds, and for nothing else.
-
-    Raises:
-        UserError: The namespace is no name that the Hub allows.
-    """
+    """The repository of a run: the same for all its seeds, and for nothing else; UserError if no such name may be."""
     return hub_name(namespace, repository_name(record))
 
 
 def hub_name(namespace: str, name: str) -> str:
-    """``namespace/name``, if the Hub allows it.
-
-    Raises:
-        UserError: It does not.
-    """
+    """``namespace/name``; a UserError where the Hub does not allow it."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 

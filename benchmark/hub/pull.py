@@ -34,10 +34,8 @@ class Snapshot:
     """One commit of a model repository, in the local cache.
 
     Attributes:
-        repo: ``org/name``.
         commit: 40 digits.
         folder: Where its files lie; they belong to the cache, do not change them.
-        notice: What the user should know, in plain language.
     """
 
     repo: str
@@ -85,11 +83,7 @@ def no_network_text(origin: str) -> str:
 
 
 def require_seed(found: Snapshot, revision: str | None) -> None:
-    """Refuse a branch ``seed-N`` that holds another seed's run.
-
-    Raises:
-        UserError: It does.
-    """
+    """Refuse a branch ``seed-N`` that holds another seed's run."""
     asked = re.fullmatch(r"seed-(\d+)", revision or "")
     if asked is None or not (found.folder / RUN_FILE).is_file():
         return

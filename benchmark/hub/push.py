@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from divsal_bench.errors import UserError
-from divsal_bench.hub.client import Kind, address, api, is_commit, patiently
+from divsal_bench.hub.client import RepoKind, address, api, is_commit, patiently
 from divsal_bench.hub.guard import Guard, MisbehavedError
 from divsal_bench.hub.refusals import plain_push_errors
 
@@ -21,14 +21,13 @@ class Repository:
     """One repository that may be written.
 
     Attributes:
-        name: ``org/name``.
         heads: Branch to its commit; kept up to date.
         first: Its first commit, which holds no file of ours.
         private: Whether only some may read it.
     """
 
     name: str
-    kind: Kind
+    kind: RepoKind
     heads: dict[str, str]
     first: str
     private: bool
@@ -49,12 +48,10 @@ class Pushed:
     changed: bool
 
 
-def open_repository(repo: str, kind: Kind, private: bool) -> Repository:
+def open_repository(repo: str, kind: RepoKind, private: bool) -> Repository:
     """Create a repository, or find it.
 
     Args:
-        repo: ``org/name``.
-        kind: Of repository.
         private: For a new one; one that is there keeps its setting, unless this asks for more privacy.
 
     Raises:
@@ -70,7 +67,7 @@ def open_repository(repo: str, kind: Kind, private: bool) -> Repository:
     return Repository(repo, kind, heads, first, is_private)
 
 
-def heads_of(repo: str, kind: Kind) -> dict[str, str]:
+def heads_of(repo: str, kind: RepoKind) -> dict[str, str]:
     """Branch to its commit."""
     return {str(one.name): commit(one.target_commit) for one in api().list_repo_refs(repo, repo_type=kind).branches}
 
@@ -89,7 +86,6 @@ def push_branch(to: Repository, branch: str, files: Mapping[str, bytes | Path], 
         to: From :func:`open_repository`.
         branch: Made from the first commit if need be, so that a push that breaks off leaves no other seed there.
         files: Path in the repository to bytes, or to the file that holds them.
-        message: Of the commit.
 
     Raises:
         UserError: It broke off; the same again goes on.

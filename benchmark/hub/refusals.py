@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from divsal_bench.errors import UserError
-from divsal_bench.hub.client import Kind, address, broken_connection, cause_of
+from divsal_bench.hub.client import RepoKind, address, broken_connection, cause_of
 from divsal_bench.hub.discretion import discreet_reason, without_secrets
 from divsal_bench.hub.guard import MisbehavedError, UnreachableError
 
@@ -15,12 +15,10 @@ WORDS = {"model": "model", "dataset": "data set"}
 
 
 @contextmanager
-def plain_errors(kind: Kind, repo: str, revision: str | None, lacking: str, instead: str) -> Iterator[None]:
+def plain_errors(kind: RepoKind, repo: str, revision: str | None, lacking: str, instead: str) -> Iterator[None]:
     """Turn what the Hub's client raises into one line that says what to do.
 
     Args:
-        kind: Of repository.
-        repo: ``org/name``.
         revision: Branch, tag or commit; None is the default branch.
         lacking: What it means that a file is not there, e.g. ``no divsal.json: it was not made by …``.
         instead: What else the user may do without the Hub.

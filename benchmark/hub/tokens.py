@@ -10,11 +10,7 @@ from divsal_bench.hub.refusals import NO_TOKEN, plain_push_errors
 
 
 def require_token() -> None:
-    """Refuse to push without a token, before any work.
-
-    Raises:
-        UserError: There is none.
-    """
+    """Refuse to push without a token, before any work."""
     from huggingface_hub import get_token
 
     token = get_token()

@@ -28,7 +28,6 @@ def case_map(evidence: Evidence, target: Tensor, rivals: Tensor | None = None) -
     """CASE as published: w = g_c − (g_c·ḡ / (‖ḡ‖² + 1e-8))·ḡ, with ḡ the mean of the rivals' weights.
 
     Args:
-        evidence: Of B images.
         target: The class c to explain, (B,) int64.
         rivals: Of c, (B, k) int64, as :func:`next_logits` gives it (the default, k = 1). With two classes it
             is the other one, whatever k.
@@ -43,11 +42,6 @@ def clamped_case_map(evidence: Evidence, target: Tensor, rivals: Tensor | None =
     """CASE with the projection's coefficient not below 0: only what class and rivals share is removed.
 
     Our remedy: equal to the class's CAM, and never undefined, where the rows point apart (cos ≤ 0).
-
-    Args:
-        evidence: Of B images.
-        target: (B,) int64.
-        rivals: (B, k) int64, as in :func:`case_map`.
     """
     return without_rivals(evidence, target, rivals, clamped=True)
 

@@ -79,7 +79,6 @@ def diffgradcam(evidence: Evidence, target: Tensor, base: Base = "max") -> Maps:
     DiffGradCAM: Piland, Sweet, Czajka 2025 (arXiv 2506.08514). For K = 2 every base gives M_c − M_c'.
 
     Args:
-        evidence: Of B images.
         target: c, (B,) int64.
         base: ``max``, ``mean`` or ``soft`` (log-sum-exp). Which one the paper takes for K > 2 is not known to us.
     """

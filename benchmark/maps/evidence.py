@@ -20,7 +20,7 @@ from divsal_bench.networks.backbones import CamNet
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Head = Literal[words.Head, "many-logit"]
+EvidenceHead = Literal[words.Head, "many-logit"]
 
 #: Why tests that compare two classes' rows say nothing about a one-logit head.
 ONE_LOGIT = (
@@ -45,7 +45,7 @@ class Evidence:
     weight: Tensor
     bias: Tensor
     logits: Tensor
-    head: Head
+    head: EvidenceHead
 
     def __post_init__(self) -> None:
         count, classes = len(self.features), len(self.weight)
@@ -57,7 +57,7 @@ class Evidence:
         ):
             shapes = [tuple(part.shape) for part in (self.features, self.weight, self.bias, self.logits)]
             raise ValueError(f"features, weight, bias and logits do not fit each other: {shapes}")
-        if self.head not in get_args(Head) or classes < 2 or (self.head == "many-logit") != (classes > 2):
+        if self.head not in get_args(EvidenceHead) or classes < 2 or (self.head == "many-logit") != (classes > 2):
             raise ValueError(f"a {self.head} head cannot have {classes} rows")
 
     @property
@@ -77,11 +77,7 @@ class Evidence:
 
     @cached_property
     def margin(self) -> Tensor:
-        """z1 − z0 of a binary decision, (B,); 0 or more is a positive prediction.
-
-        Raises:
-            UserError: K > 2.
-        """
+        """z1 − z0 of a binary decision, (B,), else a UserError; 0 or more is a positive prediction."""
         if self.classes > 2:
             raise UserError(f"a network of {self.classes} classes has no single margin z1 − z0")
         return self.logits[:, 1] - self.logits[:, 0]
@@ -119,12 +115,7 @@ class Maps:
 
 
 def combine(evidence: Evidence, coefficients: Tensor) -> Maps:
-    """Σ_k coefficient_k · M_k, defined for every image: all closed-form maps are such sums.
-
-    Args:
-        evidence: Of B images.
-        coefficients: (B, K).
-    """
+    """Σ_k coefficient_k · M_k for coefficients (B, K), defined for every image: all closed-form maps are such sums."""
     import torch
 
     values = torch.einsum("bk,bkhw->bhw", coefficients.to(evidence.cams), evidence.cams)
@@ -160,11 +151,7 @@ def gather(model: CamNet | nn.Module, images: Tensor) -> Evidence:
 
 
 def join_evidence(parts: Sequence[Evidence]) -> Evidence:
-    """The evidence of several batches of one network as that of one, in order.
-
-    Args:
-        parts: One or more.
-    """
+    """The evidence of several batches of one network as that of one, in order."""
     import torch
 
     features, logits = (torch.cat([getattr(part, name) for part in parts]) for name in ("features", "logits"))

@@ -199,14 +199,12 @@ def curves(
     """Deletion and insertion of cells in the given order.
 
     Args:
-        score: Images to margins.
         images: (n, channels, S, S).
         order: (n, h·w), a permutation for each image.
         grid: (h, w).
         direction: 1 or −1, (n,): the class decided for.
         whole, blank: Margins towards it with nothing and with everything covered, (n,).
         steps: Points after the first.
-        cover: What covered cells show.
     """
     counts = steps_of(steps, grid)
     inner = counts[1:-1]
@@ -234,12 +232,10 @@ def score_covered(
     """Margins with the first cells of an order covered.
 
     Args:
-        score: Images to margins.
         images: (n, channels, S, S).
         order: (n, h·w).
         grid: (h, w).
         counts: How many cells, (T,).
-        cover: What covered cells show.
         batch_size: Images made at once, which bounds the memory and changes no result.
 
     Returns:

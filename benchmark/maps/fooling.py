@@ -78,12 +78,7 @@ def attack(evidence: Evidence, labels: Tensor, target: Tensor, strength: float =
 
 
 def add_to_rows(evidence: Evidence, vector: Tensor) -> Evidence:
-    """The evidence after W ← W + 1·uᵀ: the same features, every logit moved by u · mean A.
-
-    Args:
-        evidence: Of B images.
-        vector: u, (C,).
-    """
+    """The evidence after W ← W + 1·uᵀ, u (C,): the same features, every logit moved by u · mean A."""
     moved = evidence.features.double().mean((-2, -1)) @ vector.double()
     weight = (evidence.weight.double() + vector.double()).to(evidence.weight.dtype)
     logits = (evidence.logits.double() + moved[:, None]).to(evidence.logits.dtype)

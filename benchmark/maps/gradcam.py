@@ -55,11 +55,7 @@ def gradcam(model: CamNet | nn.Module, images: Tensor, target: Tensor, tap: nn.M
 
 
 def tapped(net: nn.Module, tap: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits and what one layer put out on the way, as part of the graph.
-
-    Raises:
-        UserError: The layer was not reached.
-    """
+    """Logits and what one layer put out on the way, as part of the graph; UserError if it was not reached."""
     kept: list[Tensor] = []
     handle = tap.register_forward_hook(lambda module, given, output: kept.append(output))
     try:

@@ -19,7 +19,6 @@ from divsal_bench.maps.covering import Score, covered, on_pixels
 if TYPE_CHECKING:
     from torch import Tensor
 
-Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 

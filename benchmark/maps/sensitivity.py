@@ -83,7 +83,6 @@ def pair(evidence: Evidence, name: str) -> tuple[npt.NDArray[np.floating], npt.N
     """One map of the table for the two likeliest classes of each image.
 
     Args:
-        evidence: Of B images.
         name: Of :data:`divsal_bench.maps.closed_form.MAPS`.
 
     Returns:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.files.texts import first_line
 from divsal_bench.networks import devices
 from divsal_bench.networks.published import weights_file
+from divsal_bench.words import Head
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from divsal_bench.registry.protocols import Protocol
-
-Head = Literal["two-logit", "one-logit"]
-#: Every way to end a network.
-HEADS: tuple[Head, ...] = ("two-logit", "one-logit")
 
 #: Architectures whose closed-form CAM the tests check; any other timm name is accepted if it passes the same
 #: check when it is built.

@@ -43,12 +43,7 @@ def device_of(model: CamNet) -> torch.device:
 
 
 def arithmetic(device: torch.device, precision: str = "fp32") -> torch.autocast:
-    """What a network computes in: bfloat16 where that is cheaper, or float32, whatever is set around it.
-
-    Args:
-        device: Where the network is.
-        precision: ``bf16`` or ``fp32``, as protocols name them.
-    """
+    """What a network computes in, whatever is set around it: bfloat16 where ``bf16`` is cheaper, or float32."""
     import torch
 
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -27,11 +27,8 @@ def fitted_network(
 
     Args:
         folder: Holds model.safetensors.
-        architecture: A name that timm knows.
-        arguments: Checked.
         head: As the arguments say.
         source: The file that describes it, for messages.
-        channels_last: Memory format.
     """
     import timm
     import torch
@@ -96,11 +93,7 @@ def misfit(folder: Path, architecture: str, arguments: dict[str, Any], source: s
 
 
 def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes in a safetensors file; only its head is read.
-
-    Raises:
-        UserError: It is damaged or cut off.
-    """
+    """Names and shapes in a safetensors file, by its head alone; UserError if it is damaged or cut off."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -26,7 +26,6 @@ class InputForm:
         channels: 3 repeats grey images; ``"task"`` takes images as they are.
         mean, std: Of the input in [0, 1], per channel; one number serves all channels.
         precision: ``fp32`` or ``bf16`` (autocast).
-        channels_last: Memory format.
     """
 
     size: int
@@ -67,7 +66,6 @@ def infer(
     """Score images in order.
 
     Args:
-        model: The trained network.
         images: (N, C, S, S) uint8, on any device.
         form: Of the input, with the precision.
         with_cams: Also compute the CAMs of both classes, from the same features.

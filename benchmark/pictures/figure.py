@@ -55,11 +55,7 @@ class Panel:
 def figure(
     image: np.ndarray, panels: Sequence[Panel], heading: Sequence[str] = (), footer: Sequence[str] = ()
 ) -> bytes:
-    """Draw panels in one row, as :func:`sheet`.
-
-    Returns:
-        A PNG, as small as can be: it takes half a second.
-    """
+    """Draw panels in one row, as :func:`sheet`: a PNG as small as can be, which takes half a second."""
     file = io.BytesIO()
     sheet(image, panels, heading, footer).save(file, "PNG", optimize=True)
     return file.getvalue()

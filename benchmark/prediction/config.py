@@ -12,11 +12,11 @@ from typing import Any
 from divsal_bench.errors import UserError
 from divsal_bench.files import foreign
 from divsal_bench.files.texts import first_line
-from divsal_bench.networks.backbones import Head
 from divsal_bench.networks.fitting import LARGEST_NUMBER, LONGEST_LIST, LONGEST_NAME
 from divsal_bench.prediction.preprocessing import OWN_KEY, Preprocessing
 from divsal_bench.registry import protocols
 from divsal_bench.runs.names import CONFIG_FILE, LARGEST_CONFIG
+from divsal_bench.words import Head
 
 #: What a stranger's model_args may name beside what our protocols give a backbone: nothing that names a file.
 ARGUMENTS = frozenset(
@@ -33,7 +33,7 @@ NO_THRESHOLD = "it states none, so 0: a probability of 0.5"
 
 
 @dataclass(frozen=True)
-class OperatingPoint:
+class StatedThreshold:
     """Where decisions change.
 
     Attributes:
@@ -70,7 +70,7 @@ class Config:
     arguments: dict[str, Any]
     preprocessing: Preprocessing
     class_names: tuple[str, str] | None
-    point: OperatingPoint | None
+    point: StatedThreshold | None
     run_id: str
 
     @property
@@ -176,13 +176,13 @@ def label_names(content: Mapping[str, Any]) -> tuple[str, str] | None:
         return None
 
 
-def stated_point(own: Mapping[str, Any]) -> OperatingPoint:
+def stated_point(own: Mapping[str, Any]) -> StatedThreshold:
     """The threshold under our own key; null is one that nothing reaches."""
     value = own["threshold"]
     if value is not None and (type(value) not in (int, float) or not abs(value) < 1e9):
         raise UserError(f"its threshold {str(value)[:LONGEST_NAME]!r} is no number")
     rule = plain_text(own.get("threshold_rule", ""), "threshold_rule", LONGEST_RULE)
-    return OperatingPoint(None if value is None else float(value), rule)
+    return StatedThreshold(None if value is None else float(value), rule)
 
 
 def plain_text(text: object, name: str, longest: int) -> str:

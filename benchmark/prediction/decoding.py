@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from divsal_bench.data import decoding, reading
 from divsal_bench.data.damage import NotAnImage
+from divsal_bench.data.images import FULL, Window
 from divsal_bench.files import foreign
 
 if TYPE_CHECKING:
@@ -43,11 +45,7 @@ def looked_at(pretrained: Pretrained, source: Source) -> tuple[np.ndarray | str,
 
 
 def file_bytes(source: Source) -> bytes:
-    """The bytes of an image file.
-
-    Raises:
-        NotAnImage: There is no such file, or none that can be read whole.
-    """
+    """The bytes of an image file; NotAnImage if there is none that can be read whole."""
     if isinstance(source, bytes):
         return source
     if not isinstance(source, str | Path):
@@ -75,3 +73,28 @@ def as_tiff(image: Image) -> bytes:
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise NotAnImage(f"is no PIL image that can be read ({error}); convert it to L or RGB") from error
     return buffer.getvalue()
+
+
+def depth_notices(deep: Sequence[int], window: Window) -> list[str]:
+    """What to say about files of 16 bits, once for all of them.
+
+    Args:
+        deep: The largest value of each.
+        window: The values that were read as black and white.
+    """
+    low, high = window
+    dark = [highest for highest in deep if highest - low < (high - low) / 2]
+    bright = [highest for highest in deep if highest > high]
+    found = []
+    if deep and window != FULL:
+        found.append(f"{len(deep):,} 16-bit files were read with {low} as black and {high} as white")
+    if dark:
+        bits = max(dark).bit_length()
+        found.append(
+            f"{len(dark):,} of {len(deep):,} 16-bit files use only their lowest {bits} bits (largest value "
+            f"{max(dark)}), so they are dark to the network; --window {max(9, bits)}bit or LO:HI says which values are "
+            "black and white"
+        )
+    if bright:
+        found.append(f"{len(bright):,} of {len(deep):,} 16-bit files have values above {high}; they are cut off there")
+    return found

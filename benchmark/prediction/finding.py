@@ -22,9 +22,7 @@ def open_model(name: str | Path, window: str | None, say: Callable[[str], None])
     """A run directory, a repository's folder, or a Hub id; a folder of that name goes first.
 
     Args:
-        name: What is meant.
         window: The values of 16-bit files that are black and white, ``12bit`` or ``LO:HI``; None takes the network's.
-        say: Told a notice about what was fetched.
 
     Raises:
         UserError: There is neither, it is no network that can be used, or the window is none.
@@ -35,15 +33,7 @@ def open_model(name: str | Path, window: str | None, say: Callable[[str], None])
 
 
 def locate(name: str | Path, say: Callable[[str], None]) -> tuple[Path, str]:
-    """The folder of a network, and what to call it; one on the Hub is fetched.
-
-    Args:
-        name: What is meant.
-        say: Told a notice about what was fetched.
-
-    Raises:
-        UserError: There is neither a folder nor a repository of that name.
-    """
+    """The folder of a network, and what to call it; one on the Hub is fetched. UserError if there is neither."""
     path = Path(name)
     require_utf8(path)
     if path.is_dir():
@@ -64,11 +54,7 @@ def locate(name: str | Path, say: Callable[[str], None]) -> tuple[Path, str]:
 
 
 def single_run(folder: Path) -> Path:
-    """A folder itself, or the one run in an output folder.
-
-    Raises:
-        UserError: It holds several runs.
-    """
+    """A folder itself, or the one run in an output folder; UserError if it holds several."""
     if any((folder / name).is_file() for name in (RUN_FILE, CONFIG_FILE)):
         return folder
     runs = run_folders(folder, 1, 2, 3)

@@ -20,7 +20,7 @@ from divsal_bench.prediction.config import (
     LONGEST_RULE,
     NO_THRESHOLD,
     Config,
-    OperatingPoint,
+    StatedThreshold,
     plain_text,
     read_config,
     small_file,
@@ -80,7 +80,7 @@ def of_config(folder: Path, config: Config, origin: str) -> Pretrained:
     """From config.json alone: our memory format and precision are not known."""
     model = fitted_network(folder, config.architecture, config.arguments, config.head, CONFIG_FILE)
     require_logits(folder, model, config)
-    point = config.point or OperatingPoint(0.0, NO_THRESHOLD)
+    point = config.point or StatedThreshold(0.0, NO_THRESHOLD)
     return Pretrained(
         model=model,
         preprocessing=config.preprocessing,
@@ -143,12 +143,12 @@ def stated_window(record: Record) -> Window:
     return (window_of(told.pop()) if len(told) == 1 else None) or FULL
 
 
-def point_of(run: Run) -> OperatingPoint:
+def point_of(run: Run) -> StatedThreshold:
     """The task's first operating point: the one that the conditions' false-positive rates are measured at."""
     if run.record.scores is None or not run.record.scores.thresholds:
-        return OperatingPoint(0.0, NO_THRESHOLD)
+        return StatedThreshold(0.0, NO_THRESHOLD)
     first = run.record.scores.thresholds[0]
-    return OperatingPoint(first.value, plain_text(first.rule, f"threshold rule in {run.path}", LONGEST_RULE))
+    return StatedThreshold(first.value, plain_text(first.rule, f"threshold rule in {run.path}", LONGEST_RULE))
 
 
 def require_agreement(

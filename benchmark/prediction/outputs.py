@@ -79,7 +79,6 @@ def require_writable(folder: Path, option: str) -> None:
 
     Args:
         folder: May not be there yet.
-        option: That named it, for messages.
 
     Raises:
         UserError: It, or the nearest parent that exists, is no folder or not writable.

@@ -36,7 +36,6 @@ def overlay_picture(prediction: Prediction, class_names: tuple[str, str], thresh
 
     Args:
         prediction: With pixels and difference map.
-        class_names: Of class 0 and class 1.
         threshold: On the logit margin; None: nothing is called class 1.
 
     Returns:

@@ -86,12 +86,7 @@ class Preprocessing:
 
     @classmethod
     def of_protocol(cls, protocol: Protocol, task_channels: Literal[1, 3]) -> Preprocessing:
-        """What training did: resize to a square with Pillow's bilinear filter, then normalise.
-
-        Args:
-            protocol: Of the run.
-            task_channels: How the task's images are read: 1 (grey) or 3 (RGB).
-        """
+        """What training did: resize to a square with Pillow's bilinear filter, then normalise."""
         in_chans = 3 if protocol.channels == 3 else task_channels
         return cls(
             size=protocol.input_size,
@@ -154,7 +149,6 @@ class Preprocessing:
         """A decoded file at the network's size.
 
         Args:
-            picture: From :func:`divsal_bench.data.decoding.decode_image`.
             window: The values of 16-bit files that are black and white.
 
         Returns:

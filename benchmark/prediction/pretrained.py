@@ -29,11 +29,10 @@ class Pretrained:
         model: In evaluation mode, on the CPU unless it was moved.
         preprocessing: From a file to its input.
         class_names: Of class 0 and class 1.
-        threshold, threshold_rule: As in :class:`divsal_bench.prediction.config.OperatingPoint`.
+        threshold, threshold_rule: As in :class:`divsal_bench.prediction.config.StatedThreshold`.
         precision: ``fp32``, or ``bf16`` (autocast).
         origin: Where it came from, for people.
         record: Of the run that trained it; None where that is not known.
-        channels_last: Its memory format.
         window: The values of 16-bit files that are black and white; of a run whose data was prepared with one window,
             that one.
     """
@@ -78,10 +77,6 @@ class Pretrained:
         return self.class_names[self.threshold is not None and score >= self.threshold]
 
     def require_maps(self) -> None:
-        """Check that its class activation maps explain its scores: mean map + bias = logit.
-
-        Raises:
-            UserError: They do not, as in a transformer.
-        """
+        """UserError where its maps do not explain its scores (mean map + bias = logit), as in a transformer."""
         name = self.record.spec.backbone if self.record is not None else type(self.model.net).__name__
         backbones.require_closed_form(self.model, name, self.preprocessing.size, self.preprocessing.in_chans)

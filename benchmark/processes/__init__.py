@@ -1,1 +1,4 @@
-"""Worker processes: how they live, and how their parent hands them jobs and notices their death."""
+"""Worker processes: how they live, and how their parent hands them jobs and notices their death.
+
+Knows nothing of what a job is.
+"""

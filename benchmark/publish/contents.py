@@ -37,9 +37,7 @@ def branch_files(
 
     Args:
         run: Done, with its weights.
-        model: From those weights.
         preprocessing: What its images go through.
-        facts: For the card.
         key: An id and ``sample`` or ``subject`` to its published key.
         figure: A PNG, if the data's terms allow one.
     """
@@ -102,7 +100,6 @@ def published_predictions(table: pd.DataFrame, key: Callable[[str, str], str]) -
     """``predictions.parquet`` with salted keys for ids, sorted by them, so that no order tells anything either.
 
     Args:
-        table: A run's predictions.
         key: An id and ``sample`` or ``subject`` to its published key.
     """
     public = table.assign(

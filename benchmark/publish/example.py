@@ -18,7 +18,7 @@ UNIT = " logits (mean over cells)"
 
 
 @dataclass(frozen=True, eq=False)
-class Example:
+class CardPicture:
     """One image and a run's maps of it.
 
     Attributes:
@@ -37,7 +37,7 @@ class Example:
     place: str
 
 
-def drawn_example(run: Run) -> Example | None:
+def drawn_example(run: Run) -> CardPicture | None:
     """A picture of the task's stand-in with a run's maps; None where it has none to show."""
     from divsal_bench.data import arrays, catalogue
     from divsal_bench.networks.trained import protocol_of
@@ -49,7 +49,7 @@ def drawn_example(run: Run) -> Example | None:
     if not shown:
         return None
     first = shown[0]
-    return Example(
+    return CardPicture(
         first.image,
         first.human,
         first.label,
@@ -59,14 +59,8 @@ def drawn_example(run: Run) -> Example | None:
     )
 
 
-def example_figure(example: Example, class_names: tuple[str, str], seed: int) -> tuple[bytes, str]:
-    """The figure of a card as PNG, and its caption.
-
-    Args:
-        example: What is shown.
-        class_names: Of class 0 and class 1.
-        seed: Of the run.
-    """
+def example_figure(example: CardPicture, class_names: tuple[str, str], seed: int) -> tuple[bytes, str]:
+    """The figure of a card as PNG, and its caption."""
     from PIL import Image
 
     from divsal_bench.pictures import figure

@@ -42,7 +42,6 @@ class CardFacts:
     """Everything a card says.
 
     Attributes:
-        repo: ``org/name``.
         task: As installed here.
         method: What its docstring says, with the paper.
         image_mode: ``L`` or ``RGB``: how image files are read.

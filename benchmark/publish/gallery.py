@@ -118,9 +118,7 @@ def cams_of_samples(run: Run, data: DataArrays, samples: Sequence[str]) -> dict[
     """The CAMs of both classes of some images, from a run's weights.
 
     Args:
-        run: Its directory holds the weights.
         data: The data it was scored on, at the size of its protocol.
-        samples: Ids of the images.
 
     Returns:
         Sample id to (2, h, w) float32: class 0 and class 1, without the bias.

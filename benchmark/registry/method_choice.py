@@ -94,11 +94,7 @@ def choose_method(item: str) -> MethodChoice:
 
 
 def validated(method: type[Method], given: dict[str, Any]) -> dict[str, Any]:
-    """Turn texts into the fields' types and fill in the defaults.
-
-    Raises:
-        UserError: A value that is not of the field's type, or out of its range.
-    """
+    """Turn texts into the fields' types and fill in the defaults; UserError for a value that does not fit."""
     from pydantic import TypeAdapter, ValidationError
 
     try:

@@ -86,11 +86,7 @@ ONLY: dict[str, str] = {}
 
 
 def narrow(**places: str) -> None:
-    """From here on, load only the plugin that was found there: importing another may change what this process does.
-
-    Args:
-        places: Kind to one of the places of ``Plugins.origin``; "" looks everywhere again.
-    """
+    """From here on, load only the plugin found there, "" for all: importing another may change what runs here do."""
     for kind, where in places.items():
         ONLY[kind] = where
         {"task": tasks, "method": methods, "adapter": adapters}[kind].cache_clear()

@@ -31,7 +31,6 @@ class Protocol:
         rotate, scale, shift, flip: Random affine augmentation of image and map together: degrees, share,
             share of the side, probability of a horizontal mirror image.
         precision: ``fp32`` or ``bf16`` (autocast).
-        channels_last: Memory format.
         threads: CPU threads of one run; results depend on it.
         selection: Which epoch counts: the last, or the best on the validation split (ties to the later).
     """

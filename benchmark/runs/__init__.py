@@ -1,1 +1,4 @@
-"""A run directory: its record, how it is written and how it is read back. No torch."""
+"""A run directory: its record, how it is written and how it is read back.
+
+Knows files and scores; no torch.
+"""

@@ -45,11 +45,7 @@ def check_content(content: object) -> None:
 
 
 def check_text(text: str, field: str) -> None:
-    """Check one text of a record.
-
-    Raises:
-        ValueError: It is too long, or a terminal would obey it instead of showing it.
-    """
+    """Check one text of a record; ValueError if it is too long, or a terminal would obey it."""
     problem = text_problem(text, LONGEST_MESSAGE.get(field, LONGEST_TEXT), several_lines=field in LONGEST_MESSAGE)
     if problem:
         raise ValueError(f"field {field!r} {problem}")

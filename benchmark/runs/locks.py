@@ -42,7 +42,6 @@ def lock_run(out: Path, run_id: str) -> RunLock | None:
 
     Args:
         out: The output folder, prepared.
-        run_id: The run's.
     """
     path = out / ASIDE / f"{LOCKED}{run_id}"
     if fcntl is None:

@@ -47,6 +47,14 @@ class Run:
         """What was run."""
         return self.record.spec
 
+    def require_data(self, fingerprint: str) -> None:
+        """Refuse other data than the run's own."""
+        if fingerprint != self.spec.data_fingerprint:
+            raise UserError(
+                f"the data given has fingerprint {fingerprint[:8]}, {self.path} was run on "
+                f"{self.spec.data_fingerprint[:8]}; give that with --data"
+            )
+
     def check_file(self, name: str) -> None:
         """Refuse a file beside run.json that is not the one this run wrote; one it says nothing of passes.
 
@@ -131,11 +139,7 @@ def read_runs(out: Path) -> list[Run]:
 
 
 def check_place(run: Run) -> None:
-    """Refuse a run that was copied into the folder of another one.
-
-    Raises:
-        UserError: The folder's name ends in another run id.
-    """
+    """Refuse a run that was copied into the folder of another one, whose name ends in another run id."""
     spec, run_id = run.spec, run.record.run_id
     _, _, named = run.path.name.rpartition("-")
     if RUN_ID.fullmatch(named) and named != run_id:
@@ -146,11 +150,7 @@ def check_place(run: Run) -> None:
 
 
 def require_utf8(path: Path) -> None:
-    """Refuse a folder whose name Parquet and safetensors cannot open, before any work in it.
-
-    Raises:
-        UserError: It is not UTF-8.
-    """
+    """Refuse a folder whose name Parquet and safetensors cannot open, before any work in it."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -185,11 +185,7 @@ def shown_folders(folder: Path) -> list[Path]:
 
 
 def collect_runs(paths: Sequence[Path], out: Path) -> list[Run]:
-    """Runs from run directories and output folders; the output folder alone where nothing is named.
-
-    Raises:
-        UserError: A path that holds no run.
-    """
+    """Runs from run directories and output folders (none: from ``out``); UserError if one holds no run."""
     found: dict[Path, Run] = {}
     for path in paths or [out]:
         require_utf8(path)

@@ -49,7 +49,6 @@ def table_problem(rows: int, size: int) -> str:
     """Why predictions.parquet could not hold some rows; "" if it can.
 
     Args:
-        rows: Validation and test rows.
         size: Bytes of all their ids, sources, categories, subjects and conditions.
     """
     if rows > MOST_ROWS:

@@ -38,11 +38,7 @@ def run_path(out: Path, spec: Spec) -> Path:
 
 
 def find_run(out: Path, spec: Spec) -> Run | None:
-    """The finished run of this specification, whatever its status; None if it has yet to be run.
-
-    Raises:
-        UserError: It is damaged, or another run lies in its place.
-    """
+    """The finished run of this specification, whatever its status; None if it has yet to be run."""
     try:
         run = read_run(run_path(out, spec))
     except NoRunError:
@@ -71,11 +67,7 @@ def check_writable(out: Path) -> None:
 
 
 def prepare_folder(out: Path) -> None:
-    """Create the output folder and sweep what processes that are gone left unfinished.
-
-    Raises:
-        UserError: The folder cannot be written.
-    """
+    """Create the output folder and sweep what processes that are gone left; UserError if it cannot be written."""
     try:
         (out / ASIDE).mkdir(parents=True, exist_ok=True)
         probe = out / ASIDE / f"{owners.own_tag()}-probe"
@@ -108,7 +100,6 @@ def save_run(
     """Write one run and move it into place in a single step.
 
     Args:
-        out: The output folder.
         record: Becomes run.json, written last, with the hashes of the other files.
         write_files: Writes the run's other files into the folder it is given.
         as_it_is: The record is somebody else's: it keeps the hashes that it came with.
@@ -154,11 +145,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def check_readable(aside: Path, path: Path) -> None:
-    """Read a record back before it is in place: what is written must never be damaged from then on.
-
-    Raises:
-        UnreadableError: It cannot be read.
-    """
+    """Read a record back before it is in place, where it must never be damaged; UnreadableError if it is."""
     try:
         read_run(aside)
     except UserError as error:

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 #: Whose versions a result depends on.
 PACKAGES = ("divsal-bench", "torch", "timm", "numpy", "scipy", "scikit-learn", "pandas", "datasets", "pillow")

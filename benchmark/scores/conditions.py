@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Axis = Literal["in-domain", "source", "category"]
-Kind = Literal["scored", "cross-source", "negatives-only", "not-scorable"]
+ConditionKind = Literal["scored", "cross-source", "negatives-only", "not-scorable"]
 Mask = NDArray[np.bool_]
 
 IN_DOMAIN = "in-domain"
@@ -47,7 +47,7 @@ class Condition:
     name: str
     axis: Axis
     value: str
-    kind: Kind
+    kind: ConditionKind
     members: Mask = field(repr=False)
     positives: Mask = field(repr=False)
     negatives: Mask = field(repr=False)
@@ -134,7 +134,7 @@ def _condition(
 ) -> Condition:
     """Decide what the members are compared with, and whether that gives an AUROC."""
     positives, negatives = members & positive, members & ~positive
-    kind: Kind = "scored"
+    kind: ConditionKind = "scored"
     reason = ""
     if not positives.any():
         kind, reason = "negatives-only", "it has no positives: only its false-positive rate can be measured"

@@ -43,14 +43,9 @@ def average_precision(labels: Labels, scores: Floats) -> float:
     """Average precision; NaN with one class. It depends on the prevalence."""
     from sklearn.metrics import average_precision_score
 
-    if one_class(labels):
+    if len(np.unique(labels)) < 2:
         return float("nan")
     return float(average_precision_score(labels, scores))
-
-
-def one_class(labels: Labels) -> bool:
-    """Whether fewer than two classes are there."""
-    return len(np.unique(labels)) < 2
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,6 @@ def score_margins(
     Args:
         values: Logit margins, (N,), in the order of the layout.
         rows: What each of them belongs to.
-        field_metrics: What the task's field prints beside AUROC.
         true_cam: Agreement with people, which margins do not tell; it is passed on.
         difference_map: The same, of the difference map.
 

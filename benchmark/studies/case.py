@@ -42,7 +42,6 @@ def class_map_numbers(
         model: Of K ≥ 2 classes.
         test: N images.
         classes: (N,): their true classes.
-        fingerprint: Of the data.
         images: At most so many are covered.
         k, tau: Per cent, of the class-sensitivity test.
 
@@ -188,8 +187,6 @@ def train_new_head(model: CamNet, train: Inputs, test: Inputs, seed: int) -> dic
 
     Args:
         model: Gives the features.
-        train: To train on.
-        test: To look at.
         seed: Of the head's first weights.
 
     Returns:

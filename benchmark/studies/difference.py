@@ -33,8 +33,6 @@ def difference_numbers(run: Run, model: CamNet, data: DataArrays, images: int) -
 
     Args:
         run: What was run; only its specification is read.
-        model: From its weights.
-        data: Its data.
         images: At most so many test images are covered, the same for every network.
 
     Returns:

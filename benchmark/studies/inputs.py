@@ -26,7 +26,6 @@ class Inputs:
     Attributes:
         images: (N, channels, S, S), normalised.
         labels: (N,), 0 or 1.
-        ids: Sample ids.
         categories: "" for negatives.
         sources: Where each was recorded.
         maps: uint8 (N, S, S) human maps, 0 where there is none.
@@ -65,13 +64,7 @@ class Inputs:
 
 
 def split_inputs(data: DataArrays, protocol: Protocol, split: str) -> Inputs:
-    """Read one split.
-
-    Args:
-        data: At the size of the protocol.
-        protocol: For the input's form.
-        split: train, validation or test.
-    """
+    """Read one split: train, validation or test."""
     import torch
 
     rows = np.flatnonzero(data.rows["split"].to_numpy(dtype=str) == split)

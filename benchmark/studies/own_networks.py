@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from divsal_bench.networks import backbones, devices
 from divsal_bench.registry import plugins
-from divsal_bench.training.training import Split, Streams, fit
+from divsal_bench.training.training import SplitTensors, Streams, fit
 
 if TYPE_CHECKING:
     from divsal_bench.data.arrays import DataArrays
@@ -51,7 +51,7 @@ def train_network(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(streams.weights)
             model.net.reset_classifier(count)  # type: ignore[operator]
-    whole = Split.from_arrays(
+    whole = SplitTensors.from_arrays(
         data.images[rows], classes[rows], data.maps[rows], data.rows["has_map"].to_numpy()[rows], torch.device("cpu")
     )
     method = plugins.methods().get("cross-entropy")()

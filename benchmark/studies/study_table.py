@@ -20,7 +20,6 @@ class StudyTable:
     Attributes:
         keys: Names of the columns that say what a row is.
         rows: Their values to metric to one number a seed.
-        notes: What the numbers are.
     """
 
     title: str

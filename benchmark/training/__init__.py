@@ -1,1 +1,4 @@
-"""Training: the loop, its random streams and augmentation."""
+"""Training: the loop, its random streams and augmentation.
+
+Knows networks, protocols and the contracts; data comes as tensors.
+"""

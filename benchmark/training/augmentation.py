@@ -37,11 +37,6 @@ def draw_affine(count: int, protocol: Protocol, generator: torch.Generator) -> T
     return torch.stack(rows, 1).view(count, 2, 3)
 
 
-def augments(protocol: Protocol) -> bool:
-    """Whether the protocol moves images at all."""
-    return any((protocol.rotate, protocol.scale, protocol.shift, protocol.flip))
-
-
 def sampler(
     count: int, side: int, protocol: Protocol, generator: torch.Generator, device: torch.device
 ) -> Callable[[Tensor, str], Tensor]:
@@ -53,7 +48,7 @@ def sampler(
     """
     from torch.nn.functional import affine_grid, grid_sample
 
-    if not augments(protocol):
+    if not any((protocol.rotate, protocol.scale, protocol.shift, protocol.flip)):
         return lambda tensor, padding: tensor
     theta = draw_affine(count, protocol, generator).to(device, non_blocking=True)
     inside = affine_grid(theta, [count, 1, side, side], align_corners=False)

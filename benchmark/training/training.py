@@ -46,7 +46,7 @@ class Streams:
 
 
 @dataclass
-class Split:
+class SplitTensors:
     """One split on one device: images (N, C, S, S) uint8, labels (N,), maps (N, S, S) uint8, has_map (N,)."""
 
     images: Tensor
@@ -62,7 +62,7 @@ class Split:
         maps: np.ndarray,
         has_map: np.ndarray,
         device: torch.device,
-    ) -> Split:
+    ) -> SplitTensors:
         """Copy one split's rows to the device, as uint8: a quarter of the memory and of the transfer."""
         import numpy as np
         import torch
@@ -89,8 +89,8 @@ class History:
 def fit(
     model: CamNet,
     method: Method,
-    train: Split,
-    validation: Split,
+    train: SplitTensors,
+    validation: SplitTensors,
     protocol: Protocol,
     streams: Streams,
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
@@ -100,10 +100,7 @@ def fit(
     Args:
         model: Built by :func:`divsal_bench.networks.backbones.build` and moved to the data's device.
         method: Its ``setup``, ``transform`` and ``loss`` are called here.
-        train: The training split.
         validation: Read only by selection rules that need it.
-        protocol: The training choices.
-        streams: The run's seeds.
         on_epoch: Told (epochs done, epochs in all).
 
     Raises:
@@ -166,7 +163,7 @@ def batches(count: int, size: int, generator: torch.Generator) -> list[Tensor]:
 def training_step(
     model: CamNet,
     method: Method,
-    train: Split,
+    train: SplitTensors,
     rows: Tensor,
     protocol: Protocol,
     geometry: torch.Generator,
@@ -187,7 +184,7 @@ def training_step(
 
 
 def make_batch(
-    train: Split, rows: Tensor, protocol: Protocol, geometry: torch.Generator, own: torch.Generator
+    train: SplitTensors, rows: Tensor, protocol: Protocol, geometry: torch.Generator, own: torch.Generator
 ) -> Batch:
     """Gather, normalise and augment one batch; its maps are moved only when a method asks for them."""
     device = train.labels.device
@@ -231,7 +228,7 @@ def optimisation(
     )
 
 
-def validation_scores(model: CamNet, validation: Split, protocol: Protocol) -> dict[str, float]:
+def validation_scores(model: CamNet, validation: SplitTensors, protocol: Protocol) -> dict[str, float]:
     """Accuracy and AUROC on the whole validation split."""
     from sklearn.metrics import roc_auc_score
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from divsal_bench.errors import UserError
 from divsal_bench.grid.planning import Grid
 from divsal_bench.networks import devices
-from divsal_bench.networks.backbones import HEADS
 from divsal_bench.registry import method_choice, plugins, protocols
+from divsal_bench.words import HEADS
 from divsal_bench.workflows.telling import Say, silent
 
 #: More seeds than anyone means: a typo here would fill a disk.

@@ -145,7 +145,7 @@ def explain(
     from divsal_bench.explanation import examples, image
     from divsal_bench.explanation.image_table import ImageLine, image_line
     from divsal_bench.prediction import finding
-    from divsal_bench.prediction.depths import depth_notices
+    from divsal_bench.prediction.decoding import depth_notices
     from divsal_bench.prediction.outputs import write_table
 
     names = image.maps_named(maps if maps is None or isinstance(maps, str) else ",".join(maps))

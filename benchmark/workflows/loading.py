@@ -40,7 +40,7 @@ def load_data(task: str, data: str | None = None, size: int = 64) -> DataArrays:
 
     Args:
         task: A task's name.
-        data: A prepared folder, a Hub id, or a stand-in variant; None as :func:`run` chooses.
+        data: A prepared folder, a Hub id, or a stand-in variant; None as :func:`divsal_bench.run` chooses.
         size: Side of the square images.
     """
     from divsal_bench.data import arrays, catalogue

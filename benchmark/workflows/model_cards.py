@@ -16,7 +16,7 @@ from divsal_bench.workflows.run_data import RunData
 
 if TYPE_CHECKING:
     from divsal_bench.leaderboard.accepted.publishing import PublicData
-    from divsal_bench.publish.example import Example
+    from divsal_bench.publish.example import CardPicture
     from divsal_bench.publish.facts import CardFacts, Summary
 
 
@@ -79,14 +79,14 @@ def card_facts(
     return facts, figure
 
 
-def card_example(run: Run, public: PublicData) -> Example | None:
+def card_example(run: Run, public: PublicData) -> CardPicture | None:
     """What a run's maps are shown on: a test image that the data's terms allow to show, else a drawn one."""
-    from divsal_bench.publish.example import Example, drawn_example
+    from divsal_bench.publish.example import CardPicture, drawn_example
 
     if not public.gallery.pictures:
         return drawn_example(run)
     first = public.gallery.pictures[0]
-    return Example(
+    return CardPicture(
         base64.b64decode(first.image),
         None if first.human is None else np.asarray(first.human),
         first.label,

@@ -117,7 +117,7 @@ def predict(
         raise UserError(f"--batch-size {batch_size} is no number of images; give 1 or more")
     devices.require_known(device)
     from divsal_bench.prediction import finding, inputs, outputs, prediction
-    from divsal_bench.prediction.depths import depth_notices
+    from divsal_bench.prediction.decoding import depth_notices
 
     paths = [images] if isinstance(images, str | Path) else list(images)
     table_at, pictures_in = (None if place is None else Path(place) for place in (csv, overlay))

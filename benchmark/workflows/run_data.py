@@ -97,7 +97,7 @@ class RunData:
             run: Any run on the data.
             key: Sample id to the key under which it is shown.
         """
-        from divsal_bench.leaderboard.claims.gallery import Gallery, Picture
+        from divsal_bench.leaderboard.claims.gallery import Gallery, GalleryPicture
         from divsal_bench.leaderboard.claims.keys import hashed
         from divsal_bench.publish.gallery import cams_of_samples, pictures
 
@@ -113,7 +113,7 @@ class RunData:
         gallery = Gallery(
             class_names=plugins.tasks().get(run.spec.task).class_names,
             pictures=[
-                Picture(
+                GalleryPicture(
                     key=shown[one.sample_id],
                     label=one.label,
                     condition=one.condition,

@@ -21,8 +21,9 @@ from divsal_bench.workflows.telling import Say, silent
 
 if TYPE_CHECKING:
     from divsal_bench.data.arrays import DataArrays
-    from divsal_bench.networks.backbones import CamNet, Head
+    from divsal_bench.networks.backbones import CamNet
     from divsal_bench.runs.reading import Run
+    from divsal_bench.words import Head
 
 #: How many, from 0; a range as ``5-9``; or which.
 Seeds = int | str | Sequence[int]

@@ -95,7 +95,7 @@ def submit(
         >>> [one.change for one in submission.files]  # doctest: +SKIP
         ['new', 'new']
     """
-    from divsal_bench.leaderboard.accepted.submission import Terms, write_results
+    from divsal_bench.leaderboard.accepted.submission import SubmissionTerms, write_results
 
     opened = RunData(data)
     where = weights_place(weights, say)
@@ -105,7 +105,7 @@ def submit(
     if not pictures:
         public = {fingerprint: without_pictures(one) for fingerprint, one in public.items()}
     sweep_unfinished_below(folder, say)
-    terms = Terms(by, where, method_sentence, permitted, force)
+    terms = SubmissionTerms(by, where, method_sentence, permitted, force)
     return Submission(folder, tuple(write_results(runs, public, folder, terms)))
 
 

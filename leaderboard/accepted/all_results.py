@@ -33,7 +33,6 @@ def read_accepted(root: Path, on_file: Callable[[Path], None] = lambda path: Non
     """Read and check all accepted results below a folder, and sort them into tables, in a fixed order.
 
     Args:
-        root: The results folder.
         on_file: Told of each result before it is read.
 
     Raises:
@@ -123,11 +122,7 @@ def accepted_sheet(found: list[Accepted], data: DataSet) -> Sheet:
 
 
 def labelled(found: list[Accepted]) -> dict[str, Accepted]:
-    """The results of one table by labels of their own: of those that share one, all but the newest get a suffix.
-
-    Raises:
-        UserError: Two results would still have one label.
-    """
+    """One table's results by labels of their own: of those that share one, all but the newest get a suffix."""
     plain = [one.claim.label for one in found]
     listed = {(one.name, one.version) for one in CURRENT.methods}
     # The version that the edition lists keeps the plain label: a newer one must not take its place in the families.

@@ -85,11 +85,7 @@ def as_bytes(board: SavedBoard) -> bytes:
 
 
 def read_board(root: Path) -> SavedBoard:
-    """Read ``board.json`` of a results folder.
-
-    Raises:
-        UserError: It is missing, damaged, or of another version.
-    """
+    """Read ``board.json`` of a results folder; UserError if it is missing, damaged, or of another version."""
     from pydantic import ValidationError
 
     path = root / FILE
@@ -124,7 +120,6 @@ def check_current(root: Path, found: SavedBoard) -> None:
     """Check that the stored board is what its results give.
 
     Args:
-        root: The results folder.
         found: Computed from them now.
 
     Raises:

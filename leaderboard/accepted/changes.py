@@ -13,7 +13,7 @@ from divsal_bench.leaderboard.accepted.board_file import SavedBoard
 from divsal_bench.leaderboard.sheets.entries import Entry, Group, Sheet
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics.families import ALPHA
-from divsal_bench.leaderboard.tables.schema import Agreement, Row, Table
+from divsal_bench.leaderboard.tables.schema import Agreement, MethodRow, Table
 
 NONE = "–"
 #: Characters that mean something in Markdown or HTML, or make a mention or a link.
@@ -58,8 +58,6 @@ def changes(
     """Rows added, removed and changed, table by table.
 
     Args:
-        base: Before.
-        new: After.
         base_sheets: What ``base`` was computed from: tells the fields, the proofs and the hashes of the claims.
         new_sheets: The same for ``new``.
 
@@ -67,7 +65,10 @@ def changes(
         Markdown in which nothing from a result file can act: every such text is escaped.
     """
     before, after = ({one.table.group: one.table for one in found.tables} for found in (base, new))
-    old, now = (entries_by_row(sheets) for sheets in (base_sheets, new_sheets))
+    old, now = (
+        {(sheet.group, entry.label): entry for sheet in sheets for entry in sheet.entries}
+        for sheets in (base_sheets, new_sheets)
+    )
     parts = []
     for key in sorted(before.keys() | after.keys()):
         was, found = (
@@ -89,11 +90,6 @@ def table_line(table: Table) -> str:
     parts = [table.task, f"data {table.data} ({table.fingerprint[:8]})", table.protocol, table.backbone]
     parts += [table.head] * (table.head != "two-logit")
     return f"{' · '.join(map(escaped, parts))} · {table.primary} AUROC"
-
-
-def entries_by_row(sheets: Sequence[Sheet]) -> dict[tuple[Group, str], Entry]:
-    """The entries by table and label."""
-    return {(sheet.group, entry.label): entry for sheet in sheets for entry in sheet.entries}
 
 
 def table_changes(old: dict[str, Facts], new: dict[str, Facts]) -> Iterable[str]:
@@ -139,7 +135,7 @@ def facts_by_label(table: Table, entries: dict[tuple[Group, str], Entry]) -> dic
     return {row.label: row_facts(table, row, entries.get((table.group, row.label))) for row in table.rows}
 
 
-def row_facts(table: Table, row: Row, entry: Entry | None) -> Facts:
+def row_facts(table: Table, row: MethodRow, entry: Entry | None) -> Facts:
     """What of one row is compared."""
     return Facts(
         primary=score_text(row.primary),
@@ -167,7 +163,7 @@ def mean_lift(found: Agreement | None) -> str:
     return NONE if found is None else f"{found.lift.mean:.4f}"
 
 
-def field_metrics_text(row: Row) -> str:
+def field_metrics_text(row: MethodRow) -> str:
     """``ap on all = 0.9012, …``."""
     parts = [
         f"{one.metric} on {one.condition} = {NONE if one.value is None else f'{one.value.mean:.4f}'}"
@@ -190,7 +186,7 @@ def score_text(metric: Metric) -> str:
     return text if found is None or math.isnan(found.low) else f"{text} [{found.low:.4f}, {found.high:.4f}]"
 
 
-def run_count(row: Row) -> str:
+def run_count(row: MethodRow) -> str:
     """``10``, or ``9 (1 failed)``."""
     lost = row.failed + row.diverged
     return f"{len(row.seeds)} ({lost} without result)" if lost else str(len(row.seeds))

@@ -102,11 +102,7 @@ def unnoticed(size: float) -> str:
 
 
 def check_reproduction(claim: Claim, where: Path) -> None:
-    """Compute means and tolerance of a stored reproduction again.
-
-    Raises:
-        UserError: One of them was edited, or the new seeds have other metrics.
-    """
+    """Compute a stored reproduction's means and tolerance again; UserError if one was edited, or metrics differ."""
     new = claim.reproduction
     if new is None:
         return
@@ -132,7 +128,6 @@ def with_reproduction(claim: Claim, found: Publication, runs: Sequence[Run], by:
     """The claim with what somebody else's new seeds gave, whichever way it went.
 
     Args:
-        claim: Somebody's.
         found: The new seeds as they are published.
         runs: The same, as they were read.
         by: Who trained them.
@@ -175,11 +170,7 @@ def with_reproduction(claim: Claim, found: Publication, runs: Sequence[Run], by:
 
 
 def check_not_copied(claim: Claim, found: Publication, where: Path) -> None:
-    """Refuse new seeds that have the margins of another new seed or of a claimed one.
-
-    Raises:
-        UserError: Two seeds are the same, or the claim's margins cannot be read.
-    """
+    """Refuse new seeds that have the margins of another new seed or of a claimed one."""
     names = found.rows["key"].tolist()
     file = where.with_name(where.stem + MARGINS)
     claimed = [one.seed for one in claim.seeds]

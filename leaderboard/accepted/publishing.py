@@ -17,6 +17,7 @@ from divsal_bench.leaderboard.claims import keys
 from divsal_bench.leaderboard.claims.claim import Missing, SeedResult, Weights, metric_names
 from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery
 from divsal_bench.leaderboard.sheets.entries import computed_on, rows_and_margins
+from divsal_bench.leaderboard.sheets.scored import RUN_AGREES
 from divsal_bench.runs.names import WEIGHTS_FILE
 from divsal_bench.runs.reading import Run
 from divsal_bench.scores.field_scores import REDEFINED
@@ -27,9 +28,6 @@ from divsal_bench.words import Permission
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: run.json was computed in float64 from the same logits.
-AGREES = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +75,6 @@ def publication(runs: Sequence[Run], data: PublicData, where: Callable[[Run], st
 
     Args:
         runs: Of one specification but for the seed.
-        data: Theirs.
         where: Where a run's weights can be had; see :class:`divsal_bench.leaderboard.claims.claim.Weights`.
 
     Raises:
@@ -128,7 +125,7 @@ def checked_margins(run: Run, data: PublicData) -> np.ndarray:
     if claimed is None:
         raise UserError(f"{run.path} is done but has no scores; delete that folder and run again")
     again = score(run.predictions(), metric_names(claimed))
-    difference = first_difference(without_redefined(claimed), without_redefined(again), AGREES)
+    difference = first_difference(without_redefined(claimed), without_redefined(again), RUN_AGREES)
     if difference is not None:
         raise UserError(
             f"{run.path}: run.json says {difference.field} = {difference.claimed}, its predictions say "
@@ -150,7 +147,7 @@ def rescored(run: Run, values: np.ndarray, rows: Layout) -> Scores:
     scores = scores_of(values, rows, metric_names(claimed), claimed.true_cam, claimed.difference_map)
     for name in ("in_domain", "open_set", "worst"):
         before, after = getattr(claimed, name), getattr(scores, name)
-        if before is not None and abs(before - after) > AGREES:
+        if before is not None and abs(before - after) > RUN_AGREES:
             raise UserError(
                 f"{run.path}: in float32 {name} is {after:.6f}, not {before:.6f}: its margins are too large to "
                 "publish; train with weights that do not explode"

@@ -89,7 +89,6 @@ def read_result(root: Path, file: PurePosixPath, data: DataSet) -> Accepted:
     """Read one result and check all that can be checked without its weights.
 
     Args:
-        root: The results folder.
         file: Relative to it.
         data: Of the folder it lies in.
     """
@@ -119,11 +118,7 @@ def read_result(root: Path, file: PurePosixPath, data: DataSet) -> Accepted:
 
 
 def open_result(path: Path) -> Accepted:
-    """Read and check one result by its path alone; its results folder is four folders up.
-
-    Raises:
-        UserError: Anything that is not as it should be.
-    """
+    """Read and check one result by its path alone; its results folder is four folders up."""
     path = path.resolve()
     if not path.is_file() or len(path.parts) <= DEPTH:
         raise UserError(f"there is no accepted result {path}; give the path of its .json file")

@@ -30,11 +30,8 @@ def rescore(claim: Claim, seeds: Sequence[SeedResult], margins: Margins, rows: L
     """Compare the scores of some seeds of a claim with their margins.
 
     Args:
-        claim: Names the field metrics.
         seeds: n of its seeds, or of its reproduction.
         margins: (n, N).
-        rows: Of the data set.
-        where: The claim's file, for messages.
         part: ``""`` or ``reproduction, ``, for messages.
 
     Raises:
@@ -120,11 +117,7 @@ def in_a_message(value: Any) -> str:
 
 
 def check_agreement(one: SeedResult, first: SeedResult, rows: Layout, where: object) -> None:
-    """Check that agreement with people, which cannot be computed again, is at least possible.
-
-    Raises:
-        UserError: A number outside its range, or numbers of maps that cannot be.
-    """
+    """Refuse agreement with people, which cannot be computed again, that is not even possible."""
     negatives, positives = int((rows.test == 0).sum()), int((rows.test == 1).sum())
     counts = set()
     for name in sorted(CARRIED):

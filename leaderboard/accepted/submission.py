@@ -25,11 +25,10 @@ MAP_DIGITS = 5
 
 
 @dataclass(frozen=True)
-class Terms:
+class SubmissionTerms:
     """How results are submitted.
 
     Attributes:
-        by: Who submits.
         where: Where a run's weights can be had.
         describe: A method's name to its one sentence.
         permitted: The submitter holds a permission that the data set's terms do not state.
@@ -45,25 +44,22 @@ class Terms:
 
 @dataclass(frozen=True)
 class Submitted:
-    """One result file.
-
-    Attributes:
-        change: ``new``, ``replaced``, or ``unchanged``.
-    """
+    """One result file; its change is ``new``, ``replaced``, or ``unchanged``."""
 
     path: Path
     claim: Claim
     change: str
 
 
-def write_results(runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, terms: Terms) -> list[Submitted]:
+def write_results(
+    runs: Sequence[Run], data: Mapping[str, PublicData], root: Path, terms: SubmissionTerms
+) -> list[Submitted]:
     """Write an accepted result for each method in each table.
 
     Args:
         runs: Of any tasks and methods.
         data: Fingerprint to what is known of the data set.
         root: The results folder; made if need be.
-        terms: How.
 
     Returns:
         One entry a result, in the order of the tables. The same runs again change no byte.
@@ -127,11 +123,7 @@ def check_permission(data: PublicData, run: Run, permitted: bool) -> None:
 def shared_files(
     folder: Path, found: Publication, data: PublicData, new: Mapping[Path, bytes]
 ) -> tuple[dict[Path, bytes], Gallery]:
-    """``key.parquet`` and ``gallery.json`` of the data set: those that are there, if they are of the same rows.
-
-    Raises:
-        UserError: Those that are there are of other rows.
-    """
+    """``key.parquet`` and ``gallery.json`` of the data set: those that are there; UserError if of other rows."""
     paths = folder / KEYS, folder / GALLERY
     if not paths[0].exists():
         contents = new.get(paths[0]), new.get(paths[1])
@@ -147,7 +139,7 @@ def shared_files(
     return {paths[0]: paths[0].read_bytes(), paths[1]: model_json(gallery)}, gallery
 
 
-def claim_of(found: Publication, maps: dict[str, ClassCams], terms: Terms, key_sha256: str) -> Claim:
+def claim_of(found: Publication, maps: dict[str, ClassCams], terms: SubmissionTerms, key_sha256: str) -> Claim:
     """The content of one result file."""
     first = found.done[0]
     spec = first.spec

@@ -50,11 +50,7 @@ class AuditBlock:
 def render_with_audits(
     tables: Sequence[Table], audits: Sequence[AuditTable], form: render.Format, width: int | None = None
 ) -> str:
-    """Write board tables with their audit columns, where they have audits; folded to a terminal's width.
-
-    Raises:
-        UserError: The format is LaTeX.
-    """
+    """Write board tables with the audit columns there are, folded to a terminal's width; UserError for LaTeX."""
     if form == "latex":
         raise UserError("audit columns are not written as LaTeX; take markdown, csv or json, or leave --audit out")
     pairs = [(table, audits_of(table, audits)) for table in tables]

@@ -15,21 +15,19 @@ from divsal_bench.leaderboard.audits.table import AuditTable
 from divsal_bench.leaderboard.tables.flat import records_csv
 from divsal_bench.leaderboard.tables.render import without_nan
 
-Format = Literal["terminal", "markdown", "csv", "json"]
+AuditFormat = Literal["terminal", "markdown", "csv", "json"]
 
 
-def render_audits(tables: Sequence[AuditTable], form: Format, width: int | None = None) -> str:
+def render_audits(tables: Sequence[AuditTable], form: AuditFormat, width: int | None = None) -> str:
     """Write audit tables; every number of CSV and JSON is unrounded.
 
     Args:
-        tables: Of any task.
-        form: How.
         width: Of the terminal, in characters, to which tables and notes are folded; None folds nothing.
     """
     if form == "json":
         return json.dumps([audit_content(table) for table in tables], indent=1)
     if form == "csv":
-        return audits_csv(tables)
+        return records_csv([row for table in tables for row in long_rows(table)])
     return "\n\n".join(audit_text(table, form, width) for table in tables)
 
 
@@ -41,7 +39,7 @@ def audit_heading(table: AuditTable) -> str:
     return f"audit · {group.task} · {data} · {group.protocol} · {group.backbone}{head}"
 
 
-def audit_text(table: AuditTable, form: Format, width: int | None = None) -> str:
+def audit_text(table: AuditTable, form: AuditFormat, width: int | None = None) -> str:
     """Heading, blocks and notes."""
     markdown = form == "markdown"
     parts = [f"**{escaping.markdown(audit_heading(table))}**" if markdown else audit_heading(table)]
@@ -60,7 +58,7 @@ def audit_text(table: AuditTable, form: Format, width: int | None = None) -> str
     return "\n\n".join(part for part in parts if part)
 
 
-def notes_text(said: Iterable[str], form: Format, width: int | None) -> str:
+def notes_text(said: Iterable[str], form: AuditFormat, width: int | None) -> str:
     """Notes, a line each or more where they are folded."""
     if form == "markdown":
         return "\n".join(f"- {escaping.markdown(note)}" for note in said)
@@ -95,12 +93,6 @@ def long_rows(table: AuditTable) -> Iterator[dict[str, Any]]:
                     **head, "block": one.block, "of": one.of, "group": "", "role": "", "metric": "", **blank, "n": 0,
                     "missing": len(row.seeds), "fewest_images": 0, "most_images": 0, "undefined": one.why,
                 }  # fmt: skip
-
-
-def audits_csv(tables: Sequence[AuditTable]) -> str:
-    """Long: one number a line, empty where there is none."""
-    rows = [row for table in tables for row in long_rows(table)]
-    return records_csv([{name: "" if value != value else value for name, value in row.items()} for row in rows])
 
 
 def audit_content(table: AuditTable) -> dict[str, Any]:

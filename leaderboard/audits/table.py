@@ -10,7 +10,7 @@ import numpy as np
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.sheets.entries import Group, group_of, unique_labels
 from divsal_bench.leaderboard.statistics import families
-from divsal_bench.leaderboard.statistics.over_seeds import Cell, cell_of
+from divsal_bench.leaderboard.statistics.over_seeds import SeedCell, seed_cell
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Quantity
 from divsal_bench.runs.reading import Run
 from divsal_bench.words import KINDS, Kind
@@ -29,7 +29,7 @@ class AuditValue:
         fewest, most: Images that the mean of a seed is over.
     """
 
-    cell: Cell
+    cell: SeedCell
     missing: int
     fewest: int = 0
     most: int = 0
@@ -179,7 +179,7 @@ def value_over_seeds(numbers: Sequence[tuple[float | None, int]], seeds: int) ->
     """Numbers and their counts of images, of some of the seeds."""
     known = [(value, count) for value, count in numbers if value is not None]
     counts = [count for _, count in known] or [0]
-    return AuditValue(cell_of(np.array([value for value, _ in known])), seeds - len(known), min(counts), max(counts))
+    return AuditValue(seed_cell(np.array([value for value, _ in known])), seeds - len(known), min(counts), max(counts))
 
 
 def shared_reasons(by_label: dict[str, list[Audited]]) -> list[Reason]:

@@ -16,7 +16,7 @@ from scipy import special, stats
 
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.statistics.families import ALPHA
-from divsal_bench.leaderboard.statistics.placements import Condition, SubjectCounts, placements
+from divsal_bench.leaderboard.statistics.placements import AurocRows, SubjectCounts, placements
 from divsal_bench.leaderboard.statistics.reader_case import LEVEL, ZERO
 
 Floats = npt.NDArray[np.float64]
@@ -88,7 +88,7 @@ class Estimates:
         return low, high
 
 
-def condition_influence(scores: Floats, conditions: Sequence[Condition], subjects: Ints) -> tuple[Floats, Floats]:
+def condition_influence(scores: Floats, conditions: Sequence[AurocRows], subjects: Ints) -> tuple[Floats, Floats]:
     """Compute AUROC (C, ...) and influence (C, ..., K) of scores (..., N) on each condition by itself.
 
     Their means over the first axis are primary metric and influence as `placements` gives them for (R, N).
@@ -114,8 +114,7 @@ def paired_estimates(primary: Floats, influence: Floats, first: Ints, second: In
     Args:
         primary: (B, k, n) primary metric of each run.
         influence: (B, k, n, K) influence of each subject on it.
-        first: (m,) method a of each pair.
-        second: (m,) method b.
+        first, second: (m,) methods a and b of each pair.
     """
     cross, of_method = _between_seeds(influence), influence.mean(axis=2)
     c = cross[:, first, first] + cross[:, second, second] - cross[:, first, second] - cross[:, second, first]
@@ -133,10 +132,8 @@ def unpaired_estimates(a: Floats, b: Floats, influence_a: Floats, influence_b: F
     """Compare one set of runs with another on every board, (B, 1), as `reader_case.compare_unpaired` does.
 
     Args:
-        a: (B, n_a) primary metric.
-        b: (B, n_b) the same of the other set.
-        influence_a: (B, n_a, K) influence of each subject.
-        influence_b: (B, n_b, K) the same of the other set.
+        a, b: (B, n_a) and (B, n_b) primary metric.
+        influence_a, influence_b: (B, n_a, K) and (B, n_b, K) influence of each subject.
     """
     own = [_between_seeds(one[:, None])[:, :, 0] for one in (influence_a, influence_b)]
     of_a, of_b = influence_a.mean(axis=1), influence_b.mean(axis=1)
@@ -188,9 +185,7 @@ def rank_ends(k: int, first: Ints, second: Ints, difference: Floats, p: Floats) 
     """Give the best and worst rank of methods 0 to k - 1, each (B, k), as `families.rank_intervals` does.
 
     Args:
-        k: Number of ranked methods.
-        first: (k(k - 1)/2,) method a of each pair.
-        second: (k(k - 1)/2,) method b.
+        first, second: (k(k - 1)/2,) methods a and b of each pair.
         difference: (B, k(k - 1)/2) mean of a - b.
         p: (B, k(k - 1)/2) unadjusted p.
     """

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from divsal_bench.leaderboard.calibration import batched
 from divsal_bench.leaderboard.calibration.boards import Boards, estimate, join_boards
-from divsal_bench.leaderboard.calibration.cells import Cell
+from divsal_bench.leaderboard.calibration.cells import SimulatedCell
 from divsal_bench.leaderboard.calibration.designs import DESIGNS
 from divsal_bench.leaderboard.calibration.judging import GAINS, judge_boards
 from divsal_bench.leaderboard.calibration.simulation import draw_scores
@@ -103,7 +103,6 @@ class Rate:
     """What was measured.
 
     Attributes:
-        measure: What it is.
         value: In [0, 1], or in AUROC; NaN where the cell has nothing to measure.
         error: Monte Carlo standard error, from the variance between boards; NaN for an AUROC.
         holds: Whether the pass mark is met; None without one.
@@ -121,7 +120,7 @@ class Rate:
 class CellRates:
     """All measures of one cell."""
 
-    cell: Cell
+    cell: SimulatedCell
     boards: int
     rates: tuple[Rate, ...]
 
@@ -130,13 +129,13 @@ class CellRates:
 class BoardBatch:
     """Boards to draw together: number `index` of their cell."""
 
-    cell: Cell
+    cell: SimulatedCell
     seed: int
     index: int
     boards: int
 
 
-def simulate_cells(cells: Sequence[Cell], boards: int, seed: int = 0, workers: int = 1) -> Iterator[CellRates]:
+def simulate_cells(cells: Sequence[SimulatedCell], boards: int, seed: int = 0, workers: int = 1) -> Iterator[CellRates]:
     """Simulate the cells one after the other.
 
     A cell's numbers depend on its definition, `seed` and `boards` alone: not on the other cells, the number
@@ -145,7 +144,6 @@ def simulate_cells(cells: Sequence[Cell], boards: int, seed: int = 0, workers: i
     Args:
         cells: From `simulation.cells_named`.
         boards: Boards per cell, at least 2.
-        seed: At least 0.
         workers: Processes; 1 stays in this one.
     """
     batches = [
@@ -163,7 +161,7 @@ def simulate_cells(cells: Sequence[Cell], boards: int, seed: int = 0, workers: i
         pool.shutdown(cancel_futures=True)
 
 
-def _by_cell(cells: Sequence[Cell], boards: int, found: Iterable[Boards]) -> Iterator[CellRates]:
+def _by_cell(cells: Sequence[SimulatedCell], boards: int, found: Iterable[Boards]) -> Iterator[CellRates]:
     """Put the batches, in order, together again."""
     found = iter(found)
     for cell in cells:
@@ -176,9 +174,7 @@ def rate(measure: Measure, values: Floats, is_marked: bool = True) -> Rate:
     """Average (B,) values of one board each, NaN where a board prints nothing that could be right or wrong.
 
     Args:
-        measure: What they are.
         values: Empty where the cell has nothing of the kind.
-        is_marked: Whether pass marks apply.
     """
     known = values[~np.isnan(values)]
     if known.size == 0:

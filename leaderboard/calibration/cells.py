@@ -44,7 +44,7 @@ LOSSES = {REFERENCE: -0.02, "difference": -0.06, "contrast": -0.12}
 
 
 @dataclass(frozen=True)
-class Cell:
+class SimulatedCell:
     """One kind of board.
 
     Attributes:
@@ -89,54 +89,53 @@ class Cell:
         return np.array([self.level + self.gains.get(name, 0.0) for name in self.kinds])
 
 
-def cells() -> dict[str, Cell]:
+def cells() -> dict[str, SimulatedCell]:
     """List every kind of board by name: each at n = 5 and 10, and two at n = 3."""
     found = []
     for n in (5, 10):
         found += [
-            Cell(f"equal-0-n{n}", n, image_effect=0.0),
-            Cell(f"equal-0.2-n{n}", n, image_effect=0.2),
-            Cell(f"equal-0.35-n{n}", n),
-            Cell(f"clustered-n{n}", n, design="clustered"),
-            Cell(f"four-conditions-n{n}", n, design="four conditions"),
-            Cell(f"noisy-baseline-n{n}", n, image_effect=0.2, seed_sd=0.06, baseline_factor=NOISY),
-            Cell(f"nine-methods-n{n}", n, image_effect=0.0, kinds=MORE_METHODS),
-            Cell(f"near-ceiling-n{n}", n, level=0.93),
-            Cell(f"few-subjects-n{n}", n, design="few subjects", level=0.93),
-            Cell(f"effects-n{n}", n, image_effect=0.2, seed_sd=0.06, gains=EFFECTS),
-            Cell(f"clustered-effects-n{n}", n, design="clustered", seed_sd=0.15, gains=EFFECTS),
+            SimulatedCell(f"equal-0-n{n}", n, image_effect=0.0),
+            SimulatedCell(f"equal-0.2-n{n}", n, image_effect=0.2),
+            SimulatedCell(f"equal-0.35-n{n}", n),
+            SimulatedCell(f"clustered-n{n}", n, design="clustered"),
+            SimulatedCell(f"four-conditions-n{n}", n, design="four conditions"),
+            SimulatedCell(f"noisy-baseline-n{n}", n, image_effect=0.2, seed_sd=0.06, baseline_factor=NOISY),
+            SimulatedCell(f"nine-methods-n{n}", n, image_effect=0.0, kinds=MORE_METHODS),
+            SimulatedCell(f"near-ceiling-n{n}", n, level=0.93),
+            SimulatedCell(f"few-subjects-n{n}", n, design="few subjects", level=0.93),
+            SimulatedCell(f"effects-n{n}", n, image_effect=0.2, seed_sd=0.06, gains=EFFECTS),
+            SimulatedCell(f"clustered-effects-n{n}", n, design="clustered", seed_sd=0.15, gains=EFFECTS),
         ]
         found += [
-            Cell(f"{count}-mixed-subjects-n{n}", n, design=f"{count} mixed") for count in (5, 10, 20, 40)
+            SimulatedCell(f"{count}-mixed-subjects-n{n}", n, design=f"{count} mixed") for count in (5, 10, 20, 40)
         ]  # fmt: skip
         found += [
-            Cell(f"dominant-subject-n{n}", n, design="dominant"),
-            Cell(f"large-subject-n{n}", n, design="large"),
-            Cell(f"large-negative-subject-n{n}", n, design="large, negative"),
-            Cell(f"uneven-subjects-n{n}", n, design="uneven"),
-            Cell(f"small-classes-n{n}", n, design="small classes"),
-            Cell(f"rare-positives-n{n}", n, design="rare positives"),
-            Cell(f"heavy-tails-n{n}", n, heavy_tails=True),
-            Cell(f"saturated-n{n}", n, cut=(0.0, 1.5)),
-            Cell(f"ceiling-n{n}", n, level=0.995, spread=0.04),
-            Cell(f"noisier-baseline-n{n}", n, image_effect=0.2, seed_sd=0.06, baseline_factor=NOISIER),
-            Cell(
+            SimulatedCell(f"dominant-subject-n{n}", n, design="dominant"),
+            SimulatedCell(f"large-subject-n{n}", n, design="large"),
+            SimulatedCell(f"large-negative-subject-n{n}", n, design="large, negative"),
+            SimulatedCell(f"uneven-subjects-n{n}", n, design="uneven"),
+            SimulatedCell(f"small-classes-n{n}", n, design="small classes"),
+            SimulatedCell(f"rare-positives-n{n}", n, design="rare positives"),
+            SimulatedCell(f"heavy-tails-n{n}", n, heavy_tails=True),
+            SimulatedCell(f"saturated-n{n}", n, cut=(0.0, 1.5)),
+            SimulatedCell(f"ceiling-n{n}", n, level=0.995, spread=0.04),
+            SimulatedCell(f"noisier-baseline-n{n}", n, image_effect=0.2, seed_sd=0.06, baseline_factor=NOISIER),
+            SimulatedCell(
                 f"unstable-baseline-n{n}", n, image_effect=0.2, seed_sd=0.06, baseline_factor=UNSTABLE, is_beyond=True
             ),
-            Cell(f"chance-n{n}", n, image_effect=0.2, level=0.5, gains=CHANCE),
-            Cell(f"losses-n{n}", n, image_effect=0.2, seed_sd=0.06, level=0.9, gains=LOSSES),
+            SimulatedCell(f"chance-n{n}", n, image_effect=0.2, level=0.5, gains=CHANCE),
+            SimulatedCell(f"losses-n{n}", n, image_effect=0.2, seed_sd=0.06, level=0.9, gains=LOSSES),
         ]
-    found += [Cell("reproduction-n15", 15)]
-    found += [Cell("equal-0.35-n3", 3), Cell("effects-n3", 3, image_effect=0.2, seed_sd=0.06, gains=EFFECTS)]
+    found += [SimulatedCell("reproduction-n15", 15)]
+    found += [
+        SimulatedCell("equal-0.35-n3", 3),
+        SimulatedCell("effects-n3", 3, image_effect=0.2, seed_sd=0.06, gains=EFFECTS),
+    ]
     return {cell.name: cell for cell in found}
 
 
-def cells_named(text: str) -> list[Cell]:
-    """Read `all`, or names joined by commas.
-
-    Raises:
-        UserError: A name is not known.
-    """
+def cells_named(text: str) -> list[SimulatedCell]:
+    """Read `all`, or names joined by commas; UserError if one is not known."""
     known = cells()
     if text == "all":
         return list(known.values())

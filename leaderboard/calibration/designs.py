@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import numpy as np
 import numpy.typing as npt
 
-from divsal_bench.leaderboard.statistics.placements import Condition, SubjectCounts, count_subjects
+from divsal_bench.leaderboard.statistics.placements import AurocRows, SubjectCounts, count_subjects
 
 Ints = npt.NDArray[np.intp]
 
@@ -33,10 +33,10 @@ class Design:
     offsets: tuple[float, ...]
 
     @cached_property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[AurocRows, ...]:
         """The masks that the statistics take."""
         return tuple(
-            Condition(f"condition {c}", self.positives == c, self.negatives == group)
+            AurocRows(f"condition {c}", self.positives == c, self.negatives == group)
             for c, group in enumerate(self.uses)
         )
 
@@ -68,11 +68,7 @@ def few_subjects(scale: int = 1) -> Design:
 
 
 def of_subjects(rows_each: Ints) -> Design:
-    """Two conditions that share their negatives; every other subject has one class only, the rest mix them.
-
-    Args:
-        rows_each: (K,) number of rows of each subject.
-    """
+    """Two conditions with the same negatives, K subjects of so many rows; every other one has a single class."""
     subjects = np.repeat(np.arange(len(rows_each)), rows_each)
     kinds = np.array([-1, 0, -1, 1, -1, 0, -1, 1, -1, 0, 1])
     one_kind = subjects % 2 == 0

@@ -18,7 +18,7 @@ from scipy import stats
 from divsal_bench.leaderboard.calibration import batched
 from divsal_bench.leaderboard.calibration.batched import Estimates
 from divsal_bench.leaderboard.calibration.boards import NEW_SEEDS, Boards
-from divsal_bench.leaderboard.calibration.cells import CHANCE, EFFECTS, LOSSES, Cell
+from divsal_bench.leaderboard.calibration.cells import CHANCE, EFFECTS, LOSSES, SimulatedCell
 from divsal_bench.leaderboard.calibration.designs import Design
 from divsal_bench.leaderboard.statistics.families import (
     ALPHA,
@@ -43,7 +43,7 @@ GAINS = tuple(sorted(set(EFFECTS.values())))
 VISIBLE = ("effect_low", "effect_middle", "effect_high", "power_own", "power_next", "effect_range")
 
 
-def judge_boards(cell: Cell, design: Design, boards: Boards) -> dict[str, Floats]:
+def judge_boards(cell: SimulatedCell, design: Design, boards: Boards) -> dict[str, Floats]:
     """Compare what the statistics say with the truth: for each measure that the cell has, (B,) values."""
     counts = design.counts
     found = {
@@ -62,7 +62,7 @@ def judge_boards(cell: Cell, design: Design, boards: Boards) -> dict[str, Floats
     return found
 
 
-def pair_estimates(cell: Cell, pairs: Sequence[Pair], boards: Boards) -> tuple[Ints, Estimates, Floats]:
+def pair_estimates(cell: SimulatedCell, pairs: Sequence[Pair], boards: Boards) -> tuple[Ints, Estimates, Floats]:
     """Where pairs stand among all pairs, what the statistics say of them, and their true differences: (m,) each."""
     names = list(cell.kinds)
     first, second = np.array([[names.index(a), names.index(b)] for a, b in pairs], dtype=np.intp).T
@@ -101,7 +101,7 @@ def errors(p: Floats, difference: Floats, truth: Floats) -> Floats:
     return np.where(np.isnan(p).all(axis=1), np.nan, wrong.any(axis=1))
 
 
-def family_errors_and_power(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards) -> dict[str, Floats]:
+def family_errors_and_power(cell: SimulatedCell, counts: Sequence[SubjectCounts], boards: Boards) -> dict[str, Floats]:
     """Measure the three Holm families; a family without a true null has no error rate."""
     found: dict[str, Floats] = {}
     for family in families(cell.kinds):
@@ -119,7 +119,7 @@ def family_errors_and_power(cell: Cell, counts: Sequence[SubjectCounts], boards:
     return found
 
 
-def pairs_and_ranks(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards) -> dict[str, Floats]:
+def pairs_and_ranks(cell: SimulatedCell, counts: Sequence[SubjectCounts], boards: Boards) -> dict[str, Floats]:
     """Measure what is said of the ranked methods and their pairs."""
     ranked = [name for name, kind in cell.kinds.items() if kind != "control"]
     auroc = np.array([value for value, kind in zip(cell.auroc, cell.kinds.values(), strict=True) if kind != "control"])
@@ -150,7 +150,7 @@ def pairs_and_ranks(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards)
     }
 
 
-def coverage_of_means(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards) -> dict[str, Floats]:
+def coverage_of_means(cell: SimulatedCell, counts: Sequence[SubjectCounts], boards: Boards) -> dict[str, Floats]:
     """Measure the population interval of each method's own mean."""
     covered, printed = boards.means.mean_covers(cell.auroc), ~boards.means.withheld(counts)
     return {
@@ -160,12 +160,12 @@ def coverage_of_means(cell: Cell, counts: Sequence[SubjectCounts], boards: Board
     }
 
 
-def on_condition(cell: Cell, design: Design) -> Floats:
+def on_condition(cell: SimulatedCell, design: Design) -> Floats:
     """(C, k) population AUROC of each method on each condition."""
     return cell.auroc + cell.spread * np.array(design.offsets)[:, None]
 
 
-def of_conditions(cell: Cell, design: Design, boards: Boards) -> dict[str, Floats]:
+def of_conditions(cell: SimulatedCell, design: Design, boards: Boards) -> dict[str, Floats]:
     """Measure the intervals on single conditions, in-domain being one, and Benjamini-Hochberg over all of them."""
     auroc = on_condition(cell, design)
     means, pairs, p = [], [], []
@@ -191,7 +191,7 @@ def of_conditions(cell: Cell, design: Design, boards: Boards) -> dict[str, Float
     }
 
 
-def measure_visible_effect(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards) -> dict[str, Floats]:
+def measure_visible_effect(cell: SimulatedCell, counts: Sequence[SubjectCounts], boards: Boards) -> dict[str, Floats]:
     """Measure the smallest visible effect of the first family where all methods are equal.
 
     The effect that a board prints is added to its own differences and to those of the next board: is it found there,
@@ -221,7 +221,7 @@ def measure_visible_effect(cell: Cell, counts: Sequence[SubjectCounts], boards: 
     return dict(zip(VISIBLE, measured, strict=True))
 
 
-def measure_chance_marks(cell: Cell, design: Design, boards: Boards) -> dict[str, Floats]:
+def measure_chance_marks(cell: SimulatedCell, design: Design, boards: Boards) -> dict[str, Floats]:
     """Measure the marks `not shown above chance` and `shown below chance`, of means and of the worst condition."""
     low, high = boards.means.mean_interval()
     printed = ~boards.means.withheld(design.counts)
@@ -247,7 +247,7 @@ def measure_chance_marks(cell: Cell, design: Design, boards: Boards) -> dict[str
     }
 
 
-def in_domain_worse(cell: Cell, counts: Sequence[SubjectCounts], boards: Boards) -> dict[str, Floats]:
+def in_domain_worse(cell: SimulatedCell, counts: Sequence[SubjectCounts], boards: Boards) -> dict[str, Floats]:
     """Measure the mark `in-domain worse` on the last condition, for every true loss."""
     compared = boards.condition_pairs[-1]
     printed = ~compared.withheld([counts[-1]])

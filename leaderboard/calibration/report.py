@@ -18,9 +18,7 @@ def render_rates(found: Sequence[CellRates], form: str, seed: int, width: int | 
     """The rates as tables in percent, or unrounded, one record a cell and measure.
 
     Args:
-        found: At least one.
         form: ``terminal``, ``markdown``, ``csv`` or ``json``.
-        seed: Of the random numbers.
         width: Of the terminal, in characters; None folds nothing.
     """
     if form == "json":

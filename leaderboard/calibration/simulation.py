@@ -25,11 +25,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import integrate, optimize, special, stats
 
-from divsal_bench.leaderboard.calibration.cells import Cell
+from divsal_bench.leaderboard.calibration.cells import SimulatedCell
 from divsal_bench.leaderboard.calibration.designs import Design
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.intp]
 
 #: Sd of the run x image part, in score sd.
 RUN_NOISE = 0.4
@@ -41,7 +40,7 @@ OF_SUBJECT = 0.5
 OF_RUN = 0.5
 
 
-def draw_scores(cell: Cell, design: Design, boards: int, rng: np.random.Generator) -> Floats:
+def draw_scores(cell: SimulatedCell, design: Design, boards: int, rng: np.random.Generator) -> Floats:
     """Draw the scores of all runs of all boards.
 
     Args:
@@ -83,7 +82,7 @@ def image_level(rng: np.random.Generator, shape: tuple[int, ...], design: Design
     return rows
 
 
-def separations(cell: Cell, design: Design, boards: int, rng: np.random.Generator) -> Floats:
+def separations(cell: SimulatedCell, design: Design, boards: int, rng: np.random.Generator) -> Floats:
     """Draw how far apart each run holds the classes, (B, k, n, C), so that the population AUROC is `cell.auroc`."""
     sd = np.full((len(cell.kinds), 1), cell.seed_sd)
     sd[0] *= cell.baseline_factor
@@ -95,7 +94,7 @@ def separations(cell: Cell, design: Design, boards: int, rng: np.random.Generato
     return np.asarray(mean[:, None] + sd[:, None] * run)
 
 
-def auroc_settings(cell: Cell) -> tuple[float, float, float]:
+def auroc_settings(cell: SimulatedCell) -> tuple[float, float, float]:
     """What the population AUROC depends on beside the separation: image effect (NaN: normal tails), both cuts."""
     return (cell.image_effect if cell.heavy_tails else np.nan, *(cell.cut or (-np.inf, np.inf)))
 

@@ -147,7 +147,6 @@ class Verified(Typed):
     """The predictions were recomputed from the weights: margins, every AUROC and agreement with people are the same.
 
     Attributes:
-        by: Who did so.
         max_difference: Largest |ΔAUROC| over seeds, validation, in-domain, open-set, worst and every condition.
         margins_sha256: Of the claim's margins file at that time; with other margins the claim is refused.
     """
@@ -192,7 +191,6 @@ class Claim(Typed):
     """The content of ``<method>.json``.
 
     Attributes:
-        kind: ``unguided``, ``one-cam``, ``two-cam`` or ``control``.
         label: The method's name with the fields that differ from its defaults.
         description: First line of the method's docstring.
         cams: Key of a gallery picture to the class CAMs of the lowest seed.
@@ -280,11 +278,7 @@ def plain_words(name: str) -> list[str]:
 
 
 def person(name: str) -> str:
-    """A name as ``--by`` gives it, if a result may hold it.
-
-    Raises:
-        UserError: It is empty, too long, or has control or invisible characters.
-    """
+    """A name as ``--by`` gives it; UserError if it is empty, too long, or has control or invisible characters."""
     try:
         return TypeAdapter[str](Person).validate_python(name)
     except ValidationError as error:
@@ -292,11 +286,7 @@ def person(name: str) -> str:
 
 
 def day(text: str) -> str:
-    """A day as ``--date`` gives it; "" is today.
-
-    Raises:
-        UserError: It is no day, or has not come yet.
-    """
+    """A day as ``--date`` gives it, "" is today; UserError if it is none, or has not come yet."""
     today = datetime.datetime.now(datetime.UTC).date()
     try:
         found = datetime.date.fromisoformat(text) if text else today

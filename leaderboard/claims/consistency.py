@@ -44,11 +44,7 @@ def stem(claim: Claim) -> str:
 
 
 def check_itself(claim: Claim, where: object) -> None:
-    """Check what needs no other file.
-
-    Raises:
-        UserError: Parts that contradict each other.
-    """
+    """Check what needs no other file; UserError if parts contradict each other."""
     if "." in claim.method:
         raise UserError(f"{where}: method {claim.method!r} has a dot; names hold letters, digits and hyphens")
     digest = claim.spec(0).group[-1]
@@ -93,7 +89,6 @@ def check_all_seeds(seeds: Sequence[int], where: object) -> None:
 
     Args:
         seeds: Of all runs, with a result or without, ascending.
-        where: For messages.
 
     Raises:
         UserError: A seed is missing, with what to run.
@@ -115,7 +110,6 @@ def check_new_seeds(claim: Claim, seeds: Sequence[int], where: object) -> None:
     Args:
         claim: Its seeds are 0 … n − 1.
         seeds: The new ones, with a result or without, ascending.
-        where: For messages.
 
     Raises:
         UserError: Another seed.
@@ -168,11 +162,7 @@ def label_of(method: str, fields: Mapping[str, Any], defaults: Mapping[str, Any]
 
 
 def named_fields(claim: Claim, where: object) -> set[str]:
-    """The fields that a label names.
-
-    Raises:
-        UserError: It does not begin with the method's name, or names something that its fields are not.
-    """
+    """The fields that a label names; UserError if they are not the claim's, or it begins with another method."""
     if claim.label == claim.method:
         return set()
     method, _, rest = claim.label.partition(":")
@@ -236,11 +226,7 @@ class Defaults:
 
 
 def check_proofs(claim: Claim, where: object) -> None:
-    """Check that the claim's margins are those that its proofs are of.
-
-    Raises:
-        UserError: They were changed since.
-    """
+    """UserError where the claim's margins were changed since its proofs."""
     proved = {}
     if claim.verified is not None:
         proved["verified"] = claim.verified.margins_sha256

@@ -94,8 +94,6 @@ def read_claimed(path: Path, model: type[Model], steps: Steps = NO_STEPS) -> Mod
     """Read JSON of a closed schema; NaN is no number here.
 
     Args:
-        path: The file.
-        model: What it holds.
         steps: From each older version of its schema to the next.
 
     Raises:
@@ -122,9 +120,5 @@ def model_json(model: BaseModel) -> bytes:
 
 
 def write_all(files: Mapping[Path, bytes]) -> None:
-    """Write files of a results folder all or none, in the order in which they are given.
-
-    Raises:
-        UserError: One cannot be written; then all are as before.
-    """
+    """Write files of a results folder all or none, in this order; UserError if one cannot be: all are as before."""
     whole.write_files(files, "give another --results")

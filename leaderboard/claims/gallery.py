@@ -12,12 +12,11 @@ from divsal_bench.scores.schema import Typed
 ClassCams = list[list[list[float]]]
 
 
-class Picture(Typed):
+class GalleryPicture(Typed):
     """One test image.
 
     Attributes:
         key: As in the sheet: the sample's (hashed) key.
-        label: 0 or 1.
         condition: It belongs to.
         image: PNG, base64; grey or RGB.
         human: The human map area-pooled to the CAM grid, (h, w) in [0, 1]; None without one.
@@ -36,7 +35,6 @@ class Gallery(Typed):
     """The images of one data set, and the maps of the methods scored on it.
 
     Attributes:
-        class_names: Of class 0 and class 1.
         pictures: In the order to show them; empty where none may be shown.
         absent: Why there are none; "" where there are.
         maps: Method label to picture key to class CAMs, of the seed in ``seed``.
@@ -44,7 +42,7 @@ class Gallery(Typed):
     """
 
     class_names: tuple[str, str]
-    pictures: list[Picture]
+    pictures: list[GalleryPicture]
     absent: str = ""
     maps: dict[str, dict[str, ClassCams]] = Field(default_factory=dict)
     seed: int = 0

@@ -29,9 +29,7 @@ def check_gallery(gallery: Gallery, test: Mapping[str, tuple[int, str]], path: P
     """Check that pictures are small PNGs of test rows, with maps in [0, 1].
 
     Args:
-        gallery: From outside.
         test: Key to label and condition of every test row.
-        path: For messages.
     """
     if gallery.maps:
         raise UserError(f"{path} has maps of methods; they belong into the methods' own files")

@@ -50,7 +50,6 @@ def published(rows: pd.DataFrame, fingerprint: str) -> pd.DataFrame:
 
     Args:
         rows: Columns :data:`divsal_bench.leaderboard.sheets.entries.ROW_COLUMNS`, ``key`` being the sample's id.
-        fingerprint: Of the data.
 
     Returns:
         The same columns, sorted by the new key.
@@ -128,8 +127,6 @@ def read_exactly(path: Path, content: bytes, columns: dict[str, str], rows: int 
     """Read a small Parquet file from outside.
 
     Args:
-        path: For messages.
-        content: Its bytes.
         columns: Exactly its columns, to their Arrow types.
         rows: How many it must have.
 
@@ -192,7 +189,6 @@ def check_no_copies(where: object, seeds: Sequence[int], margins: Margins) -> No
     """Refuse two seeds with the same margins on every row: one is a copy, and tells nothing new.
 
     Args:
-        where: The file, for messages.
         seeds: n, of the claim, of its reproduction, or of both.
         margins: (n, N) of them.
 
@@ -219,8 +215,6 @@ def parse_margins(path: Path, content: bytes, seeds: Sequence[int], keys: Sequen
     """Read ``<method>.parquet``.
 
     Args:
-        path: For messages.
-        content: Its bytes.
         seeds: Those it must hold, n.
         keys: Those of ``key.parquet``, N.
 

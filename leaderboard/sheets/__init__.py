@@ -1,1 +1,4 @@
-"""Runs and claims as entries with scores: what every table is made of."""
+"""Runs and claims as entries with scores: what every table is made of.
+
+Knows runs, scores and statistics.
+"""

@@ -32,11 +32,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Edition:
-    """The reference methods from one day on.
-
-    Attributes:
-        date: ISO 8601.
-    """
+    """The reference methods from one day on, ISO 8601."""
 
     date: str
     methods: tuple[Reference, ...]

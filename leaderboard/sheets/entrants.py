@@ -90,7 +90,6 @@ def duplicates(entries: Sequence[Entry], references: Collection[str] | None = No
     seeds that both have, where one has all of the other's.
 
     Args:
-        entries: Of one table.
         references: Labels of the methods that alone can stand for others; None where any method can.
 
     Returns:

@@ -69,7 +69,6 @@ class Entry:
         failed, diverged: Number of runs without one.
         margins: (n, N), higher is more positive, finite.
         scores: One a seed: what the run or the accepted file says of itself.
-        seconds: Seconds of each run, (n,).
         origins: Where each seed was read, for messages.
         standing: None for runs of one's own.
         content: Short hash of an accepted result's file; "" for runs of one's own.
@@ -234,11 +233,7 @@ def different_devices(entries: Sequence[Entry]) -> set[str]:
 
 
 def unique_labels(runs: Sequence[Run]) -> list[str]:
-    """Labels of entries; of those that share one, all but the newest get their version and, if need be, a number.
-
-    Raises:
-        UserError: Two entries would still have one label.
-    """
+    """Labels of entries; of those that share one, all but the newest get their version and, if need be, a number."""
     plain = [run.record.method_label for run in runs]
     kept = keepers(plain, [(run.spec.method_version, run.spec.fields) for run in runs])
     versioned = [
@@ -270,12 +265,7 @@ def keepers(labels: Sequence[str], settings: Sequence[tuple[float, dict[str, Any
 
 
 def check_unique(labels: Sequence[str], places: Sequence[str]) -> None:
-    """Refuse two entries of one label: one of them would be lost.
-
-    Args:
-        labels: Of the entries of one table.
-        places: Where each was read.
-    """
+    """Refuse two entries of one label: one of them would be lost."""
     first: dict[str, str] = {}
     for label, place in zip(labels, places, strict=True):
         if label in first:

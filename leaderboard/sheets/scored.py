@@ -13,9 +13,9 @@ import numpy.typing as npt
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
 from divsal_bench.leaderboard.statistics import families, over_seeds, reader_case
-from divsal_bench.leaderboard.statistics.over_seeds import Cell
-from divsal_bench.leaderboard.statistics.placements import Condition, SubjectCounts, clustered_influence, count_subjects
-from divsal_bench.leaderboard.statistics.reader_case import Comparison, Interval
+from divsal_bench.leaderboard.statistics.over_seeds import SeedCell
+from divsal_bench.leaderboard.statistics.placements import AurocRows, SubjectCounts, clustered_influence, count_subjects
+from divsal_bench.leaderboard.statistics.reader_case import NAN, Comparison, Interval
 from divsal_bench.scores import conditions
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ Floats = npt.NDArray[np.float64]
 #: Seed to a metric's value and its influence values, (K,) over test subjects.
 BySeed = dict[int, tuple[float, Floats]]
 #: A run's own numbers were computed in float64 from the same logits.
-AGREES = 1e-4
-NAN = float("nan")
+RUN_AGREES = 1e-4
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Metric:
             without ends where it has no interval.
     """
 
-    seeds: Cell
+    seeds: SeedCell
     population: Interval | None
 
 
@@ -86,11 +85,7 @@ class Scored:
 
 
 def score_sheet(sheet: Sheet) -> dict[str, Scored]:
-    """Score every entry on the sheet's test rows, by label.
-
-    Raises:
-        UserError: An entry's own numbers are not those of its predictions.
-    """
+    """Score every entry on the sheet's test rows, by label; UserError if its own numbers are others."""
     if sheet.rows is None:
         return {entry.label: Scored(entry) for entry in sheet.entries}
     is_test, found, subjects = test_rows(sheet.rows)
@@ -98,7 +93,7 @@ def score_sheet(sheet: Sheet) -> dict[str, Scored]:
     scores = np.concatenate([entry.margins[:, is_test] for entry in with_result])
 
     def one(names: list[str]) -> list[tuple[float, Floats]]:
-        chosen = [Condition(c.name, c.positives, c.negatives) for c in found if c.name in names]
+        chosen = [AurocRows(c.name, c.positives, c.negatives) for c in found if c.name in names]
         result = clustered_influence(scores, chosen, subjects)
         return list(zip(result.primary.tolist(), result.influence, strict=True))
 
@@ -145,7 +140,7 @@ def subjects_of(sheet: Sheet) -> Subjects | None:
     if sheet.rows is None:
         return None
     _, found, subjects = test_rows(sheet.rows)
-    counts = count_subjects([Condition(c.name, c.positives, c.negatives) for c in found if c.has_auroc], subjects)
+    counts = count_subjects([AurocRows(c.name, c.positives, c.negatives) for c in found if c.has_auroc], subjects)
     rows_each = np.unique(subjects, return_counts=True)[1]
     unseen = tuple(c.name for c in found if c.in_primary)
     inside = tuple(one.name for one in counts if one.name == conditions.IN_DOMAIN)
@@ -172,7 +167,7 @@ def check_own_numbers(scored: Scored) -> None:
         for name in claims.keys() | sources.keys():
             claim, found = claims.get(name), sources.get(name, {}).get(seed)
             if (claim is None) != (found is None) or (
-                claim is not None and found is not None and abs(claim - found[0]) > AGREES
+                claim is not None and found is not None and abs(claim - found[0]) > RUN_AGREES
             ):
                 shown = "none" if found is None else f"{found[0]:.6f}"
                 raise UserError(
@@ -185,16 +180,15 @@ def metric(found: BySeed, counts: Sequence[SubjectCounts] = ()) -> Metric:
     """Summarise one metric over seeds and over the population.
 
     Args:
-        found: By seed.
         counts: Subjects of every condition that the metric is a mean over; too few give no population interval.
     """
     values = np.array([found[seed][0] for seed in sorted(found)])
     if not len(values):
-        return Metric(over_seeds.cell_of(values), None)
+        return Metric(over_seeds.seed_cell(values), None)
     interval = reader_case.population_interval(values, np.array([found[seed][1] for seed in sorted(found)]))
     if families.withheld(counts, interval.subjects):
         interval = dataclasses.replace(interval, low=NAN, high=NAN, status="undefined")
-    return Metric(over_seeds.cell_of(values), interval)
+    return Metric(over_seeds.seed_cell(values), interval)
 
 
 def seeds_only(found: BySeed) -> Metric:
@@ -206,7 +200,6 @@ def compare_shared_seeds(a: BySeed, b: BySeed, counts: Sequence[SubjectCounts] =
     """Compare over the seeds both have; None without any.
 
     Args:
-        a, b: By seed.
         counts: Subjects of every condition that the metric is a mean over; too few give neither p nor interval.
     """
     shared = sorted(set(a) & set(b))

@@ -1,1 +1,4 @@
-"""Statistics of paired, clustered results: they know arrays, and nothing of runs or tables."""
+"""Statistics of paired, clustered results.
+
+Knows arrays, and nothing of runs or tables.
+"""

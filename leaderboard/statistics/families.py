@@ -220,9 +220,8 @@ def visible_effect_range(variance: float, df: float, family_size: int) -> tuple[
     lies between df * v / chi2(.975, df) and df * v / chi2(.025, df).
 
     Args:
-        variance: v of a `Comparison`.
-        df: Its degrees of freedom; infinite gives the effect itself twice, NaN gives NaN.
-        family_size: m, the number of tests in the family.
+        variance, family_size: As `smallest_visible_effect` takes them.
+        df: The same; infinite gives the effect itself twice, NaN gives NaN.
     """
     effect = smallest_visible_effect(variance, df, family_size)
     if np.isinf(df):

@@ -16,14 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from divsal_bench.leaderboard.statistics.reader_case import LEVEL
+from divsal_bench.leaderboard.statistics.reader_case import LEVEL, NAN
 
 Floats = npt.NDArray[np.float64]
 
 #: Fewer conditions say too little about other conditions for an interval.
 MIN_CONDITIONS = 5
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,7 @@ class ConditionInterval:
 
     Attributes:
         mean: Mean over conditions; NaN without any.
-        low: Lower end of the 95 % t-interval over conditions; NaN below `MIN_CONDITIONS`.
-        high: Upper end.
-        n: Number of conditions.
+        low, high: Ends of the 95 % t-interval over conditions; NaN below `MIN_CONDITIONS`.
     """
 
     mean: float

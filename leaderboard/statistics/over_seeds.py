@@ -13,26 +13,19 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from divsal_bench.leaderboard.statistics.reader_case import LEVEL, NAN
+
 Floats = npt.NDArray[np.float64]
-
-#: Confidence level of the t-interval.
-LEVEL = 0.95
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Cell:
+class SeedCell:
     """A metric over n seeds.
 
     Attributes:
         mean: Mean over seeds; NaN without seeds.
         sd: Standard deviation (ddof 1); NaN below 2 seeds.
-        low: Lower end of the 95 % t-interval over seeds; NaN below 2 seeds.
-        high: Upper end.
-        minimum: Smallest value.
-        maximum: Largest value.
-        n: Number of seeds.
+        low, high: Ends of the 95 % t-interval over seeds; NaN below 2 seeds.
     """
 
     mean: float
@@ -44,7 +37,7 @@ class Cell:
     n: int
 
 
-def cell_of(values: Floats) -> Cell:
+def seed_cell(values: Floats) -> SeedCell:
     """Summarise (n,) values of one metric, one per seed.
 
     A NaN among them (a metric that is `n/a` in one run) makes every number NaN: averaging the rest would
@@ -53,11 +46,11 @@ def cell_of(values: Floats) -> Cell:
     values = np.asarray(values, dtype=np.float64)
     n = len(values)
     if n == 0:
-        return Cell(NAN, NAN, NAN, NAN, NAN, NAN, n)
+        return SeedCell(NAN, NAN, NAN, NAN, NAN, NAN, n)
     mean = float(values.mean())
     sd = float(values.std(ddof=1)) if n > 1 else NAN
     half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)) * sd / n**0.5 if n > 1 else NAN
-    return Cell(mean, sd, mean - half, mean + half, float(values.min()), float(values.max()), n)
+    return SeedCell(mean, sd, mean - half, mean + half, float(values.min()), float(values.max()), n)
 
 
 def hedges_g(a: Floats, b: Floats) -> float:
@@ -67,8 +60,7 @@ def hedges_g(a: Floats, b: Floats) -> float:
     degrees of freedom. The unit is the sd over seeds, so a g says nothing about other test images.
 
     Args:
-        a: (n,) metric of method a, one entry per seed.
-        b: (n,) the same for method b.
+        a, b: (n,) metric of either method, one number per seed.
 
     Returns:
         g; 0 if the means are equal and no seed varies; NaN below 2 seeds or if they differ and none varies.
@@ -91,8 +83,7 @@ def probability_of_superiority(a: Floats, b: Floats) -> float:
     Bouthillier et al. 2021, MLSys, P(A > B); printed without a verdict, for which n is too small.
 
     Args:
-        a: (n,) metric of method a, one entry per seed.
-        b: (n,) the same for method b.
+        a, b: (n,) metric of either method, one number per seed.
 
     Returns:
         A number in [0, 1]; NaN without seeds or with a NaN among the values.
@@ -110,7 +101,7 @@ def _paired(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     return a, b
 
 
-def known_cell(values: Iterable[float | None]) -> Cell | None:
+def known_cell(values: Iterable[float | None]) -> SeedCell | None:
     """A cell over the seeds that have the number; None without any."""
     known = [value for value in values if value is not None]
-    return cell_of(np.array(known)) if known else None
+    return seed_cell(np.array(known)) if known else None

@@ -25,7 +25,7 @@ Ints = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
-class Condition:
+class AurocRows:
     """The test rows that one AUROC is computed from.
 
     Attributes:
@@ -44,7 +44,6 @@ class SubjectCounts:
     """How many people a condition rests on.
 
     Attributes:
-        name: Of the condition.
         positives: Subjects with at least one positive row.
         negatives: Subjects with at least one negative row.
         largest_share: Of the rows of either class, the largest share that one subject has, in (0, 1].
@@ -88,7 +87,7 @@ class Placements:
     v01: Floats
 
 
-def clustered_influence(scores: Floats, conditions: Sequence[Condition], subjects: npt.NDArray[Any]) -> ConditionScores:
+def clustered_influence(scores: Floats, conditions: Sequence[AurocRows], subjects: npt.NDArray[Any]) -> ConditionScores:
     """Compute AUROC per run and condition, their mean, and the influence of each subject on that mean.
 
     For run r and subject k, with theta_c the AUROC of condition c, n1 and n0 its positives and negatives, and
@@ -133,7 +132,7 @@ def clustered_influence(scores: Floats, conditions: Sequence[Condition], subject
     return ConditionScores(auroc, auroc.mean(axis=1), influence, names)
 
 
-def count_subjects(conditions: Sequence[Condition], subjects: npt.NDArray[Any]) -> list[SubjectCounts]:
+def count_subjects(conditions: Sequence[AurocRows], subjects: npt.NDArray[Any]) -> list[SubjectCounts]:
     """Count the subjects behind each class of each condition.
 
     Args:
@@ -149,7 +148,7 @@ def count_subjects(conditions: Sequence[Condition], subjects: npt.NDArray[Any]) 
     return found
 
 
-def _class_rows(condition: Condition, n: int) -> tuple[Ints, Ints]:
+def _class_rows(condition: AurocRows, n: int) -> tuple[Ints, Ints]:
     """Return the row numbers of a condition's positives and negatives, after checking the masks."""
     masks = (np.asarray(condition.positives), np.asarray(condition.negatives))
     # An array of row numbers would index without complaint and mean something else.
@@ -162,7 +161,7 @@ def _class_rows(condition: Condition, n: int) -> tuple[Ints, Ints]:
     return np.flatnonzero(masks[0]), np.flatnonzero(masks[1])
 
 
-def placements(scores: Floats, conditions: Sequence[Condition]) -> list[Placements]:
+def placements(scores: Floats, conditions: Sequence[AurocRows]) -> list[Placements]:
     """Place every row of a class among the rows of the other class, on each condition: O(N log N), not all pairs.
 
     Pairs are counted in halves, which are exact in binary: runs that order the rows differently but equally well get

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from scipy import special, stats
 
 Floats = npt.NDArray[np.float64]
-Status = Literal["ok", "equal", "undefined"]
+FitStatus = Literal["ok", "equal", "undefined"]
 
 #: Confidence level of every interval here.
 LEVEL = 0.95
@@ -43,7 +43,6 @@ class Interval:
     Attributes:
         estimate: Mean of the metric over seeds.
         sd: Standard deviation over seeds (ddof 1).
-        n: Number of seeds.
         c: Covariance of two seeds that share the test subjects, as estimated; may be negative.
         c_plus: max(c, 0).
         variance: sd^2 / n + c_plus.
@@ -64,7 +63,7 @@ class Interval:
     df: float
     low: float
     high: float
-    status: Status
+    status: FitStatus
 
 
 @dataclass(frozen=True)
@@ -73,17 +72,10 @@ class Comparison:
 
     Attributes:
         difference: Mean over seeds of (a - b).
-        sd: Standard deviation of the difference over seeds (ddof 1).
-        n: Number of seeds.
-        c: Covariance of the differences of two seeds, as estimated; may be negative.
-        c_plus: max(c, 0).
-        variance: sd^2 / n + c_plus.
-        subjects: Effective number of test subjects, see `effective_subjects`; NaN where unknown.
-        df: Degrees of freedom, from seeds and subjects.
+        sd, n, c, c_plus, variance, subjects, df: As in `Interval`, of the difference.
         t: difference / sqrt(variance).
         p: Two-sided p-value, not adjusted for the number of tests.
-        low: Lower end of the 95 % population interval of the difference.
-        high: Upper end.
+        low, high: Ends of the 95 % population interval of the difference.
         status: `ok`; `equal` (difference 0 with variance 0: p = 1, no interval, since nothing is known of how
             far others would differ: two methods that are perfect here need not be on other images); `undefined` (p, t,
             df and interval NaN).
@@ -101,7 +93,7 @@ class Comparison:
     p: float
     low: float
     high: float
-    status: Status
+    status: FitStatus
 
 
 @dataclass(frozen=True)
@@ -110,12 +102,10 @@ class FixedImages:
 
     Attributes:
         difference: Mean over seeds of (a - b).
-        n: Number of seeds.
         t: Paired t over seeds.
         p_t: Its two-sided p-value with n - 1 degrees of freedom.
         p_sign_flip: Exact two-sided sign-flip p; never below 2^(1-n). NaN beyond `MAX_SIGN_FLIP` seeds.
-        low: Lower end of the 95 % t-interval over seeds.
-        high: Upper end.
+        low, high: Ends of the 95 % t-interval over seeds.
         status: As in `Comparison`, with the variance over seeds alone; `p_sign_flip` needs only n >= 1.
     """
 
@@ -126,7 +116,7 @@ class FixedImages:
     p_sign_flip: float
     low: float
     high: float
-    status: Status
+    status: FitStatus
 
 
 @dataclass(frozen=True)
@@ -147,10 +137,8 @@ def compare_paired(a: Floats, b: Floats, influence_a: Floats, influence_b: Float
     """Test whether method a differs from method b for new seeds and new subjects.
 
     Args:
-        a: (n,) primary metric of method a, one entry per seed.
-        b: (n,) the same for method b, same seeds in the same order.
-        influence_a: (n, K) influence values of a's runs, from `clustered_influence`.
-        influence_b: (n, K) the same for b, same subjects in the same order.
+        a, b: (n,) primary metric of either method, one number per seed, seeds in the same order.
+        influence_a, influence_b: (n, K) influence values of their runs, from `clustered_influence`, subjects likewise.
 
     Raises:
         ValueError: The shapes do not fit.
@@ -169,10 +157,8 @@ def compare_unpaired(a: Floats, b: Floats, influence_a: Floats, influence_b: Flo
     of a seed of a and a seed of b. The degrees of freedom have a term for each of the three parts.
 
     Args:
-        a: (n_a,) primary metric of the first runs.
-        b: (n_b,) the same for the second.
-        influence_a: (n_a, K) influence values of a's runs, from `clustered_influence`.
-        influence_b: (n_b, K) the same for b, same subjects in the same order.
+        a, b: (n_a,) and (n_b,) primary metric of the first and the second runs.
+        influence_a, influence_b: (n_a, K) and (n_b, K), as `compare_paired` takes them.
 
     Returns:
         As `compare_paired`, with `sd` = sqrt(s_a^2 + s_b^2), that of the difference between two single runs, and
@@ -227,7 +213,7 @@ def population_interval(primary: Floats, influence: Floats) -> Interval:
     """
     fit = _fit(np.asarray(primary, dtype=np.float64), np.asarray(influence, dtype=np.float64))
     # Runs that are all perfect have no variance either: only numbers that are no AUROCs fail the second part.
-    status: Status = "ok" if not np.isnan(fit.df) and 0.0 < fit.mean < 1.0 else "undefined"
+    status: FitStatus = "ok" if not np.isnan(fit.df) and 0.0 < fit.mean < 1.0 else "undefined"
     low, high = _logit_interval(fit.mean, fit.variance, fit.df) if status == "ok" else (NAN, NAN)
     shared = (fit.mean, fit.sd, fit.n, fit.c, fit.c_plus, fit.variance, fit.subjects)
     return Interval(*shared, df=fit.df, low=low, high=high, status=status)
@@ -239,8 +225,7 @@ def compare_on_fixed_images(a: Floats, b: Floats) -> FixedImages:
     Rejects far too often as a claim about the methods, because it takes these images for the population.
 
     Args:
-        a: (n,) primary metric of method a, one entry per seed.
-        b: (n,) the same for method b, same seeds in the same order.
+        a, b: As `compare_paired` takes them.
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape:

@@ -1,1 +1,4 @@
-"""Boards and comparisons as objects, the sentences about them, and their text formats."""
+"""Boards and comparisons as objects, the sentences about them, and their text formats.
+
+Knows sheets and statistics; what is accepted is none of its business.
+"""

@@ -13,15 +13,14 @@ from divsal_bench.leaderboard.sheets.entries import Sheet, from_runs
 from divsal_bench.leaderboard.sheets.scored import Scored, Subjects, metric
 from divsal_bench.leaderboard.statistics import families, marks
 from divsal_bench.leaderboard.statistics.families import Family
-from divsal_bench.leaderboard.statistics.reader_case import Comparison, Interval
+from divsal_bench.leaderboard.statistics.reader_case import NAN, Comparison, Interval
 from divsal_bench.leaderboard.tables import notes
 from divsal_bench.leaderboard.tables.deciding import condition_cells, decide_pairs, marks_of, ranks_of, run_families
 from divsal_bench.leaderboard.tables.rows import row_of_entry
 from divsal_bench.leaderboard.tables.schema import (
-    NAN,
     ConditionSubjects,
-    Pair,
-    Row,
+    MethodRow,
+    PairTest,
     Table,
     Test,
 )
@@ -129,7 +128,7 @@ def is_blank(outside: Outside) -> bool:
     return outside.incomplete or bool(outside.identical_to)
 
 
-def unranked(one: Row, withheld: str, ranked: int, pairs: Sequence[Pair]) -> str:
+def unranked(one: MethodRow, withheld: str, ranked: int, pairs: Sequence[PairTest]) -> str:
     """Why a row has no rank; "" where it has one."""
     if one.rank is not None:
         return ""
@@ -144,7 +143,7 @@ def unranked(one: Row, withheld: str, ranked: int, pairs: Sequence[Pair]) -> str
     return "no other method to rank it against" if ranked < 2 else "not known"
 
 
-def worst_mark(one: Row, subjects: Subjects) -> str:
+def worst_mark(one: MethodRow, subjects: Subjects) -> str:
     """What the conditions' intervals show of the lowest of them."""
     if not one.worst.seeds.n:
         return ""
@@ -172,7 +171,7 @@ def condition_subjects(found: Mapping[str, Scored], subjects: Subjects) -> tuple
     return tuple(made)
 
 
-def median_subject_share(rows: Sequence[Row], tests: Sequence[Test]) -> float:
+def median_subject_share(rows: Sequence[MethodRow], tests: Sequence[Test]) -> float:
     """c⁺/v, the median over the tests against cross-entropy, else over what is shown of differences, else of means."""
     found: list[Comparison | Interval | None] = [test.comparison for test in tests if test.second == families.BASELINE]
     found = found or [one.difference for one in rows if one.kind != "control" and one.difference]

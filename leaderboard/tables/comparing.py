@@ -15,10 +15,8 @@ from divsal_bench.leaderboard.sheets.entries import Entry, Sheet
 from divsal_bench.leaderboard.sheets.scored import BySeed, Subjects
 from divsal_bench.leaderboard.statistics import families, over_conditions, over_seeds, reader_case
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
-from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages
+from divsal_bench.leaderboard.statistics.reader_case import NAN, Comparison, FixedImages
 from divsal_bench.leaderboard.tables import notes, wording
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -49,11 +47,9 @@ class PairComparison:
         heading: What the numbers depend on.
         paired: How seeds were matched, in words.
         lines: The primary metric first.
-        hedges_g, superiority, smallest_effect: Of the primary metric.
-        smallest_range: 95 % range of ``smallest_effect``, which is an estimate.
+        hedges_g, superiority, smallest_effect, smallest_range, without_one, over_conditions: Of the primary metric,
+            as in :class:`divsal_bench.leaderboard.tables.schema.Test`.
         subject_share: c⁺/v of the primary difference; NaN if unknown.
-        without_one: Smallest and largest primary difference that is left when one unseen condition is left out.
-        over_conditions: The interval of the primary difference with the conditions as a sample; NaN below 5.
         withheld: Why nothing may be claimed; "" where something may.
         claim: The one sentence that may be written in a paper.
     """
@@ -75,11 +71,7 @@ class PairComparison:
 
 
 def with_seeds(entry: Entry, seeds: Sequence[int] | None) -> Entry:
-    """An entry cut down to some of its seeds.
-
-    Raises:
-        UserError: One of them has no result.
-    """
+    """An entry cut down to some of its seeds; UserError if one of them has no result."""
     if seeds is None:
         return entry
     missing = sorted(set(seeds) - set(entry.seeds))
@@ -231,7 +223,6 @@ def metric_difference(what: str, a: BySeed, b: BySeed, counts: Sequence[SubjectC
     """One metric of both, paired over the seeds both have, unpaired without any.
 
     Args:
-        what: Name of the metric.
         a, b: Neither empty.
         counts: Subjects of every condition that the metric is a mean over.
     """

@@ -19,8 +19,6 @@ def render_comparisons(found: Sequence[PairComparison], form: str, width: int | 
     """Write comparisons as ``terminal``, ``markdown``, ``csv`` or ``json``; the last two unrounded.
 
     Args:
-        found: At least one.
-        form: How.
         width: Of the terminal, in characters; None folds nothing.
     """
     if form == "json":

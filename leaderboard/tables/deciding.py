@@ -13,11 +13,10 @@ from divsal_bench.leaderboard.sheets.scored import Scored, Subjects, compare_sha
 from divsal_bench.leaderboard.statistics import families, marks, over_conditions, over_seeds, reader_case
 from divsal_bench.leaderboard.statistics.families import Family, Rank
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
-from divsal_bench.leaderboard.statistics.reader_case import Comparison
+from divsal_bench.leaderboard.statistics.reader_case import NAN, Comparison
 from divsal_bench.leaderboard.tables.schema import (
-    NAN,
     ConditionCell,
-    Pair,
+    PairTest,
     Test,
 )
 from divsal_bench.scores.conditions import IN_DOMAIN
@@ -102,7 +101,7 @@ def decide(one: Scored, other: Scored, counts: Sequence[SubjectCounts]) -> tuple
     return comparison, families.withheld(counts, comparison.subjects)
 
 
-def decide_pairs(ranked: Sequence[Scored], subjects: Subjects) -> list[Pair]:
+def decide_pairs(ranked: Sequence[Scored], subjects: Subjects) -> list[PairTest]:
     """The test of every pair of ranked methods."""
     found = [
         (first.entry.label, second.entry.label, *decide(first, second, subjects.behind_primary))
@@ -110,12 +109,12 @@ def decide_pairs(ranked: Sequence[Scored], subjects: Subjects) -> list[Pair]:
     ]
     adjusted = families.holm(np.array([comparison.p for *_, comparison, _ in found]))
     return [
-        Pair(first, second, comparison.difference, comparison.p, float(p_holm), reason)
+        PairTest(first, second, comparison.difference, comparison.p, float(p_holm), reason)
         for (first, second, comparison, reason), p_holm in zip(found, adjusted, strict=True)
     ]
 
 
-def ranks_of(pairs: Sequence[Pair], ranked: Sequence[str], marked: dict[str, tuple[str, ...]]) -> dict[str, Rank]:
+def ranks_of(pairs: Sequence[PairTest], ranked: Sequence[str], marked: dict[str, tuple[str, ...]]) -> dict[str, Rank]:
     """Rank intervals; none without a pair that may be tested.
 
     A pair whose test is withheld counts as not separated, which keeps both ranks wide: else one odd entry, like to

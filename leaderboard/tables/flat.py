@@ -8,12 +8,7 @@ from typing import Any
 from divsal_bench.files import escaping
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics import families
-from divsal_bench.leaderboard.tables.schema import Row, Table
-
-
-def tables_csv(tables: Sequence[Table]) -> str:
-    """One flat record a method."""
-    return records_csv([method_record(table, one) for table in tables for one in table.rows])
+from divsal_bench.leaderboard.tables.schema import MethodRow, Table
 
 
 def records_csv(records: Sequence[dict[str, Any]]) -> str:
@@ -29,7 +24,7 @@ def is_missing(value: Any) -> bool:
     return value is None or value != value
 
 
-def method_record(table: Table, one: Row) -> dict[str, Any]:
+def method_record(table: Table, one: MethodRow) -> dict[str, Any]:
     """Unrounded numbers; None or NaN where there is none."""
     content: dict[str, Any] = {
         "task": table.task,

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from divsal_bench.leaderboard.sheets.scored import Metric
-from divsal_bench.leaderboard.statistics.over_seeds import Cell
-from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages
+from divsal_bench.leaderboard.statistics.over_seeds import SeedCell
+from divsal_bench.leaderboard.statistics.reader_case import NAN, Comparison, FixedImages
 from divsal_bench.leaderboard.tables.flat import method_record
-from divsal_bench.leaderboard.tables.schema import NAN, Agreement, ConditionCell, Row, Table, Test
+from divsal_bench.leaderboard.tables.schema import Agreement, ConditionCell, MethodRow, Table, Test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,7 @@ def table_record(table: Table) -> dict[str, Any]:
     return {name: getattr(table, name) for name in TABLE_COLUMNS}
 
 
-def more_of(row: Row) -> dict[str, Any]:
+def more_of(row: MethodRow) -> dict[str, Any]:
     """What a frame says of a method beside its record in CSV."""
     return {
         "seeds": row.seeds,
@@ -84,7 +84,7 @@ def metric_record(name: str, metric: Metric) -> dict[str, Any]:
 
 def agreement_record(name: str, found: Agreement | None) -> dict[str, Any]:
     """Means over seeds of the agreement of one kind of map with people."""
-    cells: dict[str, Cell | None] = {key: getattr(found, key) if found else None for key in AGREEMENT_COLUMNS}
+    cells: dict[str, SeedCell | None] = {key: getattr(found, key) if found else None for key in AGREEMENT_COLUMNS}
     return {f"{name}_{key}": cell.mean if cell else NAN for key, cell in cells.items()} | {
         f"{name}_empty": found.empty if found else NAN
     }

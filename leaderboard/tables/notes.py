@@ -14,7 +14,7 @@ from divsal_bench.leaderboard.tables.notes_on_tests import about_tests
 from divsal_bench.leaderboard.tables.wording import whole_percent
 
 if TYPE_CHECKING:
-    from divsal_bench.leaderboard.tables.schema import Pair, Row, Table, Test
+    from divsal_bench.leaderboard.tables.schema import MethodRow, PairTest, Table, Test
 
 SCOPE = "new seeds and new test subjects; training data, conditions, protocol and backbone as they are"
 #: Agreement with people over fewer human maps is shown without emphasis.
@@ -89,7 +89,7 @@ def about_subjects(table: Table) -> Iterable[str]:
     if table.withheld:
         return
     yield from about_missing_intervals(table)
-    decided: list[Test | Pair] = [*table.tests, *table.pairs]
+    decided: list[Test | PairTest] = [*table.tests, *table.pairs]
     pairs = {f"{one.first} − {one.second}": one.withheld for one in decided if one.withheld}
     if pairs:
         each = [f"{name} ({reason})" for name, reason in pairs.items()]
@@ -121,7 +121,7 @@ def about_maps(table: Table) -> Iterable[str]:
     elif table.train:
         share = whole_percent(table.train_maps / table.train)
         yield f"Training rows with a human map: {table.train_maps} of {table.train} ({share})."
-    count = human_maps(table)
+    count = sum(next((one.maps for one in table.rows if sum(one.maps)), (0, 0)))
     if count == 0 and any(one.seeds for one in table.rows):
         yield "No test image has a human map: no lift."
     elif 0 < count < FEW_MAPS:
@@ -134,11 +134,6 @@ def about_maps(table: Table) -> Iterable[str]:
             f"More than {whole_percent(MANY_EMPTY)} of the true-class CAMs have no positive part, and count as lift 0: "
             f"{', '.join(hollow)}."
         )
-
-
-def human_maps(table: Table) -> int:
-    """Number of human maps in the test split."""
-    return sum(next((one.maps for one in table.rows if sum(one.maps)), (0, 0)))
 
 
 def about_what_is_missing(table: Table) -> Iterable[str]:
@@ -178,7 +173,7 @@ def about_copies(table: Table, sheet: Sheet) -> Iterable[str]:
         )
 
 
-def no_test(rows: Sequence[Row]) -> str:
+def no_test(rows: Sequence[MethodRow]) -> str:
     """Why no method is tested against cross-entropy although some may be tested."""
     if all(math.isnan(one.primary.seeds.mean) for one in rows):
         return "No p: there is no AUROC, since no condition has both classes."

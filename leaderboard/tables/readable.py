@@ -12,7 +12,7 @@ from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.tables import wording
 from divsal_bench.leaderboard.tables.notes import FEW_MAPS
-from divsal_bench.leaderboard.tables.schema import Agreement, Row, Table
+from divsal_bench.leaderboard.tables.schema import Agreement, MethodRow, Table
 from divsal_bench.leaderboard.tables.wording import NONE, rank_text, run_counts, with_sign
 
 
@@ -69,12 +69,7 @@ def titled_text(
 
 
 def table_columns(table: Table, gap: str) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells of a table, for people.
-
-    Args:
-        table: Any.
-        gap: Between a number and its interval.
-    """
+    """Headings and cells of a table, for people; ``gap`` stands between a number and its interval."""
     negatives, positives = next((one.maps for one in table.rows if sum(one.maps)), (0, 0))
     few = ", few" if negatives + positives < FEW_MAPS else ""
     maps = (
@@ -82,7 +77,7 @@ def table_columns(table: Table, gap: str) -> tuple[list[str], list[list[str]]]:
     )
     ranked = any(one.rank for one in table.rows)
     tests = against_baseline(table)
-    found: list[tuple[str, Callable[[Row], str]]] = [
+    found: list[tuple[str, Callable[[MethodRow], str]]] = [
         ("method", lambda one: one.label + "".join(f"{gap}({aside})" for aside in asides(one))),
         *([("rank", rank_text)] if ranked else []),
         ("in-domain", lambda one: auroc_text(one.in_domain, gap)),
@@ -101,7 +96,7 @@ def table_columns(table: Table, gap: str) -> tuple[list[str], list[list[str]]]:
     return [name for name, _ in found], body
 
 
-def asides(one: Row) -> list[str]:
+def asides(one: MethodRow) -> list[str]:
     """What stands beside a method's name."""
     said = [entrants.NO_TRAINING_MAPS] if one.untested == entrants.NO_TRAINING_MAPS else []
     return [*one.marks, *([f"identical to {one.identical_to}"] if one.identical_to else []), *said]
@@ -163,7 +158,7 @@ def auroc_text(found: Metric, gap: str) -> str:
     return f"{text}{gap}{wording.population(interval)}" if known else text
 
 
-def difference_text(one: Row, gap: str) -> str:
+def difference_text(one: MethodRow, gap: str) -> str:
     """Difference to cross-entropy with its population interval."""
     found = one.difference
     if found is None:
@@ -177,7 +172,7 @@ def starred_p(p: float | None) -> str:
     return wording.p_or_dash(p) + "*" * wording.is_significant(p)
 
 
-def lifts(one: Row) -> str:
+def lifts(one: MethodRow) -> str:
     """Lift of true-class CAM and of difference map."""
 
     def mean(found: Agreement | None) -> str:

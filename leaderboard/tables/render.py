@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from divsal_bench.leaderboard.tables.flat import tables_csv
+from divsal_bench.leaderboard.tables.flat import method_record, records_csv
 from divsal_bench.leaderboard.tables.latex import table_latex
 from divsal_bench.leaderboard.tables.readable import table_text
 from divsal_bench.leaderboard.tables.schema import Table
@@ -21,14 +21,12 @@ def render_tables(tables: Sequence[Table], form: Format, width: int | None = Non
     """Write tables in one of :data:`FORMATS`; every number of JSON is unrounded.
 
     Args:
-        tables: Of any task.
-        form: How.
         width: Of the terminal, in characters; a wider table is written method by method. None keeps it as it is.
     """
     if form == "json":
         return json.dumps([without_nan(dataclasses.asdict(table)) for table in tables], indent=1)
     if form == "csv":
-        return tables_csv(tables)
+        return records_csv([method_record(table, one) for table in tables for one in table.rows])
     if form == "latex":
         return "\n\n".join(table_latex(table) for table in tables)
     return "\n\n".join(table_text(table, form, width) for table in tables)

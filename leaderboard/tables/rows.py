@@ -12,12 +12,12 @@ from divsal_bench.leaderboard.sheets.entries import Entry
 from divsal_bench.leaderboard.sheets.scored import Scored, Subjects, compare_shared_seeds, metric, without_p
 from divsal_bench.leaderboard.statistics.families import Rank
 from divsal_bench.leaderboard.statistics.over_seeds import known_cell
+from divsal_bench.leaderboard.statistics.reader_case import NAN
 from divsal_bench.leaderboard.tables.schema import (
-    NAN,
     Agreement,
     ConditionCell,
     FieldCell,
-    Row,
+    MethodRow,
     Survivors,
 )
 from divsal_bench.scores.conditions import IN_DOMAIN
@@ -34,7 +34,7 @@ def row_of_entry(
     outside: Outside | None,
     subjects: Subjects,
     is_tested: bool,
-) -> Row:
+) -> MethodRow:
     """One method's row.
 
     Args:
@@ -49,7 +49,7 @@ def row_of_entry(
     difference = compare_shared_seeds(one.primary, against.primary, subjects.behind_primary) if against else None
     if difference and not is_tested:
         difference = without_p(difference)
-    return Row(
+    return MethodRow(
         label=entry.label,
         kind=entry.kind,
         seeds=entry.seeds,

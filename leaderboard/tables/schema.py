@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from divsal_bench.leaderboard.sheets.entries import Group, Standing
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics.families import Rank
-from divsal_bench.leaderboard.statistics.over_seeds import Cell
-from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages
-
-NAN = float("nan")
+from divsal_bench.leaderboard.statistics.over_seeds import SeedCell
+from divsal_bench.leaderboard.statistics.reader_case import NAN, Comparison, FixedImages
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Test:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairTest:
     """One of the tests that ranks are built from: first − second, Holm over all pairs of ranked methods.
 
     Attributes:
@@ -83,41 +81,31 @@ class ConditionCell:
     auroc: Metric
     difference: Comparison | None
     q: float | None
-    false_positive_rate: Cell | None
+    false_positive_rate: SeedCell | None
     mark: str = ""
 
 
 @dataclass(frozen=True)
 class FieldCell:
-    """One of the field's own metrics of one method on one condition, over seeds.
-
-    Attributes:
-        value: None where it is not available; ``note`` says why.
-        achieved: The constrained rate really reached by the threshold set on validation.
-        oracle: The value had the threshold been set on the condition itself.
-    """
+    """A :class:`divsal_bench.scores.schema.FieldScore` of one method over seeds."""
 
     metric: str
     condition: str
-    value: Cell | None
-    achieved: Cell | None
-    oracle: Cell | None
+    value: SeedCell | None
+    achieved: SeedCell | None
+    oracle: SeedCell | None
     note: str
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of one kind of model map with human maps, over seeds.
+    """Agreement of one kind of model map with human maps, over seeds; ``empty`` is the mean number of empty maps."""
 
-    Attributes:
-        empty: Mean number of maps without a positive part.
-    """
-
-    lift: Cell
-    pe: Cell | None
-    auc: Cell | None
-    cc: Cell | None
-    lift_nonempty: Cell | None
+    lift: SeedCell
+    pe: SeedCell | None
+    auc: SeedCell | None
+    cc: SeedCell | None
+    lift_nonempty: SeedCell | None
     empty: float
 
 
@@ -132,13 +120,13 @@ class Survivors:
 
     seeds: int
     asked: int
-    in_domain: Cell
-    open_set: Cell
-    worst: Cell
+    in_domain: SeedCell
+    open_set: SeedCell
+    worst: SeedCell
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """One method.
 
     Attributes:
@@ -152,7 +140,6 @@ class Row:
         true_cam, difference_map: Agreement with people; None without human maps in the test split.
         maps: (negatives, positives) with a human map in the test split.
         seconds: Mean seconds a run.
-        peak_mb: Largest peak memory.
         standing: Of an accepted result; None for runs of one's own.
         unranked: Why it has no rank; "" where it has one.
         untested: Why it is in no family; "" where it may be in one.
@@ -197,9 +184,9 @@ class ConditionSubjects:
     """The people behind one condition.
 
     Attributes:
-        positives, negatives: Subjects with at least one row of the class.
+        positives, negatives, largest_share: As in
+            :class:`divsal_bench.leaderboard.statistics.placements.SubjectCounts`.
         effective: K, the number of equal subjects they count as, the lowest of all methods; NaN if unknown.
-        largest_share: Of the rows of either class, the largest share that one subject has.
         withheld: Why nothing on this condition has a p or an interval; "" where they are enough.
     """
 
@@ -244,9 +231,9 @@ class Table:
     standin: bool
     date: str
     conditions: tuple[tuple[str, str, str], ...]
-    rows: tuple[Row, ...]
+    rows: tuple[MethodRow, ...]
     tests: tuple[Test, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[PairTest, ...]
     notes: tuple[str, ...] = field(default=())
     subjects: tuple[ConditionSubjects, ...] = ()
     test_subjects: int = 0

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from divsal_bench.leaderboard.sheets.entrants import TOO_FEW_SUBJECTS
 from divsal_bench.leaderboard.statistics.families import ALPHA
-from divsal_bench.leaderboard.statistics.over_seeds import Cell
+from divsal_bench.leaderboard.statistics.over_seeds import SeedCell
 from divsal_bench.leaderboard.statistics.reader_case import Comparison, FixedImages, Interval
-from divsal_bench.leaderboard.tables.schema import Agreement, ConditionCell, Pair, Row, Test
+from divsal_bench.leaderboard.tables.schema import Agreement, ConditionCell, MethodRow, PairTest, Test
 
 #: Where there is no number.
 NONE = "–"
@@ -26,19 +26,19 @@ def signed_or_dash(value: float | None) -> str:
     return NONE if value is None or math.isnan(value) else with_sign(value).replace("-", "−")
 
 
-def mean_sd(cell: Cell | None, digits: int = 3) -> str:
+def mean_sd(cell: SeedCell | None, digits: int = 3) -> str:
     """``mean ± sd`` over seeds."""
     if cell is None or math.isnan(cell.mean):
         return "n/a"
     return number_or_dash(cell.mean, digits) + (f" ± {cell.sd:.{digits}f}" if cell.n > 1 else "")
 
 
-def t_interval(cell: Cell) -> str:
+def t_interval(cell: SeedCell) -> str:
     """The interval over seeds alone, an AUROC's: cut at 0 and 1."""
     return NONE if math.isnan(cell.low) else unit_ends(cell.low, cell.high)
 
 
-def extremes(cell: Cell) -> str:
+def extremes(cell: SeedCell) -> str:
     """Smallest and largest seed."""
     return NONE if math.isnan(cell.minimum) else f"{cell.minimum:.3f} to {cell.maximum:.3f}"
 
@@ -66,7 +66,7 @@ def p_or_dash(p: float | None) -> str:
     return "<.001" if p < 0.001 else f"{p:.3f}"
 
 
-def p_of_test(test: Test | Pair) -> str:
+def p_of_test(test: Test | PairTest) -> str:
     """The adjusted p of a test without its star, or that it is withheld."""
     return TOO_FEW_SUBJECTS if test.withheld else p_or_dash(test.p_holm)
 
@@ -130,14 +130,14 @@ def with_sign(value: float) -> str:
     return text[1:] if text in ("-0.000", "+0.000") else text
 
 
-def rank_text(one: Row) -> str:
+def rank_text(one: MethodRow) -> str:
     """``1–4``: the ranks a method may hold; a dash where it has none."""
     if one.rank is None:
         return NONE
     return str(one.rank.low) if one.rank.low == one.rank.high else f"{one.rank.low}–{one.rank.high}"
 
 
-def run_counts(one: Row) -> str:
+def run_counts(one: MethodRow) -> str:
     """``5``, or ``4, 1 failed``."""
     parts = [str(len(one.seeds))]
     parts += [f"{count} {word}" for word, count in (("failed", one.failed), ("diverged", one.diverged)) if count]

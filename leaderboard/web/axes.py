@@ -30,7 +30,6 @@ class Axis:
         low, high: Ends, low < high; both are ticks.
         ticks: Ascending.
         reference: Where the line of no effect stands (chance, no difference); None without one.
-        width: Of the drawing.
     """
 
     low: float

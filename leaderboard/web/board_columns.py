@@ -12,7 +12,7 @@ from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.statistics import families
 from divsal_bench.leaderboard.tables import notes, wording
 from divsal_bench.leaderboard.tables.notes import FEW_MAPS
-from divsal_bench.leaderboard.tables.schema import Row, Table
+from divsal_bench.leaderboard.tables.schema import MethodRow, Table
 from divsal_bench.leaderboard.web import axes
 from divsal_bench.leaderboard.web.axes import Axis, Drawn
 
@@ -23,7 +23,6 @@ class Column:
 
     Attributes:
         key: Short name, also of the cells.
-        label: Heading.
         hint: What the numbers are, for the heading's tooltip and for screen readers.
         axis: Shared by all drawings of the column; None without drawings.
         first: Direction of the first click on the heading, ``ascending`` or ``descending``.
@@ -42,7 +41,6 @@ class BoardCell:
 
     Attributes:
         value: What the column is sorted by; None sorts last.
-        text: The number.
         small: What stands below it: an interval, or a reason.
         drawn: The number on its column's axis.
         star: Significant at .05 after adjustment.
@@ -108,12 +106,12 @@ def columns_of(table: Table) -> tuple[Column, ...]:
     return tuple(found)
 
 
-def primary_axis(rows: Sequence[Row]) -> Axis:
+def primary_axis(rows: Sequence[MethodRow]) -> Axis:
     """The axis of the primary metric."""
     return axes.auroc_axis(row.primary for row in rows)
 
 
-def board_cell(table: Table, column: Column, row: Row) -> BoardCell:
+def board_cell(table: Table, column: Column, row: MethodRow) -> BoardCell:
     """One number of one method."""
     axis = column.axis
     if column.key == "rank":
@@ -152,7 +150,7 @@ def board_cell(table: Table, column: Column, row: Row) -> BoardCell:
     return BoardCell(float(states.index(state)) if state in states else None, state or wording.NONE)
 
 
-def rank_cell(axis: Axis | None, row: Row) -> BoardCell:
+def rank_cell(axis: Axis | None, row: MethodRow) -> BoardCell:
     """The rank interval as text and as a bar, or why there is none."""
     if row.rank is None or axis is None:
         return BoardCell(None, wording.NONE, "" if row.kind == "control" and not row.untested else row.unranked)
@@ -173,7 +171,7 @@ def metric_cell(axis: Axis, metric: Metric) -> BoardCell:
     )
 
 
-def difference_cell(axis: Axis | None, row: Row) -> BoardCell:
+def difference_cell(axis: Axis | None, row: MethodRow) -> BoardCell:
     """The difference to cross-entropy with its population interval."""
     if row.difference is None or axis is None:
         return BoardCell(None, "baseline" if row.label == families.BASELINE else wording.NONE)
@@ -185,7 +183,7 @@ def difference_cell(axis: Axis | None, row: Row) -> BoardCell:
     )
 
 
-def p_cell(table: Table, row: Row) -> BoardCell:
+def p_cell(table: Table, row: MethodRow) -> BoardCell:
     """The adjusted p against cross-entropy, or why there is none."""
     test = next((test for test in table.tests if (test.first, test.second) == (row.label, families.BASELINE)), None)
     if test is not None and test.withheld:

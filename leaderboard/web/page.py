@@ -59,7 +59,6 @@ def render_page(
     Args:
         tables: In the order of the tabs.
         galleries: By :func:`table_id`; a table without one says so.
-        title: Of the page.
         audits: Shown beside the tables they belong to; None shows nothing of audits.
 
     Returns:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from divsal_bench.errors import UserError
-from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery, Picture
+from divsal_bench.leaderboard.claims.gallery import ClassCams, Gallery, GalleryPicture
 from divsal_bench.leaderboard.claims.gallery_check import BROKEN_PICTURE
 from divsal_bench.pictures import colours
 
@@ -124,7 +124,7 @@ def gallery_view(gallery: Gallery | None, methods: Sequence[tuple[str, str]], pr
     )
 
 
-def shown_picture(picture: Picture, class_names: tuple[str, str], number: int, style: str) -> Shot:
+def shown_picture(picture: GalleryPicture, class_names: tuple[str, str], number: int, style: str) -> Shot:
     """One picture with its human map."""
     url, (width, height) = thumbnail(picture)
     if picture.human is None:
@@ -148,7 +148,7 @@ def shown_picture(picture: Picture, class_names: tuple[str, str], number: int, s
     )
 
 
-def thumbnail(picture: Picture) -> tuple[str, tuple[int, int]]:
+def thumbnail(picture: GalleryPicture) -> tuple[str, tuple[int, int]]:
     """The picture made small, as a data URL, and its (width, height). Read and written anew: it comes from outside."""
     try:
         file = io.BytesIO(base64.b64decode(picture.image, validate=True))
@@ -198,11 +198,7 @@ def class_tile(name: str, grid: Floats, high: float) -> Tile:
 
 
 def map_matrix(rows: list[list[float]], whose: str) -> Floats:
-    """An (h, w) array.
-
-    Raises:
-        UserError: The rows are empty or of different lengths.
-    """
+    """An (h, w) array; UserError if the rows are empty or of different lengths."""
     if not rows or not rows[0] or any(len(row) != len(rows[0]) for row in rows):
         raise UserError(f"the gallery has {whose} in another shape than (h, w)")
     return np.array(rows, dtype=np.float64)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from divsal_bench.leaderboard.statistics.marks import MARKS
 from divsal_bench.leaderboard.tables import wording
-from divsal_bench.leaderboard.tables.schema import Pair, Row, Table, Test
+from divsal_bench.leaderboard.tables.schema import MethodRow, PairTest, Table, Test
 from divsal_bench.leaderboard.web.board_columns import BoardCell, Column, board_cell
 
 
@@ -22,7 +22,7 @@ class MethodLine:
         notch: It begins a run of rows with another best rank, inside its group.
     """
 
-    row: Row
+    row: MethodRow
     cells: tuple[BoardCell, ...]
     tests: tuple[Test, ...]
     better: tuple[str, ...]
@@ -65,13 +65,13 @@ def row_groups(table: Table, columns: Sequence[Column]) -> list[RowGroup]:
     return found
 
 
-def mark_reasons(rows: Sequence[Row]) -> str:
+def mark_reasons(rows: Sequence[MethodRow]) -> str:
     """What the marks among these rows mean."""
     found = [f"{mark}: {reason}." for mark, reason in MARKS.items() if any(mark in row.marks for row in rows)]
     return " ".join(one[0].upper() + one[1:] for one in found)
 
 
-def group_key(row: Row) -> str:
+def group_key(row: MethodRow) -> str:
     """Where a row stands: a mark outweighs a missing rank, and a control is a control."""
     if row.kind == "control":
         return "control"
@@ -82,14 +82,14 @@ def group_key(row: Row) -> str:
     return "top" if row.rank.top else "ranked"
 
 
-def default_order(row: Row) -> tuple[float, float, float, str]:
+def default_order(row: MethodRow) -> tuple[float, float, float, str]:
     """By best rank, worst rank, then the higher mean; without a value last."""
     mean = row.primary.seeds.mean
     ranks = (row.rank.low, row.rank.high) if row.rank else (math.inf, math.inf)
     return (*ranks, math.inf if math.isnan(mean) else -mean, row.label)
 
 
-def method_line(table: Table, columns: Sequence[Column], row: Row, notch: bool) -> MethodLine:
+def method_line(table: Table, columns: Sequence[Column], row: MethodRow, notch: bool) -> MethodLine:
     """One method."""
     better, worse, separated_not = separated_from(table.pairs, row.label)
     return MethodLine(
@@ -103,7 +103,7 @@ def method_line(table: Table, columns: Sequence[Column], row: Row, notch: bool) 
     )
 
 
-def separated_from(pairs: Sequence[Pair], label: str) -> tuple[list[str], list[str], list[str]]:
+def separated_from(pairs: Sequence[PairTest], label: str) -> tuple[list[str], list[str], list[str]]:
     """The methods shown to be better, shown to be worse, and neither, by the pairs that ranks are built from."""
     better: list[str] = []
     worse: list[str] = []

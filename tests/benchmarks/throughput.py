@@ -29,13 +29,15 @@ from divsal_bench.data import arrays, catalogue
 from divsal_bench.grid import work
 from divsal_bench.networks import backbones, devices
 from divsal_bench.registry import plugins, protocols
-from divsal_bench.training.training import Split, Streams, fit
+from divsal_bench.training.training import SplitTensors, Streams, fit
 
 BARE_TARGET, GUIDED_TARGET = 0.93, 0.95
 STREAMS = Streams.of("cxr", "throughput", "resnet10t", 0)
 
 
-def bare(net: torch.nn.Module, train: Split, protocol: protocols.Protocol, every_step: Callable[[], None]) -> None:
+def bare(
+    net: torch.nn.Module, train: SplitTensors, protocol: protocols.Protocol, every_step: Callable[[], None]
+) -> None:
     """The loop one would write by hand for the same training: nothing but PyTorch."""
     torch.manual_seed(STREAMS.order)
     order = torch.Generator().manual_seed(STREAMS.order)

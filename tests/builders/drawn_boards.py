@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from divsal_bench.leaderboard.claims.gallery import Gallery, Picture
+from divsal_bench.leaderboard.claims.gallery import Gallery, GalleryPicture
 from divsal_bench.leaderboard.sheets.entries import Entry, Group, Sheet, Standing
 from divsal_bench.leaderboard.tables import board
 from divsal_bench.leaderboard.tables.schema import Table
@@ -177,13 +177,13 @@ class Painter:
         at = (np.arange(size) + 0.5) / size
         return np.asarray(np.exp(-((at[None, :] - x) ** 2 + (at[:, None] - y) ** 2) / (2 * width**2)))
 
-    def picture(self, key: str, label: int, condition: str, at: tuple[float, float], human: bool) -> Picture:
+    def picture(self, key: str, label: int, condition: str, at: tuple[float, float], human: bool) -> GalleryPicture:
         """A noisy picture with a spot where the evidence is."""
         base = 0.35 + 0.25 * self.spot(self.side, 0.5, 0.5, 0.3) + 0.1 * self.rng.normal(size=(self.side, self.side))
         pixels = np.clip(base + 0.4 * label * self.spot(self.side, *at, 0.08), 0, 1)
         file = io.BytesIO()
         Image.fromarray((255 * pixels).astype(np.uint8), "L").save(file, "PNG")
-        return Picture(
+        return GalleryPicture(
             key=key,
             label=label,
             condition=condition,

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from divsal_bench import words
-from divsal_bench.maps.evidence import Evidence, Head
+from divsal_bench.maps.evidence import Evidence, EvidenceHead
 from divsal_bench.networks import backbones
 from divsal_bench.networks.backbones import CamNet
 from divsal_bench.registry import protocols
@@ -23,7 +23,7 @@ GRID = (4, 4)
 
 
 def evidence(
-    head: Head = "two-logit",
+    head: EvidenceHead = "two-logit",
     classes: int = 2,
     seed: int = 0,
     batch: int = 4,
@@ -40,7 +40,7 @@ def evidence(
     return Evidence(features, weight, bias, features.mean((2, 3)) @ weight.T + bias, head)
 
 
-def with_rows(weight: torch.Tensor, seed: int = 0, head: Head = "two-logit") -> Evidence:
+def with_rows(weight: torch.Tensor, seed: int = 0, head: EvidenceHead = "two-logit") -> Evidence:
     """Drawn features under a head of the given rows, without biases."""
     weight = weight.double()
     features = evidence(seed=seed, channels=weight.shape[1]).features

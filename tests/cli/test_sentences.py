@@ -13,7 +13,7 @@ from pydantic import BaseModel, StringConstraints, ValidationError, field_valida
 from divsal_bench import cli
 from divsal_bench.errors import field_problem, plural
 from divsal_bench.leaderboard.accepted import board_file
-from divsal_bench.leaderboard.claims.gallery import Picture
+from divsal_bench.leaderboard.claims.gallery import GalleryPicture
 
 PICTURE = {"key": "k", "label": 1, "condition": "c", "image": "", "human": None, "credit": ""}
 
@@ -58,8 +58,8 @@ def test_a_validation_error_is_a_sentence(content: dict[str, object], field: str
 def test_a_gallery_label_that_is_no_class_is_refused(label: object) -> None:
     """A negative one took the class names from their end."""
     with pytest.raises(ValidationError):
-        Picture.model_validate(PICTURE | {"label": label})
-    assert Picture.model_validate(PICTURE).label == 1
+        GalleryPicture.model_validate(PICTURE | {"label": label})
+    assert GalleryPicture.model_validate(PICTURE).label == 1
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_stored_boards_of_ours_are_read_as_before() -> None:
     results = Path(__file__).resolve().parents[2] / "leaderboard/results"
     for file in results.rglob("gallery.json"):
         for picture in json.loads(file.read_text(encoding="utf-8"))["pictures"]:
-            Picture.model_validate(picture)
+            GalleryPicture.model_validate(picture)
 
 
 def test_a_label_in_a_list_of_images_that_is_no_class_names_both(tmp_path: Path) -> None:

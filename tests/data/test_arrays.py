@@ -371,7 +371,7 @@ def test_cache_version_is_part_of_the_key(task, ready, monkeypatch):
 )
 def test_data_of_others_is_not_trusted_to_be_sound(task, ready, monkeypatch, column, value, message):
     """Its publisher chose fingerprint and file hashes as well."""
-    read = canonical.read_entries
+    read = canonical.read_samples
     firsts = set()
 
     def as_published(folder, info):
@@ -380,7 +380,7 @@ def test_data_of_others_is_not_trusted_to_be_sound(task, ready, monkeypatch, col
             firsts.add(entry.split)
             yield dataclasses.replace(entry, **{column: value}) if first else entry
 
-    monkeypatch.setattr(canonical, "read_entries", as_published)
+    monkeypatch.setattr(canonical, "read_samples", as_published)
     with pytest.raises(UserError, match=message):
         load_arrays(task, catalogue.resolve(task, str(ready)), 8)
 

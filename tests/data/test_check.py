@@ -9,7 +9,7 @@ from PIL import Image
 
 from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.data import writer
-from divsal_bench.data.canonical import Entry, read_entries, read_info
+from divsal_bench.data.canonical import Sample, read_info, read_samples
 from divsal_bench.data.check import check_data_set
 from divsal_bench.errors import UserError
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.fast
 def changed(ready, tmp_path):
     """Write the small data set again with changed rows, past all checks of prepare."""
     info = read_info(ready)
-    entries = list(read_entries(ready, info))
+    entries = list(read_samples(ready, info))
 
     def write(change, folder="changed"):
         rows = [row for row in map(change, entries) if row is not None]
@@ -192,7 +192,7 @@ def test_many_findings_of_a_kind_are_counted(changed):
 
 
 def test_warnings(changed, delivered):
-    def change(entry: Entry):
+    def change(entry: Sample):
         if entry.split == "train":
             entry = dataclasses.replace(entry, saliency=None, saliency_kind="none")
         if entry.sample_id == "img/val-a-1.png":

@@ -9,7 +9,7 @@ from depths import encoded, ramp, tiff
 from PIL import Image
 
 from divsal_bench.data import decoding, images
-from divsal_bench.data.canonical import read_entries, read_info
+from divsal_bench.data.canonical import read_info, read_samples
 from divsal_bench.data.check import check_data_set
 from divsal_bench.data.fingerprint import bytes_digest
 from divsal_bench.data.prepare import prepare_data_set
@@ -33,7 +33,7 @@ def fill(delivered, low, high, source="a", make=lambda values: encoded(values)):
 
 
 def kept(folder):
-    return {entry.sample_id: entry for entry in read_entries(folder, read_info(folder))}
+    return {entry.sample_id: entry for entry in read_samples(folder, read_info(folder))}
 
 
 LOW = {

@@ -7,7 +7,7 @@ import pytest
 from depths import dicom, ramp
 
 from divsal_bench.data import decoding, images
-from divsal_bench.data.canonical import read_entries, read_info
+from divsal_bench.data.canonical import read_info, read_samples
 from divsal_bench.data.check import check_data_set
 from divsal_bench.data.damage import NotAnImage
 from divsal_bench.data.prepare import prepare_data_set
@@ -153,14 +153,14 @@ def test_prepare_keeps_what_a_viewer_shows_as_png_without_the_patient(task, deli
     done = run(task, delivered)
     assert done.notices == ("16 images are DICOM files; they are kept as 8-bit PNGs, with the window they state.",)
     assert check_data_set(done.path).ok
-    entries = list(read_entries(done.path, read_info(done.path)))
+    entries = list(read_samples(done.path, read_info(done.path)))
     assert len(entries) == 16
     for entry in entries:
         assert entry.image.startswith(b"\x89PNG")
         assert b"Doe" not in entry.image
         assert np.abs(seen(entry.image) - expected[entry.sample_id]).max() <= 1
     assert run(task, delivered).fingerprint == done.fingerprint
-    assert entries == list(read_entries(done.path, read_info(done.path)))
+    assert entries == list(read_samples(done.path, read_info(done.path)))
 
 
 def test_files_that_state_no_window_and_use_few_of_their_bits_are_refused_until_told(task, delivered):

@@ -6,7 +6,7 @@ from depths import encoded, palette
 from PIL import Image
 
 from divsal_bench.data import arrays, catalogue, colormaps, decoding, saliency_maps
-from divsal_bench.data.canonical import read_entries, read_info
+from divsal_bench.data.canonical import read_info, read_samples
 from divsal_bench.data.check import check_data_set
 from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.errors import UserError
@@ -39,7 +39,7 @@ def maps_of(task, delivered, home, **options):
     counts = sum(c.maps for c in done.counts), sum(c.maps for c in report.counts), int(data.rows["has_map"].sum())
     values = [
         saliency_maps.map_values(decoding.decode_image(entry.saliency))
-        for entry in read_entries(done.path, read_info(done.path))
+        for entry in read_samples(done.path, read_info(done.path))
         if entry.saliency is not None
     ]
     return values, counts, done.notices
@@ -122,7 +122,7 @@ def test_it_is_a_problem_of_check_and_no_run_reads_it(task, delivered, home, nam
     info = read_info(done.path)
     rows = [
         dataclasses.replace(entry, saliency=UNCLEAR[name] if entry.saliency else None)
-        for entry in read_entries(done.path, info)
+        for entry in read_samples(done.path, info)
     ]
     out = delivered.folder.parent / "old"
     writer.write_data_set(out, rows, task="cxr", class_names=info.class_names, adapter="test", sources=info.sources)
@@ -197,7 +197,7 @@ def test_grey_maps_that_use_their_range_are_kept_byte_for_byte(task, delivered, 
     give(delivered, content)
     done = run(task, delivered)
     assert done.notices == ()
-    assert {e.saliency for e in read_entries(done.path, read_info(done.path)) if e.saliency} == {content}
+    assert {e.saliency for e in read_samples(done.path, read_info(done.path)) if e.saliency} == {content}
 
 
 def test_a_map_without_evidence_counts_nowhere(task, delivered, home):

@@ -132,7 +132,7 @@ def test_large_data_is_cut_into_shards(task, delivered, monkeypatch, tmp_path):
 
 
 def test_the_writer_refuses_rows_out_of_order(task, tmp_path):
-    entries = [canonical.Entry(name, "train", 0, "s", "", "p", b"", None, "none") for name in ("b", "a")]
+    entries = [canonical.Sample(name, "train", 0, "s", "", "p", b"", None, "none") for name in ("b", "a")]
     with pytest.raises(ValueError, match="not sorted at train 'a'"):
         writer.write_data_set(
             tmp_path / "out", entries, task="cxr", class_names=task.class_names, adapter="list", sources={}

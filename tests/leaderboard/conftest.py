@@ -14,9 +14,9 @@ from written_runs import draw, write_run
 
 from divsal_bench.leaderboard.accepted import submission
 from divsal_bench.leaderboard.accepted.publishing import PublicData
-from divsal_bench.leaderboard.accepted.submission import Submitted, Terms
+from divsal_bench.leaderboard.accepted.submission import SubmissionTerms, Submitted
 from divsal_bench.leaderboard.claims import keys
-from divsal_bench.leaderboard.claims.gallery import Gallery, Picture
+from divsal_bench.leaderboard.claims.gallery import Gallery, GalleryPicture
 from divsal_bench.leaderboard.sheets.entries import ROW_COLUMNS
 from divsal_bench.runs.reading import Run
 
@@ -44,7 +44,7 @@ def public_data(key: str = "f") -> PublicData:
     table = draw(1.5, 0).rename(columns={"sample_id": "key"}).sort_values("key", ignore_index=True)
     first = table[table["split"] == "test"].iloc[0]
     name = keys.hashed(first["key"], key * 64, "sample")
-    picture = Picture(
+    picture = GalleryPicture(
         key=name, label=0, condition=str(first["condition"]), image=PIXEL, human=[[0.0, 1.0], [0.25, 0.5]],
         credit="drawn by code",
     )  # fmt: skip
@@ -69,7 +69,7 @@ def write_results(
         return f"{run.spec.method}/seed{run.spec.seed}/model.safetensors"
 
     known = {run.spec.data_fingerprint: data or public_data(run.spec.data_fingerprint[0]) for run in runs}
-    full = Terms(**{"by": by, "where": where, "describe": lambda name: f"About {name}.", **terms})
+    full = SubmissionTerms(**{"by": by, "where": where, "describe": lambda name: f"About {name}.", **terms})
     return submission.write_results(runs, known, out, full)
 
 

@@ -14,16 +14,16 @@ from torch import Tensor
 from divsal_bench.contracts import cams
 from divsal_bench.errors import UserError
 from divsal_bench.maps import closed_form
-from divsal_bench.maps.evidence import Evidence, Head, gather
+from divsal_bench.maps.evidence import Evidence, EvidenceHead, gather
 from divsal_bench.maps.fooling import add_to_rows
 from divsal_bench.maps.gradcam import gradcam
 
 SIZES = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5), st.integers(1, 5), st.integers(0, 500))
 LABELS = torch.tensor([0, 1, 1, 0])
-TWO_HEADS: list[Head] = ["two-logit", "one-logit"]
+TWO_HEADS: list[EvidenceHead] = ["two-logit", "one-logit"]
 
 
-def drawn(sizes: tuple[int, ...], head: Head, classes: int) -> tuple[Evidence, Tensor]:
+def drawn(sizes: tuple[int, ...], head: EvidenceHead, classes: int) -> tuple[Evidence, Tensor]:
     batch, channels, height, width, seed = sizes
     found = evidence(head, classes, seed, batch, channels, (height, width))
     return found, torch.randint(0, classes, (batch,), generator=torch.Generator().manual_seed(seed))
@@ -62,7 +62,9 @@ def by_autograd(one: Evidence, target: Tensor, scalar: Callable[[Tensor, Tensor]
 @pytest.mark.parametrize(("head", "classes"), [("two-logit", 2), ("one-logit", 2), ("many-logit", 4)])
 @given(sizes=SIZES)
 @settings(max_examples=15, deadline=None)
-def test_every_map_is_grad_cam_of_its_target(name: str, head: Head, classes: int, sizes: tuple[int, ...]) -> None:
+def test_every_map_is_grad_cam_of_its_target(
+    name: str, head: EvidenceHead, classes: int, sizes: tuple[int, ...]
+) -> None:
     one, target = drawn(sizes, head, classes)
     if name.startswith("binary") and classes > 2:
         with pytest.raises(UserError, match="of a yes-or-no decision; this network has 4 classes"):
@@ -79,7 +81,7 @@ def test_the_autograd_references_cover_the_table() -> None:
 
 @pytest.mark.parametrize("name", closed_form.MAPS)
 @pytest.mark.parametrize("head", TWO_HEADS)
-def test_every_entry_holds_its_contract(name: str, head: Head) -> None:
+def test_every_entry_holds_its_contract(name: str, head: EvidenceHead) -> None:
     entry = closed_form.map_kind(name)
     one = gather(network(head), images(4))
     found = entry.function(one, LABELS)
@@ -101,7 +103,7 @@ def test_an_unknown_map_gets_the_closest_name() -> None:
 
 
 @pytest.mark.parametrize("head", TWO_HEADS)
-def test_closed_forms_are_autograd_grad_cam_of_a_real_network(head: Head) -> None:
+def test_closed_forms_are_autograd_grad_cam_of_a_real_network(head: EvidenceHead) -> None:
     model = network(head)  # type: ignore[arg-type]
     one = gather(model, images(4))
     torch.testing.assert_close(closed_form.true_cam(one, LABELS).values, gradcam(model, images(4), LABELS).values)

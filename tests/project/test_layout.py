@@ -1,4 +1,4 @@
-"""The traps of mapping four folders into one import package (design §1)."""
+"""The traps of mapping four folders into one import package."""
 
 from __future__ import annotations
 

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from divsal_bench.publish.example import Example, example_figure
+from divsal_bench.publish.example import CardPicture, example_figure
 
 pytestmark = pytest.mark.fast
 
 
-def example(label: int, human: np.ndarray | None) -> Example:
+def example(label: int, human: np.ndarray | None) -> CardPicture:
     random = np.random.default_rng(0)
     file = io.BytesIO()
     Image.fromarray(random.integers(0, 256, (48, 48), np.uint8)).save(file, "PNG")
     cams = random.normal(size=(2, 8, 8)).astype(np.float32)
-    return Example(file.getvalue(), human, label, cams, "film, CC BY 4.0", "A test image (unseen clinic, ")
+    return CardPicture(file.getvalue(), human, label, cams, "film, CC BY 4.0", "A test image (unseen clinic, ")
 
 
 @pytest.mark.parametrize("label", [0, 1])

@@ -15,7 +15,7 @@ from divsal_bench.contracts.method import Batch, Method, Outputs
 from divsal_bench.networks import backbones, inference
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.training import augmentation, training
-from divsal_bench.training.training import Split, Streams
+from divsal_bench.training.training import SplitTensors, Streams
 from divsal_bench.words import Head, Kind
 
 TINY = dataclasses.replace(
@@ -25,7 +25,7 @@ TINY = dataclasses.replace(
 FOUND = plugins.methods().found
 
 
-def split(count: int = 20, seed: int = 0, side: int = 32) -> Split:
+def split(count: int = 20, seed: int = 0, side: int = 32) -> SplitTensors:
     """Noise images whose positives are brighter in a corner that half of their maps mark."""
     g = np.random.default_rng(seed)
     images = g.integers(0, 200, (count, 1, side, side), dtype=np.uint8)
@@ -35,7 +35,7 @@ def split(count: int = 20, seed: int = 0, side: int = 32) -> Split:
     maps[:, :16, :16] = 255
     has_map = np.arange(count) % 4 < 2
     maps[~has_map] = 0
-    return Split.from_arrays(images, labels, maps, has_map, torch.device("cpu"))
+    return SplitTensors.from_arrays(images, labels, maps, has_map, torch.device("cpu"))
 
 
 def train(
@@ -116,7 +116,7 @@ def test_a_loss_that_is_not_finite_names_itself_and_the_epoch() -> None:
 
 
 def test_without_a_selection_rule_the_validation_split_is_never_read() -> None:
-    class Sealed(Split):
+    class Sealed(SplitTensors):
         def __getattribute__(self, name: str) -> object:
             raise AssertionError("the validation split was read")
 

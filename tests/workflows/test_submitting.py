@@ -10,7 +10,7 @@ import pytest
 
 from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.accepted.publishing import PublicData
-from divsal_bench.leaderboard.claims.gallery import Gallery, Picture
+from divsal_bench.leaderboard.claims.gallery import Gallery, GalleryPicture
 from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts, Record, Spec
 from divsal_bench.workflows.submitting import results_place, weights_place, without_pictures
@@ -65,7 +65,7 @@ def test_results_are_written_into_a_checkout_or_where_one_says(tmp_path: Path, m
 
 
 def test_pictures_can_be_left_out_of_what_is_published() -> None:
-    picture = Picture(key="0" * 16, label=0, condition="in-domain", image="", human=None, credit="")
+    picture = GalleryPicture(key="0" * 16, label=0, condition="in-domain", image="", human=None, credit="")
     gallery = Gallery(class_names=("normal", "abnormal"), pictures=[picture])
     found = without_pictures(PublicData(pd.DataFrame(), "yes", gallery, lambda run: {}))
     assert found.gallery.pictures == []

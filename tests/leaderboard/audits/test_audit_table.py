@@ -182,7 +182,7 @@ def of_board(group: tuple[str, ...]) -> schema.Table:
     """The board's table of the same runs, without statistics."""
     metric = board.metric({})
     rows = tuple(
-        schema.Row(
+        schema.MethodRow(
             label=label, kind="one-cam", seeds=(0, 1), failed=0, diverged=0, rank=None, in_domain=metric,
             open_set=metric, worst=metric, difference=None, marks=(), true_cam=None, difference_map=None, maps=(0, 0),
             conditions=(), field_metrics=(), seconds=1.0, peak_mb=0.0, standing=None,

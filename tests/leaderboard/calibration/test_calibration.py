@@ -404,7 +404,7 @@ def test_a_cell_depends_on_seed_name_and_boards_alone() -> None:
 # --- The floors -------------------------------------------------------------------------------------------------
 
 
-def of_cell(cell: cells.Cell, boards: int = 400) -> dict[str, Floats]:
+def of_cell(cell: cells.SimulatedCell, boards: int = 400) -> dict[str, Floats]:
     parts = [calibration.simulate_batch(calibration.BoardBatch(cell, 0, i, 100)) for i in range(boards // 100)]
     return judge_boards(cell, DESIGNS[cell.design](), join_boards(parts))
 

@@ -18,7 +18,7 @@ import pytest
 from scipy import stats
 
 from divsal_bench.leaderboard.statistics.families import all_pairs, holm
-from divsal_bench.leaderboard.statistics.placements import Condition, clustered_influence
+from divsal_bench.leaderboard.statistics.placements import AurocRows, clustered_influence
 from divsal_bench.leaderboard.statistics.reader_case import compare_on_fixed_images, compare_paired, population_interval
 
 pytestmark = pytest.mark.fast
@@ -60,7 +60,7 @@ def board(rng: np.random.Generator, seeds: int, rows_per_subject: int, advantage
     shift[0] += advantage
     scores = shift * (group > 0) + SHARED_SD * effect()
     scores = scores + METHOD_SD * effect(METHODS)[:, None] + RUN_SD * effect(METHODS, seeds)
-    conditions = [Condition(str(c), group == c, group == 0) for c in (1, 2)]
+    conditions = [AurocRows(str(c), group == c, group == 0) for c in (1, 2)]
     found = clustered_influence(scores.reshape(METHODS * seeds, -1), conditions, subjects)
     return found.primary.reshape(METHODS, seeds), found.influence.reshape(METHODS, seeds, -1)
 

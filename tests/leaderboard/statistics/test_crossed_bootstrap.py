@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import rankdata
 
 from divsal_bench.leaderboard.statistics import reader_case
-from divsal_bench.leaderboard.statistics.placements import Condition, clustered_influence
+from divsal_bench.leaderboard.statistics.placements import AurocRows, clustered_influence
 
 pytestmark = pytest.mark.fast
 
@@ -68,7 +68,7 @@ def resampled(
 def test_covariance_between_seeds_and_the_population_variance_are_those_of_the_bootstrap(seed: int) -> None:
     scores, _, subject, kind = board(seed)
     n = len(scores) // 2
-    conditions = [Condition(str(sort), kind == sort, kind == 0) for sort in (1, 2)]
+    conditions = [AurocRows(str(sort), kind == sort, kind == 0) for sort in (1, 2)]
     found = clustered_influence(scores, conditions, subject)
     a, b = found.primary[:n], found.primary[n:]
     comparison = reader_case.compare_paired(a, b, found.influence[:n], found.influence[n:])
@@ -91,5 +91,5 @@ def test_covariance_between_seeds_and_the_population_variance_are_those_of_the_b
 
 def test_the_reference_itself_gives_the_metric() -> None:
     scores, _, subject, kind = board(7)
-    conditions = [Condition(str(sort), kind == sort, kind == 0) for sort in (1, 2)]
+    conditions = [AurocRows(str(sort), kind == sort, kind == 0) for sort in (1, 2)]
     assert clustered_influence(scores, conditions, subject).primary == pytest.approx(primary(scores, kind))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from divsal_bench.leaderboard.statistics.over_seeds import cell_of, hedges_g, probability_of_superiority
+from divsal_bench.leaderboard.statistics.over_seeds import hedges_g, probability_of_superiority, seed_cell
 
 pytestmark = pytest.mark.fast
 
@@ -16,7 +16,7 @@ aurocs = st.lists(st.integers(0, 20).map(lambda i: i / 20), min_size=1, max_size
 
 
 def test_cell_by_hand() -> None:
-    found = cell_of(np.array([0.70, 0.80, 0.90]))
+    found = seed_cell(np.array([0.70, 0.80, 0.90]))
     assert (found.mean, found.sd, found.minimum, found.maximum) == pytest.approx((0.8, 0.1, 0.7, 0.9))
     assert found.n == 3
     # t(.975, 2) = 4.302653, so the half-width is 2.484 sd.
@@ -27,7 +27,7 @@ def test_cell_by_hand() -> None:
 @given(st.integers(0, 10**6), st.integers(2, 10))
 def test_cell_equals_scipy(seed: int, n: int) -> None:
     values = np.random.default_rng(seed).normal(size=n)
-    found = cell_of(values)
+    found = seed_cell(values)
     expected = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx(tuple(expected))
     assert found.sd == pytest.approx(stats.sem(values) * n**0.5)
@@ -35,17 +35,17 @@ def test_cell_equals_scipy(seed: int, n: int) -> None:
 
 def test_t_interval_covers() -> None:
     rng = np.random.default_rng(0)
-    cells = [cell_of(rng.normal(size=5)) for _ in range(2000)]
+    cells = [seed_cell(rng.normal(size=5)) for _ in range(2000)]
     assert 0.935 < np.mean([c.low <= 0.0 <= c.high for c in cells]) < 0.965
 
 
 def test_one_seed_has_no_spread_and_none_has_nothing() -> None:
-    one = cell_of(np.array([0.8]))
+    one = seed_cell(np.array([0.8]))
     assert (one.mean, one.minimum, one.maximum, one.n) == (0.8, 0.8, 0.8, 1)
     assert np.isnan([one.sd, one.low, one.high]).all()
-    for empty in (cell_of(np.array([])), cell_of(np.array([0.8, np.nan, 0.9]))):
+    for empty in (seed_cell(np.array([])), seed_cell(np.array([0.8, np.nan, 0.9]))):
         assert np.isnan([empty.mean, empty.sd, empty.low, empty.high, empty.minimum, empty.maximum]).all()
-    assert (cell_of(np.array([])).n, cell_of(np.array([0.8, np.nan, 0.9])).n) == (0, 3)
+    assert (seed_cell(np.array([])).n, seed_cell(np.array([0.8, np.nan, 0.9])).n) == (0, 3)
 
 
 def test_hedges_g_by_hand() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from divsal_bench.leaderboard.statistics.placements import Condition, clustered_influence
+from divsal_bench.leaderboard.statistics.placements import AurocRows, clustered_influence
 
 pytestmark = pytest.mark.fast
 
@@ -22,12 +22,12 @@ def psi(x: float, y: float) -> float:
     return 1.0 if x > y else 0.5 if x == y else 0.0
 
 
-def slow_auroc(scores: Floats, condition: Condition) -> float:
+def slow_auroc(scores: Floats, condition: AurocRows) -> float:
     x, y = scores[condition.positives], scores[condition.negatives]
     return sum(psi(a, b) for a in x for b in y) / (len(x) * len(y))
 
 
-def slow_influence(scores: Floats, conditions: list[Condition], subjects: npt.NDArray[Any]) -> Floats:
+def slow_influence(scores: Floats, conditions: list[AurocRows], subjects: npt.NDArray[Any]) -> Floats:
     """Section 9's formula for one run, read aloud."""
     total = []
     for k in sorted(set(subjects.tolist())):
@@ -75,7 +75,7 @@ def obuchowski_variance(scores: Floats, labels: Bools, subjects: npt.NDArray[Any
 
 
 @st.composite
-def boards(draw: st.DrawFn) -> tuple[Floats, list[Condition], npt.NDArray[Any]]:
+def boards(draw: st.DrawFn) -> tuple[Floats, list[AurocRows], npt.NDArray[Any]]:
     """Few levels of score (ties), conditions that share negatives, subjects with one or several rows."""
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
     n, levels = draw(st.integers(8, 24)), draw(st.sampled_from([2, 5, 1000]))
@@ -84,13 +84,13 @@ def boards(draw: st.DrawFn) -> tuple[Floats, list[Condition], npt.NDArray[Any]]:
     group = rng.integers(0, 4, size=n)
     group[:4], group[4:8] = np.arange(4), np.arange(4)
     subjects[:8] = [f"t{k}" for k in range(8)]  # at least two subjects of either class in every condition
-    shared = Condition("species", group == 0, (group == 2) | (group == 3))
-    return scores, [shared, Condition("source", group == 1, group == 3)], subjects
+    shared = AurocRows("species", group == 0, (group == 2) | (group == 3))
+    return scores, [shared, AurocRows("source", group == 1, group == 3)], subjects
 
 
 @settings(max_examples=60, deadline=None)
 @given(boards())
-def test_equals_the_double_loop(board: tuple[Floats, list[Condition], npt.NDArray[Any]]) -> None:
+def test_equals_the_double_loop(board: tuple[Floats, list[AurocRows], npt.NDArray[Any]]) -> None:
     scores, conditions, subjects = board
     found = clustered_influence(scores, conditions, subjects)
     expected = [[slow_auroc(row, condition) for condition in conditions] for row in scores]
@@ -108,7 +108,7 @@ def test_one_row_per_subject_is_delong(seed: int, levels: int) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, levels, size=(4, 30)).astype(float)
     labels = np.arange(30) % 3 == 0
-    found = clustered_influence(scores, [Condition("all", labels, ~labels)], rng.permutation(30))
+    found = clustered_influence(scores, [AurocRows("all", labels, ~labels)], rng.permutation(30))
     np.testing.assert_allclose(found.influence @ found.influence.T, delong_covariance(scores, labels), atol=1e-12)
 
 
@@ -120,7 +120,7 @@ def test_clusters_are_obuchowski(design: str) -> None:
         first = np.r_[True, rows[1:] != rows[:-1]]
         labels = rows < 5 if design == "one class per subject" else first
         scores = np.round(labels + rng.normal(size=12)[rows] + rng.normal(size=len(rows)), 1)
-        found = clustered_influence(scores[None], [Condition("all", labels, ~labels)], rows)
+        found = clustered_influence(scores[None], [AurocRows("all", labels, ~labels)], rows)
         expected = obuchowski_variance(scores, labels, rows)
         assert (found.influence**2).sum() == pytest.approx(expected, rel=1e-9)
 
@@ -130,7 +130,7 @@ def test_ignoring_the_clusters_understates_the_variance() -> None:
     subjects = np.repeat(np.arange(40), 10)
     labels = subjects < 20
     scores = (labels + rng.normal(size=40)[subjects] + 0.1 * rng.normal(size=400))[None]
-    conditions = [Condition("all", labels, ~labels)]
+    conditions = [AurocRows("all", labels, ~labels)]
     clustered = (clustered_influence(scores, conditions, subjects).influence ** 2).sum()
     separate = (clustered_influence(scores, conditions, np.arange(400)).influence ** 2).sum()
     assert clustered > 5 * separate
@@ -140,7 +140,7 @@ def test_shared_negatives_are_added_before_squaring() -> None:
     rng = np.random.default_rng(2)
     scores = rng.normal(size=(1, 40))
     negatives, one, two = np.arange(40) < 20, np.arange(40) // 10 == 2, np.arange(40) // 10 == 3
-    conditions = [Condition("one", one, negatives), Condition("two", two, negatives)]
+    conditions = [AurocRows("one", one, negatives), AurocRows("two", two, negatives)]
     subjects = np.arange(40)
     both = clustered_influence(scores, conditions, subjects).influence
     alone = [clustered_influence(scores, [condition], subjects).influence for condition in conditions]
@@ -151,7 +151,7 @@ def test_shared_negatives_are_added_before_squaring() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(boards())
-def test_invariances(board: tuple[Floats, list[Condition], npt.NDArray[Any]]) -> None:
+def test_invariances(board: tuple[Floats, list[AurocRows], npt.NDArray[Any]]) -> None:
     scores, conditions, subjects = board
     found = clustered_influence(scores, conditions, subjects)
     monotone = clustered_influence(np.exp(scores / 500.0), conditions, subjects)
@@ -160,7 +160,7 @@ def test_invariances(board: tuple[Floats, list[Condition], npt.NDArray[Any]]) ->
     np.testing.assert_allclose(flipped.primary, 1 - found.primary, atol=1e-12)
     np.testing.assert_allclose(flipped.influence, -found.influence, atol=1e-12)
     order = np.random.default_rng(0).permutation(len(subjects))
-    moved = [Condition(c.name, c.positives[order], c.negatives[order]) for c in conditions]
+    moved = [AurocRows(c.name, c.positives[order], c.negatives[order]) for c in conditions]
     np.testing.assert_allclose(
         clustered_influence(scores[:, order], moved, subjects[order]).influence, found.influence, atol=1e-12
     )
@@ -171,14 +171,14 @@ def test_equally_good_orderings_have_the_identical_auroc() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(18) < 7
     scores = np.array([rng.permutation(18) for _ in range(400)], dtype=float)
-    found = clustered_influence(scores, [Condition("all", labels, ~labels)], np.arange(18)).primary
+    found = clustered_influence(scores, [AurocRows("all", labels, ~labels)], np.arange(18)).primary
     assert len(set(found.tolist())) == len(set(np.round(found * 77).tolist())) > 10
 
 
 def test_infinite_scores_are_ordered_like_any_other() -> None:
     labels = np.array([True, True, False, False])
     found = clustered_influence(
-        np.array([[np.inf, 0.0, -np.inf, np.inf]]), [Condition("all", labels, ~labels)], np.arange(4)
+        np.array([[np.inf, 0.0, -np.inf, np.inf]]), [AurocRows("all", labels, ~labels)], np.arange(4)
     )
     assert found.auroc[0, 0] == 0.625
 
@@ -186,26 +186,26 @@ def test_infinite_scores_are_ordered_like_any_other() -> None:
 def test_one_subject_in_a_class_leaves_the_influence_unknown() -> None:
     labels = np.array([True, True, False, False, False])
     scores = np.array([[3.0, 1.0, 2.0, 0.0, 0.5]])
-    found = clustered_influence(scores, [Condition("all", labels, ~labels)], np.array([0, 0, 1, 2, 3]))
+    found = clustered_influence(scores, [AurocRows("all", labels, ~labels)], np.array([0, 0, 1, 2, 3]))
     assert found.primary[0] == pytest.approx(5 / 6)
     assert np.isnan(found.influence).all()
     assert not np.isnan(
-        clustered_influence(scores, [Condition("all", labels, ~labels)], np.array([0, 4, 1, 2, 3])).influence
+        clustered_influence(scores, [AurocRows("all", labels, ~labels)], np.array([0, 4, 1, 2, 3])).influence
     ).any()
 
 
 def test_bad_input_is_refused_by_name() -> None:
     scores, labels, subjects = np.zeros((1, 4)), np.array([True, True, False, False]), np.arange(4)
-    good = Condition("good", labels, ~labels)
+    good = AurocRows("good", labels, ~labels)
     with pytest.raises(ValueError, match="NaN"):
         clustered_influence(np.array([[1.0, np.nan, 0.0, 2.0]]), [good], subjects)
     with pytest.raises(ValueError, match=r"'empty'.*one class"):
-        clustered_influence(scores, [good, Condition("empty", labels, np.zeros(4, bool))], subjects)
+        clustered_influence(scores, [good, AurocRows("empty", labels, np.zeros(4, bool))], subjects)
     with pytest.raises(ValueError, match=r"'both'.*both positive and negative"):
-        clustered_influence(scores, [Condition("both", labels, np.ones(4, bool))], subjects)
+        clustered_influence(scores, [AurocRows("both", labels, np.ones(4, bool))], subjects)
     rows: Any = np.array([0, 1, 2, 3])
     with pytest.raises(ValueError, match=r"'numbers'.*boolean"):
-        clustered_influence(scores, [Condition("numbers", rows, ~labels)], subjects)
+        clustered_influence(scores, [AurocRows("numbers", rows, ~labels)], subjects)
     with pytest.raises(ValueError, match="no condition"):
         clustered_influence(scores, [], subjects)
     with pytest.raises(ValueError, match="must be"):

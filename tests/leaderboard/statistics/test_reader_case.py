@@ -48,7 +48,7 @@ def van_dyke() -> placements.ConditionScores:
     ratings = np.array([[float(rating) for rating in row] for row in VAN_DYKE])
     diseased = np.arange(114) >= 69
     return placements.clustered_influence(
-        ratings, [placements.Condition("dissection", diseased, ~diseased)], np.arange(114)
+        ratings, [placements.AurocRows("dissection", diseased, ~diseased)], np.arange(114)
     )
 
 

@@ -35,7 +35,7 @@ def board_of(make_run: MakeRun, seeds: int = 5, strengths: dict[str, float] | No
     return table
 
 
-def row_of(table: schema.Table, label: str) -> schema.Row:
+def row_of(table: schema.Table, label: str) -> schema.MethodRow:
     (found,) = [row for row in table.rows if row.label == label]
     return found
 

@@ -21,7 +21,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.claims.gallery import Gallery
 from divsal_bench.leaderboard.statistics.marks import MARKS
 from divsal_bench.leaderboard.tables import wording
-from divsal_bench.leaderboard.tables.schema import Row, Table
+from divsal_bench.leaderboard.tables.schema import MethodRow, Table
 from divsal_bench.leaderboard.web import axes
 from divsal_bench.leaderboard.web.page import hub_link, render_page, table_id
 from divsal_bench.leaderboard.web.page_gallery import gallery_view
@@ -64,7 +64,7 @@ def method_rows(table: Table) -> dict[str, Node]:
     return {node.attributes["data-name"]: node for node in panel(table).all("tr", class_="method")}
 
 
-def row_of(table: Table, label: str) -> Row:
+def row_of(table: Table, label: str) -> MethodRow:
     (found,) = [row for row in table.rows if row.label == label]
     return found
 
@@ -189,7 +189,7 @@ def names(node: Node) -> list[str]:
     return [row.attributes["data-name"] for row in node.all("tr", class_="method")]
 
 
-def order(row: Row) -> tuple[float, float, float]:
+def order(row: MethodRow) -> tuple[float, float, float]:
     low, high = (row.rank.low, row.rank.high) if row.rank else (math.inf, math.inf)
     return low, high, -row.open_set.seeds.mean
 
