@@ -107,7 +107,7 @@ def load_data(task: str, data: str | Path | None = None, *, size: int = 64) -> D
         >>> import divsal_bench
         >>> found = divsal_bench.load_data("cxr", "standin", size=32)
         >>> found.images.shape[1:], len(found.rows) == len(found.images)
-        ((32, 32), True)
+        ((1, 32, 32), True)
     """
     from divsal_bench.data import arrays, catalogue
 
