@@ -14,6 +14,7 @@ from divsal_bench.networks import devices
 from divsal_bench.runs.audit_record import Audit, AuditSettings, find_audit
 from divsal_bench.runs.reading import Run
 from divsal_bench.runs.store import weights_sha256
+from divsal_bench.workflows.forms import require_form
 from divsal_bench.workflows.found_runs import found_runs
 from divsal_bench.workflows.run_data import RunData
 from divsal_bench.workflows.selection import Names, Runs, runs_named
@@ -83,6 +84,7 @@ class AuditedRuns:
         """
         from divsal_bench.leaderboard.audits.render import render_audits
 
+        require_form(form)
         return render_audits(self.tables, form, width)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import whole
 from divsal_bench.runs.reading import Run
+from divsal_bench.workflows.forms import require_form
 from divsal_bench.workflows.selection import Runs, runs_meant
 from divsal_bench.workflows.telling import Say, silent, unheard
 from divsal_bench.workflows.tidying import sweep_unfinished, sweep_unfinished_below
@@ -75,6 +76,7 @@ class Board:
         from divsal_bench.leaderboard.audits import columns
         from divsal_bench.leaderboard.tables import render
 
+        require_form(form, render.FORMATS)
         if self.audits is None:
             return render.render_tables(self.tables, form, width)
         return columns.render_with_audits(self.tables, self.audits, form, width)

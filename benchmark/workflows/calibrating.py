@@ -11,6 +11,7 @@ from divsal_bench.leaderboard.calibration import calibration
 from divsal_bench.leaderboard.calibration.calibration import CellRates
 from divsal_bench.leaderboard.calibration.cells import cells_named
 from divsal_bench.networks import devices
+from divsal_bench.workflows.forms import require_form
 from divsal_bench.workflows.selection import Names, joined
 from divsal_bench.workflows.telling import Say, silent
 
@@ -54,6 +55,7 @@ class Calibration:
         """
         from divsal_bench.leaderboard.calibration.report import render_rates
 
+        require_form(form)
         return render_rates(self.cells, form, self.seed, width)
 
 

@@ -13,6 +13,7 @@ from divsal_bench.leaderboard.sheets.entries import Entry, Sheet, from_runs
 from divsal_bench.leaderboard.tables import comparing
 from divsal_bench.leaderboard.tables.comparing import PairComparison
 from divsal_bench.runs.reading import Run, read_run, require_utf8, run_folders
+from divsal_bench.workflows.forms import require_form
 from divsal_bench.workflows.selection import Names, Runs, joined, runs_meant
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Comparisons:
         """
         from divsal_bench.leaderboard.tables.comparison_text import render_comparisons
 
+        require_form(form)
         return render_comparisons(self.pairs, form, width)
 
 

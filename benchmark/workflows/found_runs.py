@@ -8,8 +8,8 @@ from typing import NamedTuple
 from divsal_bench.errors import UserError
 from divsal_bench.hub.client import parse_id
 from divsal_bench.runs.names import RUN_FILE
-from divsal_bench.runs.reading import Run, collect_runs, read_run
-from divsal_bench.workflows.selection import Runs, listed
+from divsal_bench.runs.reading import Run, read_run
+from divsal_bench.workflows.selection import Runs, listed, with_those_of
 from divsal_bench.workflows.telling import Say, silent
 
 
@@ -59,8 +59,7 @@ def found_runs(runs: Runs, *, say: Say = silent) -> list[FoundRun]:
             pushed.append(one)
         else:
             folders.append(Path(one))
-    ready += collect_runs(folders, Path()) if folders else []
-    several = [FoundRun(run, "") for run in {run.path.resolve(): run for run in ready}.values()]
+    several = [FoundRun(run, "") for run in with_those_of(folders, ready)]
     for name in pushed:
         found = snapshot(name)
         if found.notice:

@@ -36,8 +36,13 @@ def runs_meant(runs: Runs, task: Names | None = None, method: Names | None = Non
     several = listed(runs)
     folders = [Path(one) for one in several if not isinstance(one, Run)]
     ready = [one for one in several if isinstance(one, Run)]
-    found = ready + (collect_runs(folders, Path()) if folders else [])
-    return runs_named(found, task, method)
+    return runs_named(with_those_of(folders, ready), task, method)
+
+
+def with_those_of(folders: Sequence[Path], ready: Sequence[Run]) -> list[Run]:
+    """Runs that were read, then those of folders; each once."""
+    found = [*ready, *(collect_runs(folders, Path()) if folders else [])]
+    return list({run.path.resolve(): run for run in found}.values())
 
 
 def runs_named(runs: Sequence[Run], task: Names | None, method: Names | None) -> list[Run]:

@@ -133,6 +133,20 @@ def test_all_speak_one_dialect(name: str) -> None:
             assert argument.name in ("runs", "method", "data", "source", "split", "cells"), argument
 
 
+def test_results_are_frozen_and_their_frames_are_made_by_methods() -> None:
+    results = [
+        value
+        for module in ROOM
+        for value in vars(module).values()
+        if dataclasses.is_dataclass(value) and value.__module__ == module.__name__
+    ]
+    assert results
+    for result in results:
+        assert result.__dataclass_params__.frozen, result  # type: ignore[attr-defined]
+        for name, value in vars(result).items():
+            assert not (isinstance(value, property) and "DataFrame" in str(value.fget.__annotations__)), (result, name)
+
+
 def test_the_names_agree_wherever_they_stand() -> None:
     tree = ast.parse(Path(divsal_bench.__file__ or "").read_text(encoding="utf-8"))
     typed = {
