@@ -80,20 +80,6 @@ def say(text: str) -> None:
     print(text.encode("utf-8", "replace").decode(), file=sys.stderr, flush=True)  # a file name may be no text
 
 
-def tidy(folders: Iterable[Path]) -> None:
-    """Remove what killed commands left unfinished in folders that this one writes to, and say so."""
-    from divsal_bench.workflows.tidying import sweep_unfinished
-
-    sweep_unfinished(folders, say)
-
-
-def tidy_below(folder: Path) -> None:
-    """:func:`tidy` of a folder and all folders in it."""
-    from divsal_bench.workflows.tidying import sweep_unfinished_below
-
-    sweep_unfinished_below(folder, say)
-
-
 def terminal_width() -> int | None:
     """Columns of the terminal that shows standard output; None where it goes to a file or another program."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import os
 import re
@@ -91,6 +92,18 @@ def test_the_page_on_python_names_every_function_and_what_its_result_has() -> No
             continue
         function = getattr(divsal_bench, re.findall(r"`(\w+)\(", left)[0])
         assert returned[1] in inspect.signature(function).return_annotation
+        result = class_named(returned[1])
+        has = {*dir(result), *getattr(result, "__dataclass_fields__", ())}
+        assert set(re.findall(r"`\.(\w+)", returned[2])) <= has, returned[0]
+
+
+def class_named(name: str) -> type:
+    """A class of this package, wherever it is defined."""
+    files = (ROOT / "benchmark").rglob("*.py")
+    (file,) = (one for one in files if re.search(rf"^class {name}\b", one.read_text(encoding="utf-8"), re.MULTILINE))
+    module = ".".join(file.relative_to(ROOT / "benchmark").with_suffix("").parts)
+    found: type = getattr(importlib.import_module(f"divsal_bench.{module}"), name)
+    return found
 
 
 def test_the_table_of_methods_names_every_built_in_method() -> None:
