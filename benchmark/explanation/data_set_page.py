@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from divsal_bench.explanation.data_set_pictures import (
 )
 from divsal_bench.explanation.data_set_table import MEANING
 from divsal_bench.explanation.image_figure import as_picture
+from divsal_bench.files import html_page
 from divsal_bench.pictures import figure
 from divsal_bench.pictures.figure import Panel
 
@@ -132,12 +131,7 @@ def render_report(
     Returns:
         HTML with its styles in it, named by their hash in the content security policy.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+    made = html_page.escaping_templates(TEMPLATES)
     made.filters |= {"signed": signed_logits, "share": share_in_digits}
     shown = ShownImages(data, terms)
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
@@ -150,7 +144,7 @@ def render_report(
         hidden=shown.hidden(found),
         underlay=under is not None,
         style=style,
-        policy=content_policy(style),
+        policy=html_page.content_policy([style]),
         extent=extent,
         logits_extent=logits,
         means=mean_map_rows(found, heading, under, extent),
@@ -166,12 +160,6 @@ def column_meanings(found: Overview) -> dict[str, str]:
     """What the columns of samples.csv mean, of those that are there."""
     needs_maps = ("true_…, difference_…", "deciding_inside")
     return {name: text for name, text in MEANING.items() if found.mapped or name not in needs_maps}
-
-
-def content_policy(style: str) -> str:
-    """A content security policy that allows this style and pictures inside the page, and nothing else."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 def mean_map_rows(found: Overview, heading: ReportHeading, under: np.ndarray | None, extent: float) -> list[MeanMapRow]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from divsal_bench.explanation import data_set_page, image_figure
+from divsal_bench.explanation import data_set_pictures, image_figure
 from divsal_bench.explanation.image import Explanation, ShownMap
 from divsal_bench.leaderboard.web import page_gallery
 from divsal_bench.pictures import colours, figure
@@ -46,13 +46,15 @@ def explained() -> Image.Image:
     shown = ShownMap("difference", "", "", True, True, DIFFERENCE)
     found = Explanation("x.png", ("a", "b"), 1, True, (0.0, 0.5), 0.5, 1, (shown,), None, (), GREY[None], None)
     left, top = figure.GAP + figure.SIDE + figure.GAP, figure.GAP + 2 * figure.LINE + figure.TITLE
-    return Image.open(io.BytesIO(image_figure.picture(found))).crop((left, top, left + figure.SIDE, top + figure.SIDE))
+    return Image.open(io.BytesIO(image_figure.explanation_png(found))).crop(
+        (left, top, left + figure.SIDE, top + figure.SIDE)
+    )
 
 
 def reported() -> Image.Image:
     """``explain --set``."""
     panel = figure.Panel("", DIFFERENCE, figure.extent_of(DIFFERENCE), True)
-    return in_data_url(data_set_page.laid(GREY, panel, "").source)
+    return in_data_url(data_set_pictures.map_on_image(GREY, panel, "").source)
 
 
 def carded() -> Image.Image:
@@ -64,8 +66,8 @@ def carded() -> Image.Image:
 
 def on_the_page() -> Image.Image:
     """The gallery of the web page, whose maps are laid over images by the browser."""
-    tile = page_gallery.trio((np.zeros((4, 4)).tolist(), DIFFERENCE.tolist()), 1, "x")[2]
-    cells = in_data_url(tile.source).convert("RGBA")
+    tile = page_gallery.map_tiles((np.zeros((4, 4)).tolist(), DIFFERENCE.tolist()), 1, "x")[2]
+    cells = in_data_url(tile.url).convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", cells.size, (128, 128, 128, 255)), cells).resize((64, 64), 0)
 
 

@@ -141,6 +141,16 @@ def test_every_link_leads_somewhere(page: str) -> None:
             assert part in {anchor(heading) for heading in headings}, link
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_every_path_that_a_page_names_exists(page: str) -> None:
+    named = re.findall(
+        r"`((?:benchmark|leaderboard|tasks|baselines|tests|docs|\.ci|\.github)/[\w./-]*\w[/\w]*)`", PAGES[page]
+    )
+    to_save = re.findall(r"Save this as `([^`]+)`", PAGES[page])
+    missing = [path for path in named if not (ROOT / path).exists() and "NAME" not in path and path not in to_save]
+    assert not missing, missing
+
+
 def test_the_table_shown_is_of_the_command_that_stands_above_it() -> None:
     from divsal_bench.leaderboard.statistics.families import BASELINE
 
