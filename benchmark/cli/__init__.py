@@ -6,8 +6,7 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from divsal_bench.errors import UserError, printable
 
