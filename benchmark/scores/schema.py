@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Typed(BaseModel):
     """Closed and immutable: an unknown or missing field is an error, not a silent default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class ConditionScore(Typed):

@@ -306,6 +306,7 @@ def test_an_audit_is_kept_and_read_back_only_for_its_weights_and_settings(out: P
     assert find_audit(run, SETTINGS, digest) is None
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(made: tuple[Path, Path]) -> None:
     folder, cache = made
     paths = sorted((folder / "two/cxr").glob("*/*"))[:3]
@@ -323,6 +324,7 @@ def test_the_number_of_workers_changes_nothing(made: tuple[Path, Path]) -> None:
 SMALL = ["--images", "12", "--workers", "0"]
 
 
+@pytest.mark.slow
 def test_the_command_does_only_what_is_missing(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["audit", str(out / "two"), *SMALL]
     assert cli.main(arguments) == 0
@@ -374,6 +376,7 @@ def test_a_directory_that_cannot_be_written_is_not_kept(out: Path, data: DataArr
     assert "No such file or directory" in keep_audit(gone, found)
 
 
+@pytest.mark.slow
 def test_formats(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["audit", str(out / "two"), *SMALL, "--reference", "--format"]
     assert cli.main([*arguments, "csv"]) == 0

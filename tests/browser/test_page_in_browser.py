@@ -18,6 +18,8 @@ from drawn_boards import CXR, METHODS, OUTSIDE, STANDINGS, Fake, drawn_gallery, 
 from divsal_bench.leaderboard.tables.schema import Table
 from divsal_bench.leaderboard.web.page import render_page, table_id
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:

@@ -21,6 +21,8 @@ from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.reading import read_run
 from divsal_bench.workflows.run_data import RunData
 
+pytestmark = pytest.mark.browser
+
 TINY = dataclasses.replace(
     protocols.find_protocol("quick-v1"),
     epochs=1,

@@ -261,6 +261,7 @@ BROKEN = """
 """
 
 
+@pytest.mark.slow
 def test_failed_and_diverged_runs_are_kept_shown_and_end_with_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -294,6 +295,7 @@ def test_failed_and_diverged_runs_are_kept_shown_and_end_with_exit_code_2(
 
 
 @pytest.mark.parametrize("task", sorted(plugins.tasks().found))
+@pytest.mark.slow
 def test_every_method_runs_on_every_stand_in(cli: Cli, short: None, task: str) -> None:
     """Through the registries: a new plugin is tested with no new test."""
     code, out, err = cli("run", "--task", task, "--data", "standin", "--method", "all,controls", "--seeds", "1",

@@ -26,6 +26,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_terminal_sees_a_bar_and_standard_output_the_table_alone(tmp_path: Path) -> None:
     """A real pseudo-terminal as standard error."""
     reader, writer = pty.openpty()

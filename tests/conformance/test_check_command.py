@@ -65,6 +65,7 @@ def body(code: str) -> str:
     return HEAD + "".join(f"        {line}\n" for line in code.strip().splitlines())
 
 
+@pytest.mark.slow
 def test_a_good_method_passes_every_check_that_needs_no_training(
     check: Check, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -17,6 +17,8 @@ from divsal_bench.conformance.specimens import MARK, ORDINARY, PROTOCOL, SIDE
 from divsal_bench.contracts.method import Batch
 from divsal_bench.networks.inference import as_input, form_of
 
+pytestmark = pytest.mark.fast
+
 HELD_OUT = torch.full((1, SIDE, SIDE), MARK, dtype=torch.uint8)
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from divsal_bench.contracts import cams
 
+pytestmark = pytest.mark.fast
+
 SIZES = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 6), st.integers(1, 6), st.integers(2, 4))
 
 

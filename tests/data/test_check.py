@@ -13,6 +13,8 @@ from divsal_bench.data.canonical import Entry, read_entries, read_info
 from divsal_bench.data.check import check_data_set
 from divsal_bench.errors import UserError
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def changed(ready, tmp_path):

@@ -14,6 +14,8 @@ from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.errors import UserError
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
+pytestmark = pytest.mark.fast
+
 pydicom = pytest.importorskip("pydicom")
 VALUES = ramp(0, 4095)
 

@@ -11,6 +11,8 @@ from divsal_bench.data.fingerprint import (
     standin_fingerprint,
 )
 
+pytestmark = pytest.mark.fast
+
 ROW = RowIdentity("id", "train", 1, "source", "category", "subject", bytes_digest(b"image"), bytes_digest(b"map"))
 OTHER = ROW._replace(sample_id="id 2", split="test")
 

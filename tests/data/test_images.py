@@ -7,6 +7,8 @@ from PIL import Image, ImageOps
 from divsal_bench.data import decoding, images, saliency_maps
 from divsal_bench.data.damage import NotAnImage
 
+pytestmark = pytest.mark.fast
+
 
 def encode(image: Image.Image, kind: str = "PNG", **save) -> bytes:
     file = io.BytesIO()

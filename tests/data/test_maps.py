@@ -12,6 +12,8 @@ from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.errors import UserError
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
+pytestmark = pytest.mark.fast
+
 MASK = np.zeros((10, 12), np.uint8)
 MASK[:5, :6] = 1
 DENSITY = np.linspace(0, 1, 120).reshape(10, 12)

@@ -13,6 +13,8 @@ from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.errors import UserError
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
+pytestmark = pytest.mark.fast
+
 
 def run(task, delivered, **options):
     return prepare_data_set(task, ADAPTER, delivered.save(), delivered.folder.parent / "out", **options)

@@ -11,6 +11,8 @@ from divsal_bench.data import spelling
 from divsal_bench.errors import UNPRINTABLE
 from divsal_bench.runs.bounds import LONGEST_TEXT, check_text
 
+pytestmark = pytest.mark.fast
+
 
 def test_whatever_a_data_set_may_hold_a_record_can() -> None:
     """Every character, alone and between letters: the rules for data are at least as strict as those for records."""

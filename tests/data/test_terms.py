@@ -13,6 +13,8 @@ from divsal_bench.contracts.adapter import Permission, SourceTerms
 from divsal_bench.data import terms
 from divsal_bench.errors import UserError
 
+pytestmark = pytest.mark.fast
+
 YES, NO, UNKNOWN = (SourceTerms("CC BY 4.0", word, word, word) for word in ("yes", "no", "unknown"))
 SILENT = SourceTerms()
 

@@ -11,6 +11,8 @@ import pytest
 
 from divsal_bench.files import foreign
 
+pytestmark = pytest.mark.fast
+
 
 def pipe(path: Path) -> None:
     os.mkfifo(path)

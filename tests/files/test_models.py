@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from divsal_bench.errors import UserError
 from divsal_bench.files.models import Steps, read_model, up_to_date
 
+pytestmark = pytest.mark.fast
+
 
 class Note(BaseModel):
     """A small file whose schema was raised twice: its text got a language, and then was split into lines."""

@@ -14,6 +14,8 @@ import pytest
 from divsal_bench.files import parquet
 from divsal_bench.files.foreign import RefusedError
 
+pytestmark = pytest.mark.fast
+
 FORM = parquet.Form({"name": parquet.TEXT_TYPES, "size": ("int64",)}, lambda rows, size: 10_000 + 100 * rows)
 ROWS = {"name": ["a", "b", "c"], "size": [1, 2, None]}
 

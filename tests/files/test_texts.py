@@ -7,6 +7,8 @@ import pytest
 from divsal_bench.files import texts
 from divsal_bench.files.foreign import RefusedError, why_unread
 
+pytestmark = pytest.mark.fast
+
 
 def test_the_reason_of_an_error_is_one_short_line() -> None:
     assert texts.first_line(ValueError("\n  first\nsecond")) == "first"

@@ -178,6 +178,7 @@ sys.exit(cli.main(sys.argv[1:]))
         "board --recompute --results {here}",
     ],
 )
+@pytest.mark.slow
 def test_after_kill_9_the_same_command_cleans_up_and_says_so(
     out: Path, run: Path, image: Path, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -318,6 +319,7 @@ def test_an_audit_that_cannot_be_kept_is_shown_and_said(
 
 
 @posix
+@pytest.mark.slow
 def test_the_workers_of_a_killed_audit_end_with_it(out: Path, tmp_path: Path) -> None:
     import time
 

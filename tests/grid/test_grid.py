@@ -465,6 +465,7 @@ def test_what_a_run_without_a_result_printed_is_kept_beside_its_record(tmp_path:
 # ---------------------------------------------------------------- runs that others cannot reach
 
 
+@pytest.mark.slow
 def test_no_method_changes_another_methods_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Patched functions, global settings, global hooks, edited code, and a plugin that only needs to be imported."""
     alone = pool.run_jobs(missing(grid(tmp_path / "alone", "cross-entropy")), 1)
@@ -505,6 +506,7 @@ def test_a_run_that_writes_more_than_a_record_may_hold_is_cut_and_can_be_read(tm
 # ---------------------------------------------------------------- several launchers
 
 
+@pytest.mark.slow
 def test_launchers_on_one_folder_divide_the_work(tmp_path: Path, marks: Path) -> None:
     asked = grid(tmp_path, "counting", (0, 1, 2, 3))
     plans = [missing(asked) for _ in range(3)]
@@ -582,6 +584,7 @@ def test_names_that_a_record_may_not_hold_are_refused_before_any_work(tmp_path: 
 # ---------------------------------------------------------------- workers
 
 
+@pytest.mark.slow
 def test_a_killed_worker_takes_its_run_along_and_the_run_is_made_again(tmp_path: Path, marks: Path) -> None:
     victims: list[int] = []
 
@@ -604,6 +607,7 @@ def test_a_killed_worker_takes_its_run_along_and_the_run_is_made_again(tmp_path:
     assert len(processes(marks)) == 2
 
 
+@pytest.mark.slow
 def test_where_a_fork_is_unsafe_each_run_gets_a_worker_of_its_own(
     tmp_path: Path, marks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -667,6 +671,7 @@ def assert_same_numbers(first: list[Run], second: list[Run]) -> None:
         assert run.record.scores == other.record.scores
 
 
+@pytest.mark.slow
 def test_numbers_are_the_same_twice_and_with_any_number_of_workers(tmp_path: Path) -> None:
     """In this process, in two workers, and in another order; a loud method disturbs nothing."""
     methods = "cross-entropy,loud,cyborg-shuffled"
@@ -772,6 +777,7 @@ def kill_parent(process: subprocess.Popen[bytes]) -> None:
         (kill_parent, -signal.SIGKILL),
     ],
 )
+@pytest.mark.slow
 def test_a_stopped_command_takes_its_workers_with_it_and_can_go_on(
     tmp_path: Path, marks: Path, stop: Callable[[subprocess.Popen[bytes]], None], code: int
 ) -> None:
@@ -798,6 +804,7 @@ def test_a_stopped_command_takes_its_workers_with_it_and_can_go_on(
     assert [job.spec.method for job in part.jobs] == ["waiting"]
 
 
+@pytest.mark.slow
 def test_a_command_killed_again_and_again_loses_no_run_and_counts_none_twice(tmp_path: Path) -> None:
     """``kill -9`` of the whole group at random moments; tests/benchmarks/kill.py does it at length."""
     command = Command(tmp_path / "out", "cross-entropy,cyborg", seeds=3, workers=1)

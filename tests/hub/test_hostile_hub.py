@@ -410,6 +410,7 @@ def test_a_user_may_wait_longer(
     assert sum(one.path.endswith("config.json") and one.method == "HEAD" for one in hub.requests) == 1
 
 
+@pytest.mark.slow
 def test_offline_is_said_soon(hub: HubServer, pushed: Run, tmp_path: Path) -> None:
     hub.stop()
     repo = repo_of(pushed)

@@ -12,6 +12,8 @@ from divsal_bench.maps.evidence import Evidence, gather, join_evidence
 from divsal_bench.networks.backbones import CamNet
 from divsal_bench.words import HEADS
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize("head", HEADS)
 def test_mean_cam_plus_bias_is_the_logit_of_a_real_network(head: str) -> None:

@@ -18,6 +18,8 @@ from divsal_bench.maps.covering import margin_score, on_pixels
 from divsal_bench.maps.evidence import gather
 from divsal_bench.maps.fidelity import CONTROLS, Fidelity
 
+pytestmark = pytest.mark.fast
+
 IDS = [f"sample-{i}" for i in range(40)]
 LABELS = np.arange(40) % 2
 

@@ -13,6 +13,8 @@ from divsal_bench.errors import UserError
 from divsal_bench.maps import closed_form, fooling
 from divsal_bench.maps.evidence import gather
 
+pytestmark = pytest.mark.fast
+
 LABELS = torch.tensor([0, 1, 1, 0])
 
 

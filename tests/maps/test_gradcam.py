@@ -14,6 +14,8 @@ from divsal_bench.maps.evidence import gather
 from divsal_bench.maps.gradcam import gradcam
 from divsal_bench.words import HEADS
 
+pytestmark = pytest.mark.fast
+
 TARGET = torch.tensor([0, 1, 2, 0])
 
 

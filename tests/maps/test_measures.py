@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from divsal_bench.maps import measures
 from divsal_bench.maps.evidence import gather
 
+pytestmark = pytest.mark.fast
+
 REAL = st.floats(-100, 100, allow_nan=False)
 
 

@@ -17,6 +17,8 @@ from divsal_bench.maps.evidence import gather
 from divsal_bench.maps.public import PUBLIC, public_map
 from divsal_bench.words import HEADS
 
+pytestmark = pytest.mark.fast
+
 LABELS = torch.tensor([0, 1, 1, 0])
 installed = pytest.mark.skipif(
     importlib.util.find_spec("pytorch_grad_cam") is None,

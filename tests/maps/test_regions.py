@@ -18,6 +18,8 @@ from divsal_bench.maps.evidence import gather
 from divsal_bench.maps.regions import occlusion, regions
 from divsal_bench.words import HEADS
 
+pytestmark = pytest.mark.fast
+
 
 def drawn(seed: int, height: int = 6, width: int = 7) -> np.ndarray:
     g = np.random.default_rng(seed)

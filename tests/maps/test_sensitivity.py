@@ -16,6 +16,8 @@ from divsal_bench.maps import closed_form, sensitivity
 from divsal_bench.maps.evidence import gather, join_evidence
 from divsal_bench.maps.sensitivity import class_sensitivity
 
+pytestmark = pytest.mark.fast
+
 
 def noise(count: int = 50, side: int = 8, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, side, side))

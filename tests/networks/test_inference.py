@@ -12,6 +12,8 @@ from divsal_bench.networks import devices, inference
 from divsal_bench.networks.inference import InputForm
 from divsal_bench.registry import protocols
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize("name", list(protocols.PROTOCOLS))
 def test_a_form_is_what_its_protocol_says(name: str) -> None:

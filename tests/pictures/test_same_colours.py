@@ -17,6 +17,8 @@ from divsal_bench.pictures import colours, figure
 from divsal_bench.prediction import overlay
 from divsal_bench.prediction.prediction import Prediction
 
+pytestmark = pytest.mark.fast
+
 #: In logits; what is 0 must not be seen, and −2 must not be as strong as 4.
 DIFFERENCE = np.array([[0, 4, 2, 1], [0, 3, 1, 0], [-1, 0, 0, -2], [-2, -1, 0, -2]], np.float64)
 GREY = np.full((64, 64), 128, np.uint8)

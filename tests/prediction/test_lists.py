@@ -13,6 +13,8 @@ from divsal_bench.explanation import examples
 from divsal_bench.prediction import inputs
 from divsal_bench.prediction.decoding import file_bytes
 
+pytestmark = pytest.mark.fast
+
 CLASSES = ("normal", "abnormal")
 
 

@@ -60,6 +60,7 @@ def follow(marker: str, capsys: pytest.CaptureFixture[str]) -> tuple[list[str], 
     return report, list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
 
 
+@pytest.mark.slow
 def test_the_example_method_passes_its_check_and_is_a_row_of_the_table(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

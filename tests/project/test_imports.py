@@ -190,6 +190,7 @@ print(json.dumps([broken, torch]))
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.slow
 def test_each_module_imports_first_and_alone(folder: str, tmp_path: Path) -> None:
     names = [name for name, file in MODULES.items() if file.is_relative_to(ROOT / folder) and file.stem != "__main__"]
     done = python(IMPORT_EACH, *names, home=tmp_path)

@@ -37,6 +37,7 @@ def block(marker: str, language: str, page: str = "README.md") -> str:
     return found.group(1)
 
 
+@pytest.mark.slow
 def test_the_example_method_is_within_twenty_lines_and_runs(tmp_path: Path) -> None:
     code = block("method-example", "python")
     body = [line for line in code[code.index("@dataclass") :].splitlines() if line.strip()]

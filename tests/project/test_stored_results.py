@@ -28,6 +28,7 @@ def test_stand_ins_are_the_same_data(variant: str) -> None:
     assert found == STORED["fingerprints"][variant]
 
 
+@pytest.mark.slow
 def test_specifications_are_the_same_runs(tmp_path: Path) -> None:
     grid = planning.Grid(
         tasks=tuple(plugins.tasks().found),

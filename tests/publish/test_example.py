@@ -10,6 +10,8 @@ from PIL import Image
 
 from divsal_bench.publish.example import Example, example_figure
 
+pytestmark = pytest.mark.fast
+
 
 def example(label: int, human: np.ndarray | None) -> Example:
     random = np.random.default_rng(0)

@@ -13,6 +13,8 @@ from divsal_bench.runs import migrations, reading
 from divsal_bench.runs.reading import read_run
 from divsal_bench.runs.records import SCHEMA_VERSION, DataFacts, Record, Spec
 
+pytestmark = pytest.mark.fast
+
 SPEC = Spec(
     task="cxr", task_version=1, data="standin", data_fingerprint="f" * 64, method="cyborg", method_version=1,
     fields={"alpha": 0.5}, backbone="resnet10t", weights="scratch", head="two-logit", protocol="quick-v1",

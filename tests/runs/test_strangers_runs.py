@@ -121,6 +121,7 @@ def commands(run: Path, image: Path, out: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("name", ["an input of 20,000 px", "a large backbone", "wide layers"])
+@pytest.mark.slow
 def test_no_command_gives_a_stranger_memory_or_disk(run: Path, image: Path, tmp_path: Path, name: str) -> None:
     """In processes of their own: 9.9 GB and a full disk, before."""
     forge(run, ASKED[name][0])

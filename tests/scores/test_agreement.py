@@ -10,6 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from divsal_bench.scores.agreement import agreement_with_people
 
+pytestmark = pytest.mark.fast
+
 
 def test_every_column_equals_its_plain_definition() -> None:
     g = np.random.default_rng(0)

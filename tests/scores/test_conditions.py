@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from divsal_bench.scores.conditions import IN_DOMAIN, assign, conditions, restore
 
+pytestmark = pytest.mark.fast
+
 
 def table(*rows: tuple[str, int, str, str]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=["split", "label", "source", "category"])

@@ -13,6 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from divsal_bench.scores import metrics
 
+pytestmark = pytest.mark.fast
+
 #: Few distinct values, so that ties are common.
 CASES = st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3)), min_size=2, max_size=30)
 

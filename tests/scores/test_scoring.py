@@ -9,6 +9,8 @@ import pytest
 from divsal_bench.scores import metrics, scoring
 from divsal_bench.scores.conditions import assign, conditions
 
+pytestmark = pytest.mark.fast
+
 PAD = ("apcer@bpcer=1%", "bpcer@bpcer=1%", "d-eer")
 
 

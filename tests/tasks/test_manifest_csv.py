@@ -7,6 +7,8 @@ from divsal_bench.contracts.adapter import SourceTerms
 from divsal_bench.errors import UserError, refusal
 from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 
+pytestmark = pytest.mark.fast
+
 HEADER = "image,label,split,source,subject"
 
 

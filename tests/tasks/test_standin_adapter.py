@@ -7,6 +7,8 @@ from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.errors import UserError
 from divsal_bench.tasks.adapters.standin import ADAPTER
 
+pytestmark = pytest.mark.fast
+
 
 def test_what_is_drawn_is_what_is_written(task, tmp_path, home):
     drawn = task.draw_standin("standin:null", 3)

@@ -45,6 +45,7 @@ def task(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+@pytest.mark.slow
 def test_every_task_keeps_the_contract(task: str, check: Check[DrawnTask]) -> None:
     """The checks of ``divsal-bench check``."""
     check.look(drawn_task(task))

@@ -15,6 +15,8 @@ from divsal_bench.workflows.boards import board, check_accepted
 from divsal_bench.workflows.calibrating import calibrate
 from divsal_bench.workflows.comparing import compare
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -8,6 +8,8 @@ from divsal_bench.errors import UserError
 from divsal_bench.registry import plugins
 from divsal_bench.workflows import listing
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize("what", ["tasks", "methods", "protocols", "backbones"])
 def test_everything_listed_is_known_by_its_name(what: str) -> None:

@@ -11,6 +11,8 @@ from divsal_bench.data import catalogue
 from divsal_bench.errors import UserError
 from divsal_bench.workflows.preparing import check_data, prepare
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

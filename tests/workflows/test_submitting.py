@@ -15,6 +15,8 @@ from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts, Record, Spec
 from divsal_bench.workflows.submitting import results_place, weights_place, without_pictures
 
+pytestmark = pytest.mark.fast
+
 COMMIT = "0123456789" * 4
 
 

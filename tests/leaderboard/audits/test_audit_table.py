@@ -22,6 +22,8 @@ from divsal_bench.runs.reading import Run
 from divsal_bench.runs.records import DataFacts, Record, Spec
 from divsal_bench.scores.schema import Scores
 
+pytestmark = pytest.mark.fast
+
 EMPTY = Scores(
     primary="open-set", validation=None, in_domain=0.9, open_set=0.7, worst=0.6, conditions=[], field_metrics=[],
     thresholds=[], true_cam=None, difference_map=None,

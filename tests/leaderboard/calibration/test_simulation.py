@@ -21,6 +21,8 @@ from divsal_bench.leaderboard.statistics.families import all_pairs, holm
 from divsal_bench.leaderboard.statistics.placements import Condition, clustered_influence
 from divsal_bench.leaderboard.statistics.reader_case import compare_on_fixed_images, compare_paired, population_interval
 
+pytestmark = pytest.mark.fast
+
 Floats = npt.NDArray[np.float64]
 
 BOARDS, METHODS = 300, 5

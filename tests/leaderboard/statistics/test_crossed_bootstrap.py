@@ -13,6 +13,8 @@ from scipy.stats import rankdata
 from divsal_bench.leaderboard.statistics import reader_case
 from divsal_bench.leaderboard.statistics.placements import Condition, clustered_influence
 
+pytestmark = pytest.mark.fast
+
 Floats = npt.NDArray[np.float64]
 DRAWS = 1500
 

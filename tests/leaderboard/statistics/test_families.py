@@ -24,6 +24,8 @@ from divsal_bench.leaderboard.statistics.families import (
 from divsal_bench.leaderboard.statistics.placements import SubjectCounts
 from divsal_bench.words import Kind
 
+pytestmark = pytest.mark.fast
+
 KINDS: dict[str, Kind] = {
     "cross-entropy": "unguided",
     "balanced-cross-entropy": "unguided",

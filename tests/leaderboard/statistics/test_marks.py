@@ -8,6 +8,8 @@ import pytest
 from divsal_bench.leaderboard.statistics import marks
 from divsal_bench.leaderboard.statistics.reader_case import Interval, compare_paired, population_interval
 
+pytestmark = pytest.mark.fast
+
 BELOW, NOT_ABOVE = marks.BELOW_CHANCE, marks.NOT_ABOVE_CHANCE
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from divsal_bench.leaderboard.statistics.over_conditions import leave_one_out, random_conditions
 
+pytestmark = pytest.mark.fast
+
 
 def test_by_hand() -> None:
     # Means of the other two: (.02 + .09)/2, (.01 + .09)/2, (.01 + .02)/2.

@@ -10,6 +10,8 @@ from scipy import stats
 
 from divsal_bench.leaderboard.statistics.over_seeds import cell_of, hedges_g, probability_of_superiority
 
+pytestmark = pytest.mark.fast
+
 aurocs = st.lists(st.integers(0, 20).map(lambda i: i / 20), min_size=1, max_size=8)
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from divsal_bench.leaderboard.statistics.placements import Condition, clustered_influence
 
+pytestmark = pytest.mark.fast
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 

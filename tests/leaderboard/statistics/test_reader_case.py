@@ -13,6 +13,8 @@ from scipy import stats
 
 from divsal_bench.leaderboard.statistics import placements, reader_case
 
+pytestmark = pytest.mark.fast
+
 Floats = npt.NDArray[np.float64]
 
 # Van Dyke et al. 1993 (Radiology 189(P):243): 5 readers rate 69 patients without and 45 with aortic

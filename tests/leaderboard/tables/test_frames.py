@@ -11,6 +11,8 @@ from drawn_boards import METHODS, OUTSIDE, PAD, drawn_table
 from divsal_bench.leaderboard.tables import frames
 from divsal_bench.leaderboard.tables.schema import Table
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture(scope="module")
 def table() -> Table:

@@ -13,6 +13,8 @@ from drawn_boards import METHODS, drawn_table
 from divsal_bench.leaderboard.tables import latex, readable, render, wording
 from divsal_bench.leaderboard.tables.schema import Table
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture(scope="module")
 def table() -> Table:
