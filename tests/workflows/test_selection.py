@@ -13,6 +13,8 @@ from divsal_bench.runs.reading import Run, read_runs
 from divsal_bench.workflows.found_runs import found_runs
 from divsal_bench.workflows.selection import Runs, runs_meant
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
