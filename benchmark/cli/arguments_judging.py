@@ -62,7 +62,8 @@ def add_calibrate(commands: Commands[Parser]) -> None:
     calibrate.add_argument("--boards", type=int, default=2000, metavar="N", help="boards a cell (default: 2000)")
     calibrate.add_argument("--cells", default="all", metavar="C", help="names joined by commas, or `all` (default)")
     calibrate.add_argument("--seed", type=int, default=0, metavar="S", help="of the random numbers (default: 0)")
-    calibrate.add_argument("--workers", type=int, default=1, metavar="W", help="worker processes (default: 1)")
+    calibrate.add_argument("--workers", type=int, default=0, metavar="W",
+                           help="worker processes (default: 0, which simulates in this one)")  # fmt: skip
     add_format(calibrate)
     calibrate.set_defaults(handler=lazy("calibrate:command"))
 

@@ -12,14 +12,12 @@ from divsal_bench.workflows.auditing import NewAudit, audit
 
 def command(arguments: argparse.Namespace) -> int:
     """Audit what has not been audited yet, and print the tables."""
-    from divsal_bench.leaderboard.audits import render
-
     found = audit(
-        arguments.runs, out=arguments.out, task=arguments.task, method=arguments.method, data=arguments.data,
+        arguments.runs or arguments.out, task=arguments.task, method=arguments.method, data=arguments.data,
         k=arguments.k, tau=arguments.tau, reference=arguments.reference, fidelity_k=arguments.fidelity_k,
         images=arguments.images, workers=arguments.workers, force=arguments.force, say=say, on_audited=say_audited,
     )  # fmt: skip
-    print(render.render_audits(found.tables(), arguments.format, terminal_width()))
+    print(found.text(arguments.format, terminal_width()))
     if found.lost:
         which = f"{plural(len(found.lost), 'audit')} of {len(found.audits)}"
         say(f"divsal-bench: {which} could not be kept beside the run: {found.lost[0]}")

@@ -24,7 +24,7 @@ def command(arguments: argparse.Namespace) -> int:
         return 0
     of_accepted = arguments.accepted or arguments.recompute
     found = boards.board(
-        arguments.runs or (None if of_accepted else [arguments.out]),
+        arguments.runs or (None if of_accepted else arguments.out),
         accepted=arguments.accepted,
         recompute=arguments.recompute,
         results=arguments.results,

@@ -16,7 +16,7 @@ def command(arguments: argparse.Namespace) -> int:
     """Print one line a check; exit code 1 when one does not pass."""
     found = check_plugin(
         arguments.plugin,
-        told=lambda outcome: print(outcome_line(outcome), flush=True),
+        on_outcome=lambda outcome: print(outcome_line(outcome), flush=True),
         say=lambda text: print(f"notice: {text}", file=sys.stderr, flush=True),
     )
     if found.total:

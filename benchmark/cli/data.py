@@ -36,7 +36,7 @@ def prepare_command(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         options=options,
         force=arguments.force,
-        progress=counter("prepared"),
+        on_row=counter("prepared"),
     )
     for notice in done.notices:
         say(f"notice: {printable(notice)}")
@@ -62,7 +62,7 @@ def print_conditions(rows: pd.DataFrame, class_names: tuple[str, str]) -> None:
 
 def check_command(arguments: argparse.Namespace) -> int:
     """Verify a prepared set; exit code 2 when something is wrong with it."""
-    report = check_data(arguments.data, progress=counter("checked"))
+    report = check_data(arguments.data, on_row=counter("checked"))
     print("\n".join(report.lines()))
     if report.ok:
         print_conditions(report.rows, report.class_names)

@@ -32,15 +32,15 @@ def command(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         window=arguments.window,
         batch_size=arguments.batch_size,
-        progress=counter("scored"),
         say=say,
+        on_image=counter("scored"),
     )
-    print_predictions(found.table, arguments.csv)
+    print_predictions(found.frame(), arguments.csv)
     say_about(found)
     for option, place in (("scores", arguments.csv), ("maps", arguments.overlay)):
         if place is not None:
             say(f"{option}: {place}")
-    return say_failed(found.failed, len(found.table))
+    return say_failed(found)
 
 
 def print_predictions(table: pd.DataFrame, csv: Path | None) -> None:
@@ -64,16 +64,16 @@ def say_about(found: Predictions) -> None:
     say(f"model: {printable(found.network.origin)}")
     say(f"threshold: {found.threshold}")
     counts = ", ".join(f"{count:,} {name}" for name, count in found.counts.items())
-    say(f"{plural(len(found.table), 'image')}: {counts}, {len(found.failed):,} not scored{found.left_out}")
+    say(f"{plural(len(found.rows), 'image')}: {counts}, {len(found.failed):,} not scored{found.left_out}")
 
 
-def say_failed(failed: pd.DataFrame, total: int) -> int:
+def say_failed(found: Predictions) -> int:
     """The first image without a score, and the exit code."""
-    if failed.empty:
+    if not found.failed:
         return 0
-    first = failed.iloc[0]
+    first = found.failed[0]
     say(
-        f"divsal-bench: {len(failed):,} of {plural(total, 'image')} could not be scored; the first: "
-        f"{printable(first['image'])} {printable(first['error'])}"
+        f"divsal-bench: {len(found.failed):,} of {plural(len(found.rows), 'image')} could not be scored; the first: "
+        f"{printable(first.image)} {printable(first.error)}"
     )
     return EXIT_USER_ERROR

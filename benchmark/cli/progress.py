@@ -140,6 +140,8 @@ class LiveBar(ProgressLines):
         if self.bar is not None:
             text = f"{self.finished}/{self.total} runs"
             self.bar.update(self.bar.task_ids[0], completed=sum(self.epochs.values()), description=text)
+        if self.finished == self.total:  # what follows, measuring perhaps, prints lines of its own
+            self.close()
 
     def line(self, text: str) -> None:
         """Print above the bar."""

@@ -6,29 +6,31 @@ import argparse
 
 from divsal_bench.cli import say
 from divsal_bench.hub.push import Pushed
-from divsal_bench.runs.reading import collect_runs
 from divsal_bench.workflows.pushing import PushedRun, push, push_data
-from divsal_bench.workflows.selection import runs_named
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Push every method's runs to a repository of their own."""
 
-    def arrived(one: PushedRun) -> None:
-        print(f"{pushed_line(one.on_hub)} (seed {one.run.spec.seed}, branch {one.on_hub.branch})", flush=True)
-
     done = push(
-        runs_named(collect_runs(arguments.runs, arguments.out), arguments.task, arguments.method),
+        arguments.runs or arguments.out,
         to=arguments.to,
+        task=arguments.task,
+        method=arguments.method,
         data=arguments.data,
         private=arguments.private,
         permitted=arguments.i_have_permission,
         say=say,
-        arrived=arrived,
+        on_pushed=print_pushed,
     )
     say(f"next: divsal-bench verify {done[0].on_hub.repo}@{done[0].on_hub.branch}")
     say("`divsal-bench submit` links accepted results to these commits")
     return 0
+
+
+def print_pushed(one: PushedRun) -> None:
+    """One line for each run that is on the Hub."""
+    print(f"{pushed_line(one.on_hub)} (seed {one.run.spec.seed}, branch {one.on_hub.branch})", flush=True)
 
 
 def data_command(arguments: argparse.Namespace) -> int:

@@ -46,7 +46,7 @@ def with_progress(work: Callable[[OnEvent], T]) -> T | None:
         try:
             return work(progress.on_event)
         except KeyboardInterrupt:
-            if not progress.total:  # nothing has begun
+            if progress.finished == progress.total:  # nothing has begun, or all is trained
                 raise
             progress.close()
             again = shlex.join(["divsal-bench", *sys.argv[1:]])

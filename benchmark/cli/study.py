@@ -15,51 +15,27 @@ from divsal_bench.cli.run import with_progress
 from divsal_bench.errors import plural
 from divsal_bench.files import escaping
 from divsal_bench.leaderboard.statistics.over_seeds import seed_cell
-from divsal_bench.workflows import running
 
 if TYPE_CHECKING:
-    from divsal_bench.runs.reading import Run
     from divsal_bench.studies.study_table import StudyTable
-
-
-class StoppedError(Exception):
-    """Ctrl-C, and the user has been told how to go on."""
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Train what is missing, measure, print."""
     from divsal_bench.workflows import studying
 
-    try:
-        found = studying.study(
-            arguments.study,
-            arguments.runs,
-            task=arguments.task,
-            seeds=arguments.seeds,
-            data=arguments.data,
-            images=arguments.images,
-            k=arguments.k,
-            tau=arguments.tau,
-            epochs=arguments.epochs,
-            protocol=arguments.protocol,
-            device=arguments.device,
-            workers=arguments.workers,
-            out=arguments.out,
-            train=train_with_progress,
-            say=say,
+    found = with_progress(
+        lambda on_event: studying.study(
+            arguments.study, arguments.runs or None, task=arguments.task, seeds=arguments.seeds, data=arguments.data,
+            images=arguments.images, k=arguments.k, tau=arguments.tau, epochs=arguments.epochs,
+            protocol=arguments.protocol, device=arguments.device, workers=arguments.workers, out=arguments.out,
+            say=say, on_event=on_event,
         )
-    except StoppedError:
+    )  # fmt: skip
+    if found is None:
         return EXIT_INTERRUPTED
     print(rendered_study(found, arguments.format))
     return 0
-
-
-def train_with_progress(task: Sequence[str], method: str, **options: Any) -> list[Run]:
-    """Make missing runs and show how far they are."""
-    runs = with_progress(lambda on_event: running.run(task, method, on_event=on_event, **options))
-    if runs is None:
-        raise StoppedError
-    return runs
 
 
 def rendered_study(found: Sequence[StudyTable], form: str) -> str:

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
 
 from divsal_bench.cli import say
 from divsal_bench.errors import plural
-from divsal_bench.runs.reading import Run, collect_runs
 from divsal_bench.workflows import submitting
-from divsal_bench.workflows.selection import runs_named
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Write result files, or stamp one with a reproduction."""
-    from divsal_bench.leaderboard.claims.claim import person
-
-    person(arguments.by)
-    runs = runs_named(collect_runs(arguments.runs, arguments.out), arguments.task, arguments.method)
     if arguments.reproduces is not None:
-        return of_reproduction(runs, arguments)
+        return of_reproduction(arguments)
     done = submitting.submit(
-        runs, by=arguments.by, results=arguments.results, data=arguments.data, weights=arguments.weights,
+        arguments.runs or arguments.out, by=arguments.by, task=arguments.task, method=arguments.method,
+        results=arguments.results, data=arguments.data, weights=arguments.weights,
         permitted=arguments.i_have_permission, pictures=not arguments.without_pictures, force=arguments.force, say=say,
     )  # fmt: skip
     for one in done.files:
@@ -36,12 +30,13 @@ def command(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def of_reproduction(runs: Sequence[Run], arguments: argparse.Namespace) -> int:
+def of_reproduction(arguments: argparse.Namespace) -> int:
     """Compare new seeds with somebody's result; 1 if they do not reproduce it."""
     from divsal_bench.leaderboard.accepted.proofs import unnoticed
 
     done = submitting.reproduce(
-        arguments.reproduces, runs, by=arguments.by, data=arguments.data, weights=arguments.weights,
+        arguments.reproduces, arguments.runs or arguments.out, by=arguments.by, task=arguments.task,
+        method=arguments.method, data=arguments.data, weights=arguments.weights,
         permitted=arguments.i_have_permission, force=arguments.force, say=say,
     )  # fmt: skip
     claim, new = done.claim, done.outcome

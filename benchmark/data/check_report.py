@@ -48,6 +48,10 @@ class CheckReport:
         """Whether there are no problems."""
         return not self.problems
 
+    def frame(self) -> pd.DataFrame:
+        """One row a sample, with the columns of the canonical form."""
+        return self.rows
+
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return the header and the rows of a table: what is in the data set, per split and source."""
         head = ["split", "source", *self.class_names, "maps"]

@@ -37,6 +37,10 @@ class Prepared:
     fingerprint: str
     rows: pd.DataFrame = field(repr=False)
 
+    def frame(self) -> pd.DataFrame:
+        """One row a sample, with the columns of the canonical form."""
+        return self.rows
+
 
 def prepare_data_set(
     task: Task,

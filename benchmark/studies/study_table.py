@@ -27,7 +27,6 @@ class StudyTable:
     rows: Rows
     notes: tuple[str, ...]
 
-    @property
     def frame(self) -> pd.DataFrame:
         """A line for each number: what its row is, ``metric``, ``seed`` (the place among the row's) and ``value``."""
         import pandas as pd

@@ -11,21 +11,24 @@ from divsal_bench.grid.planning import Grid
 from divsal_bench.networks import devices
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.words import HEADS
+from divsal_bench.workflows.selection import Names, joined
 from divsal_bench.workflows.telling import Say, silent
 
+#: How many seeds, from 0; a range as ``5-9``; or which.
+Seeds = int | str | Iterable[int]
 #: More seeds than anyone means: a typo here would fill a disk.
 MAX_SEEDS = 1000
 
 
 def grid_asked(
-    task: str | Iterable[str],
-    method: str | Iterable[str],
+    task: Names,
+    method: Names,
     *,
-    seeds: int | str | Iterable[int],
+    seeds: Seeds,
     protocol: str,
     backbone: str | None,
     head: str,
-    data: str | None,
+    data: str | Path | None,
     device: str,
     out: str | Path,
     retry_failed: bool,
@@ -44,19 +47,19 @@ def grid_asked(
         raise UserError(f"unknown head {head!r}; give one of {', '.join(HEADS)}")
     return Grid(
         tasks=task_names(task, say),
-        methods=tuple(method_choice.choose_methods(method if isinstance(method, str) else ",".join(method))),
+        methods=tuple(method_choice.choose_methods(joined(method))),
         seeds=seed_range(seeds),
         out=Path(out),
         protocol=protocols.find_protocol(protocol),
         backbone=backbone,
         head=known_head,
-        data=data,
+        data=None if data is None else str(data),
         device=device,
         retry_failed=retry_failed,
     )
 
 
-def task_names(task: str | Iterable[str], say: Say = silent) -> tuple[str, ...]:
+def task_names(task: Names, say: Say = silent) -> tuple[str, ...]:
     """``all``, or names: several, or one text that joins them by commas.
 
     Args:
@@ -77,7 +80,7 @@ def task_names(task: str | Iterable[str], say: Say = silent) -> tuple[str, ...]:
     return tuple(dict.fromkeys(known.get(name).name for name in names))
 
 
-def seed_range(seeds: int | str | Iterable[int]) -> tuple[int, ...]:
+def seed_range(seeds: Seeds) -> tuple[int, ...]:
     """``5`` is 0 to 4, as a number or a text; ``5-9`` is 5 to 9; several numbers are themselves."""
     if not isinstance(seeds, int | str):
         return tuple(seeds)

@@ -12,15 +12,19 @@ from divsal_bench.auditing.many_runs import AuditJob, audit_jobs
 from divsal_bench.errors import UserError, plural
 from divsal_bench.networks import devices
 from divsal_bench.runs.audit_record import Audit, AuditSettings, find_audit
-from divsal_bench.runs.reading import Run, collect_runs
+from divsal_bench.runs.reading import Run
 from divsal_bench.runs.store import weights_sha256
-from divsal_bench.workflows.found_runs import FoundRun, found_runs
+from divsal_bench.workflows.forms import require_form
+from divsal_bench.workflows.found_runs import found_runs
 from divsal_bench.workflows.run_data import RunData
-from divsal_bench.workflows.selection import runs_named
-from divsal_bench.workflows.telling import Say, silent
+from divsal_bench.workflows.selection import Names, Runs, runs_named
+from divsal_bench.workflows.telling import Say, silent, unheard
 from divsal_bench.workflows.tidying import sweep_unfinished
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from divsal_bench.leaderboard.audits.render import AuditFormat
     from divsal_bench.leaderboard.audits.table import AuditTable
 
 
@@ -52,24 +56,44 @@ class AuditedRuns:
         lost: Why some audits could not be kept beside their runs.
     """
 
-    runs: list[Run]
+    runs: tuple[Run, ...]
     audits: dict[Path, Audit]
-    lost: list[str]
+    lost: tuple[str, ...]
 
-    def tables(self) -> list[AuditTable]:
+    @property
+    def tables(self) -> tuple[AuditTable, ...]:
         """The audits by task, data, protocol and backbone, each method over its seeds."""
         from divsal_bench.leaderboard.audits import table
 
-        return table.audit_tables((run, self.audits.get(run.path)) for run in self.runs)
+        return tuple(table.audit_tables((run, self.audits.get(run.path)) for run in self.runs))
+
+    def frame(self) -> pd.DataFrame:
+        """One row for each number of each method over its seeds, and for each reason why there is none."""
+        import pandas as pd
+
+        from divsal_bench.leaderboard.audits.render import long_rows
+
+        return pd.DataFrame([row for table in self.tables for row in long_rows(table)])
+
+    def text(self, form: AuditFormat = "terminal", width: int | None = None) -> str:
+        """The tables as ``terminal``, ``markdown``, ``csv`` or ``json``.
+
+        Args:
+            form: How.
+            width: Of the terminal, in characters; None folds nothing.
+        """
+        from divsal_bench.leaderboard.audits.render import render_audits
+
+        require_form(form)
+        return render_audits(self.tables, form, width)
 
 
 def audit(
-    runs: Sequence[str | Path | Run] = (),
+    runs: Runs = "runs",
     *,
-    out: str | Path = "runs",
-    task: str | None = None,
-    method: str | None = None,
-    data: str | None = None,
+    task: Names | None = None,
+    method: Names | None = None,
+    data: str | Path | None = None,
     k: float | None = None,
     tau: float | None = None,
     reference: bool | None = None,
@@ -78,17 +102,16 @@ def audit(
     workers: int | None = 0,
     force: bool = False,
     say: Say = silent,
-    on_audited: OnAudited = lambda new: None,
+    on_audited: OnAudited = unheard,
 ) -> AuditedRuns:
     """Audit what has not been audited yet; the function behind ``divsal-bench audit``.
 
     Audits are kept beside their runs. A one-logit head has no class sensitivity: its audit says why.
 
     Args:
-        runs: Runs, run directories, output folders, or Hub ids ``org/name[@revision]``; none takes all in ``out``.
-        out: The output folder.
-        task: These tasks only, joined by commas.
-        method: These methods only, joined by commas; a name alone is the method with its default fields.
+        runs: Output folders, run directories, runs, or Hub ids ``org/name[@revision]``; one or several.
+        task: These tasks only.
+        method: These methods only; a name alone is the method with its default fields.
         data: The runs' prepared data, where it is not in its usual place.
         k: Per cent of the cells whose agreement class sensitivity counts; None is 5.
         tau: Per cent of agreement that has to be undercut; None is 50.
@@ -108,17 +131,18 @@ def audit(
             ``reference`` where it is undefined.
 
     Example:
-        >>> from divsal_bench.workflows.auditing import audit
-        >>> found = audit(["runs"], images=8)
-        >>> len(found.audits) == len([run for run in found.runs if run.record.status == "done"])
+        >>> import divsal_bench
+        >>> found = divsal_bench.audit("runs", method="cyborg", images=8)
+        >>> len(found.audits) == len(found.runs)
+        True
+        >>> "mean" in found.frame()  # a row a number of each method
         True
     """
     wanted = {"k": k, "tau": tau, "reference": reference}
     settings = checked_settings(k, tau, reference, fidelity_k, images)
     if workers is not None and workers < 0:
         raise UserError(f"--workers must be 0 or more, not {workers}")
-    given = [one.path if isinstance(one, Run) else one for one in runs]
-    found = found_runs(given, say=say) if given else [FoundRun(run, "") for run in collect_runs([], Path(out))]
+    found = found_runs(runs, say=say)
     origins = {one.run.path: one.origin for one in found}
     kept = runs_named([one.run for one in found], task, method)
     done = [run for run in kept if run.record.status == "done"]
@@ -139,14 +163,14 @@ def audit(
             audits |= {run.path: known} if known is not None else {}
     missing = [run for run in done if run.path not in audits]
     if not missing:
-        return AuditedRuns(kept, audits, [])
+        return AuditedRuns(tuple(kept), audits, ())
     processes = devices.default_workers(1) if workers is None else workers
     say(
         f"audit: {plural(len(done), 'run')}, {len(audits)} already audited, {len(missing)} to do, "
         f"{plural(processes, 'worker')}"
     )
     new, lost = audit_missing(missing, ours, settings, data, processes, on_audited)
-    return AuditedRuns(kept, audits | new, lost)
+    return AuditedRuns(tuple(kept), audits | new, tuple(lost))
 
 
 def checked_settings(
@@ -189,7 +213,7 @@ def audit_missing(
     runs: Sequence[Run],
     ours: set[Path],
     settings: AuditSettings,
-    data: str | None,
+    data: str | Path | None,
     workers: int,
     on_audited: OnAudited,
 ) -> tuple[dict[Path, Audit], list[str]]:

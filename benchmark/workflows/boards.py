@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from divsal_bench.errors import UserError, plural
 from divsal_bench.files import whole
 from divsal_bench.runs.reading import Run
-from divsal_bench.workflows.telling import Say, silent
+from divsal_bench.workflows.forms import require_form
+from divsal_bench.workflows.selection import Runs, runs_meant
+from divsal_bench.workflows.telling import Say, silent, unheard
 from divsal_bench.workflows.tidying import sweep_unfinished, sweep_unfinished_below
 
 if TYPE_CHECKING:
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from divsal_bench.leaderboard.tables.render import Format
     from divsal_bench.leaderboard.tables.schema import Table
 
-#: What a board can be made of: an output folder or a run directory, several of them, or runs that were read.
-RunsOrFolders = str | Path | Iterable[str | Path | Run]
 #: Is handed each file of accepted results before it is read.
 OnFile = Callable[[Path], None]
 #: Where accepted results lie in a checkout.
@@ -76,6 +76,7 @@ class Board:
         from divsal_bench.leaderboard.audits import columns
         from divsal_bench.leaderboard.tables import render
 
+        require_form(form, render.FORMATS)
         if self.audits is None:
             return render.render_tables(self.tables, form, width)
         return columns.render_with_audits(self.tables, self.audits, form, width)
@@ -115,21 +116,21 @@ class AcceptedCheck:
 
 
 def board(
-    runs: RunsOrFolders | None = None,
+    runs: Runs | None = None,
     *,
     accepted: bool = False,
     recompute: bool = False,
     results: str | Path | None = None,
     pictures: bool = False,
     audits: bool = False,
-    data: str | None = None,
+    data: str | Path | None = None,
     say: Say = silent,
-    on_file: OnFile = lambda path: None,
+    on_file: OnFile = unheard,
 ) -> Board:
     """The tables of some runs, or of the accepted results.
 
     Args:
-        runs: An output folder, a run directory, several of them, or runs; None takes ``runs``.
+        runs: Output folders, run directories or runs; one or several. None takes the folder ``runs``.
         accepted: The accepted results instead, as last computed.
         recompute: Check the accepted results, compute their tables again and store them.
         results: Folder of accepted results; None takes the checkout's, else those that the package came with.
@@ -146,10 +147,9 @@ def board(
         UserError: There are no runs or results, they do not fit together, or both were asked for.
 
     Example:
-        >>> from divsal_bench.workflows.boards import board
-        >>> found = board("runs")
-        >>> bool(found.frame()["method"].notna().all())
-        True
+        >>> import divsal_bench
+        >>> divsal_bench.board("runs").frame()["method"].tolist()
+        ['cross-entropy', 'cyborg']
     """
     if runs is not None and (accepted or recompute):
         raise UserError("give either run directories, or --accepted or --recompute for the accepted results")
@@ -161,7 +161,7 @@ def board(
         from divsal_bench.leaderboard.accepted import board_file
 
         return saved_as_board(board_file.read_board(results_folder(results)))
-    return board_of_runs(runs_of(runs), pictures, audits, data)
+    return board_of_runs(runs_meant("runs" if runs is None else runs), pictures, audits, data)
 
 
 def results_folder(given: str | Path | None) -> Path:
@@ -173,20 +173,6 @@ def results_folder(given: str | Path | None) -> Path:
     from importlib.resources import files
 
     return Path(str(files("divsal_bench.leaderboard"))) / "results"
-
-
-def runs_of(given: RunsOrFolders | None) -> list[Run]:
-    """Runs as they are, and those of folders.
-
-    Raises:
-        UserError: A folder that holds no run.
-    """
-    from divsal_bench.runs.reading import collect_runs
-
-    several = ["runs"] if given is None else [given] if isinstance(given, str | Path) else list(given)
-    ready = [one for one in several if isinstance(one, Run)]
-    folders = [Path(one) for one in several if not isinstance(one, Run)]
-    return ready + (collect_runs(folders, Path("runs")) if folders or not ready else [])
 
 
 def saved_as_board(found: SavedBoard) -> Board:
@@ -206,7 +192,7 @@ def recomputed(root: Path, say: Say, on_file: OnFile) -> SavedBoard:
     return found
 
 
-def board_of_runs(runs: Sequence[Run], pictures: bool, audits: bool, data: str | None) -> Board:
+def board_of_runs(runs: Sequence[Run], pictures: bool, audits: bool, data: str | Path | None) -> Board:
     """Tables of runs, with galleries and audits as far as they are asked for."""
     from divsal_bench.leaderboard.sheets import entries
     from divsal_bench.leaderboard.tables.board import table_of_sheet
@@ -231,7 +217,7 @@ def audits_of_runs(runs: Sequence[Run]) -> tuple[AuditTable, ...]:
     return tuple(audit.audit_tables(audit.with_common_settings(found)))
 
 
-def gallery_of_sheet(sheet: Sheet, runs: Sequence[Run], data: str | None) -> Gallery:
+def gallery_of_sheet(sheet: Sheet, runs: Sequence[Run], data: str | Path | None) -> Gallery:
     """Pictures of a table's data, with the maps of the lowest seed that its methods share."""
     from divsal_bench.leaderboard.claims.gallery import Gallery
     from divsal_bench.workflows.run_data import RunData
@@ -260,7 +246,7 @@ def check_accepted(
     *,
     against: str | Path | None = None,
     say: Say = silent,
-    on_file: OnFile = lambda path: None,
+    on_file: OnFile = unheard,
 ) -> AcceptedCheck:
     """Check and re-score every accepted result, and hold the stored board against what they give.
 

@@ -10,6 +10,9 @@ from divsal_bench.errors import UserError
 from divsal_bench.leaderboard.calibration import calibration
 from divsal_bench.leaderboard.calibration.calibration import CellRates
 from divsal_bench.leaderboard.calibration.cells import cells_named
+from divsal_bench.networks import devices
+from divsal_bench.workflows.forms import require_form
+from divsal_bench.workflows.selection import Names, joined
 from divsal_bench.workflows.telling import Say, silent
 
 if TYPE_CHECKING:
@@ -52,19 +55,20 @@ class Calibration:
         """
         from divsal_bench.leaderboard.calibration.report import render_rates
 
+        require_form(form)
         return render_rates(self.cells, form, self.seed, width)
 
 
 def calibrate(
-    cells: str = "all", *, boards: int = 2000, seed: int = 0, workers: int = 1, say: Say = silent
+    cells: Names = "all", *, boards: int = 2000, seed: int = 0, workers: int | None = 0, say: Say = silent
 ) -> Calibration:
     """Simulate boards with a known truth and count how often the statistics are right.
 
     Args:
-        cells: Kinds of boards, names joined by commas, or ``all``.
+        cells: Kinds of boards: a name, several (also as one text joined by commas), or ``all``.
         boards: Boards a cell, at least 2.
         seed: Of the random numbers, at least 0.
-        workers: Processes; 1 stays in this one.
+        workers: Processes; 0 stays in this one, None takes as many as the machine has room for.
         say: Told of each cell when it is done.
 
     Returns:
@@ -74,18 +78,19 @@ def calibrate(
         UserError: A cell is not known, or a number is too small.
 
     Example:
-        >>> from divsal_bench.workflows.calibrating import calibrate
-        >>> found = calibrate("equal-0-n5", boards=25)
+        >>> import divsal_bench
+        >>> found = divsal_bench.calibrate("equal-0-n5", boards=25)
         >>> found.frame()["cell"].unique().tolist()
         ['equal-0-n5']
     """
-    for name, value, least in (("boards", boards, 2), ("seed", seed, 0), ("workers", workers, 1)):
+    processes = devices.default_workers(1) if workers is None else workers
+    for name, value, least in (("boards", boards, 2), ("seed", seed, 0), ("workers", processes, 0)):
         if value < least:
             raise UserError(f"--{name} is {value}; give {least} or more")
-    chosen = cells_named(cells)
+    chosen = cells_named(joined(cells))
     started = time.monotonic()
     found: list[CellRates] = []
-    for one in calibration.simulate_cells(chosen, boards, seed, workers):
+    for one in calibration.simulate_cells(chosen, boards, seed, max(processes, 1)):
         found.append(one)
         seconds = time.monotonic() - started
         left = seconds / len(found) * (len(chosen) - len(found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,8 @@ from divsal_bench.leaderboard.sheets.entries import Entry, Sheet, from_runs
 from divsal_bench.leaderboard.tables import comparing
 from divsal_bench.leaderboard.tables.comparing import PairComparison
 from divsal_bench.runs.reading import Run, read_run, require_utf8, run_folders
+from divsal_bench.workflows.forms import require_form
+from divsal_bench.workflows.selection import Names, Runs, joined, runs_meant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +52,7 @@ class Comparisons:
         """
         from divsal_bench.leaderboard.tables.comparison_text import render_comparisons
 
+        require_form(form)
         return render_comparisons(self.pairs, form, width)
 
 
@@ -70,19 +73,20 @@ class Side:
 
 
 def compare(
-    first: str | Path | Iterable[Run],
-    second: str | Path | Iterable[Run],
+    first: Runs,
+    second: Runs,
     *,
     out: str | Path = "runs",
-    task: str | None = None,
+    task: Names | None = None,
 ) -> Comparisons:
     """Compare two methods, or two sets of runs, wherever both were scored on the same rows.
 
     Args:
-        first: ``METHOD``, ``METHOD@SEEDS``, ``FOLDER`` or ``FOLDER@SEEDS`` with seeds as ``3`` or ``0-4``, or runs.
+        first: ``METHOD``, ``METHOD@SEEDS``, ``FOLDER`` or ``FOLDER@SEEDS`` with seeds as ``3`` or ``0-4``; or a run, or
+            several run directories, output folders or runs.
         second: The same; differences are first − second.
         out: The output folder in which methods are looked up.
-        task: One task only.
+        task: These tasks only.
 
     Returns:
         One comparison for each table and pair of methods that both sides have.
@@ -91,17 +95,25 @@ def compare(
         UserError: Nothing is there, nothing is shared, or it is not clear what to compare with what.
 
     Example:
-        >>> from divsal_bench.workflows.comparing import compare
-        >>> found = compare("cyborg", "cross-entropy")
-        >>> found.frame()["metric"][0]
+        >>> import divsal_bench
+        >>> divsal_bench.compare("cyborg", "cross-entropy").frame()["metric"][0]
         'open-set'
+        >>> found = divsal_bench.compare("cyborg@0-1", "cyborg@2-4")
+        >>> len(found.pairs)
+        1
     """
-    sides = [side_named(one, Path(out), task) if isinstance(one, str | Path) else side_of_runs("runs", list(one), task)
-             for one in (first, second)]  # fmt: skip
+    sides = (side_meant(one, Path(out), task) for one in (first, second))
     return Comparisons(tuple(comparing.compare_entries(*pair) for pair in shared_pairs(*sides)))
 
 
-def side_named(given: str | Path, out: Path, task: str | None) -> Side:
+def side_meant(given: Runs, out: Path, task: Names | None) -> Side:
+    """A side by what it is called, or by its runs."""
+    if isinstance(given, str | Path):
+        return side_named(given, out, task)
+    return side_of_runs("runs", runs_meant(given), task)
+
+
+def side_named(given: str | Path, out: Path, task: Names | None) -> Side:
     """Read ``METHOD``, ``METHOD@SEEDS``, ``FOLDER`` or ``FOLDER@SEEDS``."""
     text = str(given)
     if Path(text).is_dir():
@@ -122,17 +134,21 @@ def side_named(given: str | Path, out: Path, task: str | None) -> Side:
     return dataclasses.replace(whole, method=name, seeds=seeds_named(text, seeds))
 
 
-def side_of_folder(text: str, where: Path, task: str | None) -> Side:
+def side_of_folder(text: str, where: Path, task: Names | None) -> Side:
     """The runs of one folder."""
     require_utf8(where)
     return side_of_runs(text, [read_run(one) for one in run_folders(where, *range(6))], task, where)
 
 
-def side_of_runs(text: str, runs: Sequence[Run], task: str | None, where: Path | None = None) -> Side:
+def side_of_runs(text: str, runs: Sequence[Run], task: Names | None, where: Path | None = None) -> Side:
     """Some runs, those of one task if one is named."""
-    kept = [run for run in runs if task is None or run.spec.task == task]
+    named = joined(task)
+    wanted = {name.strip() for name in named.split(",")}
+    kept = [run for run in runs if not named or run.spec.task in wanted]
     if not kept:
-        raise UserError(f"{where or text} holds no runs{f' of task {task}' if task else ''}; see `divsal-bench status`")
+        raise UserError(
+            f"{where or text} holds no runs{f' of task {named}' if named else ''}; see `divsal-bench status`"
+        )
     return Side(text, tuple(from_runs(kept)))
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from divsal_bench.errors import UserError, printable
 from divsal_bench.files import escaping, whole
 from divsal_bench.networks import devices
-from divsal_bench.workflows.telling import Say, silent
+from divsal_bench.workflows.selection import Names, joined
+from divsal_bench.workflows.telling import OnCount, Say, silent, unheard
 from divsal_bench.workflows.tidying import sweep_unfinished
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 AHEAD = 8
 IMAGES, REGIONS = "images.csv", "regions.csv"
 REPORT, SAMPLES = "report.html", "samples.csv"
-#: Is told how many images are done, and of how many.
-OnImage = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +52,12 @@ class ExplainedImages:
     written: tuple[Path, ...]
     notices: tuple[str, ...]
 
-    @property
-    def images(self) -> pd.DataFrame:
+    def frame(self) -> pd.DataFrame:
         """A row an image: class, margin, largest region, rest, bias, agreement with the human map."""
         from divsal_bench.explanation.image_table import image_frame
 
         return image_frame(self.lines)
 
-    @property
     def regions(self) -> pd.DataFrame:
         """A row a region, then rest, bias and their sum, image by image."""
         from divsal_bench.explanation.image_table import region_frame
@@ -79,7 +76,7 @@ class ExplainedSet:
 
     Attributes:
         network: What decided.
-        overview: Mean maps, the cells that decide, disagreements, errors; its ``table`` has a row an image.
+        overview: Mean maps, the cells that decide, disagreements, errors.
         page: The report, HTML.
         written: The files that were written.
     """
@@ -89,22 +86,26 @@ class ExplainedSet:
     page: str
     written: tuple[Path, ...]
 
+    def frame(self) -> pd.DataFrame:
+        """A row an image, as samples.csv has it."""
+        return self.overview.table
+
 
 def explain(
     model: str | Path,
-    images: str | Path | Sequence[str | Path],
+    images: str | Path | Iterable[str | Path],
     *,
     out: str | Path | None = None,
     label: str | None = None,
     human: str | Path | None = None,
-    maps: str | Sequence[str] | None = None,
+    maps: Names | None = None,
     window: str | None = None,
     csv: bool = False,
     force: bool = False,
     device: str = "auto",
     keep: bool = True,
     say: Say = silent,
-    on_image: OnImage | None = None,
+    on_image: OnCount = unheard,
 ) -> ExplainedImages:
     """Take the logit margin of each image apart: maps, and regions whose logits with the bias add up to it.
 
@@ -114,7 +115,7 @@ def explain(
         out: A folder for a figure and a JSON file an image; None writes nothing.
         label: The images' class; None explains the class that each is called, or that a CSV file gives.
         human: The human map of the one image, or a folder of maps named like the images.
-        maps: Names of maps, also as one text joined by commas; None takes
+        maps: Names of maps, one or several, also as one text joined by commas; None takes
             :data:`divsal_bench.explanation.image.DEFAULT`.
         window: How 16-bit files are read, ``12bit`` or ``LO:HI``; None as the network's data were.
         csv: Also write images.csv and regions.csv to ``out``.
@@ -122,7 +123,7 @@ def explain(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         keep: Keep every explanation with its maps and pixels; False for more images than fit into memory.
         say: Told what the user should know of a repository, and of what was tidied up.
-        on_image: Told of each image as soon as it is done.
+        on_image: Told how many images are done, and of how many.
 
     Returns:
         One line an image. One that cannot be explained has its reason there, unless it is the only one.
@@ -133,10 +134,10 @@ def explain(
 
     Example:
         >>> from pathlib import Path
+        >>> import divsal_bench
         >>> from PIL import Image
-        >>> from divsal_bench.workflows.explaining import explain
         >>> Image.linear_gradient("L").convert("RGB").save("gradient.png")
-        >>> found = explain(next(Path("runs").glob("*/*/seed*")), "gradient.png")
+        >>> found = divsal_bench.explain(next(Path("runs/cxr/cyborg").iterdir()), "gradient.png")
         >>> one = found.explanations[0]
         >>> abs(one.regions.margin - one.margin) < 1e-3  # regions, rest and bias add up to the margin
         True
@@ -148,7 +149,7 @@ def explain(
     from divsal_bench.prediction.decoding import depth_notices
     from divsal_bench.prediction.outputs import write_table
 
-    names = image.maps_named(maps if maps is None or isinstance(maps, str) else ",".join(maps))
+    names = image.maps_named(None if maps is None else joined(maps))
     chosen = devices.choose_device(device)
     network = finding.open_model(model, window, say)
     asked = [images] if isinstance(images, str | Path) else images
@@ -184,13 +185,12 @@ def explain(
                 lines.append(image_line(found))
                 kept += [found] if keep else []
                 written += [] if path is None else write_explanation(found, path, network)
-            if on_image is not None:
-                on_image(number, len(given))
+            on_image(number, len(given))
     notices = tuple(depth_notices(highest, network.window))
     result = ExplainedImages(network, tuple(lines), tuple(kept), tuple(written), notices)
     if folder is None or not csv:
         return result
-    tables = {folder / IMAGES: result.images, folder / REGIONS: result.regions}
+    tables = {folder / IMAGES: result.frame(), folder / REGIONS: result.regions()}
     for file, table in tables.items():
         write_table(table, file)
     return dataclasses.replace(result, written=(*written, *tables))
@@ -201,12 +201,12 @@ def explain_set(
     split: Literal["test", "validation"] = "test",
     *,
     out: str | Path | None = None,
-    data: str | None = None,
+    data: str | Path | None = None,
     limit: int | None = None,
     force: bool = False,
     device: str = "auto",
     say: Say = silent,
-    on_image: OnImage | None = None,
+    on_image: OnCount = unheard,
 ) -> ExplainedSet:
     """Explain a split of the data that a network was trained on: mean maps, the cells that decide, the errors.
 
@@ -219,7 +219,10 @@ def explain_set(
         force: Replace files that are there.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         say: Told what the user should know of a repository, and of what was tidied up.
-        on_image: Told how far it is.
+        on_image: Told how many images are done, and of how many.
+
+    Returns:
+        The overview, a row an image, and the page.
 
     Raises:
         UserError: There is no such network or data, its data is not known, a file would be lost, or the images that
@@ -227,9 +230,9 @@ def explain_set(
 
     Example:
         >>> from pathlib import Path
-        >>> from divsal_bench.workflows.explaining import explain_set
-        >>> found = explain_set(next(Path("runs").glob("*/*/seed*")), limit=60)
-        >>> len(found.overview.table)
+        >>> import divsal_bench
+        >>> found = divsal_bench.explain_set(next(Path("runs/cxr/cyborg").iterdir()), limit=60)
+        >>> len(found.frame())
         60
     """
     _prepare(device)

@@ -46,6 +46,7 @@ def list_known(what: str) -> Listing:
         UserError: Another word, or two plugins of one name.
 
     Example:
+        >>> from divsal_bench.workflows.listing import list_known
         >>> [row[0] for row in list_known("methods").rows][:2]
         ['cross-entropy', 'balanced-cross-entropy']
     """
@@ -120,6 +121,7 @@ def facts_about(name: str) -> Facts:
         UserError: Nothing is called so, or its plugin cannot be loaded.
 
     Example:
+        >>> from divsal_bench.workflows.listing import facts_about
         >>> dict(facts_about("cyborg"))["kind"]
         'one-cam'
     """

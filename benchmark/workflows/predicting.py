@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from divsal_bench.errors import UserError
 from divsal_bench.networks import devices
-from divsal_bench.workflows.telling import Say, silent
+from divsal_bench.workflows.telling import OnCount, Say, silent, unheard
 from divsal_bench.workflows.tidying import sweep_unfinished
 
 if TYPE_CHECKING:
@@ -24,32 +24,47 @@ if TYPE_CHECKING:
 DRAWN = 16
 
 
+class FailedImage(NamedTuple):
+    """An image without a score, and why."""
+
+    image: str
+    error: str
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Scored images, and what there is to say about them.
 
     Attributes:
-        table: One row an image, in order: image, score (the logit margin z1 − z0; NaN where there is an error),
-            probability (of class 1), decision (a class name) and error ("" or why there is no score).
+        rows: What :meth:`frame` returns.
         network: What scored them, with its origin, classes and threshold.
         notices: How files of 16 bits were read, where that may not fit them.
         left_out: In words, how many files of the folders are no images; "" where all are.
     """
 
-    table: pd.DataFrame
+    rows: pd.DataFrame
     network: Pretrained
     notices: tuple[str, ...]
     left_out: str
 
+    def frame(self) -> pd.DataFrame:
+        """One row an image, in order.
+
+        ``image``; ``score``, the logit margin z1 − z0, NaN where there is an error; ``probability`` of class 1;
+        ``decision``, a class name; ``error``, "" or why there is no score.
+        """
+        return self.rows
+
     @property
     def counts(self) -> dict[str, int]:
         """How many images are called each class, class 0 first."""
-        return {name: int((self.table["decision"] == name).sum()) for name in self.network.class_names}
+        return {name: int((self.rows["decision"] == name).sum()) for name in self.network.class_names}
 
     @property
-    def failed(self) -> pd.DataFrame:
-        """The rows of images without a score."""
-        return self.table[self.table["error"] != ""]
+    def failed(self) -> tuple[FailedImage, ...]:
+        """The images without a score."""
+        wrong = self.rows[self.rows["error"] != ""]
+        return tuple(map(FailedImage, wrong["image"], wrong["error"]))
 
     @property
     def threshold(self) -> str:
@@ -66,7 +81,7 @@ class Predictions:
 
 def predict(
     model: str | Path,
-    images: str | Path | Sequence[str | Path],
+    images: str | Path | Iterable[str | Path],
     *,
     csv: str | Path | None = None,
     overlay: str | Path | None = None,
@@ -74,8 +89,8 @@ def predict(
     device: str = "auto",
     window: str | None = None,
     batch_size: int = 32,
-    progress: Callable[[int, int], None] = lambda done, total: None,
     say: Say = silent,
+    on_image: OnCount = unheard,
 ) -> Predictions:
     """Score image files with a trained network; the function behind ``divsal-bench predict``.
 
@@ -90,8 +105,8 @@ def predict(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         window: The values of 16-bit files that are black and white, ``12bit`` or ``LO:HI``; None takes the network's.
         batch_size: Images at a time; changes the last digits of a score at most.
-        progress: Told (images scored, images in all).
         say: Told what must be heard at once: notices about the model, and of files that a killed command left.
+        on_image: Told how many images are scored, and of how many.
 
     Returns:
         The table, and what there is to say about it.
@@ -101,11 +116,11 @@ def predict(
 
     Example:
         >>> from pathlib import Path
+        >>> import divsal_bench
         >>> from PIL import Image
         >>> Image.new("L", (64, 64), 128).save("grey.png")
-        >>> run = next(Path("runs").glob("*/*/*/run.json")).parent
-        >>> found = predict(run, "grey.png", device="cpu")
-        >>> list(found.table.columns)
+        >>> found = divsal_bench.predict(next(Path("runs/cxr/cyborg").iterdir()), "grey.png", device="cpu")
+        >>> list(found.frame().columns)
         ['image', 'score', 'probability', 'decision', 'error']
         >>> sum(found.counts.values()), len(found.failed)
         (1, 0)
@@ -138,7 +153,7 @@ def predict(
         scored = prediction.score_stream(network, asked, batch_size, with_maps=bool(pictures))
         deep: list[int] = []
         drawn = with_overlays(scored, pictures, network) if pictures else scored
-        table = prediction.predictions_table(noted(drawn, len(asked), deep, progress))
+        table = prediction.predictions_table(noted(drawn, len(asked), deep, on_image))
     if table_at is not None:
         sweep_unfinished([table_at.parent], say)
         outputs.write_table(table, table_at)
@@ -164,12 +179,10 @@ def with_overlays(scored: Iterator[Prediction], pictures: Sequence[Path], networ
     return ahead(draw, zip(scored, pictures, strict=True), DRAWN)
 
 
-def noted(
-    scored: Iterator[Prediction], total: int, deep: list[int], progress: Callable[[int, int], None]
-) -> Iterator[Prediction]:
+def noted(scored: Iterator[Prediction], total: int, deep: list[int], on_image: OnCount) -> Iterator[Prediction]:
     """Tell how far it is, and note the largest value of every file of 16 bits."""
     for done, one in enumerate(scored, start=1):
         if one.highest:
             deep.append(one.highest)
         yield one
-        progress(done, total)
+        on_image(done, total)

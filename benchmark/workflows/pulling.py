@@ -36,7 +36,7 @@ class Pulled:
     folder: Path
 
 
-def pull(model: str, *, out: Path | None = None, say: Say = silent) -> Pulled:
+def pull(model: str, *, out: str | Path | None = None, say: Say = silent) -> Pulled:
     """Fetch a repository at a commit: bytes that the Hub vouches for, no pickles, nothing trusted.
 
     Args:
@@ -44,21 +44,26 @@ def pull(model: str, *, out: Path | None = None, say: Say = silent) -> Pulled:
         out: Copy it to this output folder: a run to its place there, anything else to a folder of its own.
         say: Told what the user should know of the repository, and what killed commands had left.
 
+    Returns:
+        The pinned id, and where it lies.
+
     Raises:
         UserError: No such id, no access, no network and nothing cached, no network's weights in it, or a run that is
             there already with other weights.
 
     Example:
-        >>> from divsal_bench.workflows.pulling import pull
-        >>> pull("ann/cxr-cyborg@seed-0").folder  # doctest: +SKIP
-        PosixPath('/home/ann/.cache/huggingface/hub/…')
+        >>> import divsal_bench
+        >>> pushed = divsal_bench.push("runs", method="cross-entropy", to="ann")
+        >>> done = divsal_bench.pull(f"{pushed[0].on_hub.repo}@seed-0", out="pulled")
+        >>> divsal_bench.load_run(done.folder).spec.method
+        'cross-entropy'
     """
     if Path(model).exists():
         raise UserError(f"{model} is on this machine already; give the id of a model on the Hub")
     found = snapshot(model)
     if found.notice:
         say(f"notice: {found.notice}")
-    return Pulled(found.origin, found.folder if out is None else copied(found, out, say))
+    return Pulled(found.origin, found.folder if out is None else copied(found, Path(out), say))
 
 
 def copied(found: Snapshot, out: Path, say: Say) -> Path:

@@ -17,7 +17,8 @@ from divsal_bench.runs.names import CONFIG_FILE, RUN_FILE
 from divsal_bench.runs.reading import Run
 from divsal_bench.workflows.model_cards import card_facts, seeds_summary
 from divsal_bench.workflows.run_data import RunData
-from divsal_bench.workflows.telling import Say, silent
+from divsal_bench.workflows.selection import Names, Runs, runs_meant
+from divsal_bench.workflows.telling import Say, silent, unheard
 from divsal_bench.workflows.tidying import sweep_unfinished
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class PushedRun:
 
     run: Run
     on_hub: Pushed
+
+
+OnPushed = Callable[[PushedRun], None]
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,16 @@ class PushedData:
 
 
 def push(
-    runs: Sequence[Run],
+    runs: Runs,
     *,
     to: str,
-    data: str | None = None,
+    task: Names | None = None,
+    method: Names | None = None,
+    data: str | Path | None = None,
     private: bool = False,
     permitted: bool = False,
     say: Say = silent,
-    arrived: Callable[[PushedRun], None] | None = None,
+    on_pushed: OnPushed = unheard,
 ) -> list[PushedRun]:
     """Push every method's runs to a repository of their own: a branch for each seed, and ``main`` for seed 0.
 
@@ -69,13 +75,16 @@ def push(
     looks for it (``hf auth login``, or HF_TOKEN).
 
     Args:
-        runs: Of any tasks and methods; seeds without a result are named in the cards of the others.
+        runs: Output folders, run directories or runs, of any tasks and methods; seeds without a result are named in the
+            cards of the others.
         to: A user name or an organisation on the Hub.
+        task: These tasks only.
+        method: These methods only; a name alone is the method with its default fields.
         data: A prepared folder or a Hub id; None finds the runs' own data in its usual place.
         private: Make new repositories private.
         permitted: Whoever pushes holds a permission that the data's terms do not state.
         say: Told what was left by killed commands.
-        arrived: Called with each run as soon as its method is on the Hub.
+        on_pushed: Told of each run as soon as its method is on the Hub.
 
     Returns:
         The runs with a result, by method.
@@ -85,16 +94,14 @@ def push(
             Hub that cannot be reached. Nothing is sent unless all of it may be.
 
     Example:
-        >>> from pathlib import Path
-        >>> from divsal_bench.runs.reading import read_runs
-        >>> from divsal_bench.workflows.pushing import push
-        >>> pushed = push(read_runs(Path("runs")), to="ann")  # doctest: +SKIP
-        >>> pushed[0].on_hub.branch  # doctest: +SKIP
+        >>> import divsal_bench
+        >>> pushed = divsal_bench.push("runs", method="cyborg", to="ann")
+        >>> pushed[0].on_hub.branch
         'seed-0'
     """
     from divsal_bench.leaderboard.accepted.submission import by_method
 
-    groups = by_method(runs)
+    groups = by_method(runs_meant(runs, task, method))
     repos = [names.repository(to, members[0].record) for members in groups]
     tokens.require_token()
     tokens.require_namespace(to)
@@ -107,8 +114,7 @@ def push(
     for repo, members in zip(repos, groups, strict=True):
         for one in push_method(repo, members, opened, private, say):
             done.append(one)
-            if arrived is not None:
-                arrived(one)
+            on_pushed(one)
     return done
 
 
@@ -196,14 +202,19 @@ def push_data(
         permitted: Whoever pushes holds a permission that the terms do not state.
         say: Told what goes public.
 
+    Returns:
+        What was pushed, and where it is.
+
     Raises:
         UserError: No prepared data, terms that forbid it or differ from those stated there, data that does not pass
             its check, no right to write there, or a Hub that cannot be reached.
 
     Example:
-        >>> from divsal_bench.workflows.pushing import push_data
-        >>> push_data("cxr", to="ann").origin  # doctest: +SKIP
-        'ann/cxr-0f3b6a1c@5d0c…'
+        >>> import divsal_bench
+        >>> done = divsal_bench.prepare("cxr", adapter="standin", out="to-push")
+        >>> pushed = divsal_bench.push_data("to-push", to="ann")
+        >>> pushed.origin.startswith("ann/cxr-")
+        True
     """
     from divsal_bench.data.canonical import INFO_FILE, read_info
     from divsal_bench.data.card import data_card

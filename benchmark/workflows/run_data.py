@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divsal_bench.contracts.task import VARIANTS
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 class RunData:
     """Opens the data of runs, each only once."""
 
-    def __init__(self, data: str | None) -> None:
+    def __init__(self, data: str | Path | None) -> None:
         """As ``--data``; None finds stand-ins and what is prepared in its usual place by itself."""
-        self.data = data
+        self.data = None if data is None else str(data)
         self.sources: dict[str, DataSource] = {}
         self.opened: dict[tuple[str, int], DataArrays] = {}
 

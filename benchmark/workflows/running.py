@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,12 @@ from divsal_bench.grid.planning import Grid, TaskPlan
 from divsal_bench.grid.pool import Event
 from divsal_bench.runs import store
 from divsal_bench.runs.reading import Run
-from divsal_bench.workflows.asking import grid_asked, worker_count
-from divsal_bench.workflows.telling import Say, silent
+from divsal_bench.workflows.asking import Seeds, grid_asked, worker_count
+from divsal_bench.workflows.selection import Names
+from divsal_bench.workflows.telling import OnCount, Say, silent, unheard
 
 #: Told of what happens to the runs, the first of it ``begun``.
 OnEvent = Callable[[Event], None]
-#: Told how many images of how many are decoded.
-OnDecoded = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -41,20 +40,20 @@ class RunPlan:
 
 
 def run(
-    task: str | Iterable[str],
-    method: str | Iterable[str] = "all",
+    task: Names,
+    method: Names = "all",
     *,
-    seeds: int | str | Iterable[int] = 5,
+    seeds: Seeds = 5,
     protocol: str = "quick-v1",
     backbone: str | None = None,
     head: str = "two-logit",
-    data: str | None = None,
+    data: str | Path | None = None,
     device: str = "auto",
     workers: int | None = 0,
     out: str | Path = "runs",
     retry_failed: bool = False,
     say: Say = silent,
-    on_event: OnEvent = lambda event: None,
+    on_event: OnEvent = unheard,
 ) -> list[Run]:
     """Run what is missing of a grid; the function behind ``divsal-bench run``.
 
@@ -96,21 +95,21 @@ def run(
 
 
 def plan_runs(
-    task: str | Iterable[str],
-    method: str | Iterable[str] = "all",
+    task: Names,
+    method: Names = "all",
     *,
-    seeds: int | str | Iterable[int] = 5,
+    seeds: Seeds = 5,
     protocol: str = "quick-v1",
     backbone: str | None = None,
     head: str = "two-logit",
-    data: str | None = None,
+    data: str | Path | None = None,
     device: str = "auto",
     workers: int | None = 0,
     out: str | Path = "runs",
     retry_failed: bool = False,
     for_work: bool = False,
     say: Say = silent,
-    on_decoded: OnDecoded | None = None,
+    on_decoded: OnCount = unheard,
 ) -> RunPlan:
     """What :func:`run` would do with the same arguments; nothing is written but the cache of decoded images.
 

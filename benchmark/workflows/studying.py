@@ -6,18 +6,19 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from divsal_bench.errors import UserError, unknown
 from divsal_bench.registry import plugins, protocols
-from divsal_bench.runs.reading import collect_runs
 from divsal_bench.studies.study_table import Rows, StudyTable, add_seed
 from divsal_bench.workflows import running
-from divsal_bench.workflows.asking import task_names
+from divsal_bench.workflows.asking import Seeds, task_names
 from divsal_bench.workflows.run_data import RunData
-from divsal_bench.workflows.telling import Say, silent
+from divsal_bench.workflows.running import OnEvent
+from divsal_bench.workflows.selection import Names, Runs, joined, runs_meant
+from divsal_bench.workflows.telling import Say, silent, unheard
 
 if TYPE_CHECKING:
     from divsal_bench.data.arrays import DataArrays
@@ -25,54 +26,43 @@ if TYPE_CHECKING:
     from divsal_bench.runs.reading import Run
     from divsal_bench.words import Head
 
-#: How many, from 0; a range as ``5-9``; or which.
-Seeds = int | str | Sequence[int]
 Question = Literal["difference", "imbalance", "case"]
 #: Epochs at which the collapse of CASE is looked at.
 EPOCHS = (1, 2, 4, 8, 16, 32, 64)
-
-
-class Train(Protocol):
-    """Makes the missing runs of a grid and returns all of them, as :func:`divsal_bench.workflows.running.run` does."""
-
-    def __call__(
-        self, task: str | Sequence[str], method: str, *, seeds: Seeds, protocol: str, head: Head, data: str | None,
-        device: str, workers: int | None, out: Path,
-    ) -> list[Run]:  # fmt: skip
-        """Run what is missing."""
 
 
 @dataclass(frozen=True)
 class _Asked:
     """The arguments of :func:`study` that its questions share."""
 
-    task: str | Sequence[str]
+    task: Names
     seeds: Seeds
     protocol: str
     device: str
     workers: int | None
     out: Path
-    train: Train
     say: Say
+    on_event: OnEvent
 
     def trained(
         self, method: str, task: str | None = None, head: Head = "two-logit", data: str | None = None
     ) -> list[Run]:
         """The runs of a grid that have a result, in the order of tables; those that are missing are made first."""
-        runs = self.train(
+        runs = running.run(
             self.task if task is None else task, method, seeds=self.seeds, protocol=self.protocol, head=head,
             data=data, device=self.device, workers=self.workers, out=self.out,
+            on_event=self.on_event,
         )  # fmt: skip
         return runs_in_order(run for run in runs if run.record.status == "done")
 
 
 def study(
     question: Question,
-    runs: Sequence[str | Path] = (),
+    runs: Runs | None = None,
     *,
-    task: str | Sequence[str] = "all",
+    task: Names = "all",
     seeds: Seeds = 5,
-    data: str | None = None,
+    data: str | Path | None = None,
     images: int = 200,
     k: float = 5.0,
     tau: float = 50.0,
@@ -81,15 +71,15 @@ def study(
     device: str = "auto",
     workers: int | None = 0,
     out: str | Path = "runs",
-    train: Train | None = None,
     say: Say = silent,
+    on_event: OnEvent = unheard,
 ) -> list[StudyTable]:
     """Train what is missing, and measure: what docs/studies.md is made of.
 
     Args:
         question: ``difference``, difference maps against true-class CAMs; ``imbalance``, 9:1 data with a one-logit
             head; ``case``, class sensitivity, fidelity and the collapse of CASE.
-        runs: Of ``difference``: run directories or folders of runs to measure; then nothing is trained.
+        runs: Of ``difference``: output folders, run directories or runs to measure; None trains what is missing.
         task: A name, several (also as one text joined by commas), or ``all``.
         seeds: How many, from 0; a range as ``"5-9"``; or which.
         data: Of ``difference``: the data of ``runs``, where it was moved.
@@ -101,8 +91,8 @@ def study(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``; for training.
         workers: Processes that train; 0 trains in this one, None takes as many as the machine has room for.
         out: The output folder; runs it already holds are not run again.
-        train: Makes the missing runs; None takes :func:`divsal_bench.workflows.running.run`.
         say: Told what is being measured.
+        on_event: Told of every epoch and of every run that ends.
 
     Returns:
         One table; of ``case`` four.
@@ -111,9 +101,9 @@ def study(
         UserError: Something is not known by that name, or there is no run with a result.
 
     Example:
-        >>> from divsal_bench.workflows.studying import study
-        >>> (table,) = study("difference", ["runs"], images=4)
-        >>> sorted({map_kind for _, _, map_kind in table.rows})
+        >>> import divsal_bench
+        >>> (table,) = divsal_bench.study("difference", "runs", images=4)
+        >>> sorted(table.frame()["map"].unique())
         ['difference', 'true-class']
     """
     asked = _Asked(
@@ -123,8 +113,8 @@ def study(
         device=device,
         workers=workers,
         out=Path(out),
-        train=train or running.run,
         say=say,
+        on_event=on_event,
     )
     if question == "difference":
         return [difference_table(asked, runs, data, images)]
@@ -140,14 +130,13 @@ def study(
     raise unknown("study", question, ("difference", "imbalance", "case"))
 
 
-def difference_table(asked: _Asked, given: Sequence[str | Path], data: str | None, images: int) -> StudyTable:
+def difference_table(asked: _Asked, given: Runs | None, data: str | Path | None, images: int) -> StudyTable:
     """Difference maps against true-class CAMs, for every method."""
     from divsal_bench.studies.difference import difference_numbers
 
-    if given:
-        listed = asked.task.split(",") if isinstance(asked.task, str) else asked.task
-        wanted = {name.strip() for name in listed} - {"all"}
-        runs = [run for run in collect_runs([Path(one) for one in given], Path()) if run.record.status == "done"]
+    if given is not None:
+        wanted = {name.strip() for name in joined(asked.task).split(",")} - {"all"}
+        runs = [run for run in runs_meant(given) if run.record.status == "done"]
     else:
         wanted, runs = set(), asked.trained("all")
     if not runs:

@@ -17,6 +17,7 @@ from divsal_bench.registry import plugins
 from divsal_bench.runs.names import WEIGHTS_FILE
 from divsal_bench.runs.reading import Run
 from divsal_bench.workflows.run_data import RunData
+from divsal_bench.workflows.selection import Names, Runs, runs_meant
 from divsal_bench.workflows.telling import Say, silent
 from divsal_bench.workflows.tidying import sweep_unfinished, sweep_unfinished_below
 
@@ -59,11 +60,13 @@ class Reproduced:
 
 
 def submit(
-    runs: Sequence[Run],
+    runs: Runs,
     *,
     by: str,
-    results: Path | None = None,
-    data: str | None = None,
+    task: Names | None = None,
+    method: Names | None = None,
+    results: str | Path | None = None,
+    data: str | Path | None = None,
     weights: Sequence[str] = (),
     permitted: bool = False,
     pictures: bool = True,
@@ -73,8 +76,11 @@ def submit(
     """Write an accepted result for each method in each table of some runs. The same runs again change no byte.
 
     Args:
-        runs: Of any tasks and methods; of a method all seeds from 0 on, at least five, failed ones too.
+        runs: Output folders, run directories or runs, of any tasks and methods; of a method all seeds from 0 on, at
+            least five, failed ones too.
         by: Who submits.
+        task: These tasks only.
+        method: These methods only; a name alone is the method with its default fields.
         results: The results folder; None is that of the checkout in whose root this is called.
         data: A prepared folder or a Hub id; None finds the runs' own data in its usual place.
         weights: Where weights can be had: ``[SEED=]org/name@commit`` or a path; without any where ``push`` put them,
@@ -84,19 +90,23 @@ def submit(
         force: Replace results of the same methods.
         say: Told what was left by killed commands, and which run's link leads nowhere.
 
+    Returns:
+        Every result file, and whether it is new.
+
     Raises:
         UserError: Anything that must not be published, or no folder to write to; then nothing is written.
 
     Example:
-        >>> from pathlib import Path
-        >>> from divsal_bench.runs.reading import read_runs
-        >>> from divsal_bench.workflows.submitting import submit
-        >>> submission = submit(read_runs(Path("runs")), by="Ann", results=Path("results"))  # doctest: +SKIP
-        >>> [one.change for one in submission.files]  # doctest: +SKIP
+        >>> import divsal_bench
+        >>> done = divsal_bench.submit("runs", by="Ann", results="results")
+        >>> [one.change for one in done.files]
         ['new', 'new']
     """
     from divsal_bench.leaderboard.accepted.submission import SubmissionTerms, write_results
+    from divsal_bench.leaderboard.claims.claim import person
 
+    by = person(by)
+    runs = runs_meant(runs, task, method)
     opened = RunData(data)
     where = weights_place(weights, say)
     folder = results_place(results)
@@ -110,11 +120,13 @@ def submit(
 
 
 def reproduce(
-    path: Path,
-    runs: Sequence[Run],
+    result: str | Path,
+    runs: Runs,
     *,
     by: str,
-    data: str | None = None,
+    task: Names | None = None,
+    method: Names | None = None,
+    data: str | Path | None = None,
     weights: Sequence[str] = (),
     permitted: bool = False,
     force: bool = False,
@@ -123,29 +135,35 @@ def reproduce(
     """Compare new seeds with somebody's accepted result and store the outcome in it, whichever way it went.
 
     Args:
-        path: The result's JSON file, in a results folder.
-        runs: At least five new seeds; runs of other methods are passed by.
+        result: Its JSON file, in a results folder.
+        runs: Output folders, run directories or runs: at least five new seeds; other methods are passed by.
         by: Who trained them.
-        data, weights, permitted, say: As :func:`submit`.
+        task, method, data, weights, permitted, say: As :func:`submit`.
         force: Replace another reproduction.
+
+    Returns:
+        The result with its outcome, whichever way it went.
 
     Raises:
         UserError: No such result, or seeds that are too few, not new, the claimant's own, or of something else.
 
     Example:
-        >>> from pathlib import Path
-        >>> from divsal_bench.runs.reading import read_runs
-        >>> from divsal_bench.workflows.submitting import reproduce
-        >>> result = Path("leaderboard/results/cxr/2d1f6884/quick-v1/resnet10t/cyborg.json")
-        >>> reproduce(result, read_runs(Path("runs")), by="Bob").claim.state  # doctest: +SKIP
-        'reproduced'
+        >>> import divsal_bench
+        >>> (theirs,) = divsal_bench.submit("runs", by="Ann", method="cyborg", results="claimed").files
+        >>> mine = divsal_bench.run("cxr", "cyborg", seeds="5-9", data="standin", out="again")
+        >>> done = divsal_bench.reproduce(theirs.path, mine, by="Bob")
+        >>> done.claim.state in ("reproduced", "not reproduced")
+        True
     """
     from divsal_bench.leaderboard.accepted.proofs import noticed_miss, with_reproduction
     from divsal_bench.leaderboard.accepted.publishing import publication
     from divsal_bench.leaderboard.accepted.reading import open_result
     from divsal_bench.leaderboard.accepted.submission import check_permission
+    from divsal_bench.leaderboard.claims.claim import person
     from divsal_bench.leaderboard.claims.files import NEW_MARGINS, model_json, write_all
 
+    by, path = person(by), Path(result)
+    runs = runs_meant(runs, task, method)
     opened = RunData(data)
     where = weights_place(weights, say)
     known = open_result(path).claim
@@ -171,14 +189,14 @@ def reproduce(
     return Reproduced(path, claim, noticed_miss(claim.primary, len(found.seeds)))
 
 
-def results_place(given: Path | None) -> Path:
+def results_place(given: str | Path | None) -> Path:
     """The folder that is named; else that of the checkout in whose root this was called.
 
     Raises:
         UserError: This is no checkout: a new folder here would be found by nobody.
     """
     if given is not None:
-        return given
+        return Path(given)
     try:
         project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
     except (OSError, ValueError, LookupError, TypeError):

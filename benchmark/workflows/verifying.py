@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +13,12 @@ from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import UserError
 from divsal_bench.registry import plugins
 from divsal_bench.runs.names import CONFIG_FILE
-from divsal_bench.runs.reading import Run, collect_runs, read_run
+from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.scores.schema import Scores
 from divsal_bench.workflows.found_runs import FoundRun, found_runs
 from divsal_bench.workflows.run_data import RunData
-from divsal_bench.workflows.telling import Say, silent
+from divsal_bench.workflows.selection import Runs, runs_meant
+from divsal_bench.workflows.telling import Say, silent, unheard
 from divsal_bench.workflows.tidying import sweep_unfinished
 
 if TYPE_CHECKING:
@@ -75,17 +76,13 @@ class VerifiedClaim:
         return not self.problem and all(one.holds for one in self.runs)
 
 
-def not_told(one: VerifiedRun) -> None:
-    """Nobody wants to hear of each run as it is done."""
-
-
 def verify(
-    given: Sequence[str | Path], *, data: str | None = None, say: Say = silent, on_verified: OnVerified = not_told
+    runs: Runs, *, data: str | Path | None = None, say: Say = silent, on_verified: OnVerified = unheard
 ) -> list[VerifiedRun]:
     """Compute the predictions of runs from their weights again, and compare every number with what the runs say.
 
     Args:
-        given: Run directories, folders of runs, or Hub ids (``org/name[@revision]``).
+        runs: Output folders, run directories, runs, or Hub ids ``org/name[@revision]``; one or several.
         data: A prepared folder, a Hub id or a stand-in; None finds the runs' own data in its usual place.
         say: Told what the user should know of a repository.
         on_verified: Told of each run as soon as it is done.
@@ -97,13 +94,13 @@ def verify(
         UserError: There is no run, one has no result, or its data is not there or is another's to name.
 
     Example:
-        >>> from divsal_bench.workflows.verifying import verify
-        >>> all(one.holds for one in verify(["runs"]))
+        >>> import divsal_bench
+        >>> all(one.holds for one in divsal_bench.verify("runs"))
         True
     """
     opened = RunData(data)
     done = []
-    for found in found_runs(given, say=say):
+    for found in found_runs(runs, say=say):
         record = found.run.record
         if record.status != "done" or record.scores is None:
             raise UserError(f"{found.name} has no result to verify: it {record.status} ({record.error})")
@@ -115,47 +112,51 @@ def verify(
 
 
 def verify_accepted(
-    path: Path,
+    result: str | Path,
+    runs: Runs | None = None,
     *,
     by: str,
     date: str = "",
-    runs: Path | None = None,
-    data: str | None = None,
+    data: str | Path | None = None,
     say: Say = silent,
-    on_verified: OnVerified = not_told,
+    on_verified: OnVerified = unheard,
 ) -> VerifiedClaim:
     """Verify an accepted result from its weights, and stamp it if every number follows from them.
 
     Args:
-        path: The result's JSON file, in a results folder.
+        result: Its JSON file, in a results folder.
+        runs: Where the claimed runs are: output folders, run directories, or runs; None takes them from the Hub commits
+            that the result names.
         by: Who verifies.
         date: Of the stamp, like 2026-05-01; "" is today.
-        runs: The folder that holds the claimed runs; None takes them from the Hub commits that the result names.
         data: As :func:`verify`.
         say: Told what was left by killed commands and is removed.
         on_verified: Told of each seed as soon as it is done.
+
+    Returns:
+        What its weights give, and the result as it is now.
 
     Raises:
         UserError: No such result, a damaged one, or weights that are not there or not those it names.
 
     Example:
-        >>> from pathlib import Path
-        >>> from divsal_bench.workflows.verifying import verify_accepted
-        >>> result = Path("leaderboard/results/cxr/2d1f6884/quick-v1/resnet10t/cyborg.json")
-        >>> verify_accepted(result, by="Ann", runs=Path("runs")).claim.state  # doctest: +SKIP
+        >>> import divsal_bench
+        >>> (one,) = divsal_bench.submit("runs", by="Ann", method="cyborg", results="to-verify").files
+        >>> divsal_bench.verify_accepted(one.path, "runs", by="Cem").claim.state
         'verified'
     """
     from divsal_bench.leaderboard.accepted.reading import open_result
     from divsal_bench.leaderboard.claims.claim import day, person
 
-    by, date = person(by), day(date)
+    by, date, path = person(by), day(date), Path(result)
     known = open_result(path)
-    local = {run.record.run_id: run for run in collect_runs([runs], runs)} if runs is not None else None
+    local = {run.record.run_id: run for run in runs_meant(runs)} if runs is not None else None
+    place = str(runs) if isinstance(runs, str | Path) else "what was given"
     opened = RunData(data)
     done: list[VerifiedRun] = []
     samples: list[str] = []
     for one, values in zip(known.claim.seeds, known.margins, strict=True):
-        found = claimed_run(one, known.claim, path, local, runs)
+        found = claimed_run(one, known.claim, path, local, place)
         if not samples:
             samples, problem = published_samples(found.run, opened, path.resolve().parents[2])
             if problem:
@@ -190,7 +191,7 @@ def verify_run(found: FoundRun, opened: RunData, claimed: Scores, margins: Mappi
     return VerifiedRun(run, found.origin, opened.source(run).name, len(margins), result)
 
 
-def require_trusted_data(found: FoundRun, data: str | None) -> None:
+def require_trusted_data(found: FoundRun, data: str | Path | None) -> None:
     """Refuse to take the data from where a stranger says it is: on data of one's own making anything can be verified.
 
     Raises:
@@ -219,9 +220,7 @@ def margins_of(run: Run, opened: RunData) -> dict[str, float]:
     return {names.get(key, key): value for key, value in own.items()}
 
 
-def claimed_run(
-    one: SeedResult, claim: Claim, path: Path, local: Mapping[str, Run] | None, folder: Path | None
-) -> FoundRun:
+def claimed_run(one: SeedResult, claim: Claim, path: Path, local: Mapping[str, Run] | None, place: str) -> FoundRun:
     """The run of one seed of an accepted result, with the weights it names.
 
     Args:
@@ -229,7 +228,7 @@ def claimed_run(
         claim: It belongs to.
         path: Of the claim, for messages.
         local: Run id to run, of those on this machine; None looks on the Hub.
-        folder: Where those are, for messages.
+        place: Where those are, for messages.
 
     Raises:
         UserError: It is not there, or has other weights.
@@ -241,7 +240,7 @@ def claimed_run(
     elif one.run_id in local:
         found = FoundRun(local[one.run_id], "")
     else:
-        raise UserError(f"{folder} holds no run {one.run_id} (seed {one.seed} of {claim.label})")
+        raise UserError(f"{place} holds no run {one.run_id} (seed {one.seed} of {claim.label})")
     sha256 = weights_sha256(found.run.path)
     if sha256 != one.weights.sha256:
         raise UserError(

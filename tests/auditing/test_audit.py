@@ -361,11 +361,11 @@ def test_the_command_is_a_function(out: Path) -> None:
     assert [(one.run, one.done, one.total) for one in new] == [(run, 1, 1)]
     assert said == ["audit: 1 run, 0 already audited, 1 to do, 0 workers"]
     assert first.audits == {run.path: new[0].audit}
-    assert first.lost == []
+    assert first.lost == ()
     everything = auditing.audit([out / "two"], method="cyborg", images=12, on_audited=new.append)
     assert len(everything.runs) == len(everything.audits) == len(new) == 2
     assert everything.audits[run.path].numbers == first.audits[run.path].numbers
-    (found,) = everything.tables()
+    (found,) = everything.tables
     assert len(found.audits) == 2
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from divsal_bench.cli.progress import ProgressLines, duration
+from divsal_bench.cli.run import with_progress
 from divsal_bench.grid import planning, pool
 from divsal_bench.registry import method_choice, protocols
+from divsal_bench.workflows.running import OnEvent
 
 SCRIPT = """
 import dataclasses, sys
@@ -76,3 +78,27 @@ def test_lines_count_what_finished_and_estimate_what_is_left(
 @pytest.mark.parametrize(("seconds", "text"), [(4.4, "4 s"), (65, "1 min 05 s"), (3720, "1 h 02 min")])
 def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("made", [0, 1])
+def test_an_interruption_after_the_last_run_is_not_one_of_training(
+    made: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is measured after training is not training that could go on."""
+    protocol = dataclasses.replace(protocols.find_protocol("quick-v1"), epochs=1)
+    grid = planning.Grid(
+        ("cxr",), tuple(method_choice.choose_methods("cross-entropy")), (0,), tmp_path, protocol, data="standin"
+    )
+    jobs = planning.plan(grid)[0].jobs
+
+    def work(on_event: OnEvent) -> None:
+        on_event(pool.Event("begun", jobs[0], total=1))
+        pool.run_jobs(jobs[:made], 0, on_event)
+        raise KeyboardInterrupt
+
+    if made:
+        with pytest.raises(KeyboardInterrupt):
+            with_progress(work)
+    else:
+        assert with_progress(work) is None
+    assert ("stopped: 0 of 1 run finished and kept" in capsys.readouterr().err) == (not made)

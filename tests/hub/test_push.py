@@ -106,7 +106,7 @@ def test_python_users_push_and_pull_without_a_printed_word(
     mine = [run for run in read_runs(pushed) if run.spec.method == "cyborg"]
     arrived: list[PushedRun] = []
     said: list[str] = []
-    done = push(mine, to="ann", say=said.append, arrived=arrived.append)
+    done = push(mine, to="ann", say=said.append, on_pushed=arrived.append)
     assert arrived == done
     assert [(one.run.path, one.on_hub.branch, one.on_hub.changed) for one in done] == [
         (run.path, f"seed-{run.spec.seed}", False) for run in mine

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import dataclasses
+import importlib
+import inspect
 import os
 import re
 import shlex
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import divsal_bench
-from divsal_bench.registry import plugins
+from divsal_bench.registry import plugins, protocols
 
 SHIPPED = {
     "cross-entropy", "balanced-cross-entropy", "cyborg", "difference", "contrast", "margin",
@@ -28,9 +30,9 @@ PAGES = {
 }
 
 
-def block(marker: str, language: str) -> str:
+def block(marker: str, language: str, page: str = "README.md") -> str:
     """The fenced block that follows a marker."""
-    found = re.search(rf"<!-- {marker} -->\n```{language}\n(.*?)```", README, re.DOTALL)
+    found = re.search(rf"<!-- {marker} -->\n```{language}\n(.*?)```", PAGES[page], re.DOTALL)
     assert found, marker
     return found.group(1)
 
@@ -59,11 +61,50 @@ def test_the_example_method_is_within_twenty_lines_and_runs(tmp_path: Path) -> N
     assert done.stdout.split() == ["done"], done.stderr
 
 
-def test_the_python_example_uses_what_exists() -> None:
-    code = block("python-example", "python")
-    compile(code, "README.md", "exec")
-    for name in re.findall(r"divsal_bench\.(\w+)", code):
-        assert hasattr(divsal_bench, name) or importlib.util.find_spec(f"divsal_bench.{name}")
+@pytest.mark.parametrize(("page", "marker"), [("README.md", "python-example"), ("docs/python.md", "python-session")])
+def test_what_a_page_shows_of_python_works(
+    page: str, marker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = dataclasses.replace(
+        protocols.find_protocol("quick-v1"),
+        epochs=1,
+        input_size=32,
+        backbone_args={"channels": [4, 4, 8, 8], "stem_width": 4},
+    )
+    monkeypatch.setitem(protocols.PROTOCOLS, "quick-v1", tiny)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block(marker, "python", page), page, "exec"), {"__name__": "session"})
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "cyborg" in said.out
+
+
+def test_the_page_on_python_names_every_function_and_what_its_result_has() -> None:
+    rows = re.findall(r"^\| (`.*) \| .* \| (.*) \|$", PAGES["docs/python.md"], re.MULTILINE)
+    named = {name for left, _ in rows for name in re.findall(r"`(\w+)\(", left)}
+    assert named == set(divsal_bench.__all__) - {"__version__"}
+    for left, right in rows:
+        for call in re.findall(r"`(\w+\(.*?\))`", left):
+            name, given = call.rstrip(")").split("(")
+            taken = inspect.signature(getattr(divsal_bench, name)).parameters
+            assert all(one.partition("=")[0].strip() in taken for one in given.split(",") if one), call
+        returned = re.search(r"`([A-Z]\w+)`: (.*)", right)
+        if returned is None:
+            continue
+        function = getattr(divsal_bench, re.findall(r"`(\w+)\(", left)[0])
+        assert returned[1] in inspect.signature(function).return_annotation
+        result = class_named(returned[1])
+        has = {*dir(result), *getattr(result, "__dataclass_fields__", ())}
+        assert set(re.findall(r"`\.(\w+)", returned[2])) <= has, returned[0]
+
+
+def class_named(name: str) -> type:
+    """A class of this package, wherever it is defined."""
+    files = (ROOT / "benchmark").rglob("*.py")
+    (file,) = (one for one in files if re.search(rf"^class {name}\b", one.read_text(encoding="utf-8"), re.MULTILINE))
+    module = ".".join(file.relative_to(ROOT / "benchmark").with_suffix("").parts)
+    found: type = getattr(importlib.import_module(f"divsal_bench.{module}"), name)
+    return found
 
 
 def test_the_table_of_methods_names_every_built_in_method() -> None:

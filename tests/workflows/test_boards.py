@@ -111,6 +111,12 @@ def test_a_calibration_is_a_frame_and_what_the_command_prints(capsys: pytest.Cap
         calibrate(boards=1)
 
 
+def test_a_form_that_there_is_not_is_refused() -> None:
+    for found in (board(), compare("cyborg", "cross-entropy"), calibrate("equal-0-n5", boards=2)):
+        with pytest.raises(UserError, match="Did you mean 'markdown'"):
+            found.text("markdwn")  # type: ignore[arg-type]
+
+
 def test_tables_of_a_calibration_fold() -> None:
     found = calibrate("equal-0-n5", boards=4)
     assert max(map(len, found.text("terminal", 60).splitlines())) <= 60

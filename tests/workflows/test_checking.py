@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ def test_what_is_found_is_told_as_it_is_known_and_returned(capfd: pytest.Capture
     Path("mine.py").write_text("TASK = 'cxr'", encoding="utf-8")
     told: list[Outcome] = []
     said: list[str] = []
-    found = checking.check_plugin("mine.py", told=told.append, say=said.append)
+    found = checking.check_plugin("mine.py", on_outcome=told.append, say=said.append)
     assert list(found.outcomes) == told
     assert (found.passed, found.failed, found.total) == (0, 1, 0)
     assert "TASK must be a divsal_bench.contracts.task.Task, not str" in found.outcomes[0].problem
@@ -40,7 +39,3 @@ def test_what_stops_at_a_stage_says_how_many_checks_there_are() -> None:
 def test_what_is_no_plugin_is_refused() -> None:
     with pytest.raises(UserError, match="Did you mean 'cyborg'"):
         checking.check_plugin("cybrog")
-
-
-def test_the_examples_are_true() -> None:
-    assert doctest.testmod(checking).failed == 0

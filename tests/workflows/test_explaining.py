@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import doctest
 import json
 from pathlib import Path
 
@@ -60,9 +59,9 @@ def test_without_a_folder_nothing_is_written(run: Run, files: Path) -> None:
     assert found.written == found.failed == ()
     assert told == [(1, 2), (2, 2)]
     assert [[one.name for one in each.maps] for each in found.explanations] == [["difference", "true-class"]] * 2
-    assert list(found.images["explained"]) == ["abnormal"] * 2
-    sums = found.regions[found.regions["part"] == "sum = margin"]["logits"]
-    assert sums.tolist() == pytest.approx(found.images["margin"].tolist(), abs=1e-4)
+    assert list(found.frame()["explained"]) == ["abnormal"] * 2
+    sums = found.regions()[found.regions()["part"] == "sum = margin"]["logits"]
+    assert sums.tolist() == pytest.approx(found.frame()["margin"].tolist(), abs=1e-4)
 
 
 def test_every_file_that_is_written_is_named(run: Run, files: Path, tmp_path: Path) -> None:
@@ -71,7 +70,7 @@ def test_every_file_that_is_written_is_named(run: Run, files: Path, tmp_path: Pa
     assert found.explanations == ()
     assert {path.suffix for path in found.written} == {".png", ".json", ".csv"}
     stored = json.loads(next(path for path in found.written if path.suffix == ".json").read_text(encoding="utf-8"))
-    assert stored["margin"]["logits"] == pytest.approx(found.images["margin"][0], rel=1e-6)
+    assert stored["margin"]["logits"] == pytest.approx(found.frame()["margin"][0], rel=1e-6)
     with pytest.raises(UserError, match="exists; choose another folder"):
         explaining.explain(run.path, [files / "images"], out=tmp_path / "out", csv=True)
 
@@ -79,15 +78,8 @@ def test_every_file_that_is_written_is_named(run: Run, files: Path, tmp_path: Pa
 def test_a_data_set_without_and_with_files(run: Run, tmp_path: Path) -> None:
     found = explaining.explain_set(run.path, "validation", limit=40)
     assert found.written == ()
-    assert len(found.overview.table) == 40
+    assert len(found.frame()) == 40
     again = explaining.explain_set(run.path, "validation", limit=40, out=tmp_path)
     report, samples = again.written
     assert report.read_text(encoding="utf-8") == again.page == found.page
-    assert pd.read_csv(samples)["score"].to_numpy() == pytest.approx(found.overview.table["score"].to_numpy())
-
-
-def test_the_examples_hold(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(run.path.parents[3])
-    found = doctest.testmod(explaining)
-    assert found.attempted
-    assert not found.failed
+    assert pd.read_csv(samples)["score"].to_numpy() == pytest.approx(found.frame()["score"].to_numpy())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 
 from divsal_bench.errors import UserError
@@ -35,7 +33,3 @@ def test_a_plugin_that_cannot_be_loaded_is_told_and_its_name_gives_the_reason(mo
     ]
     with pytest.raises(UserError, match="'my-own' cannot be loaded: RuntimeError: no luck"):
         listing.facts_about("my-own")
-
-
-def test_the_examples_are_true() -> None:
-    assert doctest.testmod(listing).failed == 0

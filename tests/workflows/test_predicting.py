@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import doctest
 from pathlib import Path
 
 import numpy as np
@@ -56,13 +55,13 @@ def test_a_call_returns_what_the_command_prints(
 ) -> None:
     steps: list[tuple[int, int]] = []
     found = predicting.predict(
-        run, images, csv=tmp_path / "call.csv", overlay=tmp_path / "maps", progress=lambda *at: steps.append(at)
+        run, images, csv=tmp_path / "call.csv", overlay=tmp_path / "maps", on_image=lambda *at: steps.append(at)
     )
     assert capsys.readouterr() == ("", "")
     assert steps == [(1, 3), (2, 3), (3, 3)]
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["a.png", "b.png"]
-    assert list(found.table["image"]) == [str(images / name) for name in ("a.png", "b.png", "c.png")]
-    assert list(found.failed["image"]) == [str(images / "c.png")]
+    assert list(found.frame()["image"]) == [str(images / name) for name in ("a.png", "b.png", "c.png")]
+    assert [one.image for one in found.failed] == [str(images / "c.png")]
     assert sum(found.counts.values()) == 2
 
     assert cli.main(["predict", str(run), str(images), "--csv", str(tmp_path / "command.csv")]) == 2
@@ -70,7 +69,7 @@ def test_a_call_returns_what_the_command_prints(
     assert (tmp_path / "command.csv").read_bytes() == (tmp_path / "call.csv").read_bytes()
     pd.testing.assert_frame_equal(
         pd.read_csv(tmp_path / "call.csv", keep_default_na=False, na_values={"score": "", "probability": ""}),
-        found.table, check_dtype=False,
+        found.frame(), check_dtype=False,
     )  # fmt: skip
     (notice,) = found.notices
     counts = ", ".join(f"{count} {name}" for name, count in found.counts.items())
@@ -85,7 +84,7 @@ def test_a_call_returns_what_the_command_prints(
 
 def test_one_image_and_a_window(run: Path, images: Path) -> None:
     dark, seen = (predicting.predict(str(run), str(images / "b.png"), window=window) for window in (None, "12bit"))
-    assert dark.table["score"][0] != seen.table["score"][0]
+    assert dark.frame()["score"][0] != seen.frame()["score"][0]
     assert seen.notices == ("1 16-bit files were read with 0 as black and 4095 as white",)
 
 
@@ -97,10 +96,3 @@ def test_what_is_there_is_not_replaced(run: Path, images: Path, tmp_path: Path) 
         predicting.predict(tmp_path / "nobody", images)
     with pytest.raises(UserError, match="is no number of images"):
         predicting.predict(run, images, batch_size=0)
-
-
-def test_the_examples_hold(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(run.parents[3])
-    found = doctest.testmod(predicting)
-    assert found.attempted
-    assert not found.failed

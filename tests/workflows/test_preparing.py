@@ -22,10 +22,10 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_is_prepared_is_found_by_its_task(source: Path, capfd: pytest.CaptureFixture[str]) -> None:
     steps: list[tuple[int, int]] = []
-    done = prepare("cxr", source, progress=lambda *step: steps.append(step))
+    done = prepare("cxr", source, on_row=lambda *step: steps.append(step))
     assert done.path == catalogue.default_folder("cxr")
     assert steps[-1] == (len(done.rows), len(done.rows))
-    report = check_data("cxr", progress=lambda *step: steps.append(step))
+    report = check_data("cxr", on_row=lambda *step: steps.append(step))
     assert report.ok
     assert (report.task, report.fingerprint, report.counts) == ("cxr", done.fingerprint, done.counts)
     assert check_data(str(done.path)).fingerprint == done.fingerprint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import doctest
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def test_runs_that_are_there_are_measured_and_nothing_is_trained(runs: Path) -> 
     (table,) = studying.study("difference", [runs], images=4, say=said.append)
     assert said == [f"iris-pad {method} seed {seed}" for method in ("cross-entropy", "cyborg") for seed in (0, 1)]
     assert {method for _, method, _ in table.rows} == {"cross-entropy", "cyborg"}
-    frame = table.frame
+    frame = table.frame()
     assert list(frame.columns) == ["task (data)", "method", "map", "metric", "seed", "value"]
     assert len(frame) == sum(len(values) for row in table.rows.values() for values in row.values())
     (none,) = studying.study("difference", [runs], task="cxr")
@@ -49,11 +48,12 @@ def test_a_study_trains_what_its_question_asks_for(runs: Path, tmp_path: Path, m
     monkeypatch.setattr(case, "STEPS", (0, 20))
     asked: list[tuple[Any, ...]] = []
 
-    def train(task: Any, method: str, **settings: Any) -> list[Run]:
+    def run(task: Any, method: str, **settings: Any) -> list[Run]:
         asked.append((task, method, settings["head"], settings["seeds"], settings["data"]))
         return [run for run in read_runs(runs) if run.spec.method in method.split(",")]
 
-    tables = studying.study("case", task="iris-pad", seeds=2, images=2, epochs=1, out=tmp_path, train=train)
+    monkeypatch.setattr(studying.running, "run", run)
+    tables = studying.study("case", task="iris-pad", seeds=2, images=2, epochs=1, out=tmp_path)
     assert asked == [("iris-pad", "cross-entropy", "two-logit", 2, None)]
     assert len(tables) == 4
     assert tables[2].rows[("iris-pad", "  1")]["cosine"]
@@ -66,10 +66,3 @@ def test_what_is_not_known_is_named(tmp_path: Path) -> None:
         studying.study("case", task="iris-pad,nothing", out=tmp_path)
     with pytest.raises(UserError, match="holds no finished run"):
         studying.study("difference", [tmp_path])
-
-
-def test_the_examples_hold(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(runs.parent)
-    found = doctest.testmod(studying)
-    assert found.attempted
-    assert not found.failed

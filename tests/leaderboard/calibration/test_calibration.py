@@ -573,7 +573,7 @@ def test_what_is_withheld_is_said_in_the_table(capsys: pytest.CaptureFixture[str
     [
         (["--boards", "1"], "--boards is 1; give 2 or more"),
         (["--seed", "-1"], "--seed is -1; give 0 or more"),
-        (["--workers", "0"], "--workers is 0; give 1 or more"),
+        (["--workers", "-1"], "--workers is -1; give 0 or more"),
         (["--cells", "efects-n5"], "Did you mean 'effects-n5'?"),
         (["--cells", ","], "unknown cell ','"),
     ],

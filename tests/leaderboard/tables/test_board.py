@@ -625,12 +625,3 @@ def test_maps_that_are_mostly_empty_are_said(make_run: MakeRun, predictions: Pre
     table.loc[mapped, ["true_empty", "true_pe", "true_lift"]] = [1.0, 0.0, 0.0]
     notes = board.tables_of_runs([make_run("cyborg", 1, table=table), make_run("cross-entropy", 0)])[0].notes
     assert any("no positive part" in note and note.endswith(": cyborg.") for note in notes)
-
-
-def test_the_public_table_is_the_commands(make_run: MakeRun) -> None:
-    from divsal_bench.leaderboard import table
-
-    runs = [make_run("cross-entropy", seed) for seed in range(2)]
-    assert table(runs) == render.render_tables(board.tables_of_runs(runs), "terminal")
-    with pytest.raises(UserError, match="Did you mean 'markdown'"):
-        table(runs, "markdwn")
