@@ -2,6 +2,7 @@
 #   make setup        an environment in .venv with everything for development (again: brings it up to date)
 #   make lint types   style, the law of imports, types: what an editor should show
 #   make test-fast    the tests that train nothing and start no process: about a minute
+#   make format       mend style where that can be done by machine
 #   make test         all tests; those of pages need Chromium and are skipped without it
 #   make ci           everything that must hold before a change lands, in an environment of its own
 PYTHON ?= python3

@@ -1,4 +1,4 @@
-"""The command line. It alone knows both engine and leaderboard; heavy imports wait for their command."""
+"""The command line. With workflows it alone knows engine and leaderboard; heavy imports wait for their command."""
 
 from __future__ import annotations
 

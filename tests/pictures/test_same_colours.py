@@ -56,7 +56,7 @@ def explained() -> Image.Image:
 def reported() -> Image.Image:
     """``explain --set``."""
     panel = figure.Panel("", DIFFERENCE, figure.extent_of(DIFFERENCE), True)
-    return in_data_url(data_set_pictures.map_on_image(GREY, panel, "").source)
+    return in_data_url(data_set_pictures.map_on_image(GREY, panel, "").url)
 
 
 def carded() -> Image.Image:

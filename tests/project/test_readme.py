@@ -152,6 +152,25 @@ def test_every_path_that_a_page_names_exists(page: str) -> None:
     assert not missing, missing
 
 
+def test_what_the_readme_says_of_the_accepted_results_is_what_they_say() -> None:
+    from divsal_bench.leaderboard.accepted.board_file import read_board
+
+    better = {}
+    for table in (one.table for one in read_board(ROOT / "leaderboard" / "results").tables):
+        tests = [test for test in table.tests if test.family == "baseline" and test.p_holm <= 0.05]
+        assert all(test.comparison.difference > 0 for test in tests)
+        better[table.task, table.data] = {test.first for test in tests}
+    guided = {"cyborg", "contrast", "difference", "margin"}
+    said = re.search(
+        r"On two of the four drawn data sets, (\S+) and (\S+), cyborg, contrast, difference and\s+margin", README
+    )
+    assert said
+    assert "On real radiographs" in README
+    assert better.pop(("cxr", "cxr")) == set()
+    assert {task for (task, _), found in better.items() if found} == set(said.groups())
+    assert [found for found in better.values() if found] == [guided, guided]
+
+
 def test_the_table_shown_is_of_the_command_that_stands_above_it() -> None:
     from divsal_bench.leaderboard.statistics.families import BASELINE
 
