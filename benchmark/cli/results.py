@@ -84,7 +84,7 @@ def show_command(arguments: argparse.Namespace) -> int:
          f"{record.spec.protocol}, seed {record.spec.seed}, epoch {record.selected_epoch} selected"),
         ("cost", f"{record.seconds:.1f} s ({record.train_seconds:.1f} s training), "
                  f"peak {record.peak_mb:.0f} MB, {record.device}"),
-        *([("standard error", str(run.path / STDERR_FILE))] if (run.path / STDERR_FILE).is_file() else []),
+        *([("standard error", place_of_output(run))] if STDERR_FILE in record.files else []),
         ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
     ]  # fmt: skip
     print(shown_table(facts, style="plain"))
@@ -94,6 +94,15 @@ def show_command(arguments: argparse.Namespace) -> int:
     for notice in record.notices:
         print(f"\nnotice: {notice}")
     return 0
+
+
+def place_of_output(run: Run) -> str:
+    """Where what a failed run's process printed is kept, and whether it still is what that run wrote."""
+    try:
+        run.check_file(STDERR_FILE)
+    except UserError:
+        return f"{run.path / STDERR_FILE} (not what this run wrote)"
+    return str(run.path / STDERR_FILE)
 
 
 def fields_text(record: Record) -> str:

@@ -291,6 +291,9 @@ def test_failed_and_diverged_runs_are_kept_shown_and_end_with_exit_code_2(
     assert printed.read_text() == "fails now\n"
     assert main(["show", str(printed.parent)]) == 0
     assert f"standard error  {printed}" in " ".join(capsys.readouterr().out.split()).replace("error ", "error  ")
+    printed.write_text("something else", encoding="utf-8")
+    assert main(["show", str(printed.parent)]) == 0
+    assert "(not what this run wrote)" in capsys.readouterr().out
     assert not list((tmp_path / "runs" / ".partial").iterdir())
 
 
