@@ -40,7 +40,9 @@ def test_a_board_of_a_folder_of_runs_and_of_nothing_said_is_one(capsys: pytest.C
         assert other.text("json") == found.text("json")
     assert capsys.readouterr() == ("", "")
     methods = found.frame().set_index("method")
-    assert methods.loc["cyborg", "p_holm"] == found.tests()["p_holm"][0]
+    (test,) = found.tables[0].tests
+    for frame in (methods.loc["cyborg"], found.tests().loc[0]):
+        assert (frame["p"], frame["p_unadjusted"]) == (test.p_holm, test.comparison.p)
     assert methods.loc["cyborg", "primary_mean"] > methods.loc["cross-entropy", "primary_mean"]
     assert set(found.conditions()["condition"]) == {"in-domain", "b", "lens"}
     assert cli.main(["board", "--format", "json"]) == 0
