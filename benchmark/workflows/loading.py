@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from divsal_bench.contracts.method import Method
     from divsal_bench.contracts.task import Task
     from divsal_bench.data.arrays import DataArrays
+    from divsal_bench.prediction.finding import Model
     from divsal_bench.prediction.pretrained import Pretrained
     from divsal_bench.runs.reading import Run
 
@@ -139,12 +140,13 @@ def load_run(run: str | Path) -> Run:
     return read_run(Path(run))
 
 
-def load_pretrained(model: str | Path) -> Pretrained:
+def load_pretrained(model: Model) -> Pretrained:
     """A trained network with its preprocessing and its decision threshold; :meth:`Pretrained.predict` scores images.
 
     Args:
-        model: A run directory, or a model on the Hugging Face Hub as ``org/name[@revision]``: one pushed by this
-            program (``seed-N`` are its seeds' branches, ``main`` is seed 0), or any timm repository with two classes.
+        model: A run directory, a :class:`Run`, or a model on the Hugging Face Hub as ``org/name[@revision]``: one
+            pushed by this program (``seed-N`` are its seeds' branches, ``main`` is seed 0), or any timm repository
+            with two classes. A network that was loaded is returned as it is.
 
     Returns:
         The network.
@@ -161,12 +163,10 @@ def load_pretrained(model: str | Path) -> Pretrained:
     """
     import warnings
 
-    from divsal_bench.hub.pull import snapshot
-    from divsal_bench.prediction import loading
+    from divsal_bench.prediction import finding
 
-    if Path(model).exists():
-        return loading.pretrained_in(Path(model), str(model))
-    found = snapshot(str(model))
-    if found.notice:
-        warnings.warn(found.notice, stacklevel=2)
-    return loading.pretrained_in(found.folder, found.origin)
+    heard: list[str] = []
+    found = finding.open_model(model, None, heard.append)
+    for notice in heard:
+        warnings.warn(notice.removeprefix("notice: "), stacklevel=2)
+    return found

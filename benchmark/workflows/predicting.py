@@ -17,6 +17,7 @@ from divsal_bench.workflows.tidying import sweep_unfinished
 if TYPE_CHECKING:
     import pandas as pd
 
+    from divsal_bench.prediction.finding import Model
     from divsal_bench.prediction.prediction import Prediction
     from divsal_bench.prediction.pretrained import Pretrained
 
@@ -80,7 +81,7 @@ class Predictions:
 
 
 def predict(
-    model: str | Path,
+    model: Model,
     images: str | Path | Iterable[str | Path],
     *,
     csv: str | Path | None = None,
@@ -95,8 +96,8 @@ def predict(
     """Score image files with a trained network; the function behind ``divsal-bench predict``.
 
     Args:
-        model: A run directory, an output folder with one run, a folder in timm's layout, or a model on the Hugging Face
-            Hub as ``org/name[@revision]``.
+        model: A run directory, an output folder with one run, a folder in timm's layout, a model on the Hugging Face
+            Hub as ``org/name[@revision]``, a :class:`Run`, or a :class:`Pretrained`.
         images: Image files, folders, or CSV files that list images; one or several. An image that cannot be read gives
             a row with its error.
         csv: Also write the table there.
