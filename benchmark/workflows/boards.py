@@ -45,6 +45,10 @@ class Board:
     galleries: tuple[Gallery | None, ...] = ()
     audits: tuple[AuditTable, ...] | None = None
 
+    def __repr__(self) -> str:
+        named = (f"{one.task} {one.data}, {plural(len(one.rows), 'method')}" for one in self.tables)
+        return f"Board({'; '.join(named)})"
+
     def frame(self) -> pd.DataFrame:
         """One row a method: what it is, AUROCs with their intervals, rank, marks, p, and agreement with people.
 

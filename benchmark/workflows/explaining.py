@@ -7,14 +7,14 @@ import json
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from divsal_bench.errors import UserError, printable
 from divsal_bench.files import escaping, whole
 from divsal_bench.networks import devices
-from divsal_bench.workflows.selection import Names, joined
+from divsal_bench.workflows.selection import Names, image_paths, joined
 from divsal_bench.workflows.telling import OnCount, Say, silent, unheard
 from divsal_bench.workflows.tidying import sweep_unfinished
 
@@ -48,9 +48,9 @@ class ExplainedImages:
     """
 
     network: Pretrained
-    lines: tuple[ImageLine, ...]
-    explanations: tuple[Explanation, ...]
-    written: tuple[Path, ...]
+    lines: tuple[ImageLine, ...] = field(repr=False)
+    explanations: tuple[Explanation, ...] = field(repr=False)
+    written: tuple[Path, ...] = field(repr=False)
     notices: tuple[str, ...]
 
     def frame(self) -> pd.DataFrame:
@@ -86,8 +86,8 @@ class ExplainedSet:
     """
 
     network: Pretrained
-    overview: Overview
-    page: str
+    overview: Overview = field(repr=False)
+    page: str = field(repr=False)
     written: tuple[Path, ...]
 
     def frame(self) -> pd.DataFrame:
@@ -154,10 +154,10 @@ def explain(
     from divsal_bench.prediction.decoding import depth_notices
     from divsal_bench.prediction.outputs import write_table
 
-    names = image.maps_named(None if maps is None else joined(maps))
+    asked = image_paths(images)
+    names = image.maps_named(None if maps is None else joined(maps, "maps"))
     chosen = devices.choose_device(device)
     network = finding.open_model(model, window, say)
-    asked = [images] if isinstance(images, str | Path) else images
     given = examples.collect_examples(
         [str(one) for one in asked], network.class_names, label, None if human is None else Path(human)
     )

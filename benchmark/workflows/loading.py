@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divsal_bench.registry import method_choice, plugins
+from divsal_bench.workflows.selection import takes
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.method import Method
@@ -67,6 +68,8 @@ def load_task(name: str) -> Task:
         >>> divsal_bench.load_task("cxr").class_names
         ('normal', 'abnormal')
     """
+    if not isinstance(name, str):
+        raise takes("name", "a task's name", name)
     return plugins.tasks().get(name)
 
 
@@ -87,6 +90,8 @@ def load_method(method: str) -> Method:
         >>> divsal_bench.load_method("cyborg:alpha=0.3").alpha
         0.3
     """
+    if not isinstance(method, str):
+        raise takes("method", "a name, with fields after a colon", method)
     return method_choice.choose_method(method).build()
 
 
@@ -137,6 +142,8 @@ def load_run(run: str | Path) -> Run:
     """
     from divsal_bench.runs.reading import read_run
 
+    if not isinstance(run, str | Path):
+        raise takes("run", "a run directory as text or Path", run)
     return read_run(Path(run))
 
 

@@ -88,6 +88,8 @@ def test_a_comparison_is_a_frame_and_what_the_command_prints(capsys: pytest.Capt
     assert frame["metric"].tolist() == [one.what for one in pair.lines]
     assert frame["difference"][0] == pair.lines[0].comparison.difference > 0
     assert frame["q"].isna()[0]
+    keys = ["task", "data", "fingerprint", "protocol", "backbone", "head"]
+    assert frame[keys].drop_duplicates().equals(board().frame()[keys].drop_duplicates())
     by_runs = compare(read("cyborg/*"), read("cross-entropy/*"))
     assert [one.lines for one in by_runs.pairs] == [pair.lines]
     assert capsys.readouterr() == ("", "")

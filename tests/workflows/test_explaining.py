@@ -63,6 +63,7 @@ def test_without_a_folder_nothing_is_written(run: Run, files: Path) -> None:
     assert [[one.name for one in each.maps] for each in found.explanations] == [["difference", "true-class"]] * 2
     assert list(found.frame()["explained"]) == ["abnormal"] * 2
     parts = found.regions()
+    assert len(repr(found)) < 1000
     assert parts[["logits", "inside_human_map", "margin_moves"]].dtypes.tolist() == [float] * 3
     assert set(parts["agrees"]) <= {True, False, None}
     sums = parts.groupby("image", sort=False)["logits"].sum()
