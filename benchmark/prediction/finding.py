@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Union
 
 from divsal_bench.errors import UserError
 from divsal_bench.runs.names import CONFIG_FILE, RUN_FILE
-from divsal_bench.runs.reading import Run, require_utf8, run_folders
+from divsal_bench.runs.reading import Run, read_run, require_utf8, run_folders
 
 if TYPE_CHECKING:
     from divsal_bench.prediction.pretrained import Pretrained
@@ -34,6 +34,24 @@ def open_model(model: Model, window: str | None, say: Callable[[str], None]) -> 
 
     found = model if isinstance(model, Pretrained) else loading.pretrained_in(*locate(model, say))
     return windowed(found, window)
+
+
+def run_and_network(model: Model, say: Callable[[str], None]) -> tuple[Run, Pretrained]:
+    """A network and its run, which names its data; UserError where that is not known."""
+    from divsal_bench.prediction import loading
+    from divsal_bench.prediction.pretrained import Pretrained
+
+    if isinstance(model, Pretrained):
+        origin = model.origin
+        if model.record is not None:
+            return Run(Path(origin), model.record), model
+    else:
+        place, origin = locate(model, say)
+        if (place / RUN_FILE).is_file():
+            return read_run(place), loading.pretrained_in(place, origin)
+    raise UserError(
+        f"{origin} has no {RUN_FILE}, so the data it was trained on is not known; give images instead of --set"
+    )
 
 
 def locate(name: str | Path | Run, say: Callable[[str], None]) -> tuple[Path, str]:

@@ -139,10 +139,10 @@ def audit(
         True
     """
     wanted = {"k": k, "tau": tau, "reference": reference}
-    for name, value in (("images", images), ("workers", workers)):
-        require_number(name, value)
-    for name, value in ({"k": k, "tau": tau, "fidelity_k": fidelity_k}).items():
-        require_number(name, value, whole=False)
+    require_number("images", images)
+    require_number("workers", workers)
+    for name, per_cent in (("k", k), ("tau", tau), ("fidelity_k", fidelity_k)):
+        require_number(name, per_cent, whole=False)
     settings = checked_settings(k, tau, reference, fidelity_k, images)
     if workers is not None and workers < 0:
         raise UserError(f"--workers must be 0 or more, not {workers}")

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from divsal_bench.explanation.image_table import ImageLine
     from divsal_bench.prediction.finding import Model
     from divsal_bench.prediction.pretrained import Pretrained
-    from divsal_bench.runs.reading import Run
 
 #: Images that are decoded ahead.
 AHEAD = 8
@@ -252,7 +251,7 @@ def explain_set(
     if folder is not None:
         _require_report_folder(folder, force)
     chosen = devices.choose_device(device)
-    run, network = _run_and_network(model, say)
+    run, network = finding.run_and_network(model, say)
     network.require_maps()
     opened = RunData(data)
     arrays = opened.arrays(run)
@@ -329,25 +328,3 @@ def _decoded(
 
     contents = ahead(lambda one: examples.open_example(network, one), given, AHEAD)
     yield from zip(given, paths, contents, strict=True)
-
-
-def _run_and_network(model: Model, say: Say) -> tuple[Run, Pretrained]:
-    """A network and its run, which names its data."""
-    from divsal_bench.prediction import finding, loading
-    from divsal_bench.prediction.pretrained import Pretrained
-    from divsal_bench.runs.names import RUN_FILE
-    from divsal_bench.runs.reading import Run, read_run
-
-    if isinstance(model, Pretrained):
-        origin, known = model.origin, model.record is not None
-    else:
-        place, origin = finding.locate(model, say)
-        known = (place / RUN_FILE).is_file()
-    if not known:
-        raise UserError(
-            f"{origin} has no {RUN_FILE}, so the data it was trained on is not known; give images instead of --set"
-        )
-    if isinstance(model, Pretrained):
-        assert model.record is not None
-        return Run(Path(origin), model.record), model
-    return read_run(place), loading.pretrained_in(place, origin)
