@@ -13,6 +13,18 @@ if TYPE_CHECKING:
 
     from divsal_bench.explanation.image import Explanation
 
+#: The row that checks the others.
+SUM = "sum = margin"
+#: Columns of a row a region, as a data frame calls what regions.csv has.
+PART_COLUMNS = {
+    "image": "image",
+    "part": "part",
+    "speaks for": "speaks_for",
+    "logits": "logits",
+    "inside human map": "inside_human_map",
+    "covered: margin moves": "margin_moves",
+    "as its logits say": "agrees",
+}
 #: What stands in a row.
 Value = str | float | int
 
@@ -102,7 +114,7 @@ def region_rows(found: Explanation) -> list[dict[str, Value]]:
         )
     rows.append({"part": f"rest ({parts.rest_count})", "logits": parts.rest})
     rows.append({"part": "bias", "logits": parts.bias})
-    rows.append({"part": "sum = margin", "logits": parts.margin})
+    rows.append({"part": SUM, "logits": parts.margin})
     return rows
 
 
@@ -114,6 +126,20 @@ def image_frame(lines: Sequence[ImageLine]) -> pd.DataFrame:
 def region_frame(lines: Sequence[ImageLine]) -> pd.DataFrame:
     """regions.csv: a row a region, then rest, bias and their sum, image by image."""
     return _as_given([{"image": one.image, **row} for one in lines for row in one.regions])
+
+
+def parts_frame(lines: Sequence[ImageLine]) -> pd.DataFrame:
+    """What :func:`region_frame` has to compute with: numbers as numbers, and no row that is the sum of others."""
+    import pandas as pd
+
+    table = region_frame(lines).reindex(columns=list(PART_COLUMNS)).rename(columns=PART_COLUMNS)
+    table = table[table["part"] != SUM].reset_index(drop=True)
+    for name in ("logits", "inside_human_map", "margin_moves"):
+        table[name] = pd.to_numeric(table[name]).astype(float)
+    for name in ("speaks_for", "agrees"):
+        table[name] = table[name].where(table[name].notna(), None)
+    table["agrees"] = table["agrees"].map({"yes": True, "no": False}).astype(object)
+    return table.assign(agrees=table["agrees"].where(table["agrees"].notna(), None))
 
 
 def _as_given(rows: Sequence[dict[str, Value]]) -> pd.DataFrame:

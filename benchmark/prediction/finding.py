@@ -5,21 +5,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from divsal_bench.errors import UserError
 from divsal_bench.runs.names import CONFIG_FILE, RUN_FILE
-from divsal_bench.runs.reading import require_utf8, run_folders
+from divsal_bench.runs.reading import Run, read_run, require_utf8, run_folders
 
 if TYPE_CHECKING:
     from divsal_bench.prediction.pretrained import Pretrained
 
+#: A network: a folder, a Hub id, a run that was read, or the network itself.
+Model = Union[str, Path, Run, "Pretrained"]
 #: Run directories that are named when one must be chosen.
 NAMED = 3
 
 
-def open_model(name: str | Path, window: str | None, say: Callable[[str], None]) -> Pretrained:
-    """A run directory, a repository's folder, or a Hub id; a folder of that name goes first.
+def open_model(model: Model, window: str | None, say: Callable[[str], None]) -> Pretrained:
+    """A run directory, a repository's folder, or a Hub id (a folder of that name goes first); a run; or a network.
 
     Args:
         window: The values of 16-bit files that are black and white, ``12bit`` or ``LO:HI``; None takes the network's.
@@ -28,12 +30,36 @@ def open_model(name: str | Path, window: str | None, say: Callable[[str], None])
         UserError: There is neither, it is no network that can be used, or the window is none.
     """
     from divsal_bench.prediction import loading
+    from divsal_bench.prediction.pretrained import Pretrained
 
-    return windowed(loading.pretrained_in(*locate(name, say)), window)
+    found = model if isinstance(model, Pretrained) else loading.pretrained_in(*locate(model, say))
+    return windowed(found, window)
 
 
-def locate(name: str | Path, say: Callable[[str], None]) -> tuple[Path, str]:
+def run_and_network(model: Model, say: Callable[[str], None]) -> tuple[Run, Pretrained]:
+    """A network and its run, which names its data; UserError where that is not known."""
+    from divsal_bench.prediction import loading
+    from divsal_bench.prediction.pretrained import Pretrained
+
+    if isinstance(model, Pretrained):
+        origin = model.origin
+        if model.record is not None:
+            return Run(Path(origin), model.record), model
+    else:
+        place, origin = locate(model, say)
+        if (place / RUN_FILE).is_file():
+            return read_run(place), loading.pretrained_in(place, origin)
+    raise UserError(
+        f"{origin} has no {RUN_FILE}, so the data it was trained on is not known; give images instead of --set"
+    )
+
+
+def locate(name: str | Path | Run, say: Callable[[str], None]) -> tuple[Path, str]:
     """The folder of a network, and what to call it; one on the Hub is fetched. UserError if there is neither."""
+    if isinstance(name, Run):
+        return name.path, str(name.path)
+    if not isinstance(name, str | Path):
+        raise UserError(f"model takes a folder, a Hub id, a Run or a Pretrained, not {type(name).__name__}")
     path = Path(name)
     require_utf8(path)
     if path.is_dir():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,14 +37,14 @@ class Pretrained:
             that one.
     """
 
-    model: CamNet
+    model: CamNet = field(repr=False)
     preprocessing: Preprocessing
     class_names: tuple[str, str]
     threshold: float | None
     threshold_rule: str
     precision: Precision
     origin: str
-    record: Record | None
+    record: Record | None = field(repr=False)
     channels_last: bool = True
     window: Window = FULL
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ class Run:
     """One run on disk."""
 
     path: Path
-    record: Record
+    record: Record = field(repr=False)
 
     @property
     def spec(self) -> Spec:

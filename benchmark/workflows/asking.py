@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ from divsal_bench.grid.planning import Grid
 from divsal_bench.networks import devices
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.words import HEADS
-from divsal_bench.workflows.selection import Names, joined
+from divsal_bench.workflows.selection import Names, joined, require_number, takes
 from divsal_bench.workflows.telling import Say, silent
 
 #: How many seeds, from 0; a range as ``5-9``; or which.
@@ -47,7 +48,7 @@ def grid_asked(
         raise UserError(f"unknown head {head!r}; give one of {', '.join(HEADS)}")
     return Grid(
         tasks=task_names(task, say),
-        methods=tuple(method_choice.choose_methods(joined(method))),
+        methods=tuple(method_choice.choose_methods(joined(method, "method"))),
         seeds=seed_range(seeds),
         out=Path(out),
         protocol=protocols.find_protocol(protocol),
@@ -73,8 +74,7 @@ def task_names(task: Names, say: Say = silent) -> tuple[str, ...]:
         if known.broken:
             raise UserError(f"{known.complaints()[0]}; mend or remove it, or name the tasks you want")
         return tuple(known.found)
-    given = task.split(",") if isinstance(task, str) else task
-    names = [name.strip() for name in given if name.strip()]
+    names = [name.strip() for name in joined(task, "task").split(",") if name.strip()]
     if not names:
         raise UserError("--task is empty; give a task or `all`")
     return tuple(dict.fromkeys(known.get(name).name for name in names))
@@ -82,8 +82,13 @@ def task_names(task: Names, say: Say = silent) -> tuple[str, ...]:
 
 def seed_range(seeds: Seeds) -> tuple[int, ...]:
     """``5`` is 0 to 4, as a number or a text; ``5-9`` is 5 to 9; several numbers are themselves."""
-    if not isinstance(seeds, int | str):
-        return tuple(seeds)
+    if isinstance(seeds, Iterable) and not isinstance(seeds, str | bytes):
+        several = list(seeds)
+        for one in several:
+            require_number("each of seeds", one)
+        return tuple(int(one) for one in several)
+    if not isinstance(seeds, str | numbers.Integral):
+        raise takes("seeds", "a number, a range like '5-9', or several whole numbers", seeds)
     first, dash, last = str(seeds).partition("-")
     try:
         low, high = (int(first), int(last) + 1) if dash else (0, int(first))
@@ -98,6 +103,7 @@ def seed_range(seeds: Seeds) -> tuple[int, ...]:
 
 def worker_count(workers: int | None, grid: Grid) -> int:
     """As many worker processes as were asked for, or as the machine has room for."""
+    require_number("workers", workers)
     if workers is not None:
         if workers < 0:
             raise UserError(f"--workers must be 0 or more, not {workers}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +17,7 @@ from divsal_bench.runs.store import weights_sha256
 from divsal_bench.workflows.forms import require_form
 from divsal_bench.workflows.found_runs import found_runs
 from divsal_bench.workflows.run_data import RunData
-from divsal_bench.workflows.selection import Names, Runs, runs_named
+from divsal_bench.workflows.selection import Names, Runs, require_number, runs_named
 from divsal_bench.workflows.telling import Say, silent, unheard
 from divsal_bench.workflows.tidying import sweep_unfinished
 
@@ -57,7 +57,7 @@ class AuditedRuns:
     """
 
     runs: tuple[Run, ...]
-    audits: dict[Path, Audit]
+    audits: dict[Path, Audit] = field(repr=False)
     lost: tuple[str, ...]
 
     @property
@@ -139,6 +139,10 @@ def audit(
         True
     """
     wanted = {"k": k, "tau": tau, "reference": reference}
+    require_number("images", images)
+    require_number("workers", workers)
+    for name, per_cent in (("k", k), ("tau", tau), ("fidelity_k", fidelity_k)):
+        require_number(name, per_cent, whole=False)
     settings = checked_settings(k, tau, reference, fidelity_k, images)
     if workers is not None and workers < 0:
         raise UserError(f"--workers must be 0 or more, not {workers}")

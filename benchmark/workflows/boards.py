@@ -45,23 +45,28 @@ class Board:
     galleries: tuple[Gallery | None, ...] = ()
     audits: tuple[AuditTable, ...] | None = None
 
+    def __repr__(self) -> str:
+        named = (f"{one.task} {one.data}, {plural(len(one.rows), 'method')}" for one in self.tables)
+        return f"Board({'; '.join(named)})"
+
     def frame(self) -> pd.DataFrame:
         """One row a method: what it is, AUROCs with their intervals, rank, marks, p, and agreement with people.
 
-        A number that the tables withhold is NaN.
+        ``p`` is the one that the tables print, of the difference to cross-entropy, adjusted by Holm within its family;
+        ``p_unadjusted`` is the test's own. A number that the tables withhold is NaN.
         """
         from divsal_bench.leaderboard.tables.frames import methods_frame
 
         return methods_frame(self.tables)
 
     def tests(self) -> pd.DataFrame:
-        """One row for each test of each family."""
+        """One row for each test of each family; ``p`` and ``p_unadjusted`` as in :meth:`frame`."""
         from divsal_bench.leaderboard.tables.frames import family_tests_frame
 
         return family_tests_frame(self.tables)
 
     def conditions(self) -> pd.DataFrame:
-        """One row for each method on each condition."""
+        """One row for each method on each condition; ``p`` is unadjusted, ``q`` adjusted over the conditions."""
         from divsal_bench.leaderboard.tables.frames import conditions_frame
 
         return conditions_frame(self.tables)

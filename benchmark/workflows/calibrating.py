@@ -12,7 +12,7 @@ from divsal_bench.leaderboard.calibration.calibration import CellRates
 from divsal_bench.leaderboard.calibration.cells import cells_named
 from divsal_bench.networks import devices
 from divsal_bench.workflows.forms import require_form
-from divsal_bench.workflows.selection import Names, joined
+from divsal_bench.workflows.selection import Names, joined, require_number
 from divsal_bench.workflows.telling import Say, silent
 
 if TYPE_CHECKING:
@@ -85,9 +85,10 @@ def calibrate(
     """
     processes = devices.default_workers(1) if workers is None else workers
     for name, value, least in (("boards", boards, 2), ("seed", seed, 0), ("workers", processes, 0)):
+        require_number(name, value)
         if value < least:
             raise UserError(f"--{name} is {value}; give {least} or more")
-    chosen = cells_named(joined(cells))
+    chosen = cells_named(joined(cells, "cells"))
     started = time.monotonic()
     found: list[CellRates] = []
     for one in calibration.simulate_cells(chosen, boards, seed, max(processes, 1)):

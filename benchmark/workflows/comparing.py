@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from divsal_bench.errors import UserError, unknown
 from divsal_bench.leaderboard.sheets.entries import Entry, Sheet, from_runs
 from divsal_bench.leaderboard.tables import comparing
 from divsal_bench.leaderboard.tables.comparing import PairComparison
+from divsal_bench.leaderboard.tables.frames import TABLE_COLUMNS
 from divsal_bench.runs.reading import Run, read_run, require_utf8, run_folders
 from divsal_bench.workflows.forms import require_form
 from divsal_bench.workflows.selection import Names, Runs, joined, runs_meant
@@ -31,9 +32,11 @@ class Comparisons:
 
     Attributes:
         pairs: One for each table and pair of methods.
+        tables: What names the table of each, as in the frames of a board.
     """
 
-    pairs: tuple[PairComparison, ...]
+    pairs: tuple[PairComparison, ...] = field(repr=False)
+    tables: tuple[dict[str, str], ...]
 
     def frame(self) -> pd.DataFrame:
         """One row a metric of each pair; NaN where there is no number, or nothing may be claimed."""
@@ -41,7 +44,8 @@ class Comparisons:
 
         from divsal_bench.leaderboard.tables.comparison_text import metric_records
 
-        return pd.DataFrame([record for one in self.pairs for record in metric_records(one)])
+        named = zip(self.tables, self.pairs, strict=True)
+        return pd.DataFrame([table | record for table, one in named for record in metric_records(one)])
 
     def text(self, form: str = "terminal", width: int | None = None) -> str:
         """The comparisons as ``terminal``, ``markdown``, ``csv`` or ``json``.
@@ -102,15 +106,23 @@ def compare(
         >>> len(found.pairs)
         1
     """
-    sides = (side_meant(one, Path(out), task) for one in (first, second))
-    return Comparisons(tuple(comparing.compare_entries(*pair) for pair in shared_pairs(*sides)))
+    sides = (side_meant(one, Path(out), task, name) for one, name in ((first, "first"), (second, "second")))
+    found = shared_pairs(*sides)
+    return Comparisons(
+        tuple(comparing.compare_entries(*pair) for pair in found), tuple(table_keys(sheet) for sheet, _, _ in found)
+    )
 
 
-def side_meant(given: Runs, out: Path, task: Names | None) -> Side:
+def table_keys(sheet: Sheet) -> dict[str, str]:
+    """What names the table of a sheet, as the frames of a board do."""
+    return {name: sheet.data if name == "data" else getattr(sheet.group, name) for name in TABLE_COLUMNS}
+
+
+def side_meant(given: Runs, out: Path, task: Names | None, argument: str) -> Side:
     """A side by what it is called, or by its runs."""
     if isinstance(given, str | Path):
         return side_named(given, out, task)
-    return side_of_runs("runs", runs_meant(given), task)
+    return side_of_runs("runs", runs_meant(given, argument=argument), task)
 
 
 def side_named(given: str | Path, out: Path, task: Names | None) -> Side:
@@ -142,7 +154,7 @@ def side_of_folder(text: str, where: Path, task: Names | None) -> Side:
 
 def side_of_runs(text: str, runs: Sequence[Run], task: Names | None, where: Path | None = None) -> Side:
     """Some runs, those of one task if one is named."""
-    named = joined(task)
+    named = joined(task, "task")
     wanted = {name.strip() for name in named.split(",")}
     kept = [run for run in runs if not named or run.spec.task in wanted]
     if not kept:

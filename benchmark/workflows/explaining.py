@@ -7,14 +7,14 @@ import json
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from divsal_bench.errors import UserError, printable
 from divsal_bench.files import escaping, whole
 from divsal_bench.networks import devices
-from divsal_bench.workflows.selection import Names, joined
+from divsal_bench.workflows.selection import Names, image_paths, joined
 from divsal_bench.workflows.telling import OnCount, Say, silent, unheard
 from divsal_bench.workflows.tidying import sweep_unfinished
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from divsal_bench.explanation.examples import Example, Opened
     from divsal_bench.explanation.image import Explanation
     from divsal_bench.explanation.image_table import ImageLine
+    from divsal_bench.prediction.finding import Model
     from divsal_bench.prediction.pretrained import Pretrained
-    from divsal_bench.runs.reading import Run
 
 #: Images that are decoded ahead.
 AHEAD = 8
@@ -47,9 +47,9 @@ class ExplainedImages:
     """
 
     network: Pretrained
-    lines: tuple[ImageLine, ...]
-    explanations: tuple[Explanation, ...]
-    written: tuple[Path, ...]
+    lines: tuple[ImageLine, ...] = field(repr=False)
+    explanations: tuple[Explanation, ...] = field(repr=False)
+    written: tuple[Path, ...] = field(repr=False)
     notices: tuple[str, ...]
 
     def frame(self) -> pd.DataFrame:
@@ -59,10 +59,13 @@ class ExplainedImages:
         return image_frame(self.lines)
 
     def regions(self) -> pd.DataFrame:
-        """A row a region, then rest, bias and their sum, image by image."""
-        from divsal_bench.explanation.image_table import region_frame
+        """A row a region, then rest and bias, image by image: ``logits`` of an image add up to its margin.
 
-        return region_frame(self.lines)
+        NaN, or None in ``agrees``, where a column does not apply: rest and bias lie in no region.
+        """
+        from divsal_bench.explanation.image_table import parts_frame
+
+        return parts_frame(self.lines)
 
     @property
     def failed(self) -> tuple[ImageLine, ...]:
@@ -82,8 +85,8 @@ class ExplainedSet:
     """
 
     network: Pretrained
-    overview: Overview
-    page: str
+    overview: Overview = field(repr=False)
+    page: str = field(repr=False)
     written: tuple[Path, ...]
 
     def frame(self) -> pd.DataFrame:
@@ -92,7 +95,7 @@ class ExplainedSet:
 
 
 def explain(
-    model: str | Path,
+    model: Model,
     images: str | Path | Iterable[str | Path],
     *,
     out: str | Path | None = None,
@@ -110,7 +113,8 @@ def explain(
     """Take the logit margin of each image apart: maps, and regions whose logits with the bias add up to it.
 
     Args:
-        model: A run directory, or a model on the Hugging Face Hub as ``org/name[@revision]``.
+        model: A run directory, a model on the Hugging Face Hub as ``org/name[@revision]``, a :class:`Run`, or a
+            :class:`Pretrained`.
         images: Image files, folders, or CSV files of images (column ``label``: their class); one or several.
         out: A folder for a figure and a JSON file an image; None writes nothing.
         label: The images' class; None explains the class that each is called, or that a CSV file gives.
@@ -143,16 +147,16 @@ def explain(
         True
     """
     _prepare(device)
-    from divsal_bench.explanation import examples, image
+    from divsal_bench.explanation import examples, image, image_table
     from divsal_bench.explanation.image_table import ImageLine, image_line
     from divsal_bench.prediction import finding
     from divsal_bench.prediction.decoding import depth_notices
     from divsal_bench.prediction.outputs import write_table
 
-    names = image.maps_named(None if maps is None else joined(maps))
+    asked = image_paths(images)
+    names = image.maps_named(None if maps is None else joined(maps, "maps"))
     chosen = devices.choose_device(device)
     network = finding.open_model(model, window, say)
-    asked = [images] if isinstance(images, str | Path) else images
     given = examples.collect_examples(
         [str(one) for one in asked], network.class_names, label, None if human is None else Path(human)
     )
@@ -190,14 +194,14 @@ def explain(
     result = ExplainedImages(network, tuple(lines), tuple(kept), tuple(written), notices)
     if folder is None or not csv:
         return result
-    tables = {folder / IMAGES: result.frame(), folder / REGIONS: result.regions()}
+    tables = {folder / IMAGES: result.frame(), folder / REGIONS: image_table.region_frame(lines)}
     for file, table in tables.items():
         write_table(table, file)
     return dataclasses.replace(result, written=(*written, *tables))
 
 
 def explain_set(
-    model: str | Path,
+    model: Model,
     split: Literal["test", "validation"] = "test",
     *,
     out: str | Path | None = None,
@@ -211,7 +215,8 @@ def explain_set(
     """Explain a split of the data that a network was trained on: mean maps, the cells that decide, the errors.
 
     Args:
-        model: A run directory, or a model on the Hub that was pushed from one.
+        model: A run directory, a model on the Hub that was pushed from one, a :class:`Run`, or a :class:`Pretrained`
+            that was made of one.
         split: ``test`` or ``validation``.
         out: A folder for report.html and samples.csv; None writes nothing.
         data: The run's data, where it is not in its usual place.
@@ -237,7 +242,7 @@ def explain_set(
     """
     _prepare(device)
     from divsal_bench.explanation import data_set, data_set_page
-    from divsal_bench.prediction import finding, loading
+    from divsal_bench.prediction import finding
     from divsal_bench.workflows.run_data import RunData
 
     if limit is not None and limit < 1:
@@ -246,9 +251,7 @@ def explain_set(
     if folder is not None:
         _require_report_folder(folder, force)
     chosen = devices.choose_device(device)
-    place, origin = finding.locate(model, say)
-    run = _run_of_network(place, origin)
-    network = loading.pretrained_in(place, origin)
+    run, network = finding.run_and_network(model, say)
     network.require_maps()
     opened = RunData(data)
     arrays = opened.arrays(run)
@@ -325,15 +328,3 @@ def _decoded(
 
     contents = ahead(lambda one: examples.open_example(network, one), given, AHEAD)
     yield from zip(given, paths, contents, strict=True)
-
-
-def _run_of_network(folder: Path, origin: str) -> Run:
-    """The run of a network, which names its data."""
-    from divsal_bench.runs.names import RUN_FILE
-    from divsal_bench.runs.reading import read_run
-
-    if not (folder / RUN_FILE).is_file():
-        raise UserError(
-            f"{origin} has no {RUN_FILE}, so the data it was trained on is not known; give images instead of --set"
-        )
-    return read_run(folder)

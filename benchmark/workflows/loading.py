@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divsal_bench.registry import method_choice, plugins
+from divsal_bench.workflows.selection import takes
 
 if TYPE_CHECKING:
     from divsal_bench.contracts.method import Method
     from divsal_bench.contracts.task import Task
     from divsal_bench.data.arrays import DataArrays
+    from divsal_bench.prediction.finding import Model
     from divsal_bench.prediction.pretrained import Pretrained
     from divsal_bench.runs.reading import Run
 
@@ -66,6 +68,8 @@ def load_task(name: str) -> Task:
         >>> divsal_bench.load_task("cxr").class_names
         ('normal', 'abnormal')
     """
+    if not isinstance(name, str):
+        raise takes("name", "a task's name", name)
     return plugins.tasks().get(name)
 
 
@@ -86,6 +90,8 @@ def load_method(method: str) -> Method:
         >>> divsal_bench.load_method("cyborg:alpha=0.3").alpha
         0.3
     """
+    if not isinstance(method, str):
+        raise takes("method", "a name, with fields after a colon", method)
     return method_choice.choose_method(method).build()
 
 
@@ -136,15 +142,18 @@ def load_run(run: str | Path) -> Run:
     """
     from divsal_bench.runs.reading import read_run
 
+    if not isinstance(run, str | Path):
+        raise takes("run", "a run directory as text or Path", run)
     return read_run(Path(run))
 
 
-def load_pretrained(model: str | Path) -> Pretrained:
+def load_pretrained(model: Model) -> Pretrained:
     """A trained network with its preprocessing and its decision threshold; :meth:`Pretrained.predict` scores images.
 
     Args:
-        model: A run directory, or a model on the Hugging Face Hub as ``org/name[@revision]``: one pushed by this
-            program (``seed-N`` are its seeds' branches, ``main`` is seed 0), or any timm repository with two classes.
+        model: A run directory, a :class:`Run`, or a model on the Hugging Face Hub as ``org/name[@revision]``: one
+            pushed by this program (``seed-N`` are its seeds' branches, ``main`` is seed 0), or any timm repository
+            with two classes. A network that was loaded is returned as it is.
 
     Returns:
         The network.
@@ -161,12 +170,10 @@ def load_pretrained(model: str | Path) -> Pretrained:
     """
     import warnings
 
-    from divsal_bench.hub.pull import snapshot
-    from divsal_bench.prediction import loading
+    from divsal_bench.prediction import finding
 
-    if Path(model).exists():
-        return loading.pretrained_in(Path(model), str(model))
-    found = snapshot(str(model))
-    if found.notice:
-        warnings.warn(found.notice, stacklevel=2)
-    return loading.pretrained_in(found.folder, found.origin)
+    heard: list[str] = []
+    found = finding.open_model(model, None, heard.append)
+    for notice in heard:
+        warnings.warn(notice.removeprefix("notice: "), stacklevel=2)
+    return found

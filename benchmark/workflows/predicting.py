@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from divsal_bench.errors import UserError
 from divsal_bench.networks import devices
+from divsal_bench.workflows.selection import image_paths, require_number
 from divsal_bench.workflows.telling import OnCount, Say, silent, unheard
 from divsal_bench.workflows.tidying import sweep_unfinished
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from divsal_bench.prediction.finding import Model
     from divsal_bench.prediction.prediction import Prediction
     from divsal_bench.prediction.pretrained import Pretrained
 
@@ -42,7 +44,7 @@ class Predictions:
         left_out: In words, how many files of the folders are no images; "" where all are.
     """
 
-    rows: pd.DataFrame
+    rows: pd.DataFrame = field(repr=False)
     network: Pretrained
     notices: tuple[str, ...]
     left_out: str
@@ -80,7 +82,7 @@ class Predictions:
 
 
 def predict(
-    model: str | Path,
+    model: Model,
     images: str | Path | Iterable[str | Path],
     *,
     csv: str | Path | None = None,
@@ -95,8 +97,8 @@ def predict(
     """Score image files with a trained network; the function behind ``divsal-bench predict``.
 
     Args:
-        model: A run directory, an output folder with one run, a folder in timm's layout, or a model on the Hugging Face
-            Hub as ``org/name[@revision]``.
+        model: A run directory, an output folder with one run, a folder in timm's layout, a model on the Hugging Face
+            Hub as ``org/name[@revision]``, a :class:`Run`, or a :class:`Pretrained`.
         images: Image files, folders, or CSV files that list images; one or several. An image that cannot be read gives
             a row with its error.
         csv: Also write the table there.
@@ -128,13 +130,14 @@ def predict(
     devices.prepare_environment()
     # Decoding shares the processors: torch's threads must sleep while they wait, not spin (8 times slower when busy).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    require_number("batch_size", batch_size)
     if batch_size < 1:
         raise UserError(f"--batch-size {batch_size} is no number of images; give 1 or more")
     devices.require_known(device)
     from divsal_bench.prediction import finding, inputs, outputs, prediction
     from divsal_bench.prediction.decoding import depth_notices
 
-    paths = [images] if isinstance(images, str | Path) else list(images)
+    paths = image_paths(images)
     table_at, pictures_in = (None if place is None else Path(place) for place in (csv, overlay))
     asked = inputs.collect_images(paths)
     outputs.require_csv(table_at, asked, force)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -91,7 +92,9 @@ def run(
         task, method, seeds=seeds, protocol=protocol, backbone=backbone, head=head, data=data, device=device,
         workers=workers, out=out, retry_failed=retry_failed, for_work=True, say=say,
     )  # fmt: skip
-    return make_missing(plan.tasks, plan.workers, on_event)
+    found = make_missing(plan.tasks, plan.workers, on_event)
+    # A run that was there lies where ``out`` says, one that was just made where its process was told: one form.
+    return [dataclasses.replace(one, path=store.run_path(plan.grid.out, one.spec)) for one in found]
 
 
 def plan_runs(

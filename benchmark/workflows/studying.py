@@ -135,7 +135,7 @@ def difference_table(asked: _Asked, given: Runs | None, data: str | Path | None,
     from divsal_bench.studies.difference import difference_numbers
 
     if given is not None:
-        wanted = {name.strip() for name in joined(asked.task).split(",")} - {"all"}
+        wanted = {name.strip() for name in joined(asked.task, "task").split(",")} - {"all"}
         runs = [run for run in runs_meant(given) if run.record.status == "done"]
     else:
         wanted, runs = set(), asked.trained("all")

@@ -18,19 +18,50 @@ if TYPE_CHECKING:
 TABLE_COLUMNS = ("task", "data", "fingerprint", "protocol", "backbone", "head")
 #: What is told of the agreement of one kind of map with people.
 AGREEMENT_COLUMNS = ("lift", "pe", "auc", "cc", "lift_nonempty")
+#: Columns of each frame, also of one without rows.
+METHOD_COLUMNS = (
+    *TABLE_COLUMNS, "primary", "method", "kind", "seeds", "n", "failed", "diverged", "marks", "rank_low", "rank_high",
+    "unranked", "identical_to", "worst_mark",
+    *(
+        f"{metric}{part}"
+        for metric in ("in_domain", "open_set", "worst")
+        for part in ("", "_sd", "_t_low", "_t_high", "_population_low", "_population_high")
+    ),
+    "difference", "difference_low", "difference_high", "p", "p_unadjusted", "family_size", "effective_subjects",
+    "withheld", "smallest_visible_effect", "smallest_visible_effect_low", "smallest_visible_effect_high",
+    "survivors_only", "survivors_open_set", "survivors_in_domain", "lift_true", "lift_difference", "maps_negative",
+    "maps_positive", "train_rows", "train_maps", "test_subjects", "single_row_subjects", "subjects_by_condition",
+    "subject_share", "seconds", "peak_mb", "primary_mean", "primary_sd", "primary_population_low",
+    "primary_population_high",
+    *(f"{kind}_{part}" for kind in ("true_cam", "difference_map") for part in (*AGREEMENT_COLUMNS, "empty")),
+    "top_group", "untested", "state",
+)  # fmt: skip
+TEST_COLUMNS = (
+    *TABLE_COLUMNS, "family", "first", "second", "family_size", "n", "difference", "low", "high", "df", "t", "p",
+    "p_unadjusted", "status", "withheld", "effective_subjects", "subject_share", "smallest_visible_effect",
+    "smallest_visible_effect_low", "smallest_visible_effect_high", "hedges_g", "superiority",
+    "these_images_difference", "these_images_low", "these_images_high", "these_images_p", "without_one_low",
+    "without_one_high",
+)  # fmt: skip
+CONDITION_COLUMNS = (
+    *TABLE_COLUMNS, "method", "kind", "condition", "condition_kind", "reason", "n", "auroc_mean", "auroc_sd",
+    "auroc_population_low", "auroc_population_high", "difference", "low", "high", "p", "q", "mark",
+    "false_positive_rate",
+)  # fmt: skip
 
 
 def methods_frame(tables: Iterable[Table]) -> pd.DataFrame:
-    """One row for each row of each table, with the columns of CSV and more."""
+    """One row for each row of each table, with the columns of CSV and more; ``p`` is the one that tables print."""
     records = [method_record(table, row) | more_of(row) for table in tables for row in table.rows]
-    columns = [*TABLE_COLUMNS, "primary", "method", "kind", "seeds", "n"]
-    return frame_of(records, columns)
+    for one in records:
+        one["p_unadjusted"], one["p"] = one["p"], one.pop("p_holm")
+    return frame_of(records, METHOD_COLUMNS)
 
 
 def family_tests_frame(tables: Iterable[Table]) -> pd.DataFrame:
     """One row for each test of each family."""
     records = [table_record(table) | family_test_record(one) for table in tables for one in table.tests]
-    return frame_of(records, [*TABLE_COLUMNS, "family", "first", "second"])
+    return frame_of(records, TEST_COLUMNS)
 
 
 def conditions_frame(tables: Iterable[Table]) -> pd.DataFrame:
@@ -41,15 +72,14 @@ def conditions_frame(tables: Iterable[Table]) -> pd.DataFrame:
         for row in table.rows
         for cell in row.conditions
     ]
-    return frame_of(records, [*TABLE_COLUMNS, "method", "kind", "condition"])
+    return frame_of(records, CONDITION_COLUMNS)
 
 
-def frame_of(records: Sequence[dict[str, Any]], first: Sequence[str]) -> pd.DataFrame:
-    """Records as a frame that begins with some columns; numbers that are missing are NaN."""
+def frame_of(records: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Records as a frame with these columns; numbers that are missing are NaN."""
     import pandas as pd
 
     filled = [{name: NAN if value is None else value for name, value in one.items()} for one in records]
-    columns = dict.fromkeys([*first, *(name for one in filled[:1] for name in one)])
     return pd.DataFrame(filled, columns=list(columns))
 
 
@@ -102,8 +132,8 @@ def family_test_record(one: Test) -> dict[str, Any]:
         **difference_record(c),
         "df": NAN if one.withheld else c.df,
         "t": c.t,
-        "p": c.p,
-        "p_holm": one.p_holm,
+        "p": one.p_holm,
+        "p_unadjusted": c.p,
         "status": c.status,
         "withheld": one.withheld,
         "effective_subjects": c.subjects,

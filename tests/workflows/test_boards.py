@@ -40,7 +40,9 @@ def test_a_board_of_a_folder_of_runs_and_of_nothing_said_is_one(capsys: pytest.C
         assert other.text("json") == found.text("json")
     assert capsys.readouterr() == ("", "")
     methods = found.frame().set_index("method")
-    assert methods.loc["cyborg", "p_holm"] == found.tests()["p_holm"][0]
+    (test,) = found.tables[0].tests
+    for frame in (methods.loc["cyborg"], found.tests().loc[0]):
+        assert (frame["p"], frame["p_unadjusted"]) == (test.p_holm, test.comparison.p)
     assert methods.loc["cyborg", "primary_mean"] > methods.loc["cross-entropy", "primary_mean"]
     assert set(found.conditions()["condition"]) == {"in-domain", "b", "lens"}
     assert cli.main(["board", "--format", "json"]) == 0
@@ -86,6 +88,8 @@ def test_a_comparison_is_a_frame_and_what_the_command_prints(capsys: pytest.Capt
     assert frame["metric"].tolist() == [one.what for one in pair.lines]
     assert frame["difference"][0] == pair.lines[0].comparison.difference > 0
     assert frame["q"].isna()[0]
+    keys = ["task", "data", "fingerprint", "protocol", "backbone", "head"]
+    assert frame[keys].drop_duplicates().equals(board().frame()[keys].drop_duplicates())
     by_runs = compare(read("cyborg/*"), read("cross-entropy/*"))
     assert [one.lines for one in by_runs.pairs] == [pair.lines]
     assert capsys.readouterr() == ("", "")

@@ -48,7 +48,7 @@ DIALECT = {
     "results": {"str | Path | None"},
     "result": {"str | Path"},
     "source": {"str | Path | None"},
-    "model": {"str | Path", "str"},
+    "model": {"Model", "str | Path", "str"},
     "device": {"str"},
     "workers": {"int | None"},
     "force": {"bool"},

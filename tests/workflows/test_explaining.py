@@ -17,6 +17,8 @@ from divsal_bench.registry import method_choice, protocols
 from divsal_bench.registry.plugins import tasks
 from divsal_bench.runs.reading import Run, read_run
 from divsal_bench.workflows import explaining
+from divsal_bench.workflows.loading import load_pretrained
+from divsal_bench.workflows.predicting import predict
 
 TINY = dataclasses.replace(
     protocols.find_protocol("quick-v1"),
@@ -60,7 +62,11 @@ def test_without_a_folder_nothing_is_written(run: Run, files: Path) -> None:
     assert told == [(1, 2), (2, 2)]
     assert [[one.name for one in each.maps] for each in found.explanations] == [["difference", "true-class"]] * 2
     assert list(found.frame()["explained"]) == ["abnormal"] * 2
-    sums = found.regions()[found.regions()["part"] == "sum = margin"]["logits"]
+    parts = found.regions()
+    assert len(repr(found)) < 1000
+    assert parts[["logits", "inside_human_map", "margin_moves"]].dtypes.tolist() == [float] * 3
+    assert set(parts["agrees"]) <= {True, False, None}
+    sums = parts.groupby("image", sort=False)["logits"].sum()
     assert sums.tolist() == pytest.approx(found.frame()["margin"].tolist(), abs=1e-4)
 
 
@@ -83,3 +89,16 @@ def test_a_data_set_without_and_with_files(run: Run, tmp_path: Path) -> None:
     report, samples = again.written
     assert report.read_text(encoding="utf-8") == again.page == found.page
     assert pd.read_csv(samples)["score"].to_numpy() == pytest.approx(found.frame()["score"].to_numpy())
+
+
+def test_a_run_and_its_network_are_models_like_the_folder(run: Run, files: Path) -> None:
+    network = load_pretrained(run)
+    assert load_pretrained(network) is network
+    frames = [explaining.explain(model, files / "images").frame() for model in (run.path, run, network)]
+    scores = [predict(model, files / "images").frame() for model in (run.path, run, network)]
+    sets = [explaining.explain_set(model, limit=40).frame() for model in (run.path, run, network)]
+    for first, *others in (frames, scores, sets):
+        for other in others:
+            pd.testing.assert_frame_equal(first, other)
+    with pytest.raises(UserError, match="model takes a folder, a Hub id, a Run or a Pretrained, not int"):
+        predict(5, files / "images")  # type: ignore[arg-type]

@@ -42,6 +42,13 @@ def test_runs_are_made_once_and_what_happens_is_told(tmp_path: Path) -> None:
     )
 
 
+def test_paths_of_new_and_kept_runs_have_the_form_of_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for methods in ("cross-entropy", "cross-entropy,cyborg"):
+        found = running.run("cxr", methods, seeds=1, data="standin", device="cpu", out="kept")
+        assert all(one.path.parts[0] == "kept" and one.path.is_dir() for one in found)
+
+
 def test_a_plan_writes_nothing_and_says_what_would_be_done(tmp_path: Path) -> None:
     said: list[str] = []
     plan = running.plan_runs("cxr,iris-pad", "cyborg", seeds=2, data="standin", out=tmp_path / "runs", say=said.append)

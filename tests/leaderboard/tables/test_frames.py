@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from drawn_boards import METHODS, OUTSIDE, PAD, drawn_table
 
-from divsal_bench.leaderboard.tables import frames
+from divsal_bench.leaderboard.tables import flat, frames
 from divsal_bench.leaderboard.tables.schema import Table
 
 pytestmark = pytest.mark.fast
@@ -37,7 +37,7 @@ def test_a_row_a_method_with_its_numbers(table: Table) -> None:
         np.testing.assert_equal(one["true_cam_lift"], row.true_cam.lift.mean if row.true_cam else np.nan)
         assert one["marks"] == "; ".join(row.marks)
     numbers = found.drop(columns=["seeds"]).select_dtypes("number")
-    assert {"primary_mean", "rank_high", "p_holm", "difference_low", "true_cam_cc"} <= set(numbers)
+    assert {"primary_mean", "rank_high", "p_unadjusted", "difference_low", "true_cam_cc"} <= set(numbers)
 
 
 def test_a_method_without_a_mean_has_none_in_the_frame(table: Table) -> None:
@@ -55,7 +55,7 @@ def test_a_row_a_test_and_a_row_a_condition(table: Table) -> None:
             test.family, test.first, test.second, test.family_size,
         )  # fmt: skip
         np.testing.assert_equal(
-            [one.difference, one.low, one.df, one.p, one.p_holm],
+            [one.difference, one.low, one.df, one.p_unadjusted, one.p],
             [test.comparison.difference, test.comparison.low, test.comparison.df, test.comparison.p, test.p_holm],
         )
     conditions = frames.conditions_frame([table]).set_index(["method", "condition"])
@@ -71,8 +71,8 @@ def test_what_is_withheld_is_missing() -> None:
     assert few.withheld
     tests, methods = frames.family_tests_frame([few]), frames.methods_frame([few])
     assert (tests["withheld"] != "").all()
-    assert tests[["low", "high", "df", "t", "p", "p_holm", "smallest_visible_effect"]].isna().all(axis=None)
-    assert methods[["primary_population_low", "rank_low", "p", "p_holm"]].isna().all(axis=None)
+    assert tests[["low", "high", "df", "t", "p", "p_unadjusted", "smallest_visible_effect"]].isna().all(axis=None)
+    assert methods[["primary_population_low", "rank_low", "p", "p_unadjusted"]].isna().all(axis=None)
     assert methods["primary_mean"].notna().all()
 
 
@@ -80,3 +80,14 @@ def test_nothing_gives_an_empty_frame() -> None:
     for make in (frames.methods_frame, frames.family_tests_frame, frames.conditions_frame):
         assert len(make([])) == 0
         assert "task" in make([])
+
+
+def test_columns_are_those_of_every_number_with_and_without_rows(table: Table) -> None:
+    row, test = table.rows[0], table.tests[0]
+    methods = (flat.method_record(table, row) | frames.more_of(row)).keys() - {"p_holm"} | {"p_unadjusted"}
+    assert set(frames.METHOD_COLUMNS) == methods
+    assert set(frames.TEST_COLUMNS) == {*frames.TABLE_COLUMNS, *frames.family_test_record(test)}
+    cell = frames.condition_record(table, row.conditions[0])
+    assert set(frames.CONDITION_COLUMNS) == {*frames.TABLE_COLUMNS, "method", "kind", *cell}
+    for make in (frames.methods_frame, frames.family_tests_frame, frames.conditions_frame):
+        assert list(make([])) == list(make([table])) == list(make([replace(table, tests=())]))
