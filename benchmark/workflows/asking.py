@@ -86,6 +86,8 @@ def seed_range(seeds: Seeds) -> tuple[int, ...]:
         several = list(seeds)
         for one in several:
             require_number("each of seeds", one)
+            if not 0 <= one < 2**31:
+                raise UserError(f"--seeds: {one} is no seed; seeds are whole numbers from 0 to 2147483647")
         return tuple(int(one) for one in several)
     if not isinstance(seeds, str | numbers.Integral):
         raise takes("seeds", "a number, a range like '5-9', or several whole numbers", seeds)

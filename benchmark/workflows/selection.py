@@ -29,6 +29,8 @@ def listed(runs: Runs, argument: str = "runs") -> list[str | Path | Run]:
     for one in found:
         if not isinstance(one, str | Path | Run):
             raise takes(argument, "an output folder, a run directory, a Run, or several of these", one)
+        if one == "":
+            raise UserError(f"{argument} names no folder; give an output folder or a run directory, . for this one")
     return found
 
 

@@ -19,6 +19,11 @@ pytestmark = pytest.mark.fast
 WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "seeds": (lambda run: divsal_bench.run("cxr", "cyborg", seeds=1.5, data="standin"), "seeds takes a number, "),  # type: ignore[arg-type]
     "several seeds": (lambda run: divsal_bench.run("cxr", "cyborg", seeds=[0.5]), "each of seeds takes a whole number"),  # type: ignore[list-item]
+    "seed below 0": (
+        lambda run: divsal_bench.run("cxr", "cyborg", seeds=[-1], data="standin"),
+        "--seeds: -1 is no seed",
+    ),
+    "no folder": (lambda run: divsal_bench.board(""), "runs names no folder"),
     "method": (lambda run: divsal_bench.run("cxr", 5, seeds=1), "method takes a name, several, "),  # type: ignore[arg-type]
     "method object": (
         lambda run: divsal_bench.run("cxr", divsal_bench.load_method("cyborg"), seeds=1),  # type: ignore[arg-type]
