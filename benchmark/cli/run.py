@@ -13,9 +13,9 @@ from typing import TypeVar
 from divsal_bench.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR, say, terminal_width
 from divsal_bench.cli.progress import counter, progress_shown
 from divsal_bench.errors import plural
+from divsal_bench.grid.pool import OnEvent
 from divsal_bench.runs.reading import Run
 from divsal_bench.workflows import running
-from divsal_bench.workflows.running import OnEvent
 
 T = TypeVar("T")
 

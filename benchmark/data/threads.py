@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+from divsal_bench.processes.processors import usable_processors
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -42,8 +44,3 @@ def ahead(work: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[R]
             pending.extend(pool.submit(work, item) for item in islice(items, 1))
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def usable_processors() -> int:
-    """Of this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

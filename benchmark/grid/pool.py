@@ -51,6 +51,7 @@ class Event:
     elsewhere: bool = False
 
 
+#: Told of what happens to the runs, the first of it ``begun``.
 OnEvent = Callable[[Event], None]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divsal_bench.errors import UserError
+from divsal_bench.processes.processors import usable_processors
 
 if TYPE_CHECKING:
     import torch
@@ -101,5 +102,4 @@ def device_name(device: torch.device) -> str:
 
 def default_workers(threads: int) -> int:
     """As many workers as the processors that this process may use have room for."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, usable // threads)
+    return max(1, usable_processors() // threads)

@@ -9,11 +9,12 @@ from pathlib import Path
 from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import plural
 from divsal_bench.grid import planning
+from divsal_bench.grid.pool import OnEvent
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.tables import board
 from divsal_bench.runs.reading import Run
 from divsal_bench.workflows.asking import Seeds, grid_asked, worker_count
-from divsal_bench.workflows.running import OnEvent, make_missing
+from divsal_bench.workflows.running import make_missing
 from divsal_bench.workflows.selection import Names
 from divsal_bench.workflows.telling import Say, silent, unheard
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from divsal_bench.errors import plural
 from divsal_bench.grid import planning, pool
 from divsal_bench.grid.planning import Grid, TaskPlan
-from divsal_bench.grid.pool import Event
+from divsal_bench.grid.pool import OnEvent
 from divsal_bench.runs import store
 from divsal_bench.runs.reading import Run
 from divsal_bench.workflows.asking import Seeds, grid_asked, worker_count
 from divsal_bench.workflows.selection import Names
 from divsal_bench.workflows.telling import OnCount, Say, silent, unheard
-
-#: Told of what happens to the runs, the first of it ``begun``.
-OnEvent = Callable[[Event], None]
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from divsal_bench.errors import UserError, unknown
+from divsal_bench.grid.pool import OnEvent
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.studies.study_table import Rows, StudyTable, add_seed
 from divsal_bench.workflows import running
 from divsal_bench.workflows.asking import Seeds, task_names
 from divsal_bench.workflows.run_data import RunData
-from divsal_bench.workflows.running import OnEvent
 from divsal_bench.workflows.selection import Names, Runs, joined, runs_meant
 from divsal_bench.workflows.telling import Say, silent, unheard
 
