@@ -111,3 +111,7 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> UserE
 
 class DivergedError(Exception):
     """The loss or the scores stopped being finite."""
+
+
+class Interrupted(Exception):
+    """Work was asked to stop, and stopped between two steps with its state saved; the same work again goes on there."""

@@ -19,8 +19,8 @@ from divsal_bench.data.canonical import COLUMNS, Progress
 from divsal_bench.data.catalogue import STANDIN_SEED, DataSource, home
 from divsal_bench.data.damage import NotAnImage
 from divsal_bench.data.fingerprint import RowIdentity, bytes_digest, data_fingerprint, pixel_hash
-from divsal_bench.data.threads import in_threads
 from divsal_bench.errors import UserError
+from divsal_bench.processes.threads import in_threads
 
 if TYPE_CHECKING:
     import pandas as pd

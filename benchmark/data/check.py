@@ -16,9 +16,9 @@ from divsal_bench.data.damage import NotAnImage
 from divsal_bench.data.fingerprint import RowIdentity, data_fingerprint
 from divsal_bench.data.rules import Rules
 from divsal_bench.data.terms import is_open
-from divsal_bench.data.threads import in_threads
 from divsal_bench.errors import Mistake, UserError
 from divsal_bench.hub.client import parse_id
+from divsal_bench.processes.threads import in_threads
 
 if TYPE_CHECKING:
     import numpy as np

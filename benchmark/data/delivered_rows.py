@@ -13,8 +13,8 @@ from divsal_bench.data.canonical import Progress, Sample
 from divsal_bench.data.damage import NotAnImage
 from divsal_bench.data.delivered_files import delivered_bytes, named_file
 from divsal_bench.data.fingerprint import bytes_digest
-from divsal_bench.data.threads import in_threads
 from divsal_bench.errors import Mistake, UserError, refusal
+from divsal_bench.processes.threads import in_threads
 
 #: Bytes of files that are kept between the two times they are needed; beyond it they are read again.
 KEPT_BYTES = 2**28

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench.data.threads import ahead
 from divsal_bench.networks import inference
 from divsal_bench.prediction.decoding import looked_at
 from divsal_bench.prediction.inputs import Input
+from divsal_bench.processes.threads import ahead
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -323,8 +323,8 @@ def _decoded(
     network: Pretrained, given: Sequence[Example], paths: Sequence[Path | None]
 ) -> Iterator[tuple[Example, Path | None, Opened | str]]:
     """Images in order, decoded in threads a little ahead of the network."""
-    from divsal_bench.data.threads import ahead
     from divsal_bench.explanation import examples
+    from divsal_bench.processes.threads import ahead
 
     contents = ahead(lambda one: examples.open_example(network, one), given, AHEAD)
     yield from zip(given, paths, contents, strict=True)

@@ -171,8 +171,8 @@ def with_overlays(scored: Iterator[Prediction], pictures: Sequence[Path], networ
         pictures: Where each is drawn.
         network: What scored them.
     """
-    from divsal_bench.data.threads import ahead
     from divsal_bench.prediction.overlay import overlay_picture, save_overlay
+    from divsal_bench.processes.threads import ahead
 
     def draw(one: tuple[Prediction, Path]) -> Prediction:
         if one[0].difference is not None:

@@ -33,7 +33,7 @@ def in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
 def ahead(work: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[R]:
     """Apply a function in threads, in order, at most ``count`` results ahead of whoever takes them.
 
-    Unlike :func:`divsal_bench.data.threads.in_threads` it goes on working while the taker is busy.
+    Unlike :func:`divsal_bench.processes.threads.in_threads` it goes on working while the taker is busy.
     """
     items = iter(items)
     pool = ThreadPoolExecutor(min(8, usable_processors()))
