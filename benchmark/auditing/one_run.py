@@ -23,6 +23,8 @@ from divsal_bench.maps.evidence import ONE_LOGIT, Evidence, gather, join_evidenc
 from divsal_bench.maps.fidelity import COLUMNS, choose_images, measure_fidelity
 from divsal_bench.maps.sensitivity import Sensitivity, Version, class_sensitivity, no_positive, pair
 from divsal_bench.networks.devices import arithmetic, device_of
+from divsal_bench.networks.inference import as_input, form_of
+from divsal_bench.networks.stored import StoredRows, chunks
 from divsal_bench.networks.trained import protocol_of
 from divsal_bench.runs import versions
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Images
@@ -104,7 +106,7 @@ def audit_run(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings
     ids = data.rows["sample_id"].iloc[rows].astype(str).tolist()
     sample = choose_images(ids, np.ones(len(rows), bool), settings.images, data.fingerprint)
     try:
-        seen = seen_in_one_pass(model, data.images, rows, labels[rows], sample, protocol)
+        seen = seen_in_one_pass(model, StoredRows(data.images, rows), labels[rows], sample, protocol)
     except UserError as error:
         raise UserError(f"{run.path} cannot be audited: {error}") from None
 
@@ -112,7 +114,7 @@ def audit_run(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings
     errors = measures.error_rates(seen.labels, seen.margins, train)
     found = Findings()
     if mapped.any():
-        add_energy(found, seen, mapped, cams.human_cells(data.maps[rows[mapped]], seen.evidence.grid))
+        add_energy(found, seen, mapped, cams.human_cells(StoredRows(data.maps, rows[mapped]), seen.evidence.grid))
     else:
         found.no("energy", "", "the test split has no human maps: there is no agreement with people to measure")
     add_decision(found, seen, errors)
@@ -148,46 +150,39 @@ def class_counts(labels: npt.NDArray[np.integer]) -> tuple[int, int]:
 
 
 def seen_in_one_pass(
-    model: CamNet,
-    images: np.ndarray,
-    rows: Ints,
-    labels: Ints,
-    sample: Ints,
-    protocol: Protocol,
-    batch_size: int = 128,
+    model: CamNet, images: StoredRows, labels: Ints, sample: Ints, protocol: Protocol, batch_size: int = 128
 ) -> OnePass:
     """Run the network once over the test split.
 
     Args:
-        images: uint8, (all rows of the data, C, S, S).
-        rows: Of the test split, (N,).
-        labels: Theirs, (N,).
+        images: uint8, (N, C, S, S).
+        labels: (N,).
         sample: Positions among the N whose features are kept.
     """
     import torch
 
-    margins, true, false, kept = [], [], [], []
-    for start in range(0, len(rows), batch_size):
-        part = slice(start, start + batch_size)
+    margins = np.zeros(len(labels))
+    maps: dict[str, npt.NDArray[np.float32]] = {}
+    kept, start = [], 0
+    for chunk in chunks(images, batch_size, device_of(model)):
         # The network alone: maps are computed in float32, as everywhere.
         with arithmetic(device_of(model), protocol.precision):
-            evidence = gather(model, as_images(images[rows[part]], protocol))
+            evidence = gather(model, as_input(chunk, form_of(protocol)))
+        part = slice(start, start + len(chunk))
         target = torch.from_numpy(labels[part])
-        margins.append(evidence.margin.double().numpy())
-        true.append(MAPS["true-class"].function(evidence, target).values.numpy())
-        false.append(MAPS["false-class"].function(evidence, target).values.numpy())
-        inside = torch.from_numpy(sample[(sample >= start) & (sample < start + batch_size)] - start)
+        true, false = (MAPS[name].function(evidence, target).values.numpy() for name in ("true-class", "false-class"))
+        margins[part] = evidence.margin.double().numpy()
+        for name, values in (("true-class", true), ("difference", true - false)):
+            maps.setdefault(name, np.zeros((len(labels), *evidence.grid), np.float32))[part] = values
+        inside = torch.from_numpy(sample[(sample >= start) & (sample < part.stop)] - start)
         kept.append(replace(evidence, features=evidence.features[inside], logits=evidence.logits[inside]))
-    own, other = np.concatenate(true), np.concatenate(false)
-    maps = {"true-class": own, "difference": own - other}
-    return OnePass(labels, np.concatenate(margins).astype(np.float64), maps, sample, join_evidence(kept))
+        start = part.stop
+    return OnePass(labels, margins, maps, sample, join_evidence(kept))
 
 
 def as_images(images: np.ndarray, protocol: Protocol) -> Tensor:
     """uint8 (B, C, S, S) as the network takes them."""
     import torch
-
-    from divsal_bench.networks.inference import as_input, form_of
 
     return as_input(torch.from_numpy(np.ascontiguousarray(images)), form_of(protocol))
 

@@ -6,7 +6,7 @@ Shapes: B samples, K classes, C channels, an h × w CAM grid, S × S images.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 
 #: Maps whose span is below this share of their largest magnitude are constant up to float32 rounding.
 FLAT = 1e-6
+#: Human maps that are pooled in one go: pixels of many would fill the memory.
+MAPS_AT_ONCE = 128
+
+
+class StoredMaps(Protocol):
+    """What has the face of an array of human maps, uint8 (N, S, S)."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def __getitem__(self, which: Any, /) -> np.ndarray:
+        """Those of a slice."""
 
 
 def class_cams(features: Tensor, weight: Tensor) -> Tensor:
@@ -58,12 +70,19 @@ def pool(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     return adaptive_avg_pool2d(maps.unsqueeze(1), grid).squeeze(1)
 
 
-def human_cells(maps: np.ndarray, grid: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Stored human maps, uint8 (N, S, S), area-averaged onto the CAM grid: (N, h, w) in [0, 1]."""
+def human_cells(maps: StoredMaps, grid: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Stored human maps, uint8 (N, S, S), area-averaged onto the CAM grid: (N, h, w) in [0, 1].
+
+    They are read :data:`MAPS_AT_ONCE` at a time.
+    """
     import numpy as np
     import torch
 
-    return np.asarray(pool(torch.from_numpy(np.array(maps)).float() / 255, grid).numpy())
+    cells = np.empty((len(maps), *grid), np.float32)
+    for start in range(0, len(maps), MAPS_AT_ONCE):
+        part = slice(start, start + MAPS_AT_ONCE)
+        cells[part] = pool(torch.from_numpy(np.array(maps[part])).float() / 255, grid).numpy()
+    return cells
 
 
 def human_target(maps: Tensor, mapped: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:

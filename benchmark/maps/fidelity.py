@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,16 @@ CONTROLS = ("random", "centre")
 COLUMNS = ("drop", "deletion_probability", "deletion_margin", "insertion_probability", "insertion_margin")
 #: Standard deviation of the centred Gaussian, as a share of the side; that of the control method cyborg-center.
 SIGMA = 0.25
+
+
+class ImageRows(Protocol):
+    """A tensor of images, or what reads them when rows are asked for: (N, channels, S, S), normalised."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def __getitem__(self, which: Any, /) -> Tensor:
+        """The images of an array of row numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +94,7 @@ class Fidelity:
 
 def measure_fidelity(
     score: Score,
-    images: Tensor,
+    images: ImageRows,
     maps: Mapping[str, npt.NDArray[np.floating]],
     labels: npt.NDArray[np.integer],
     margins: Floats,
@@ -101,7 +111,7 @@ def measure_fidelity(
 
     Args:
         score: Images to margins z1 − z0, as :func:`divsal_bench.maps.covering.margin_score` makes it.
-        images: (N, channels, S, S), normalised.
+        images: N; only those that are used are read.
         maps: Name to signed maps for the right class, which is the predicted one of the images used, (N, h, w).
         labels: (N,), 0 or 1.
         margins: z1 − z0 on the whole images, (N,); they decide which images are correctly classified.

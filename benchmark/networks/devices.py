@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from divsal_bench.processes.processors import usable_processors
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from divsal_bench.networks.backbones import CamNet
 
@@ -91,6 +93,24 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def to_host(results: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+    """Begin to copy results of one device to the CPU; the function that is returned waits for them."""
+    import torch
+
+    if results[0].device.type != "cuda":
+        copies = [one.cpu() for one in results]
+        return lambda: copies
+    # To pinned memory; without waiting, so that more work can be queued behind it.
+    copies = [one.to("cpu", non_blocking=True) for one in results]
+    done = torch.cuda.current_stream(results[0].device).record_event()
+
+    def waited() -> list[Tensor]:
+        done.synchronize()
+        return copies
+
+    return waited
 
 
 def device_name(device: torch.device) -> str:

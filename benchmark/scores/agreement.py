@@ -10,6 +10,8 @@ Floats = npt.NDArray[np.float64]
 #: Below this share of its largest magnitude a map has no positive part: it is empty.
 EMPTY = 1e-8
 COLUMNS = ("pe", "lift", "auc", "cc", "empty")
+#: Maps that are compared in one go: ten arrays of their size are made on the way.
+AT_ONCE = 4096
 
 
 def agreement_with_people(maps: npt.NDArray[np.floating], human: npt.NDArray[np.floating]) -> dict[str, Floats]:
@@ -27,6 +29,13 @@ def agreement_with_people(maps: npt.NDArray[np.floating], human: npt.NDArray[np.
         ``cc``, Pearson correlation of raw map and h, 0 for a constant map; NaN for a constant h;
         ``empty``, 1 where S has no positive part.
     """
+    parts = [slice(start, start + AT_ONCE) for start in range(0, max(1, len(maps)), AT_ONCE)]
+    found = [_agreement_of_few(maps[part], human[part]) for part in parts]
+    return {name: np.concatenate([one[name] for one in found]) for name in COLUMNS}
+
+
+def _agreement_of_few(maps: npt.NDArray[np.floating], human: npt.NDArray[np.floating]) -> dict[str, Floats]:
+    """All at once."""
     from scipy.stats import rankdata
 
     raw = maps.reshape(len(maps), -1).astype(np.float64)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from divsal_bench.maps import closed_form
 from divsal_bench.maps.covering import margin_score
-from divsal_bench.maps.evidence import Evidence, gather
+from divsal_bench.maps.evidence import Evidence, join_evidence
 from divsal_bench.maps.fidelity import measure_fidelity
 from divsal_bench.maps.measures import compare_rows, energy_inside
 from divsal_bench.maps.sensitivity import class_sensitivity, pair
@@ -52,17 +52,24 @@ def class_map_numbers(
     """
     import torch
 
-    evidence = gather(model, test.images)
-    human = test.human(evidence.grid)
     target = torch.from_numpy(classes.copy())
+    gathered: dict[str, list[tuple[np.ndarray, ...]]] = {kind: [] for kind in KINDS}
+    passed: list[Tensor] = []
+    for part, evidence in test.evidence(model):
+        for kind in KINDS:
+            found = closed_form.map_kind(kind).function(evidence, target[part])
+            own = (found.values.cpu().numpy(), found.undefined.cpu().numpy())
+            gathered[kind].append((*own, *pair(evidence, kind)))
+        passed.append(evidence.logits)
+        grid, head = evidence.grid, evidence.head
+    logits = torch.cat(passed)
+    human = test.part(test.mapped).human(grid)
     shown, undefined = {}, {}
     result: dict[str, dict[str, float]] = {}
-    for kind in KINDS:
-        found = closed_form.map_kind(kind).function(evidence, target)
-        shown[kind], undefined[kind] = found.values.cpu().numpy(), found.undefined.cpu().numpy()
-        first, second, left_out = pair(evidence, kind)
-        tested = class_sensitivity(first, second, k=k, tau=tau, undefined=left_out, head=evidence.head)
-        inside = energy_inside(shown[kind][test.mapped], human[test.mapped], undefined[kind][test.mapped])
+    for kind, parts in gathered.items():
+        shown[kind], undefined[kind], first, second, left_out = map(np.concatenate, zip(*parts, strict=True))
+        tested = class_sensitivity(first, second, k=k, tau=tau, undefined=left_out, head=head)
+        inside = energy_inside(shown[kind][test.mapped], human, undefined[kind][test.mapped])
         result[kind] = {
             "agreement": tested.mean,
             "passes": math.nan if tested.passes is None else float(tested.passes),
@@ -70,7 +77,7 @@ def class_map_numbers(
             "empty": tested.empty_rate,
             "lift": mean_of(inside["lift"]),
         }
-    for name, scores in fidelity_numbers(model, evidence, test, classes, shown, undefined, fingerprint, images).items():
+    for name, scores in fidelity_numbers(model, logits, test, classes, shown, undefined, fingerprint, images).items():
         result.setdefault(name, dict.fromkeys(("agreement", "passes", "undefined", "empty", "lift"), math.nan))
         result[name] |= scores
     return result
@@ -78,7 +85,7 @@ def class_map_numbers(
 
 def fidelity_numbers(
     model: CamNet,
-    evidence: Evidence,
+    logits: Tensor,
     test: Inputs,
     classes: npt.NDArray[np.int64],
     shown: dict[str, npt.NDArray[np.floating]],
@@ -91,8 +98,6 @@ def fidelity_numbers(
     All classes are tested against the rest: the margin of class c is z_c − log Σ_{j≠c} exp z_j, so that its sigmoid is
     c's probability.
     """
-    import torch
-
     usable = {kind: values for kind, values in shown.items() if undefined[kind].mean() < 0.5}
     defined = np.ones(len(classes), bool)
     for kind in usable:
@@ -101,11 +106,11 @@ def fidelity_numbers(
     for label in np.unique(classes):
         members = np.flatnonzero(classes == label)
         found = measure_fidelity(
-            score_against_rest(model, int(label)) if evidence.classes > 2 else margin_towards(model, int(label)),
-            test.images[torch.from_numpy(members)],
+            score_against_rest(model, int(label)) if logits.shape[1] > 2 else margin_towards(model, int(label)),
+            test.part(classes == label).images,
             {kind: values[members] for kind, values in usable.items()},
             np.ones(len(members), np.int64),
-            margins_against_rest(evidence, int(label))[members],
+            margins_against_rest(logits, int(label))[members],
             [test.ids[row] for row in members],
             fingerprint,
             usable=defined[members],
@@ -121,11 +126,11 @@ def fidelity_numbers(
     }
 
 
-def margins_against_rest(evidence: Evidence, label: int) -> npt.NDArray[np.float64]:
-    """z_c − log Σ_{j≠c} exp z_j, (B,)."""
+def margins_against_rest(logits: Tensor, label: int) -> npt.NDArray[np.float64]:
+    """z_c − log Σ_{j≠c} exp z_j of logits (B, K): (B,)."""
     import torch
 
-    logits = evidence.logits.double()
+    logits = logits.double()
     others = torch.cat([logits[:, :label], logits[:, label + 1 :]], 1)
     return np.asarray((logits[:, label] - others.logsumexp(1)).cpu().numpy())
 
@@ -157,16 +162,20 @@ def case_at_angle(model: CamNet, test: Inputs) -> dict[str, float]:
         ``cosine`` and ``residual`` of the rows, and for each kind of map its energy inside the human map, ``pe …``,
         undefined maps included: that they are rounding errors is what is to be seen.
     """
-    import torch
+    return angle_numbers(evidence_of_mapped(model, test), test)
 
-    return angle_numbers(gather(model, test.images[torch.from_numpy(np.flatnonzero(test.mapped))]), test)
+
+def evidence_of_mapped(model: CamNet, test: Inputs) -> Evidence:
+    """Of all images with a human map, with the features: heads are to be turned under them."""
+    parts = [evidence for _, evidence in test.part(test.mapped).evidence(model)]
+    return parts[0] if len(parts) == 1 else join_evidence(parts)
 
 
 def angle_numbers(evidence: Evidence, test: Inputs) -> dict[str, float]:
     """The numbers of :func:`case_at_angle` from evidence of the images with a human map."""
     import torch
 
-    human = test.human(evidence.grid)[test.mapped]
+    human = test.part(test.mapped).human(evidence.grid)
     target = torch.from_numpy(test.labels[test.mapped])
     angle = compare_rows(evidence.weight.cpu().numpy())
     result = {"cosine": angle.cosine, "residual": angle.residual_ratio}
@@ -195,9 +204,9 @@ def train_new_head(model: CamNet, train: Inputs, test: Inputs, seed: int) -> dic
     import torch
     from torch.nn import functional
 
-    pooled = gather(model, train.images).features.mean((-2, -1))
+    pooled = torch.cat([evidence.features.mean((-2, -1)) for _, evidence in train.evidence(model)])
     labels = train.label_tensor()
-    looked = gather(model, test.images[torch.from_numpy(np.flatnonzero(test.mapped))])
+    looked = evidence_of_mapped(model, test)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = torch.nn.Linear(pooled.shape[1], 2)

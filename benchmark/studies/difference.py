@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from divsal_bench.maps import closed_form
 from divsal_bench.maps.covering import margin_score
-from divsal_bench.maps.evidence import gather
 from divsal_bench.maps.fidelity import choose_images
 from divsal_bench.maps.measures import energy_inside
 from divsal_bench.maps.regions import Region, Regions, occlusion, regions
@@ -42,15 +41,17 @@ def difference_numbers(run: Run, model: CamNet, data: DataArrays, images: int) -
         place does.
     """
     test = split_inputs(data, protocol_of(run), "test")
-    evidence = gather(model, test.images)
     labels = test.label_tensor()
-    both = {kind: closed_form.map_kind(kind).function(evidence, labels).values.cpu().numpy() for kind in KINDS}
-    mapped = test.mapped
-    human = test.human(both["difference"].shape[1:])
+    shown: dict[str, list[npt.NDArray[np.floating]]] = {kind: [] for kind in KINDS}
+    for part, evidence in test.evidence(model):
+        for kind in KINDS:
+            shown[kind].append(closed_form.map_kind(kind).function(evidence, labels[part]).values.cpu().numpy())
+    both = {kind: np.concatenate(values) for kind, values in shown.items()}
+    human = test.part(test.mapped).human(both["difference"].shape[1:])
     chosen = choose_images(test.ids, np.ones(len(test.ids), bool), images, data.fingerprint)
     result = {}
     for kind, values in both.items():
-        found = energy_inside(values[mapped], human[mapped])
+        found = energy_inside(values[test.mapped], human)
         mean = {name: mean_of(found[name]) for name in ("lift", "pe", "empty")}
         result[kind] = mean | covering_moves(model, test, values, chosen, data.fingerprint)
     return result

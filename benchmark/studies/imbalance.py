@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divsal_bench.maps import closed_form
-from divsal_bench.maps.evidence import gather
 from divsal_bench.maps.measures import bias_share, energy_inside, error_rates
 from divsal_bench.networks.trained import protocol_of
 from divsal_bench.studies.difference import mean_of
@@ -42,12 +41,13 @@ def imbalance_numbers(run: Run, model: CamNet, data: DataArrays) -> dict[str, di
     if counts[0] == counts[1]:
         raise UserError(f"{run.path}: its training split is balanced ({counts[0]} of each class); this study needs not")
     seen = np.isin(test.sources, train.sources) & np.isin(test.categories, train.categories)
-    evidence = gather(model, test.images)
-    found = closed_form.map_kind("binary-predicted").function(evidence, test.label_tensor())
-    margins = evidence.margin.double().cpu().numpy()
-    bias = float((evidence.bias[1] - evidence.bias[0]).double())
+    labels, shown, scores, bias = test.label_tensor(), [], [], 0.0
+    for part, evidence in test.evidence(model):
+        shown.append(closed_form.map_kind("binary-predicted").function(evidence, labels[part]).values.cpu().numpy())
+        scores.append(evidence.margin.double().cpu().numpy())
+        bias = float((evidence.bias[1] - evidence.bias[0]).double())
+    values, margins = np.concatenate(shown), np.concatenate(scores)
     shares = bias_share(margins, bias)
-    values = found.values.cpu().numpy()
     empty = values.reshape(len(values), -1).max(1) <= 1e-8 * np.abs(values).reshape(len(values), -1).max(1)
     columns = energy_inside(values, test.human(values.shape[1:]))
     errors = error_rates(test.labels[seen], margins[seen], counts)
