@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from counted_rows import CountedRows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,3 +125,15 @@ def test_blend_weighs_every_sample_alike_and_skips_unmapped_ones() -> None:
     ce, s = torch.tensor(2.0), torch.tensor([1.0, 5.0, float("nan")])
     assert cams.blend(ce, s, torch.tensor([True, True, False]), 0.5) == 0.5 * 2 + 0.5 * 3
     assert cams.blend(ce, s, torch.tensor([False, False, False]), 0.5) == 1.0
+
+
+def test_human_maps_are_pooled_few_at_a_time_and_each_as_if_alone() -> None:
+    maps = np.random.default_rng(0).integers(0, 256, (300, 30, 30), np.uint8)
+    stored = CountedRows(maps, most=cams.MAPS_AT_ONCE)
+    for grid in ((8, 8), (7, 7), (5, 3)):
+        found = cams.human_cells(stored, grid)
+        assert found.shape == (300, *grid)
+        assert found.dtype == np.float32
+        assert (found == cams.pool(torch.from_numpy(maps).float() / 255, grid).numpy()).all()
+        assert (found[7] == cams.human_cells(maps[7:8], grid)[0]).all()
+    assert cams.human_cells(maps[:0], (8, 8)).shape == (0, 8, 8)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from divsal_bench.scores import agreement
 from divsal_bench.scores.agreement import agreement_with_people
 
 pytestmark = pytest.mark.fast
@@ -61,3 +62,14 @@ def test_a_human_map_on_one_side_of_a_half_has_no_auc() -> None:
     found = agreement_with_people(np.random.default_rng(0).normal(size=(1, 3, 3)), faint)
     assert math.isnan(found["auc"][0])
     assert not math.isnan(found["lift"][0])
+
+
+def test_maps_are_compared_in_parts_and_each_as_if_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    g = np.random.default_rng(2)
+    maps, human = g.normal(size=(50, 7, 7)).astype(np.float32), g.random((50, 7, 7)).astype(np.float32)
+    human[4], maps[5], maps[6] = 0, 0, -maps[6]
+    whole = agreement_with_people(maps, human)
+    for count in (1, 7, 49):
+        monkeypatch.setattr(agreement, "AT_ONCE", count)
+        for name, numbers in agreement_with_people(maps, human).items():
+            np.testing.assert_array_equal(numbers, whole[name])
