@@ -50,7 +50,7 @@ def test_a_memory_map_is_copied_before_it_becomes_a_tensor(tmp_path: Path) -> No
 
 
 def test_reading_runs_ahead_of_the_network_and_not_far() -> None:
-    stored = CountedRows(PIXELS, most=2)
+    stored, before = CountedRows(PIXELS, most=2), set(threading.enumerate())
     found = chunks(StoredRows(stored, np.arange(23)), 2, CPU)
     next(found)
     until = time.monotonic() + 5
@@ -61,7 +61,7 @@ def test_reading_runs_ahead_of_the_network_and_not_far() -> None:
     next(found)
     assert len(stored.asked) <= 2 + AHEAD
     found.close()  # type: ignore[attr-defined]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+    assert not set(threading.enumerate()) - before
 
 
 def test_what_reading_says_is_said() -> None:
