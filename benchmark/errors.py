@@ -113,5 +113,5 @@ class DivergedError(Exception):
     """The loss or the scores stopped being finite."""
 
 
-class Interrupted(Exception):
+class StoppedError(Exception):
     """Work was asked to stop, and stopped between two steps with its state saved; the same work again goes on there."""

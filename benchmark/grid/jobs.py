@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,3 +64,21 @@ class Failure:
     error: str
     seconds: float
     facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who looks on while a run is made.
+
+    Attributes:
+        on_begun: Told what is known for the record, before the method's own code runs.
+        on_epoch: Told (epochs done, epochs in all).
+        on_step: Told that the work goes on: after every training step, and every batch of predictions.
+        should_stop: Asked between two steps; True saves the state and ends the work with
+            :class:`~divsal_bench.errors.StoppedError`.
+    """
+
+    on_begun: Callable[[dict[str, Any]], None] = lambda facts: None
+    on_epoch: Callable[[int, int], None] = lambda done, total: None
+    on_step: Callable[[], None] = lambda: None
+    should_stop: Callable[[], bool] = lambda: False

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from divsal_bench.errors import UserError
 from divsal_bench.files import whole
 from divsal_bench.grid import recording, work
-from divsal_bench.grid.jobs import Failure, Job
+from divsal_bench.grid.jobs import Failure, Job, Watch
 from divsal_bench.grid.to_do import ToDo
 from divsal_bench.networks import devices
 from divsal_bench.processes.crew import Crew, Ended, Free, Told, Worker
@@ -94,7 +94,7 @@ def run_here(jobs: Sequence[Job], on_event: OnEvent) -> list[Run]:
             job, run = found
             elsewhere = run is not None
             if run is None:
-                run = read_run(work.execute(job, epochs_of(job, on_event), [SHARED] if made else []))
+                run = read_run(work.execute(job, Watch(on_epoch=epochs_of(job, on_event)), [SHARED] if made else []))
                 to_do.release(job)
                 made += 1
             finished.append(run)

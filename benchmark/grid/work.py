@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays, open_cached
-from divsal_bench.errors import DivergedError
+from divsal_bench.errors import DivergedError, StoppedError
 from divsal_bench.evaluation import predictions
 from divsal_bench.grid import recording
-from divsal_bench.grid.jobs import Failure, Job
+from divsal_bench.grid.jobs import Failure, Job, Watch
 from divsal_bench.networks import backbones, devices
 from divsal_bench.networks.devices import device_name
 from divsal_bench.registry import method_source, plugins
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     import torch
 
 
-def execute(
-    job: Job, on_epoch: Callable[[int, int], None] = lambda done, total: None, notices: Sequence[str] = ()
-) -> Path:
+#: Nobody looks on.
+UNWATCHED = Watch()
+
+
+def execute(job: Job, watch: Watch = UNWATCHED, notices: Sequence[str] = ()) -> Path:
     """Train, score and store one run.
 
     Args:
-        on_epoch: Told (epochs done, epochs in all).
         notices: For its record, beside those of the method.
 
     Returns:
@@ -48,27 +49,19 @@ def execute(
 
     Raises:
         UserError: The device or the data is not there, or the result cannot be written.
+        StoppedError: ``watch`` asked for it; the state is saved.
         KeyboardInterrupt: Ctrl-C, in a process that listens to it.
     """
-    found = attempt(job, on_epoch, notices)
+    found = attempt(job, watch, notices)
     return found if isinstance(found, Path) else recording.keep_failure(job, found)
 
 
-def attempt(
-    job: Job,
-    on_epoch: Callable[[int, int], None],
-    notices: Sequence[str] = (),
-    on_begun: Callable[[dict[str, Any]], None] = lambda facts: None,
-) -> Path | Failure:
-    """:func:`execute`, but a run without a result is left for the caller to store.
-
-    Args:
-        on_begun: Told what is known for the record, before the method's own code runs.
-    """
+def attempt(job: Job, watch: Watch = UNWATCHED, notices: Sequence[str] = ()) -> Path | Failure:
+    """:func:`execute`, but a run without a result is left for the caller to store."""
     started = time.perf_counter()
     facts: dict[str, Any] = {"notices": list(notices)}
     parts = assemble(job, facts)
-    on_begun({**facts, "peak_mb": recording.peak_memory()})
+    watch.on_begun({**facts, "peak_mb": recording.peak_memory()})
 
     def failure(status: Status, error: str) -> Failure:
         return Failure(status, error, seconds(), {**facts, "peak_mb": recording.peak_memory()})
@@ -77,12 +70,14 @@ def attempt(
         return time.perf_counter() - started
 
     try:
-        result = train_and_score(job, parts, on_epoch)
+        result = train_and_score(job, parts, watch)
         return recording.keep_result(job, *result, seconds(), {**facts, "peak_mb": recording.peak_memory()})
     except store.UnreadableError as error:
         return failure("failed", str(error))
     except recording.NotWrittenError as error:
         raise error.reason from None
+    except StoppedError:
+        raise
     except DivergedError as error:
         return failure("diverged", str(error))
     except BaseException as error:  # one broken method must not take the grid down, whatever it raises
@@ -128,13 +123,11 @@ def assemble(job: Job, facts: dict[str, Any]) -> Parts:
     return Parts(protocol, device, data, task, method, streams, model)
 
 
-def train_and_score(
-    job: Job, parts: Parts, on_epoch: Callable[[int, int], None]
-) -> tuple[backbones.CamNet, History, pd.DataFrame, Scores]:
+def train_and_score(job: Job, parts: Parts, watch: Watch) -> tuple[backbones.CamNet, History, pd.DataFrame, Scores]:
     """Everything between the parts and the numbers."""
     method = parts.method(**job.spec.fields)
     train, validation = (split_tensors(parts.data, name, parts.device) for name in ("train", "validation"))
-    history = fit(parts.model, method, train, validation, parts.protocol, parts.streams, on_epoch)
+    history = fit(parts.model, method, train, validation, parts.protocol, parts.streams, watch.on_epoch)
     devices.synchronise(parts.device)
     # The test split is read here for the first time.
     table = predictions.predictions(parts.model, parts.data, parts.protocol)

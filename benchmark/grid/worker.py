@@ -23,15 +23,17 @@ NEEDED = (
 def make_run(content: dict[str, Any], send: Send) -> None:
     """Make one run; a result is stored here, the parent stores a failure with what was printed."""
     from divsal_bench.grid import work
-    from divsal_bench.grid.jobs import Job
+    from divsal_bench.grid.jobs import Job, Watch
     from divsal_bench.registry import plugins
 
     job = Job.from_json(content)
     plugins.narrow(task=job.task_from, method=job.method_from)
     found = work.attempt(
         job,
-        lambda done, total: send("epoch", done=done, total=total),
-        on_begun=lambda facts: send("begun", facts=facts),
+        Watch(
+            on_begun=lambda facts: send("begun", facts=facts),
+            on_epoch=lambda done, total: send("epoch", done=done, total=total),
+        ),
     )
     if isinstance(found, Path):
         send("finished", path=str(found))

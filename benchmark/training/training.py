@@ -86,6 +86,107 @@ class History:
     notices: list[str] = field(default_factory=list)
 
 
+class Training:
+    """One run's training: everything that changes from step to step, so that it can stop between two and go on.
+
+    Args:
+        model: Built by :func:`divsal_bench.networks.backbones.build`; trained in place, moved to the data's device.
+        method: Its ``setup``, ``transform`` and ``loss`` are called here.
+        validation: Read only by selection rules that need it.
+
+    Attributes:
+        epoch: The one that is trained, from 1; one more than there are when training has ended.
+        done: Steps done of that epoch.
+        order_before: State of the generator ``order`` before it shuffled this epoch.
+        sums: Of the logged losses, weighted by batch size, over the steps done of this epoch.
+        best: Validation score of the epoch in ``kept``, its weights; −inf and None before there is any.
+        history: Epochs that have ended.
+    """
+
+    def __init__(
+        self,
+        model: CamNet,
+        method: Method,
+        train: SplitTensors,
+        validation: SplitTensors,
+        protocol: Protocol,
+        streams: Streams,
+    ) -> None:
+        import torch
+
+        self.model, self.method, self.train, self.validation, self.protocol = model, method, train, validation, protocol
+        model.net.to(train.labels.device)
+        torch.manual_seed(streams.order)  # networks with dropout draw from the global generator
+        split = TrainingSplit(
+            train.labels, train.maps, train.has_map, torch.Generator().manual_seed(streams.method)
+        )  # fmt: skip
+        method.setup(split)
+        self.history = History(notices=split.notices)
+        self.steps = len(batches(len(train), protocol.batch_size, torch.Generator()))
+        self.optimiser, self.scheduler = optimisation(model, protocol, self.steps)
+        self.order = torch.Generator().manual_seed(streams.order)
+        self.geometry = torch.Generator().manual_seed(streams.augmentation)
+        self.own = torch.Generator().manual_seed(streams.method + 1)
+        self.epoch, self.done = 1, 0
+        self.order_before = self.order.get_state()
+        self.shuffled: list[Tensor] = []
+        self.sums: dict[str, Tensor] = {}
+        self.best = -math.inf
+        self.kept: dict[str, Tensor] | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.epoch > self.protocol.epochs
+
+    def step(self) -> bool:
+        """Do one step, and what belongs to the end of an epoch after its last; whether it was that.
+
+        Raises:
+            DivergedError: A loss or a validation score is not finite; the epoch is named.
+        """
+        if not self.shuffled:
+            self.order_before = self.order.get_state()
+            self.shuffled = batches(len(self.train), self.protocol.batch_size, self.order)
+            self.model.net.train()
+        rows = self.shuffled[self.done]
+        losses = training_step(
+            self.model, self.method, self.train, rows, self.protocol, self.geometry, self.own, self.optimiser
+        )
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value.detach() * len(rows)
+        self.scheduler.step()
+        self.done += 1
+        if self.done < self.steps:
+            return False
+        self.end_epoch()
+        return True
+
+    def end_epoch(self) -> None:
+        """Log the epoch, and keep its weights where the selection rule says so."""
+        epoch, epochs, selection = self.epoch, self.protocol.epochs, self.protocol.selection
+        # One transfer an epoch: reading the loss at every step would stall an accelerator.
+        row = {name: float(value) / len(self.train) for name, value in self.sums.items()}
+        if not all(math.isfinite(value) for value in row.values()):
+            bad = ", ".join(name for name, value in row.items() if not math.isfinite(value))
+            raise DivergedError(f"{bad} is not finite in epoch {epoch} of {epochs}")
+        if selection != "last":
+            row |= validation_scores(self.model, self.validation, self.protocol)
+            score = row["validation_accuracy" if selection == "validation-accuracy" else "validation_auroc"]
+            if score >= self.best:  # ties go to the later epoch, as in the published code
+                self.best, self.history.selected_epoch = score, epoch
+                self.kept = {name: tensor.clone() for name, tensor in self.model.net.state_dict().items()}
+        else:
+            self.history.selected_epoch = epoch
+        self.history.epochs.append({"epoch": epoch, **row})
+        self.epoch, self.done, self.shuffled, self.sums = epoch + 1, 0, [], {}
+
+    def select(self) -> None:
+        """Leave the network at the epoch that the protocol selects."""
+        if self.kept is not None:
+            self.model.net.load_state_dict(self.kept)
+
+
 def fit(
     model: CamNet,
     method: Method,
@@ -94,63 +195,32 @@ def fit(
     protocol: Protocol,
     streams: Streams,
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
+    go_on: Callable[[Training], None] = lambda training: None,
+    after_step: Callable[[Training, bool], None] = lambda training, ended: None,
 ) -> History:
     """Train ``model`` in place and leave it at the epoch the protocol selects.
 
     Args:
-        model: Built by :func:`divsal_bench.networks.backbones.build` and moved to the data's device.
-        method: Its ``setup``, ``transform`` and ``loss`` are called here.
-        validation: Read only by selection rules that need it.
+        model, method, train, validation, protocol, streams: As :class:`Training` takes them.
         on_epoch: Told (epochs done, epochs in all).
+        go_on: May bring the training to where an earlier one was, before its first step.
+        after_step: Told after every step, and whether an epoch ended with it; may raise
+            :class:`~divsal_bench.errors.StoppedError`.
 
     Raises:
         DivergedError: A loss that is not finite; the epoch is named.
     """
-    import torch
-
-    device = train.labels.device
-    model.net.to(device)
-    torch.manual_seed(streams.order)  # networks with dropout draw from the global generator
-    split = TrainingSplit(
-        train.labels, train.maps, train.has_map, torch.Generator().manual_seed(streams.method)
-    )  # fmt: skip
-    method.setup(split)
-    history = History(notices=split.notices)
-    steps = len(batches(len(train), protocol.batch_size, torch.Generator()))
-    optimiser, scheduler = optimisation(model, protocol, steps)
-    order = torch.Generator().manual_seed(streams.order)
-    geometry = torch.Generator().manual_seed(streams.augmentation)
-    own = torch.Generator().manual_seed(streams.method + 1)
-    best = -math.inf
-    kept: dict[str, Tensor] | None = None
+    training = Training(model, method, train, validation, protocol, streams)
+    go_on(training)
     started = time.perf_counter()
-    for epoch in range(1, protocol.epochs + 1):
-        model.net.train()
-        sums: dict[str, Tensor] = {}
-        for rows in batches(len(train), protocol.batch_size, order):
-            losses = training_step(model, method, train, rows, protocol, geometry, own, optimiser)
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value.detach() * len(rows)
-            scheduler.step()
-        # One transfer an epoch: reading the loss at every step would stall an accelerator.
-        row = {name: float(value) / len(train) for name, value in sums.items()}
-        if not all(math.isfinite(value) for value in row.values()):
-            bad = ", ".join(name for name, value in row.items() if not math.isfinite(value))
-            raise DivergedError(f"{bad} is not finite in epoch {epoch} of {protocol.epochs}")
-        if protocol.selection != "last":
-            row |= validation_scores(model, validation, protocol)
-            score = row["validation_accuracy" if protocol.selection == "validation-accuracy" else "validation_auroc"]
-            if score >= best:  # ties go to the later epoch, as in the published code
-                best, history.selected_epoch = score, epoch
-                kept = {name: tensor.clone() for name, tensor in model.net.state_dict().items()}
-        else:
-            history.selected_epoch = epoch
-        history.epochs.append({"epoch": epoch, **row})
-        on_epoch(epoch, protocol.epochs)
-    if kept is not None:
-        model.net.load_state_dict(kept)
-    history.train_seconds = time.perf_counter() - started
-    return history
+    while not training.has_ended:
+        ended = training.step()
+        if ended:
+            on_epoch(training.epoch - 1, protocol.epochs)
+        after_step(training, ended)
+    training.select()
+    training.history.train_seconds += time.perf_counter() - started
+    return training.history
 
 
 def batches(count: int, size: int, generator: torch.Generator) -> list[Tensor]:
