@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from divsal_bench.baselines.cyborg import Cyborg
-from divsal_bench.contracts.method import Batch, Kind, TrainingSplit
+from divsal_bench.contracts.method import Kind, TrainingSplit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,15 +24,8 @@ class CyborgShuffled(Cyborg):
     kind: ClassVar[Kind] = "control"
 
     def setup(self, train: TrainingSplit) -> None:
-        """Draw a derangement of the mapped samples of each class."""
-        self._maps = train.maps
-        self._donors = derange(train)
-
-    def transform(self, batch: Batch) -> Batch:
-        """Hand each sample its donor's map."""
-        donors = self._donors.to(batch.rows.device)[batch.rows]
-        maps = self._maps.to(batch.rows.device)[donors.clamp_min(0)]
-        return replace(batch, raw_maps=maps, has_map=donors >= 0)
+        """Draw a derangement of the mapped samples of each class, and be handed those maps."""
+        train.donors = derange(train)
 
 
 def derange(train: TrainingSplit) -> Tensor:

@@ -15,6 +15,7 @@ from divsal_bench.conformance import smoke, specimens
 from divsal_bench.conformance.checks import BreachError
 from divsal_bench.conformance.specimens import MARK, PROTOCOL, SIDE
 from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
+from divsal_bench.training.handed_maps import MapsByRow
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,6 +118,8 @@ def reachable(thing: object, where: str, seen: dict[int, object]) -> Iterator[tu
         else:
             yield where, torch.from_numpy(np.array(thing)) if thing.dtype.kind in "biuf" else str(thing)
         return
+    if isinstance(thing, MapsByRow):  # it gives maps, and leads nowhere else
+        yield f"{where}[rows]", thing[torch.arange(len(thing))]
     for name, value in parts(thing):
         yield from reachable(value, f"{where}{name}", seen)
 

@@ -14,7 +14,7 @@ from divsal_bench.contracts.method import Method
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from divsal_bench.training.training import SplitTensors
+    from divsal_bench.training.splits import SplitTensors
 
 #: Relative change of a loss below which nothing has changed but float32 rounding.
 ROUNDING = 1e-4

@@ -91,7 +91,7 @@ def in_place(method: type[Method]) -> str:
     kept = tensors(train)
     built.setup(train)
     refuse_changes(kept, train, "setup", "the training split's")
-    batch = specimens.batch_of(split, ORDINARY)
+    batch = specimens.batch_of(split, ORDINARY, train.donors)
     kept = tensors(batch)
     changed = specimens.transformed(built, batch)
     refuse_changes(kept, batch, "transform", "the batch's")

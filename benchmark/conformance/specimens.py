@@ -18,11 +18,13 @@ from divsal_bench.networks import backbones, devices
 from divsal_bench.networks.backbones import CamNet
 from divsal_bench.registry import protocols
 from divsal_bench.training import training
-from divsal_bench.training.training import SplitTensors
+from divsal_bench.training.feeding import raw_batch
+from divsal_bench.training.splits import SplitTensors
 from divsal_bench.words import Head
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 SIDE = 32
 #: quick-v1 with a network of 8 channels, 4×4 CAMs and no augmentation, so that a constant map stays constant.
@@ -136,16 +138,16 @@ def handed(split: SplitTensors) -> TrainingSplit:
     """What ``setup`` is handed, as :func:`divsal_bench.training.training.fit` does it."""
     import torch
 
-    return TrainingSplit(split.labels, split.maps, split.has_map, torch.Generator().manual_seed(1))
+    return training.handed_split(split, torch.Generator().manual_seed(1))
 
 
-def batch_of(split: SplitTensors, specimen: Specimen) -> Batch:
-    """The batch of a specimen, before ``transform``."""
+def batch_of(split: SplitTensors, specimen: Specimen, donors: Tensor | None = None) -> Batch:
+    """The batch of a specimen, before ``transform``; ``donors`` as ``setup`` left them."""
     import torch
 
     rows = torch.tensor(specimen.rows)
     geometry, own = torch.Generator().manual_seed(2), torch.Generator().manual_seed(3)
-    return training.make_batch(split, rows, PROTOCOL, geometry, own)
+    return training.make_batch(raw_batch(split.exchanged(donors), rows), PROTOCOL, geometry, own)
 
 
 def transformed(method: Method, batch: Batch) -> Batch:
@@ -187,6 +189,7 @@ def first_layer(specimen: Specimen) -> torch.nn.Parameter:
 def one_pass(method: Method, specimen: Specimen, split: SplitTensors | None = None) -> tuple[Batch, Outputs]:
     """``setup``, one batch, ``transform`` and the forward pass, in the order of training."""
     split = split or train_split(specimen.maps)
-    method.setup(handed(split))
-    batch = transformed(method, batch_of(split, specimen))
+    train = handed(split)
+    method.setup(train)
+    batch = transformed(method, batch_of(split, specimen, train.donors))
     return batch, outputs_for(batch, specimen)

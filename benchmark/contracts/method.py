@@ -7,10 +7,10 @@ or a validation or test row.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from divsal_bench.contracts import cams
 from divsal_bench.words import Kind as Kind  # for plugins, which import contracts only
@@ -20,23 +20,39 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+class HumanMaps(Protocol):
+    """Human maps of the training split, (N, S, S) uint8, by rows: they need not fit in memory. A tensor is one too."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """(N, S, S)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Tensor, /) -> Tensor:
+        """Maps of rows, (B, S, S) uint8 on the device of ``rows``, which are row numbers, (B,) int64, or (N,) bool."""
+
+
 @dataclass
 class TrainingSplit:
     """What ``setup`` sees once per run: the training split, unaugmented.
 
     Attributes:
         labels: (N,) int64, 0 or 1.
-        maps: (N, S, S) uint8 human maps, 0 where there is none.
+        maps: Human maps, (N, S, S) uint8, 0 where there is none; ``maps[rows]`` reads them.
         has_map: (N,) bool.
         generator: Seeded from (task, data fingerprint, seed): the same for every method.
         notices: Sentences a method wants shown with its run, e.g. a map it could not use.
+        donors: For a control to set: each row's batches then have the human map of another training row, that of
+            ``donors``, (N,) int64, −1 for none.
     """
 
     labels: Tensor
-    maps: Tensor
+    maps: HumanMaps
     has_map: Tensor
     generator: torch.Generator
     notices: list[str] = field(default_factory=list)
+    donors: Tensor | None = None
 
     @property
     def label_counts(self) -> tuple[int, int]:

@@ -26,7 +26,8 @@ from divsal_bench.runs.messages import LONGEST_TRACEBACK
 from divsal_bench.runs.records import Status
 from divsal_bench.scores.schema import Scores
 from divsal_bench.scores.scoring import score
-from divsal_bench.training.training import History, SplitTensors, Streams, fit
+from divsal_bench.training.splits import SplitRows, resident, room_for_rows
+from divsal_bench.training.training import History, Streams, fit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,7 +127,9 @@ def assemble(job: Job, facts: dict[str, Any]) -> Parts:
 def train_and_score(job: Job, parts: Parts, watch: Watch) -> tuple[backbones.CamNet, History, pd.DataFrame, Scores]:
     """Everything between the parts and the numbers."""
     method = parts.method(**job.spec.fields)
-    train, validation = (split_tensors(parts.data, name, parts.device) for name in ("train", "validation"))
+    train = resident(split_rows(parts.data, "train", parts.device), room_for_rows(parts.device))
+    # Read once an epoch at most, in order: it takes no memory.
+    validation = split_rows(parts.data, "validation", parts.device)
     history = fit(parts.model, method, train, validation, parts.protocol, parts.streams, watch.on_epoch)
     devices.synchronise(parts.device)
     # The test split is read here for the first time.
@@ -134,14 +137,10 @@ def train_and_score(job: Job, parts: Parts, watch: Watch) -> tuple[backbones.Cam
     return parts.model, history, table, score(table, parts.task.field_metrics)
 
 
-def split_tensors(data: DataArrays, name: str, device: torch.device) -> SplitTensors:
-    """One split's rows as tensors on the device."""
+def split_rows(data: DataArrays, name: str, device: torch.device) -> SplitRows:
+    """One split's rows, to be read by batch; its labels are on the device."""
     rows: np.ndarray = (data.rows["split"] == name).to_numpy().nonzero()[0]
     columns = data.rows.iloc[rows]
-    return SplitTensors.from_arrays(
-        data.images[rows],
-        columns["label"].to_numpy(),
-        data.maps[rows],
-        columns["has_map"].to_numpy(),
-        device,
-    )
+    return SplitRows.of(
+        data.images, data.maps, rows, columns["label"].to_numpy(), columns["has_map"].to_numpy(), device
+    )  # fmt: skip

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from divsal_bench.networks import backbones, devices
 from divsal_bench.registry import plugins
-from divsal_bench.training.training import SplitTensors, Streams, fit
+from divsal_bench.training.splits import SplitRows, resident, room_for_rows
+from divsal_bench.training.training import Streams, fit
 
 if TYPE_CHECKING:
     from divsal_bench.data.arrays import DataArrays
@@ -51,11 +52,19 @@ def train_network(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(streams.weights)
             model.net.reset_classifier(count)  # type: ignore[operator]
-    whole = SplitTensors.from_arrays(
-        data.images[rows], classes[rows], data.maps[rows], data.rows["has_map"].to_numpy()[rows], torch.device("cpu")
-    )
+    device = torch.device("cpu")
+    has_map = data.rows["has_map"].to_numpy()[rows]
+    whole = SplitRows.of(data.images, data.maps, rows, classes[rows], has_map, device)
     method = plugins.methods().get("cross-entropy")()
-    fit(model, method, whole, whole, protocol, streams, lambda done, total: watch(done, model))
+    fit(
+        model,
+        method,
+        resident(whole, room_for_rows(device)),
+        whole,
+        protocol,
+        streams,
+        lambda done, total: watch(done, model),
+    )
     return model
 
 

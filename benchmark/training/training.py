@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,17 @@ from divsal_bench.errors import DivergedError
 from divsal_bench.networks import devices
 from divsal_bench.networks.inference import as_input, form_of, infer
 from divsal_bench.training import augmentation
+from divsal_bench.training.feeding import RawBatch, fed
+from divsal_bench.training.handed_maps import MapsByRow
+from divsal_bench.training.splits import ImagesInOrder, SplitTensors
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from torch import Tensor
 
     from divsal_bench.networks.backbones import CamNet
     from divsal_bench.registry.protocols import Protocol
+    from divsal_bench.training.splits import Split
 
 
 @dataclass(frozen=True)
@@ -43,37 +46,6 @@ class Streams:
             augmentation=seeds.derive("augmentation", *shared),
             method=seeds.derive("method", task, fingerprint, seed),
         )
-
-
-@dataclass
-class SplitTensors:
-    """One split on one device: images (N, C, S, S) uint8, labels (N,), maps (N, S, S) uint8, has_map (N,)."""
-
-    images: Tensor
-    labels: Tensor
-    maps: Tensor
-    has_map: Tensor
-
-    @classmethod
-    def from_arrays(
-        cls,
-        images: np.ndarray,
-        labels: np.ndarray,
-        maps: np.ndarray,
-        has_map: np.ndarray,
-        device: torch.device,
-    ) -> SplitTensors:
-        """Copy one split's rows to the device, as uint8: a quarter of the memory and of the transfer."""
-        import numpy as np
-        import torch
-
-        # Copied: memory maps and data frames are read-only, tensors are not.
-        tensors = (torch.from_numpy(np.array(part)) for part in (images, labels, maps, has_map))
-        image, label, human, mapped = (tensor.to(device) for tensor in tensors)
-        return cls(image, label.long(), human, mapped.bool())
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 @dataclass
@@ -107,20 +79,19 @@ class Training:
         self,
         model: CamNet,
         method: Method,
-        train: SplitTensors,
-        validation: SplitTensors,
+        train: Split,
+        validation: Split,
         protocol: Protocol,
         streams: Streams,
     ) -> None:
         import torch
 
-        self.model, self.method, self.train, self.validation, self.protocol = model, method, train, validation, protocol
+        self.model, self.method, self.validation, self.protocol = model, method, validation, protocol
         model.net.to(train.labels.device)
         torch.manual_seed(streams.order)  # networks with dropout draw from the global generator
-        split = TrainingSplit(
-            train.labels, train.maps, train.has_map, torch.Generator().manual_seed(streams.method)
-        )  # fmt: skip
+        split = handed_split(train, torch.Generator().manual_seed(streams.method))
         method.setup(split)
+        self.train = train.exchanged(split.donors)
         self.history = History(notices=split.notices)
         self.steps = len(batches(len(train), protocol.batch_size, torch.Generator()))
         self.optimiser, self.scheduler = optimisation(model, protocol, self.steps)
@@ -130,6 +101,7 @@ class Training:
         self.epoch, self.done = 1, 0
         self.order_before = self.order.get_state()
         self.shuffled: list[Tensor] = []
+        self.coming: Generator[RawBatch, None, None] | None = None
         self.sums: dict[str, Tensor] = {}
         self.best = -math.inf
         self.kept: dict[str, Tensor] | None = None
@@ -149,12 +121,12 @@ class Training:
             self.order_before = self.order.get_state()
             self.shuffled = batches(len(self.train), self.protocol.batch_size, self.order)
             self.model.net.train()
-        rows = self.shuffled[self.done]
-        losses = training_step(
-            self.model, self.method, self.train, rows, self.protocol, self.geometry, self.own, self.optimiser
-        )
+        if self.coming is None:
+            self.coming = fed(self.train, self.shuffled[self.done :])
+        raw = next(self.coming)
+        losses = training_step(self.model, self.method, raw, self.protocol, self.geometry, self.own, self.optimiser)
         for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value.detach() * len(rows)
+            self.sums[name] = self.sums.get(name, 0.0) + value.detach() * len(raw.rows)
         self.scheduler.step()
         self.done += 1
         if self.done < self.steps:
@@ -162,8 +134,15 @@ class Training:
         self.end_epoch()
         return True
 
+    def close(self) -> None:
+        """End the threads that read ahead; a step after it starts them again."""
+        if self.coming is not None:
+            self.coming.close()
+            self.coming = None
+
     def end_epoch(self) -> None:
         """Log the epoch, and keep its weights where the selection rule says so."""
+        self.close()
         epoch, epochs, selection = self.epoch, self.protocol.epochs, self.protocol.selection
         # One transfer an epoch: reading the loss at every step would stall an accelerator.
         row = {name: float(value) / len(self.train) for name, value in self.sums.items()}
@@ -190,8 +169,8 @@ class Training:
 def fit(
     model: CamNet,
     method: Method,
-    train: SplitTensors,
-    validation: SplitTensors,
+    train: Split,
+    validation: Split,
     protocol: Protocol,
     streams: Streams,
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
@@ -213,14 +192,25 @@ def fit(
     training = Training(model, method, train, validation, protocol, streams)
     go_on(training)
     started = time.perf_counter()
-    while not training.has_ended:
-        ended = training.step()
-        if ended:
-            on_epoch(training.epoch - 1, protocol.epochs)
-        after_step(training, ended)
+    try:
+        while not training.has_ended:
+            ended = training.step()
+            if ended:
+                on_epoch(training.epoch - 1, protocol.epochs)
+            after_step(training, ended)
+    finally:
+        training.close()
     training.select()
     training.history.train_seconds += time.perf_counter() - started
     return training.history
+
+
+def handed_split(train: Split, generator: torch.Generator) -> TrainingSplit:
+    """What a method's ``setup`` is handed of the training split."""
+    side = train.images.shape[-1]
+    return TrainingSplit(
+        train.labels, MapsByRow((len(train), side, side), train.maps_of), train.has_map, generator
+    )  # fmt: skip
 
 
 def batches(count: int, size: int, generator: torch.Generator) -> list[Tensor]:
@@ -233,15 +223,14 @@ def batches(count: int, size: int, generator: torch.Generator) -> list[Tensor]:
 def training_step(
     model: CamNet,
     method: Method,
-    train: SplitTensors,
-    rows: Tensor,
+    raw: RawBatch,
     protocol: Protocol,
     geometry: torch.Generator,
     own: torch.Generator,
     optimiser: torch.optim.Optimizer,
 ) -> dict[str, Tensor]:
-    """One optimisation step on the training rows ``rows``, (B,) int64 on the CPU; its losses."""
-    batch = make_batch(train, rows, protocol, geometry, own)
+    """One optimisation step on a batch; its losses."""
+    batch = make_batch(raw, protocol, geometry, own)
     batch = method.transform(batch)
     out = network_outputs(model, batch.images, batch.labels, protocol)
     losses = method.loss(batch, out)
@@ -253,19 +242,15 @@ def training_step(
     return losses
 
 
-def make_batch(
-    train: SplitTensors, rows: Tensor, protocol: Protocol, geometry: torch.Generator, own: torch.Generator
-) -> Batch:
-    """Gather, normalise and augment one batch; its maps are moved only when a method asks for them."""
-    device = train.labels.device
-    on_device = rows.to(device)
-    warp = augmentation.sampler(len(rows), train.images.shape[-1], protocol, geometry, device)
+def make_batch(raw: RawBatch, protocol: Protocol, geometry: torch.Generator, own: torch.Generator) -> Batch:
+    """Normalise and augment one batch; its maps are moved only when a method asks for them."""
+    warp = augmentation.sampler(len(raw.rows), raw.images.shape[-1], protocol, geometry, raw.images.device)
     return Batch(
-        images=warp(as_input(train.images[on_device], form_of(protocol)), "border"),
-        labels=train.labels[on_device],
-        rows=on_device,
-        raw_maps=train.maps[on_device],
-        has_map=train.has_map[on_device],
+        images=warp(as_input(raw.images, form_of(protocol)), "border"),
+        labels=raw.labels,
+        rows=raw.rows,
+        raw_maps=raw.maps,
+        has_map=raw.has_map,
         warp=lambda maps: warp(maps.unsqueeze(1).float() / 255, "zeros").squeeze(1),
         generator=own,
     )
@@ -298,11 +283,12 @@ def optimisation(
     )
 
 
-def validation_scores(model: CamNet, validation: SplitTensors, protocol: Protocol) -> dict[str, float]:
+def validation_scores(model: CamNet, validation: Split, protocol: Protocol) -> dict[str, float]:
     """Accuracy and AUROC on the whole validation split."""
     from sklearn.metrics import roc_auc_score
 
-    logits = infer(model, validation.images, form_of(protocol))[0].double()
+    images = validation.images if isinstance(validation, SplitTensors) else ImagesInOrder(validation)
+    logits = infer(model, images, form_of(protocol))[0].double()  # type: ignore[arg-type]
     margin = (logits[:, 1] - logits[:, 0]).numpy()
     labels = validation.labels.cpu().numpy()
     if not all(map(math.isfinite, margin)):

@@ -29,7 +29,8 @@ from divsal_bench.data import arrays, catalogue
 from divsal_bench.grid import work
 from divsal_bench.networks import backbones, devices
 from divsal_bench.registry import plugins, protocols
-from divsal_bench.training.training import SplitTensors, Streams, fit
+from divsal_bench.training.splits import SplitTensors
+from divsal_bench.training.training import Streams, fit
 
 BARE_TARGET, GUIDED_TARGET = 0.93, 0.95
 STREAMS = Streams.of("cxr", "throughput", "resnet10t", 0)
@@ -128,7 +129,7 @@ class Bench:
         task = plugins.tasks().get("cxr")
         data = arrays.load_arrays(task, catalogue.resolve(task, "standin"), self.protocol.input_size)
         self.train, self.validation = (
-            work.split_tensors(data, name, torch.device("cpu")) for name in ("train", "validation")
+            work.split_rows(data, name, torch.device("cpu")).in_memory() for name in ("train", "validation")
         )
         self.steps = math.ceil(len(self.train) / self.protocol.batch_size)
         devices.make_deterministic(1)

@@ -295,9 +295,13 @@ HOOKS = {
         "def transform(self, batch):\n        pass",
         "transform(batch) returned NoneType, not a Batch",
     ),
-    "setup changes the maps": (
-        "def setup(self, train):\n        train.maps.zero_()",
-        "setup changes the training split's maps in place",
+    "setup changes the labels": (
+        "def setup(self, train):\n        train.labels.zero_()",
+        "setup changes the training split's labels in place",
+    ),
+    "setup wants all maps at once": (
+        "def setup(self, train):\n        train.maps.float().mean()",
+        "train.maps is read by rows: take train.maps[rows]",
     ),
     "transform changes the batch": (
         "def transform(self, batch):\n        batch.labels.zero_()\n        return batch",

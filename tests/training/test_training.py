@@ -15,7 +15,9 @@ from divsal_bench.contracts.method import Batch, Method, Outputs
 from divsal_bench.networks import backbones, inference
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.training import augmentation, training
-from divsal_bench.training.training import SplitTensors, Streams
+from divsal_bench.training.feeding import raw_batch
+from divsal_bench.training.splits import SplitTensors
+from divsal_bench.training.training import Streams
 from divsal_bench.words import Head, Kind
 
 TINY = dataclasses.replace(
@@ -163,14 +165,14 @@ def test_an_epoch_uses_every_sample_once_but_a_lone_last_one() -> None:
 def test_image_and_map_move_together() -> None:
     """A map equal to its image stays equal to it, but for what comes from outside the frame."""
     protocol = dataclasses.replace(TINY, rotate=20.0, scale=0.2, shift=0.1, flip=0.5, mean=(0.0,), std=(1.0,))
-    train_split = split(8, side=32)
-    inner = torch.zeros(8, 32, 32, dtype=torch.uint8)
+    inner = np.zeros((8, 32, 32), np.uint8)
     inner[:, 12:20, 10:16] = 255
-    train_split.images, train_split.maps = inner[:, None], inner
+    labels, has_map = np.zeros(8), np.ones(8, bool)
+    train_split = SplitTensors.from_arrays(inner[:, None], labels, inner, has_map, torch.device("cpu"))
     g = torch.Generator().manual_seed(3)
-    batch = training.make_batch(train_split, torch.arange(8), protocol, g, g)
+    batch = training.make_batch(raw_batch(train_split, torch.arange(8)), protocol, g, g)
     torch.testing.assert_close(batch.images[:, 0], batch.maps)
-    assert not torch.allclose(batch.maps, inner.float() / 255)
+    assert not torch.allclose(batch.maps, torch.from_numpy(inner).float() / 255)
 
 
 def test_what_lies_outside_an_image_repeats_its_border() -> None:
