@@ -13,6 +13,7 @@ from divsal_bench.errors import UserError
 from divsal_bench.files import whole
 from divsal_bench.networks import devices
 from divsal_bench.processes.crew import Crew, Ended, Free, Told
+from divsal_bench.processes.places import anywhere
 from divsal_bench.runs.audit_record import Audit, AuditSettings, audit_file
 from divsal_bench.runs.reading import Run, read_run
 
@@ -81,7 +82,7 @@ def audited_elsewhere(jobs: Sequence[AuditJob], workers: int) -> Iterator[tuple[
     """Position and outcome of each job as soon as a worker process has it."""
     waiting = deque(range(len(jobs)))
     left = len(jobs)
-    crew: Crew[int] = Crew(WORKER, workers, lambda: bool(waiting), lambda position: jobs[position].to_json())
+    crew: Crew[int] = Crew(WORKER, anywhere(workers), lambda: bool(waiting), lambda position: jobs[position].to_json())
     with crew:
         while left:
             happened = crew.next()

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0; 1 for a check that did not pass; 2 for bad input (one line on standard error) or for runs without a
-        result; 130 after Ctrl-C.
+        result; 130 after Ctrl-C, 143 and 129 after SIGTERM and SIGHUP.
     """
     from divsal_bench.cli import streams
 
@@ -29,9 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return carried_out(argv)
     except UserError as error:
         return refused(str(error), argv)
-    except KeyboardInterrupt:
-        say("divsal-bench: interrupted; the same command goes on")
-        return EXIT_INTERRUPTED
+    except KeyboardInterrupt as error:
+        if not isinstance(error, ToldInterruption):
+            say("divsal-bench: interrupted; the same command goes on")
+        return 128 + getattr(error, "number", signal.SIGINT)
     except OSError as error:
         place = f" ({printable(error.filename)})" if error.filename else ""
         return refused(f"{printable(error.strerror or error)}{place}; check the path and its permissions", argv)
@@ -65,7 +66,10 @@ def carried_out(argv: Sequence[str] | None) -> int:
     except SystemExit:  # argparse leaves so after --help
         streams.close_output()
         raise
-    signal.signal(signal.SIGTERM, interrupt)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, interrupt)
     try:
         code = int(arguments.handler(arguments) or 0)
     except SystemExit as error:
@@ -84,6 +88,18 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+class Interruption(KeyboardInterrupt):
+    """A request to end: by the signal of this number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+class ToldInterruption(Interruption):
+    """The same, when it has been said where things stand and how to go on."""
+
+
 def interrupt(number: int, frame: object) -> None:
     """Treat a polite request to end like Ctrl-C."""
-    raise KeyboardInterrupt
+    raise Interruption(number)

@@ -71,6 +71,19 @@ def add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="results (default: runs/)")
 
 
+def add_hardware(command: argparse.ArgumentParser) -> None:
+    """What fills the hardware, where many runs are made."""
+    command.add_argument(
+        "--devices", action=Joined, metavar="D", help="accelerators joined by commas, cuda:0,cuda:1 …, or cuda for all "
+        "that there are; CUDA_VISIBLE_DEVICES, which schedulers set, is their list",
+    )  # fmt: skip
+    command.add_argument("--slots", type=int, metavar="N", help="runs at a time on each of --devices (default: 1)")
+    command.add_argument(
+        "--stall-minutes", type=float, default=30, metavar="N",
+        help="end a run that makes no progress for so long, and try it once more (default: 30)",
+    )  # fmt: skip
+
+
 def add_format(command: argparse.ArgumentParser) -> None:
     """How a table is written."""
     command.add_argument(

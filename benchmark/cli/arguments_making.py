@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from divsal_bench.cli.arguments import Commands, Joined, Parser, add_format, add_permission, add_training, lazy
+from divsal_bench.cli.arguments import (
+    Commands,
+    Joined,
+    Parser,
+    add_format,
+    add_hardware,
+    add_permission,
+    add_training,
+    lazy,
+)
 
 
 def add_run(commands: Commands[Parser]) -> None:
@@ -26,6 +35,7 @@ def add_run(commands: Commands[Parser]) -> None:
     )  # fmt: skip
     run.add_argument("--seeds", default="5", metavar="N", help="seeds 0 to N−1, or a range A-B (default: 5)")
     add_training(run)
+    add_hardware(run)
     run.add_argument("--backbone", metavar="B", help="a timm name (default: the protocol's)")
     run.add_argument("--head", choices=("two-logit", "one-logit"), default="two-logit", metavar="HEAD",
                      help="two-logit (default) or one-logit")  # fmt: skip

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from divsal_bench.errors import plural
+from divsal_bench.grid.events import Event
 from divsal_bench.grid.jobs import Job
-from divsal_bench.grid.pool import Event
 from divsal_bench.runs.reading import Run
 
 if TYPE_CHECKING:
@@ -46,28 +47,46 @@ class ProgressLines:
     Attributes:
         total: Runs to make; 0 until there is any.
         finished: How many of them are.
+        stopped: For each run that was stopped with its state saved, the epoch that it goes on in.
     """
 
     def __init__(self) -> None:
         self.total = 0
         self.finished = 0
+        self.stopped: list[int] = []
         self.started = time.monotonic()
 
     def on_event(self, event: Event) -> None:
         """Print what ended."""
         if event.kind == "begun":
-            self.total, self.finished, self.started = event.total, 0, time.monotonic()
+            self.total, self.finished, self.stopped, self.started = event.total, 0, [], time.monotonic()
         elif event.kind == "retry":
             spec = event.job.spec
-            self.line(f"the process of {spec.task} {event.job.label} seed {spec.seed} died; trying that run once more")
+            self.line(f"{spec.task} {event.job.label} seed {spec.seed} {event.why}")
+        elif event.kind == "joined":
+            self.line(f"another command is making {plural(event.total, 'run')} of these; this one makes the others")
         elif event.kind == "waiting":
-            runs = "1 run" if event.total == 1 else f"{event.total} runs"
+            runs = plural(event.total, "run")
             self.line(f"another command is making {runs} in this folder; waiting for the end of that")
+        elif event.kind == "stopping" and event.total:
+            self.line(f"stopping: {plural(event.total, 'run')} asked to save where they are; again to end at once")
+        elif event.kind == "stopped":
+            self.stopped.append(event.done + 1)
         elif event.kind == "finished" and event.run is not None:
             self.finished += 1
             left = (time.monotonic() - self.started) / self.finished * (self.total - self.finished)
             made = " (made by another command)" if event.elsewhere else ""
             self.line(f"[{self.finished}/{self.total}] {outcome(event.run)}{made}; about {duration(left)} left")
+
+    def standing(self) -> str:
+        """Where work that is stopped stands, in words."""
+        done = f"{self.finished} of {plural(self.total, 'run')} finished and kept"
+        if not self.stopped:
+            return done
+        epochs = [f"{epoch}" for epoch in sorted(set(self.stopped))]
+        several = f"{', '.join(epochs[:-1])} and " * (len(epochs) > 1)
+        goes = "goes" if len(self.stopped) == 1 else "go"
+        return f"{done}, {len(self.stopped)} {goes} on from epoch{'s' * (len(epochs) > 1)} {several}{epochs[-1]}"
 
     def line(self, text: str) -> None:
         """Print one line to standard error."""
@@ -129,7 +148,7 @@ class LiveBar(ProgressLines):
         elif event.kind == "retry":
             self.epochs[run_id] = 0
             super().on_event(event)
-        elif event.kind == "waiting":
+        elif event.kind in ("joined", "waiting", "stopping", "stopped"):
             super().on_event(event)
         elif event.run is not None:
             self.epochs[run_id] = epoch_count(event.job)

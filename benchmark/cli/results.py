@@ -83,7 +83,7 @@ def show_command(arguments: argparse.Namespace) -> int:
         ("protocol",
          f"{record.spec.protocol}, seed {record.spec.seed}, epoch {record.selected_epoch} selected"),
         ("cost", f"{record.seconds:.1f} s ({record.train_seconds:.1f} s training), "
-                 f"peak {record.peak_mb:.0f} MB, {record.device}"),
+                 f"peak {record.peak_mb:.0f} MB, {record.device}{record.place and f' ({record.place})'}"),
         *([("standard error", place_of_output(run))] if STDERR_FILE in record.files else []),
         ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
     ]  # fmt: skip

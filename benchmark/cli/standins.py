@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from divsal_bench.cli import EXIT_INTERRUPTED, say
+from divsal_bench.cli import say
 from divsal_bench.cli.run import say_failures, with_progress
 from divsal_bench.cli.tables import shown_table
 from divsal_bench.files import escaping
@@ -23,8 +23,6 @@ def command(arguments: argparse.Namespace) -> int:
             on_event=on_event,
         )
     )  # fmt: skip
-    if found is None:
-        return EXIT_INTERRUPTED
     if not found.promises:
         return say_failures(found.runs, arguments.out)
     print(promises_text(found.promises, arguments.format))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from divsal_bench.cli import EXIT_INTERRUPTED, say, tables
+from divsal_bench.cli import say, tables
 from divsal_bench.cli.run import with_progress
 from divsal_bench.errors import plural
 from divsal_bench.files import escaping
@@ -32,8 +32,6 @@ def command(arguments: argparse.Namespace) -> int:
             say=say, on_event=on_event,
         )
     )  # fmt: skip
-    if found is None:
-        return EXIT_INTERRUPTED
     print(rendered_study(found, arguments.format))
     return 0
 

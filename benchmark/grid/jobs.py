@@ -19,10 +19,11 @@ class Job:
         cache: Folder of the decoded data (``DataArrays.path``).
         data: Facts about the data for the record.
         out: The output folder.
-        device: As ``--device``.
+        device: As ``--device``; what its worker calls the device of its place.
         label, kind: The method as tables show it.
-        attempts: 2 after a worker died over it once.
+        attempts: 2 after a worker died over it once; 3 after that and a second try for memory.
         task_from, method_from: Where the plugins were found (``Plugins.origin``); "" looks everywhere.
+        place: Where its worker is, in words; "" if it has nothing of its own.
         replaces: When the run without a result was made that this one replaces; "" if there is none.
     """
 
@@ -37,6 +38,7 @@ class Job:
     task_from: str = ""
     method_from: str = ""
     replaces: str = ""
+    place: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """For the pipe to a worker."""

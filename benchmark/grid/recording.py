@@ -51,6 +51,7 @@ def record_of(job: Job, status: Status, seconds: float, facts: Mapping[str, Any]
         "spec": job.spec,
         "data": job.data,
         "device": job.device,
+        "place": job.place,
         "attempts": job.attempts,
         "seconds": round(seconds, 3),
         "versions": versions(),

@@ -12,11 +12,16 @@ from divsal_bench.runs.reading import Run
 
 
 class ToDo:
-    """Jobs that are not begun. Each is claimed before it is handed out, so that launchers divide the work."""
+    """Jobs that are not begun. Each is claimed before it is handed out, so that launchers divide the work.
+
+    Attributes:
+        elsewhere: Run ids that other launchers were seen to make.
+    """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.waiting = deque(jobs)
         self.claims: dict[str, locks.RunLock] = {}
+        self.elsewhere: set[str] = set()
 
     def __enter__(self) -> ToDo:
         return self
@@ -35,6 +40,7 @@ class ToDo:
             claim = locks.lock_run(out, run_id)
             if claim is None:
                 self.waiting.append(job)
+                self.elsewhere.add(run_id)
                 continue
             self.claims[run_id] = claim
             run = store.find_run(out, job.spec)

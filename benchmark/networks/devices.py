@@ -21,6 +21,9 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 #: What keeps a library from using all that a processor can; each moves the last digits of a sum.
 LIMITS = ("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS")
 
+#: Stands in the environment of a worker: how many of them share its device.
+SLOTS = "DIVSAL_BENCH_SLOTS"
+
 
 def require_known(name: str) -> None:
     """Refuse a word that names no device, without looking for one."""
@@ -32,10 +35,15 @@ def choose_device(name: str) -> torch.device:
     """``auto`` takes CUDA, then Apple's MPS, then the CPU; a device that is not there is a UserError."""
     import torch
 
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    count = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
     if name == "auto":
-        return torch.device(next(device for device in ("cuda", "mps", "cpu") if available[device]))
-    if not available.get(name.partition(":")[0], False):
+        return torch.device(next(device for device in ("cuda", "mps", "cpu") if count[device]))
+    kind, _, number = name.partition(":")
+    if not (number or "0").isdecimal() or int(number or 0) >= count.get(kind, 0):
         raise UserError(f"device {name!r} is not available here; use --device cpu, or auto to take what there is")
     return torch.device(name)
 
@@ -118,6 +126,12 @@ def device_name(device: torch.device) -> str:
     import torch
 
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def slots_here() -> int:
+    """How many workers share this process's device; what one keeps in its memory is a share of what is free."""
+    given = os.environ.get(SLOTS, "")
+    return max(1, int(given)) if given.isdecimal() else 1
 
 
 def default_workers(threads: int) -> int:

@@ -10,13 +10,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
 from divsal_bench.errors import UserError
-from divsal_bench.processes.serving import OVERHEARD, end_mark
+from divsal_bench.processes.places import Place
+from divsal_bench.processes.serving import OVERHEARD, PROCESSORS, end_mark
 
 J = TypeVar("J")
 
@@ -33,8 +35,10 @@ class Worker(Generic[J]):
     """One worker process.
 
     Attributes:
+        place: Where it works; no other worker is there.
         job: What it is on.
         begun: When it was given that, by :func:`time.perf_counter`.
+        heard: When it was given that or last said something, by :func:`time.monotonic`.
         ready: It has imported all it needs.
         idle: It could take a job.
         ended: How many jobs it has done in processes of their own.
@@ -42,8 +46,10 @@ class Worker(Generic[J]):
     """
 
     process: subprocess.Popen[str]
+    place: Place
     job: J | None = None
     begun: float = 0.0
+    heard: float = 0.0
     ready: bool = False
     idle: bool = False
     ended: int = 0
@@ -86,6 +92,7 @@ class Ended(Generic[J]):
     """A process ended, and its job had not been called finished.
 
     Attributes:
+        place: Where it was done.
         seconds: Since it was handed the job.
         code: Its exit code; below 0, the signal that killed it.
         peak_mb: Peak resident memory, 0 if unknown.
@@ -93,6 +100,7 @@ class Ended(Generic[J]):
     """
 
     job: J
+    place: Place
     seconds: float
     code: int
     peak_mb: float
@@ -115,7 +123,7 @@ class Crew(Generic[J]):
 
     Args:
         module: What each of them runs; its main calls :func:`divsal_bench.processes.serving.serve`.
-        size: How many there are as long as more are needed.
+        places: Where they work; there is a worker at each as long as more are needed, one that dies is replaced there.
         is_needed: Whether there are jobs that nobody has begun.
         as_json: A job for the pipe.
         threads: Of their libraries; None leaves them as they are here.
@@ -125,14 +133,14 @@ class Crew(Generic[J]):
     def __init__(
         self,
         module: str,
-        size: int,
+        places: Sequence[Place],
         is_needed: Callable[[], bool],
         as_json: Callable[[J], dict[str, Any]],
         threads: int | None = None,
         overhear: bool = False,
     ) -> None:
         self.module = module
-        self.size = size
+        self.places = places
         self.is_needed = is_needed
         self.as_json = as_json
         self.threads = threads
@@ -157,12 +165,17 @@ class Crew(Generic[J]):
 
     def give(self, worker: Worker[J], job: J) -> None:
         """Hand a job to a worker that is idle; if that died meanwhile, :meth:`next` tells."""
-        worker.job, worker.idle, worker.begun = job, False, time.perf_counter()
+        worker.job, worker.idle, worker.begun, worker.heard = job, False, time.perf_counter(), time.monotonic()
         try:
             worker.stdin.write(json.dumps(self.as_json(job)) + "\n")
             worker.stdin.flush()
         except OSError:
             pass
+
+    def ask(self, worker: Worker[J]) -> None:
+        """Ask a worker's job to stop where nothing is lost; its worker ends with it."""
+        with suppress(OSError):
+            worker.process.terminate()
 
     def next(self, wait: float | None = None) -> Free[J] | Told[J] | Ended[J] | None:
         """What happens next; None if nothing does for ``wait`` seconds.
@@ -171,8 +184,9 @@ class Crew(Generic[J]):
             UserError: A job raised one, or workers die before they take a job.
         """
         while True:
-            while len(self.workers) < self.size and self.is_needed():
-                self.workers.append(self.start())
+            while len(self.workers) < len(self.places) and self.is_needed():
+                taken = {worker.place.number for worker in self.workers}
+                self.workers.append(self.start(next(place for place in self.places if place.number not in taken)))
             try:
                 worker, event = self.events.get(timeout=wait)
             except queue.Empty:
@@ -199,7 +213,8 @@ class Crew(Generic[J]):
             worker.ready = worker.idle = True
             return Free(worker)
         if name == "ended":
-            self.events.put((worker, {"event": "ready"}))
+            if not event["last"]:
+                self.events.put((worker, {"event": "ready"}))
             found = None
             if job is not None:
                 limit = time.monotonic() + DELAY
@@ -213,18 +228,22 @@ class Crew(Generic[J]):
     def end(self, worker: Worker[J], job: J, code: int, peak_mb: float) -> Ended[J]:
         """The process of a job is gone."""
         worker.job = None
-        return Ended(job, time.perf_counter() - worker.begun, code, peak_mb, worker.printed())
+        return Ended(job, worker.place, time.perf_counter() - worker.begun, code, peak_mb, worker.printed())
 
-    def start(self) -> Worker[J]:
+    def start(self, place: Place) -> Worker[J]:
         """Start a worker and threads that listen to it."""
         environment = dict(os.environ)
         if self.threads is not None:
             # The thread count must stand before torch is imported; results depend on it.
             environment |= {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
+        environment |= place.environment
         # The same modules and plugins as here; without -P a file like ./queue.py would shadow the real one.
         environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        arguments = [OVERHEARD] * self.overhear
+        if place.processors:
+            arguments.append(PROCESSORS + ",".join(map(str, place.processors)))
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", self.module, *[OVERHEARD] * self.overhear],
+            [sys.executable, "-P", "-m", self.module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if self.overhear else None,
@@ -232,7 +251,7 @@ class Crew(Generic[J]):
             text=True,
             encoding="utf-8",
         )
-        worker: Worker[J] = Worker(process)
+        worker: Worker[J] = Worker(process, place)
         listeners = [threading.Thread(target=self.forward, args=(worker,), daemon=True)]
         if self.overhear:
             listeners.append(threading.Thread(target=self.keep_output, args=(worker,), daemon=True))
@@ -252,6 +271,7 @@ class Crew(Generic[J]):
         assert worker.process.stdout is not None
         try:
             for line in worker.process.stdout:
+                worker.heard = time.monotonic()
                 self.events.put((worker, json.loads(line)))
         except ValueError:  # a line cut short: it died while writing, or can no longer be understood
             worker.process.kill()

@@ -103,9 +103,10 @@ class Record(Typed):
         method_label: The method's name with the fields that differ from its defaults.
         method_kind: ``unguided``, ``one-cam``, ``two-cam`` or ``control``.
         method_source: Digits for the method's code, so that an edited method is noticed; "" if unknown.
-        attempts: 2 if a worker process died over it once.
+        attempts: 2 or 3 if its process died, ran out of memory or made no progress before.
         peak_mb: Peak resident memory of the run's process; in records without ``files``, other runs may have been
             done in that process before.
+        place: The processors, or the slot on a device, that its process had to itself; "" if none were set apart.
         processor: On the CPU, the instructions it was computed with; "" if unknown.
         files: Name to sha256 of each file beside run.json, 64 digits; empty in records of older versions.
     """
@@ -125,6 +126,7 @@ class Record(Typed):
     seconds: float = 0.0
     peak_mb: float = 0.0
     device: str = ""
+    place: str = ""
     processor: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     model_args: dict[str, Any] = Field(default_factory=dict)

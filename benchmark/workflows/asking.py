@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numbers
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from divsal_bench.errors import UserError
 from divsal_bench.grid.planning import Grid
-from divsal_bench.networks import devices
+from divsal_bench.networks import accelerators, devices
+from divsal_bench.processes.places import Place
 from divsal_bench.registry import method_choice, plugins, protocols
 from divsal_bench.words import HEADS
 from divsal_bench.workflows.selection import Names, joined, require_number, takes
@@ -110,11 +110,38 @@ def worker_count(workers: int | None, grid: Grid) -> int:
         if workers < 0:
             raise UserError(f"--workers must be 0 or more, not {workers}")
         return workers
-    return 1 if uses_accelerator(grid.device) else devices.default_workers(grid.protocol.threads)
+    return 1 if accelerators.uses_accelerator(grid.device) else devices.default_workers(grid.protocol.threads)
 
 
-def uses_accelerator(device: str) -> bool:
-    """Whether runs go to a GPU; looks without importing torch where a name tells."""
+def places_asked(
+    named: Names | None, slots: int | None, workers: int | None, device: str
+) -> tuple[str, tuple[Place, ...]]:
+    """The device of the runs, and the places of their workers where accelerators are named; else none.
+
+    Args:
+        named: As ``devices`` of :func:`divsal_bench.run`, the others as there.
+
+    Raises:
+        UserError: They contradict each other, or name what is not there.
+    """
+    require_number("slots", slots)
+    if named is None:
+        if slots is not None:
+            raise UserError("--slots divides devices; name them with --devices, e.g. --devices cuda:0 --slots 3")
+        return device, ()
     if device != "auto":
-        return device != "cpu"
-    return devices.has_nvidia() or (sys.platform in ("darwin", "win32") and devices.choose_device(device).type != "cpu")
+        raise UserError(f"--device {device} and --devices contradict each other; give one of them")
+    inside, places = accelerators.device_places(joined(named, "devices"), 1 if slots is None else slots)
+    if workers and workers != len(places):
+        raise UserError(
+            f"--workers {workers} contradicts --devices and --slots, which make {len(places)}; leave --workers out"
+        )
+    return inside, places
+
+
+def stall_seconds(minutes: float) -> float:
+    """Seconds without a sign of progress after which a run is taken to hang."""
+    require_number("stall_minutes", minutes, whole=False)
+    if not 0 < minutes < float("inf"):
+        raise UserError(f"--stall-minutes must be above 0, not {minutes:g}")
+    return 60.0 * minutes

@@ -9,7 +9,7 @@ from pathlib import Path
 from divsal_bench.contracts.task import VARIANTS
 from divsal_bench.errors import plural
 from divsal_bench.grid import planning
-from divsal_bench.grid.pool import OnEvent
+from divsal_bench.grid.events import OnEvent
 from divsal_bench.leaderboard.sheets.scored import Metric
 from divsal_bench.leaderboard.tables import board
 from divsal_bench.runs.reading import Run

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from divsal_bench.errors import plural
 from divsal_bench.grid import planning, pool
+from divsal_bench.grid.events import OnEvent
 from divsal_bench.grid.planning import Grid, TaskPlan
-from divsal_bench.grid.pool import OnEvent
+from divsal_bench.processes.places import Place
 from divsal_bench.runs import store
 from divsal_bench.runs.reading import Run
-from divsal_bench.workflows.asking import Seeds, grid_asked, worker_count
+from divsal_bench.workflows.asking import Seeds, grid_asked, places_asked, stall_seconds, worker_count
 from divsal_bench.workflows.selection import Names
 from divsal_bench.workflows.telling import OnCount, Say, silent, unheard
 
@@ -25,11 +26,15 @@ class RunPlan:
 
     Attributes:
         workers: Processes that will do the work.
+        places: Where these are, on accelerators that were named; else empty.
+        stall: Seconds without a sign of progress after which a run is taken to hang.
     """
 
     grid: Grid
     tasks: tuple[TaskPlan, ...]
     workers: int
+    places: tuple[Place, ...] = ()
+    stall: float = pool.STALL
 
     @property
     def unnamed(self) -> set[str]:
@@ -47,7 +52,10 @@ def run(
     head: str = "two-logit",
     data: str | Path | None = None,
     device: str = "auto",
+    devices: Names | None = None,
+    slots: int | None = None,
     workers: int | None = 0,
+    stall_minutes: float = 30,
     out: str | Path = "runs",
     retry_failed: bool = False,
     say: Say = silent,
@@ -66,7 +74,13 @@ def run(
         data: A prepared folder, a Hub id, or a stand-in variant; None takes the task's prepared data
             if there is any, else its stand-in.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        workers: Processes; 0 runs in this one, None takes as many as the machine has room for.
+        devices: Accelerators to divide the runs among, as ``"cuda:0,cuda:1"`` or a list; ``"cuda"`` is all that there
+            are. ``CUDA_VISIBLE_DEVICES``, which schedulers set, says what that is.
+        slots: Runs at a time on each of ``devices``; None is 1.
+        workers: Processes; 0 runs in this one, None takes as many as the machine has room for. With ``devices`` there
+            are as many as slots.
+        stall_minutes: Minutes without a sign of progress (a training step, a batch of predictions; loading data and
+            building the network count as beginning) after which a run's process is ended, and the run tried once more.
         out: The output folder; runs it already holds are returned, not run again.
         retry_failed: Run failed and diverged runs again.
         say: Told the plan, and what the user should know of the data.
@@ -87,9 +101,10 @@ def run(
     """
     plan = plan_runs(
         task, method, seeds=seeds, protocol=protocol, backbone=backbone, head=head, data=data, device=device,
-        workers=workers, out=out, retry_failed=retry_failed, for_work=True, say=say,
+        devices=devices, slots=slots, workers=workers, stall_minutes=stall_minutes, out=out, retry_failed=retry_failed,
+        for_work=True, say=say,
     )  # fmt: skip
-    found = make_missing(plan.tasks, plan.workers, on_event)
+    found = carry_out(plan, on_event)
     # A run that was there lies where ``out`` says, one that was just made where its process was told: one form.
     return [dataclasses.replace(one, path=store.run_path(plan.grid.out, one.spec)) for one in found]
 
@@ -104,7 +119,10 @@ def plan_runs(
     head: str = "two-logit",
     data: str | Path | None = None,
     device: str = "auto",
+    devices: Names | None = None,
+    slots: int | None = None,
     workers: int | None = 0,
+    stall_minutes: float = 30,
     out: str | Path = "runs",
     retry_failed: bool = False,
     for_work: bool = False,
@@ -114,13 +132,13 @@ def plan_runs(
     """What :func:`run` would do with the same arguments; nothing is written but the cache of decoded images.
 
     Args:
-        task, method, seeds, protocol, backbone, head, data, device, workers, out, retry_failed, say: As :func:`run`
-            takes them.
+        task, method, seeds, protocol, backbone, head, data, device, devices, slots, workers, stall_minutes, out,
+            retry_failed, say: As :func:`run` takes them.
         for_work: Refuse an output folder that cannot be written, before any other work.
         on_decoded: Told of every image that is decoded for the first time.
 
     Returns:
-        The plan; :func:`make_missing` carries it out.
+        The plan; :func:`carry_out` makes what is missing.
 
     Raises:
         UserError: Something is wrong that the caller can mend.
@@ -131,20 +149,30 @@ def plan_runs(
         >>> len(plan.tasks[0].jobs)
         6
     """
+    inside, places = places_asked(devices, slots, workers, device)
+    stall = stall_seconds(stall_minutes)
     grid = grid_asked(
-        task, method, seeds=seeds, protocol=protocol, backbone=backbone, head=head, data=data, device=device, out=out,
+        task, method, seeds=seeds, protocol=protocol, backbone=backbone, head=head, data=data, device=inside, out=out,
         retry_failed=retry_failed, say=say,
     )  # fmt: skip
     if for_work:
         store.check_writable(grid.out)
-    plan = RunPlan(grid, tuple(planning.plan(grid, on_decoded)), worker_count(workers, grid))
+    count = len(places) or worker_count(workers, grid)
+    plan = RunPlan(grid, tuple(planning.plan(grid, on_decoded)), count, places, stall)
     say_plan(plan, say)
     return plan
 
 
-def make_missing(tasks: Sequence[TaskPlan], workers: int, on_event: OnEvent) -> list[Run]:
+def carry_out(plan: RunPlan, on_event: OnEvent) -> list[Run]:
+    """The runs of a plan that are there, then those that were missing."""
+    return make_missing(plan.tasks, plan.places or plan.workers, on_event, plan.stall)
+
+
+def make_missing(
+    tasks: Sequence[TaskPlan], workers: int | Sequence[Place], on_event: OnEvent, stall: float = pool.STALL
+) -> list[Run]:
     """The runs that are there, then those that were missing."""
-    new = pool.run_jobs([job for plan in tasks for job in plan.jobs], workers, on_event)
+    new = pool.run_jobs([job for plan in tasks for job in plan.jobs], workers, on_event, stall)
     return [found for plan in tasks for found in plan.done] + new
 
 
@@ -161,8 +189,10 @@ def say_plan(plan: RunPlan, say: Say) -> None:
         f"{plural(len(grid.methods), 'method')} × {plural(len(grid.seeds), 'seed')}; "
         f"{len(there)} already done{without}, {to_do} to do"
     )
+    named = list(dict.fromkeys(place.device for place in plan.places))
+    device = f"device{'s' * (len(named) > 1)} {', '.join(named)}" if named else f"device {grid.device}"
     say(
-        f"  protocol {grid.protocol.name}, backbone {specs[0].backbone}, {grid.head}, device {grid.device}, "
+        f"  protocol {grid.protocol.name}, backbone {specs[0].backbone}, {grid.head}, {device}, "
         f"{plural(plan.workers, 'worker')}, results in {shlex.quote(str(grid.out))}"
     )
     say(f"  method{'s' * (len(grid.methods) != 1)}: {', '.join(choice.label for choice in grid.methods)}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from divsal_bench.errors import UserError, unknown
-from divsal_bench.grid.pool import OnEvent
+from divsal_bench.grid.events import OnEvent
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.studies.study_table import Rows, StudyTable, add_seed
 from divsal_bench.workflows import running

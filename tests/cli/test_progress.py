@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from divsal_bench.cli import ToldInterruption
 from divsal_bench.cli.progress import ProgressLines, duration
 from divsal_bench.cli.run import with_progress
 from divsal_bench.grid import planning, pool
@@ -67,7 +68,7 @@ def test_lines_count_what_finished_and_estimate_what_is_left(
     jobs = planning.plan(grid)[0].jobs
     lines = ProgressLines()
     lines.on_event(pool.Event("begun", jobs[0], total=2))
-    lines.on_event(pool.Event("retry", jobs[0]))
+    lines.on_event(pool.Event("retry", jobs[0], why="died (SIGSEGV); trying that run once more"))
     pool.run_jobs(jobs[:1], 0, lambda event: event.kind == "begun" or lines.on_event(event))
     shown = capsys.readouterr().err.splitlines()
     assert "died; trying that run once more" in shown[0]
@@ -96,9 +97,7 @@ def test_an_interruption_after_the_last_run_is_not_one_of_training(
         pool.run_jobs(jobs[:made], 0, on_event)
         raise KeyboardInterrupt
 
-    if made:
-        with pytest.raises(KeyboardInterrupt):
-            with_progress(work)
-    else:
-        assert with_progress(work) is None
+    with pytest.raises(KeyboardInterrupt) as caught:
+        with_progress(work)
+    assert isinstance(caught.value, ToldInterruption) == (not made)
     assert ("stopped: 0 of 1 run finished and kept" in capsys.readouterr().err) == (not made)

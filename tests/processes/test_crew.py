@@ -11,6 +11,7 @@ import pytest
 
 from divsal_bench.errors import UserError
 from divsal_bench.processes.crew import Crew, Ended, Free, Told
+from divsal_bench.processes.places import anywhere
 
 WORKER = """
 import os, sys
@@ -54,7 +55,9 @@ def work_through(
     """Give each job once; what was told, and what ended untold."""
     waiting = list(hows)
     told, ended = [], []
-    crew: Crew[str] = Crew(module, size, lambda: bool(waiting), lambda how: {"how": how}, threads=1, overhear=overhear)
+    crew: Crew[str] = Crew(
+        module, anywhere(size), lambda: bool(waiting), lambda how: {"how": how}, threads=1, overhear=overhear
+    )
     with crew:
         while len(told) + len(ended) < len(hows):
             happened = crew.next(60)
@@ -110,7 +113,7 @@ def test_workers_that_cannot_start_are_not_started_for_ever(tmp_path: Path, monk
 
 
 def test_nothing_happens_and_that_is_told(module: str) -> None:
-    crew: Crew[str] = Crew(module, 1, lambda: True, lambda how: {"how": how}, overhear=True)
+    crew: Crew[str] = Crew(module, anywhere(1), lambda: True, lambda how: {"how": how}, overhear=True)
     with crew:
         assert isinstance(crew.next(60), Free)
         started = time.monotonic()
