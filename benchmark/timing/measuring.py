@@ -161,7 +161,7 @@ def compared_pair(clock: Clock, setting: Setting, section: str, first: Contender
     elif section == "evaluation":  # a step is all of a split
         clock, turns, warm_up = Clock(setting.device), None, 1
     elif section == "workers":  # a step is all of a grid, and beginning belongs to it
-        clock, turns, warm_up = Clock(setting.device), 1, 0
+        clock, turns, warm_up = Clock(setting.device, own=False), 1, 0
     return compare_contenders(clock, section, first, second, setting.pairs, turns, setting.seconds, warm_up, apart)
 
 
@@ -188,7 +188,7 @@ def seconds_of(name: str, compared: Sequence[Compared]) -> float:
 def step_seconds(one: Compared, name: str) -> list[float]:
     """A contender's seconds of a step in each pair of one comparison; none where it took no part."""
     side = {one.second: 1, one.first: 0}.get(name)
-    return [] if side is None else [pair[side] for pair in one.seconds]
+    return [] if side is None else [pair[side].wall for pair in one.times]
 
 
 def require_same_work(compared: Sequence[Compared]) -> list[str]:

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from divsal_bench.networks import devices
 
@@ -21,6 +21,13 @@ FRESH_FROM = 10
 MOST_TURNS = 50
 #: Steps in one turn on an accelerator, which is waited for once a turn; a processor is done when the step is.
 STEPS_ON_ACCELERATOR = 10
+
+
+class Times(NamedTuple):
+    """Seconds of one step: on the clock, and of this process's threads, which others lengthen less; 0 if unknown."""
+
+    wall: float
+    processor: float
 
 
 class Stepper(Protocol):
@@ -53,22 +60,26 @@ class Clock:
     Attributes:
         device: Where the work is done; it is waited for before and after a turn.
         steps: In a turn.
+        own: Whether this process does the work on its processors, so that their time says something.
     """
 
     device: torch.device
     steps: int = 1
+    own: bool = True
 
-    def turn(self, contender: Contender, stepper: Stepper) -> float:
-        """Let a contender have its turn; seconds of one step."""
+    def turn(self, contender: Contender, stepper: Stepper) -> Times:
+        """Let a contender have its turn; what one step took."""
         import torch
 
         torch.use_deterministic_algorithms(not contender.as_it_comes, warn_only=True)
         devices.synchronise(self.device)
-        started = time.perf_counter()
+        started = time.perf_counter(), time.process_time()
         for _ in range(self.steps):
             stepper.step()
         devices.synchronise(self.device)
-        return (time.perf_counter() - started) / self.steps
+        ended = time.perf_counter(), time.process_time()
+        wall, processor = ((end - start) / self.steps for start, end in zip(started, ended, strict=True))
+        return Times(wall, processor if self.own and self.device.type == "cpu" else 0.0)
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,7 @@ class Compared:
         section: What the comparison belongs to.
         first, second: The ratio is first / second: above 1 the first is faster.
         images: In one step of either.
-        seconds: Of a step, the median over the turns of a pair: (of the first, of the second) for each pair.
+        times: Of a step, the median over the turns of a pair: (of the first, of the second) for each pair.
         turns: Of each in a pair.
         steps: In a turn.
         fresh: Whether both were made anew for each pair.
@@ -91,7 +102,7 @@ class Compared:
     first: str
     second: str
     images: tuple[int, int]
-    seconds: tuple[tuple[float, float], ...]
+    times: tuple[tuple[Times, Times], ...]
     turns: int = 1
     steps: int = 1
     fresh: bool = False
@@ -106,7 +117,15 @@ class Compared:
     def ratios(self) -> tuple[float, ...]:
         """The first's images a second over the second's, for each pair."""
         share = self.images[0] / self.images[1]
-        return tuple(share * second / first for first, second in self.seconds)
+        return tuple(share * second.wall / first.wall for first, second in self.times)
+
+    @property
+    def processor_ratios(self) -> tuple[float, ...]:
+        """The same by the processor's time; none where that is not known."""
+        share = self.images[0] / self.images[1]
+        if not all(one.processor > 0 for pair in self.times for one in pair):
+            return ()
+        return tuple(share * second.processor / first.processor for first, second in self.times)
 
     @property
     def quartiles(self) -> tuple[float, float, float]:
@@ -123,14 +142,19 @@ def quartiles_of(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def alternate(
-    first: Callable[[], float], second: Callable[[], float], turns: int, start: int = 0
-) -> tuple[float, float]:
-    """Median seconds of each, taken turn by turn; who begins alternates, from the one whose number is ``start``."""
-    found: tuple[list[float], list[float]] = ([], [])
+    first: Callable[[], Times], second: Callable[[], Times], turns: int, start: int = 0
+) -> tuple[Times, Times]:
+    """Median times of each, taken turn by turn; who begins alternates, from the one whose number is ``start``."""
+    found: tuple[list[Times], list[Times]] = ([], [])
     for number in range(turns):
         for side in (0, 1) if (number + start) % 2 == 0 else (1, 0):
             found[side].append((first, second)[side]())
-    return statistics.median(found[0]), statistics.median(found[1])
+    return median_times(found[0]), median_times(found[1])
+
+
+def median_times(times: Sequence[Times]) -> Times:
+    """The median of each kind of time."""
+    return Times(*(statistics.median(kind) for kind in zip(*times, strict=True)))
 
 
 def turns_within(seconds: float, both: float, pairs: int) -> int:
@@ -183,5 +207,5 @@ def made_warm(clock: Clock, both: Sequence[Contender], warm_up: int) -> tuple[li
     steppers = [contender.make() for contender in both]
     last = [0.0 for _ in both]
     for _ in range(warm_up):
-        last = [clock.turn(one, stepper) * clock.steps for one, stepper in zip(both, steppers, strict=True)]
+        last = [clock.turn(one, stepper).wall * clock.steps for one, stepper in zip(both, steppers, strict=True)]
     return steppers, last

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from divsal_bench.files.text_tables import fitted_table, wrapped_lines
+from divsal_bench.timing.drawn import VALIDATION
 from divsal_bench.timing.measuring import Measured, require_same_work, seconds_of
+from divsal_bench.timing.pairs import quartiles_of
 from divsal_bench.timing.parts import PARTS
+from divsal_bench.timing.workers import EPOCHS
 
 if TYPE_CHECKING:
     from divsal_bench.timing.arithmetic import Curve
@@ -20,8 +23,6 @@ if TYPE_CHECKING:
 
 #: Raised when the JSON changes in a way that older readers would misread.
 SPEED_VERSION = 1
-#: What a watched part is called in the table.
-PART_NAMES = {"data": "data", "forward": "forward", "backward": "loss, backward", "optimiser": "optimiser"}
 
 
 def setting_record(setting: Setting) -> dict[str, Any]:
@@ -40,8 +41,9 @@ def compared_records(measured: Measured) -> list[dict[str, Any]]:
         {
             "section": one.section, "first": one.first, "second": one.second,
             "ratio": one.quartiles[1], "lower_quartile": one.quartiles[0], "upper_quartile": one.quartiles[2],
+            "processor_ratio": quartiles_of(one.processor_ratios)[1] if one.processor_ratios else None,
             "first_ms": 1000 * seconds_of(one.first, [one]), "second_ms": 1000 * seconds_of(one.second, [one]),
-            "pairs": len(one.seconds), "steps": one.turns * one.steps,
+            "pairs": len(one.times), "steps": one.turns * one.steps,
         }
         for one in measured.compared
     ]  # fmt: skip
@@ -69,7 +71,9 @@ def speed_record(setting: Setting, measured: Measured, facts: dict[str, Any]) ->
         "setting": setting_record(setting),
         "comparisons": [
             row | {
-                "ratios": list(one.ratios), "seconds": [list(pair) for pair in one.seconds], "images": list(one.images),
+                "ratios": list(one.ratios), "images": list(one.images),
+                "seconds": [[time.wall for time in pair] for pair in one.times],
+                "processor_seconds": [[time.processor for time in pair] for pair in one.times],
                 "made_anew_for_each_pair": one.fresh, "gradients_apart": one.apart,
             }
             for row, one in zip(compared_records(measured), measured.compared, strict=True)
@@ -122,8 +126,11 @@ def ratio_table(compared: Sequence[Compared], style: str, width: int | None) -> 
         low, middle, high = one.quartiles
         both = " / ".join(milliseconds(seconds_of(name, [one])) for name in (one.first, one.second))
         steps = one.turns * one.steps
-        rows.append((one.name, f"{middle:.3f}", f"{low:.3f}–{high:.3f}", both, f"{len(one.seconds)} × {steps}"))
-    return fitted_table(rows, ("speed of", "ratio", "quartiles", "ms a step", "pairs"), "lrrrr", style, width)
+        by_processor = f"{quartiles_of(one.processor_ratios)[1]:.3f}" if one.processor_ratios else ""
+        pairs = f"{len(one.times)} × {steps}"
+        rows.append((one.name, f"{middle:.3f}", f"{low:.3f}–{high:.3f}", by_processor, both, pairs))
+    head = ("speed of", "ratio", "quartiles", "by CPU time", "ms", "pairs")
+    return fitted_table(rows, head, "lrrrrr", style, width)
 
 
 def contender_table(measured: Measured, style: str, width: int | None) -> str:
@@ -134,7 +141,7 @@ def contender_table(measured: Measured, style: str, width: int | None) -> str:
             one.name, f"{row['images_per_second']:,.1f}", milliseconds(row["ms"] / 1000),
             f"{one.peak_mb:,.0f}" if one.peak_mb else "", *shares(one),
         ))  # fmt: skip
-    names = [PART_NAMES[part] + " %" for part in PARTS]
+    names = [f"{part} %" for part in PARTS]
     return fitted_table(rows, ("", "images/s", "ms", "MB", *names), "lrrr" + "r" * len(PARTS), style, width)
 
 
@@ -163,16 +170,24 @@ def notes(setting: Setting, measured: Measured) -> list[str]:
     found = []
     if measured.compared:
         found.append(
-            "ratio: images a second of the first over those of the second, median over pairs of the medians of their "
-            "turns. Every training image has a human map."
+            "ratio: images a second of the first over those of the second; median and quartiles over pairs, each of "
+            "which is n steps of the one and of the other in turns. By CPU time: the same of this process's "
+            "processor time, which others on the machine lengthen less. Every training image has a human map."
         )
+    if any(one.section == "evaluation" for one in measured.compared):
+        found.append(f"A step of evaluation is a pass over {VALIDATION} images.")
+    if any(one.section == "workers" for one in measured.compared):
+        found.append(f"A step of workers is a grid of runs of {EPOCHS} epochs, their start-up included.")
     if setting.pairs < 9:
         found.append("Fewer than 9 pairs are for trying out only.")
     if measured.watched:
         where = (
             "this process, which holds the data and everything else" if setting.device.type == "cpu" else "the device"
         )
-        found.append(f"MB: peak of {where}. Parts are of steps that were watched, which the ratios are not made of.")
+        found.append(
+            f"MB: peak of {where}. data %, forward %, backward % "
+            "(loss and gradients) and optimiser % are of steps that were watched, which the ratios are not made of."
+        )
     return found + require_same_work(measured.compared)
 
 
