@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import datetime
+import gc
 import importlib.metadata
 import os
 import platform
@@ -74,14 +76,17 @@ def commit_of_source() -> str:
 
 
 def forget_peak(device: torch.device) -> None:
-    """Count peaks of memory from now on, where that can be done."""
+    """Give back what is not in use, and count peaks of memory from now on, where that can be done."""
     import torch
 
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    else:
-        with suppress(OSError):
-            FORGET.write_text(FORGET_PEAK, encoding="ascii")
+        return
+    with suppress(OSError, AttributeError):  # glibc keeps what was freed, and the next peak would hold it
+        ctypes.CDLL(None).malloc_trim(0)
+    with suppress(OSError):
+        FORGET.write_text(FORGET_PEAK, encoding="ascii")
 
 
 def peak_mb(device: torch.device) -> float:

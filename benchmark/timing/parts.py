@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ if TYPE_CHECKING:
     from divsal_bench.contracts.method import Batch, Method, Outputs
     from divsal_bench.timing.pairs import Contender, Stepper
 
-#: The parts of a step in their order: reading, moving and augmenting a batch; the network's passes, CAMs not among
-#: them; the loss with its CAMs and all gradients; the optimiser, its schedule and what is written down.
-PARTS = ("data", "forward", "backward", "optimiser")
+#: The parts of a step in their order, and their names in tables: reading, moving and augmenting a batch; the network's
+#: passes, CAMs not among them; the loss with its CAMs and all gradients; the optimiser, its schedule and what is
+#: written down.
+PARTS = {"data": "data", "forward": "forward", "backward": "back", "optimiser": "update"}
 #: Steps that are watched: at least, at most, and as many as take this many seconds.
 LEAST_WATCHED, MOST_WATCHED, WATCH_SECONDS = 2, 20, 2.0
 
@@ -69,7 +69,6 @@ def watch_contender(contender: Contender, device: torch.device, seconds: float) 
     Args:
         seconds: Of a step, about.
     """
-    gc.collect()
     machine.forget_peak(device)
     stepper = contender.make()
     stepper.step()

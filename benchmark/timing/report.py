@@ -141,8 +141,8 @@ def contender_table(measured: Measured, style: str, width: int | None) -> str:
             one.name, f"{row['images_per_second']:,.1f}", milliseconds(row["ms"] / 1000),
             f"{one.peak_mb:,.0f}" if one.peak_mb else "", *shares(one),
         ))  # fmt: skip
-    names = [f"{part} %" for part in PARTS]
-    return fitted_table(rows, ("", "images/s", "ms", "MB", *names), "lrrr" + "r" * len(PARTS), style, width)
+    head = ("", "images/s", "ms", "MB", *PARTS.values())
+    return fitted_table(rows, head, "lrrr" + "r" * len(PARTS), style, width)
 
 
 def shares(one: Watched) -> list[str]:
@@ -181,12 +181,10 @@ def notes(setting: Setting, measured: Measured) -> list[str]:
     if setting.pairs < 9:
         found.append("Fewer than 9 pairs are for trying out only.")
     if measured.watched:
-        where = (
-            "this process, which holds the data and everything else" if setting.device.type == "cpu" else "the device"
-        )
+        where = "this process, with the data and all else" if setting.device.type == "cpu" else "the device"
         found.append(
-            f"MB: peak of {where}. data %, forward %, backward % "
-            "(loss and gradients) and optimiser % are of steps that were watched, which the ratios are not made of."
+            f"MB: most memory of {where}. data, forward, back (the loss and all gradients), update (the optimiser): per "
+            "cent of steps that were watched, which the ratios are not made of."
         )
     return found + require_same_work(measured.compared)
 
