@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from divsal_bench.workflows.studying import study as study
     from divsal_bench.workflows.submitting import reproduce as reproduce
     from divsal_bench.workflows.submitting import submit as submit
+    from divsal_bench.workflows.timing import speed as speed
     from divsal_bench.workflows.verifying import verify as verify
     from divsal_bench.workflows.verifying import verify_accepted as verify_accepted
 
@@ -79,6 +80,7 @@ _PUBLIC = {
     "push_data": "pushing",
     "reproduce": "submitting",
     "run": "running",
+    "speed": "timing",
     "study": "studying",
     "submit": "submitting",
     "verify": "verifying",

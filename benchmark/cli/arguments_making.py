@@ -134,3 +134,32 @@ def add_study(commands: Commands[Parser]) -> None:
     add_training(study)
     add_format(study)
     study.set_defaults(handler=lazy("study:command"))
+
+
+def add_speed(commands: Commands[Parser]) -> None:
+    """``speed``."""
+    speed = commands.add_parser(
+        "speed",
+        help="how fast training and evaluation are on this machine, as ratios",
+        description=(
+            "Let contenders take turns, step by step, on drawn data: the loop one would write by hand, every method, "
+            "a CYBORG step in the style of public code, the cache against memory, evaluation by batch against one by "
+            "one. Two minutes with the small network; a large one's steps take seconds each. Nothing is kept on disk."
+        ),
+    )
+    speed.add_argument("--backbone", metavar="B", help="a timm name, without its weights (default: the protocol's)")
+    speed.add_argument("--size", type=int, metavar="PX", help="side of the input (default: the protocol's)")
+    speed.add_argument("--batch", type=int, metavar="N", help="images of a step (default: the protocol's)")
+    speed.add_argument("--protocol", metavar="P",
+                       help="training protocol (default: quick-v1, or cyborg-v1 with --backbone)")  # fmt: skip
+    speed.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda or mps")
+    speed.add_argument("--only", action=Joined, metavar="NAMES",
+                       help="loop, methods, published, cache, evaluation, arithmetic, workers, or methods by name, "
+                       "joined by commas (default: all but workers)")  # fmt: skip
+    speed.add_argument("--pairs", type=int, default=9, metavar="N", help="pairs of each comparison (default: 9)")
+    speed.add_argument("--steps", type=int, metavar="N",
+                       help="steps of each in a pair (default: those that fit into 6 s for all pairs)")  # fmt: skip
+    speed.add_argument("--threads", type=int, metavar="N", help="of the processor (default: the protocol's)")
+    speed.add_argument("--workers", type=int, metavar="W", help="also time a grid by W workers against one; minutes")
+    add_format(speed)
+    speed.set_defaults(handler=lazy("speed:command"))

@@ -34,6 +34,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments_using.add_explain(commands)
     arguments_using.add_hub(commands)
     arguments_making.add_study(commands)
+    arguments_making.add_speed(commands)
     return parser.parse_args(argv)
 
 
