@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+from divsal_bench.files.locks import FileLock
 from divsal_bench.grid.jobs import Job
 from divsal_bench.runs import locks, store
 from divsal_bench.runs.reading import Run
@@ -16,7 +17,7 @@ class ToDo:
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.waiting = deque(jobs)
-        self.claims: dict[str, locks.RunLock] = {}
+        self.claims: dict[str, FileLock] = {}
 
     def __enter__(self) -> ToDo:
         return self
