@@ -179,9 +179,7 @@ class _ArrayFile:
     def append(self, values: np.ndarray) -> None:
         """Write the next row."""
         if values.shape != self.row or values.dtype != np.uint8:
-            raise UserError(
-                f"a picture of {values.dtype} {values.shape} cannot be kept; uint8 {self.row} belongs there"
-            )
+            raise UserError(f"a picture is {values.dtype} {values.shape}, where uint8 {self.row} belongs")
         data = values.tobytes()
         self.room.take(len(data))
         self.sha.update(data)
