@@ -1,11 +1,11 @@
-"""Arrays: every image of a data set decoded and resized once, kept on disk and memory-mapped by every run."""
+"""Arrays: every image of a data set decoded and resized once, kept on disk and read by every run, row by row."""
 
 from __future__ import annotations
 
 import json
 import shlex
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,62 +14,125 @@ import numpy as np
 
 from divsal_bench.contracts.task import StandIn, Task
 from divsal_bench.data import canonical, decoding, drawn, images, saliency_maps
-from divsal_bench.data.array_files import ImageAndMap, store_arrays, whole_meta
-from divsal_bench.data.canonical import COLUMNS, Progress
+from divsal_bench.data.array_files import ImageAndMap, open_folder, sole_maker, store_arrays
+from divsal_bench.data.canonical import COLUMNS, Info, Progress
 from divsal_bench.data.catalogue import STANDIN_SEED, DataSource, home
 from divsal_bench.data.damage import NotAnImage
 from divsal_bench.data.fingerprint import RowIdentity, bytes_digest, data_fingerprint, pixel_hash
+from divsal_bench.data.room import Shape
+from divsal_bench.data.stored_rows import DamagedCacheError, StoredRows
 from divsal_bench.errors import UserError
+from divsal_bench.files import whole
 from divsal_bench.processes.threads import in_threads
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Raised whenever the same files would give other arrays.
-CACHE_VERSION = 3
+#: Raised whenever the same files would give other arrays, or these are kept otherwise.
+CACHE_VERSION = 4
+#: Is told in one line that another process is waited for.
+Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, eq=False)
-class DataArrays:
-    """A data set in memory-mapped arrays, N rows in one order throughout.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DataRows:
+    """What is known of a data set, N rows in one order throughout, be its images decoded or not.
 
     Attributes:
-        rows: Columns :data:`divsal_bench.data.canonical.COLUMNS`: label is 0 or 1, has_map a bool (False for a
-            constant map too: it says nothing of where people look), the others strings.
-        images: uint8, (N, C, S, S).
-        maps: uint8, (N, S, S); 0 where there is no map.
-        fingerprint: Recomputed when the arrays were made.
+        rows: Columns :data:`divsal_bench.data.canonical.COLUMNS`: label is 0 or 1, has_map a bool, the others strings.
+        fingerprint: Recomputed when the arrays were made; before that, as stated by the data.
         pixel_hash: For stand-ins of the pixels as drawn; for prepared data of the arrays, so that two
-            decoders that differ can be told apart. The arrays are the ones it belongs to: opening checks their hashes.
+            decoders that differ can be told apart. "" before they are decoded.
+        shape: Of the pixels; before they are decoded, the most that they will be.
         path: The cache folder; what :func:`open_cached` takes.
+        decoded: Whether it is there.
     """
 
     rows: pd.DataFrame = field(repr=False)
-    images: np.ndarray = field(repr=False)
-    maps: np.ndarray = field(repr=False)
     fingerprint: str
     pixel_hash: str
+    shape: Shape
     path: Path
+    decoded: bool = False
     notices: tuple[str, ...] = ()
 
 
-def load_arrays(task: Task, source: DataSource, size: int, progress: Progress | None = None) -> DataArrays:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DataArrays(DataRows):
+    """A data set with its pixels, which are read from the disk when they are indexed.
+
+    Attributes:
+        rows: As :class:`DataRows` has them; has_map is False for a constant map too: it says nothing of where people
+            look.
+        images: uint8, (N, C, S, S).
+        maps: uint8, (N, S, S); 0 where there is no map.
+    """
+
+    images: StoredRows = field(repr=False)
+    maps: StoredRows = field(repr=False)
+    decoded: bool = True
+
+
+def say_nothing(text: str) -> None:
+    """Nobody is told that another process is waited for."""
+
+
+def load_arrays(
+    task: Task,
+    source: DataSource,
+    size: int,
+    progress: Progress | None = None,
+    say: Say = say_nothing,
+) -> DataArrays:
     """Load a data set at one size, decoding it only the first time.
 
     Args:
         task: The task; its ``channels`` decide between grey and RGB.
         size: Side S of the square images and maps; the aspect ratio is not kept.
+        say: Told when another process decodes the same data and is waited for.
 
     Raises:
         UserError: The data is damaged, was changed after preparing, or the cache cannot be written.
     """
     if source.kind == "standin":
-        return _load_standin(task, source, size, progress)
-    return _load_prepared(task, source, size, progress)
+        return _load_standin(task, source, size, progress, say)
+    return _load_prepared(task, source, size, progress, say)
+
+
+def load_rows(
+    task: Task,
+    source: DataSource,
+    size: int,
+    progress: Progress | None = None,
+    say: Say = say_nothing,
+) -> DataRows:
+    """What is known of a data set without decoding it; stand-ins are drawn, prepared data is read but for its pictures.
+
+    Args:
+        task, source, size, progress, say: As :func:`load_arrays` takes them.
+
+    Returns:
+        The :class:`DataArrays` where they are there already. Otherwise has_map says which rows come with a map, be it
+        a constant one.
+
+    Raises:
+        UserError: As :func:`load_arrays`, as far as it shows in the rows.
+    """
+    if source.kind == "standin":
+        return _load_standin(task, source, size, progress, say)
+    import pandas as pd
+
+    folder, info, target = _prepared_target(task, source, size)
+    with suppress(UserError):
+        return open_cached(target)
+    rows = pd.DataFrame(canonical.read_rows(folder, info), columns=list(COLUMNS))
+    return DataRows(
+        rows=rows, fingerprint=info.fingerprint, pixel_hash="", shape=_shape(task, info, size), path=target
+    )  # fmt: skip
 
 
 def open_cached(path: Path) -> DataArrays:
-    """Memory-map arrays that :func:`load_arrays` has made; decodes nothing, so worker processes start at once.
+    """Open arrays that :func:`load_arrays` has made; decodes nothing, so worker processes start at once.
 
     Args:
         path: ``DataArrays.path``.
@@ -77,34 +140,43 @@ def open_cached(path: Path) -> DataArrays:
     Raises:
         UserError: The folder is missing or damaged.
     """
-    import pandas as pd
-
     try:
-        meta = whole_meta(path)
-        rows = pd.read_parquet(path / "rows.parquet")
-        pixels = np.load(path / "images.npy", mmap_mode="r")
-        maps = np.load(path / "maps.npy", mmap_mode="r")
-        if not len(rows) == len(pixels) == len(maps):
-            raise ValueError("the arrays differ in length")
-        return DataArrays(rows, pixels, maps, meta["fingerprint"], meta["pixel_hash"], path)
+        found = open_folder(path)
+        meta, (_, channels, side, _) = found.meta, found.images.shape
+        return DataArrays(
+            rows=found.rows,
+            fingerprint=meta["fingerprint"],
+            pixel_hash=meta["pixel_hash"],
+            shape=Shape(len(found.rows), int(found.rows["has_map"].sum()), channels, side),
+            path=path,
+            images=found.images,
+            maps=found.maps,
+        )
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise UserError(f"the cached data in {path} cannot be read ({error}); delete that folder") from error
+        raise DamagedCacheError(path, str(error)) from error
 
 
-def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress | None) -> DataArrays:
+def _prepared_target(task: Task, source: DataSource, size: int) -> tuple[Path, Info, Path]:
+    """The folder of prepared data, what it says of itself, and the cache folder of its arrays."""
     folder = source.folder()
     info = canonical.read_info(folder)
     if info.fingerprint != source.fingerprint:
         raise UserError(f"the data in {folder} was replaced while it was being loaded; run the command again")
-    look = f"divsal-bench data check {shlex.quote(str(folder))}"
     identity: Any = source.revision or [
         [name, (folder / name).stat().st_size, (folder / name).stat().st_mtime_ns] for name in info.files
     ]
-    target = _target("prepared", source.repo, identity, info.fingerprint, size, task.channels)
-    cached = _reopen(target)
-    if cached:
-        return cached
+    return folder, info, _target("prepared", source.repo, identity, info.fingerprint, size, task.channels)
 
+
+def _shape(task: Task, info: Info, size: int) -> Shape:
+    """The size of prepared data once it is decoded, as it says itself."""
+    maps = sum(max(0, count.maps) for count in info.counts)
+    return Shape(info.rows, min(maps, info.rows), task.channels, size)
+
+
+def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress | None, say: Say) -> DataArrays:
+    folder, info, target = _prepared_target(task, source, size)
+    look = f"divsal-bench data check {shlex.quote(str(folder))}"
     table: list[tuple[Any, ...]] = []
     identities: list[RowIdentity] = []
     subjects: dict[str, str] = {}
@@ -138,16 +210,15 @@ def _load_prepared(task: Task, source: DataSource, size: int, progress: Progress
             )
         return table, {"fingerprint": fingerprint, "pixel_hash": arrays}
 
-    store_arrays(target, pairs(), (info.rows, task.channels, size), finish, progress)
-    return open_cached(target)
+    return _made_once(target, lambda: store_arrays(target, pairs(), _shape(task, info, size), finish, progress), say)
 
 
-def _load_standin(task: Task, source: DataSource, size: int, progress: Progress | None) -> DataArrays:
+def _load_standin(task: Task, source: DataSource, size: int, progress: Progress | None, say: Say) -> DataArrays:
     code = drawn.code_of(task)
     note = _target("drawn", code, task.name, source.fingerprint, size, task.channels).with_suffix(".drawn")
     arrays = _drawn_before(note, source) if code else None
     if not arrays:
-        arrays = _draw(task, source, size, progress)
+        arrays = _draw(task, source, size, progress, say)
         if code:
             drawn.note_cache(note, arrays.path.name)
     if task.standin_pixels.get(source.variant, arrays.pixel_hash) == arrays.pixel_hash:
@@ -162,11 +233,13 @@ def _load_standin(task: Task, source: DataSource, size: int, progress: Progress 
 def _drawn_before(note: Path, source: DataSource) -> DataArrays | None:
     """The arrays that the same code drew earlier; drawing takes seconds."""
     name = drawn.noted_cache(note)
-    arrays = _reopen(home() / "cache" / name) if name else None
-    return arrays if arrays and arrays.fingerprint == source.fingerprint else None
+    with suppress(UserError):
+        arrays = open_cached(home() / "cache" / name) if name else None
+        return arrays if arrays and arrays.fingerprint == source.fingerprint else None
+    return None
 
 
-def _draw(task: Task, source: DataSource, size: int, progress: Progress | None) -> DataArrays:
+def _draw(task: Task, source: DataSource, size: int, progress: Progress | None, say: Say) -> DataArrays:
     """Draw a stand-in, and find or make its arrays."""
     standin = task.draw_standin(source.variant, STANDIN_SEED)
     pixels = pixel_hash(standin.images, standin.maps)
@@ -178,13 +251,20 @@ def _draw(task: Task, source: DataSource, size: int, progress: Progress | None) 
     # The key holds what was drawn, rows and pixels, so that a changed generator never meets an old cache.
     content = bytes_digest(json.dumps(table).encode())
     target = _target("standin", task.name, source.fingerprint, pixels, content, size, task.channels)
-    cached = _reopen(target)
-    if cached:
-        return cached
     meta = {"fingerprint": source.fingerprint, "pixel_hash": pixels}
-    pairs = in_threads(lambda index: _resize(standin, index, size), range(len(rows)))
-    store_arrays(target, pairs, (len(rows), task.channels, size), lambda _: (table, meta), progress)
-    return open_cached(target)
+    mapped = [row[-1] for row in table]
+
+    def resized(index: int) -> ImageAndMap:
+        image, saliency = _resize(standin, index, size)
+        return image, saliency if mapped[index] else None
+
+    def make() -> None:
+        pairs = in_threads(resized, range(len(rows)))
+        store_arrays(
+            target, pairs, Shape(len(rows), sum(mapped), task.channels, size), lambda _: (table, meta), progress
+        )
+
+    return _made_once(target, make, say)
 
 
 @decoding.one_large_at_a_time()
@@ -221,12 +301,13 @@ def _target(*identity: Any) -> Path:
     return home() / "cache" / bytes_digest(json.dumps([CACHE_VERSION, *identity]).encode())[:32]
 
 
-def _reopen(target: Path) -> DataArrays | None:
-    """Open a cache folder; a damaged one is removed and counts as missing."""
-    if not target.exists():
-        return None
-    try:
+def _made_once(target: Path, make: Callable[[], None], say: Say) -> DataArrays:
+    """Open a cache folder, which is made first where there is none or a damaged one; by one process at a time."""
+    with suppress(UserError):
         return open_cached(target)
-    except UserError:
-        shutil.rmtree(target, ignore_errors=True)
-        return None
+    with sole_maker(target, say):
+        with suppress(UserError):
+            return open_cached(target)
+        whole.remove(target)
+        make()
+        return open_cached(target)

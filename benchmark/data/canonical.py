@@ -199,6 +199,33 @@ def read_shard(path: Path, info: Info) -> Iterator[Sample]:
     Raises:
         UserError: The file is damaged or has other columns.
     """
+    for split, row in _values(path, info, canonical_features(info.class_names).arrow_schema.names):
+        yield _sample_of_row(row, split)
+
+
+def read_rows(folder: Path, info: Info) -> list[tuple[Any, ...]]:
+    """The rows of a prepared data set without its pictures: columns :data:`COLUMNS`.
+
+    What ``has_map`` says is whether the row comes with a map, which may be blank.
+
+    Raises:
+        UserError: As :func:`read_shard`, or a row lacks a value.
+    """
+    found = []
+    for name in info.files:
+        # Whether there is a map shows in a small part of it.
+        for split, row in _values(folder / name, info, [*SHARED, "label", "saliency.path"]):
+            texts = [row[text] for text in ("source", "category", "subject", "saliency_kind")]
+            sample = Sample(row["sample_id"], split, row["label"], *texts[:3], b"", None, texts[3])
+            wrong = value_problem(sample)
+            if wrong:
+                raise UserError(f"{folder}: sample {sample.sample_id!r}: {wrong}; see divsal-bench data check")
+            found.append((sample.sample_id, split, sample.label, *texts, row["saliency"] is not None))
+    return found
+
+
+def _values(path: Path, info: Info, columns: list[str]) -> Iterator[tuple[Split, dict[str, Any]]]:
+    """The values of some columns of one Parquet file, row by row, and its split."""
     import pyarrow as pa
 
     schema = canonical_features(info.class_names).arrow_schema
@@ -213,12 +240,12 @@ def read_shard(path: Path, info: Info) -> Iterator[Sample]:
         left = _most_bytes(path)
         # A text that many rows share is one in the file: it is measured before it is copied to them.
         with parquet.open_parquet(path, SHARED) as file:
-            for batch in file.iter_batches(batch_size=step, columns=schema.names):
+            for batch in file.iter_batches(batch_size=step, columns=columns):
                 left -= _unpacked(batch)
                 if left < 0:
                     raise ValueError(f"its rows unpack to more than {_most_bytes(path):,} bytes")
                 for row in batch.to_pylist():
-                    yield _sample_of_row(row, split)
+                    yield split, row
     except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(
             f"{path} is damaged ({foreign.why_unread(error)}); prepare the data again with --force"

@@ -13,18 +13,18 @@ from divsal_bench.errors import UserError
 from divsal_bench.words import STRICTEST_FIRST, Permission
 
 if TYPE_CHECKING:
-    from divsal_bench.data.arrays import DataArrays
+    from divsal_bench.data.arrays import DataRows
     from divsal_bench.data.catalogue import DataSource
 
 #: What may be published, as the fields of terms name it.
 PUBLISHED_KINDS = ("images", "weights", "predictions")
 
 
-def terms_of(arrays: DataArrays, source: DataSource) -> dict[str, dict[str, str]]:
+def terms_of(data: DataRows, source: DataSource) -> dict[str, dict[str, str]]:
     """What each source of the rows allows: the same images may later be prepared with other words."""
     if source.info is None:
         return {}
-    stated = stated_terms(arrays.rows["source"], source.info.sources)
+    stated = stated_terms(data.rows["source"], source.info.sources)
     return {
         name: {what: getattr(terms, f"redistribute_{what}") for what in PUBLISHED_KINDS}
         for name, terms in stated.items()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from divsal_bench.contracts.task import Task
-from divsal_bench.data.arrays import DataArrays
+from divsal_bench.data.arrays import DataRows
 from divsal_bench.data.catalogue import DataSource
 from divsal_bench.data.terms import terms_of, windows_of
 from divsal_bench.errors import UserError
@@ -51,24 +51,40 @@ class Grid:
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """One task's part of a plan: its data, the runs that are there (of any status), and those missing."""
+    """One task's part of a plan: its data, the runs that are there (of any status), and those missing.
+
+    Attributes:
+        data: Its rows; with their pixels, unless the plan is only looked at.
+    """
 
     task: Task
     source: DataSource
-    arrays: DataArrays
+    data: DataRows
     done: tuple[Run, ...]
     jobs: tuple[Job, ...]
     notices: tuple[str, ...]
 
 
-def plan(grid: Grid, progress: Callable[[int, int], None] | None = None) -> list[TaskPlan]:
+def plan(
+    grid: Grid,
+    progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    decode: bool = True,
+) -> list[TaskPlan]:
     """Find the data, write down every specification and look which runs exist.
 
     Nothing is written but the decoded images' cache.
 
+    Args:
+        say: Told when another process decodes the same data and is waited for.
+        decode: Decode what is not decoded yet. Without it the jobs cannot be run: their data is not there.
+
     Raises:
         UserError: Anything that would make the runs fail and that the user can mend.
     """
+    from divsal_bench.data import arrays as data_arrays
+    from divsal_bench.data import catalogue
+
     if not grid.seeds:
         raise UserError("no seeds to run; --seeds takes a number from 1, e.g. --seeds 5")
     backbone = grid.backbone or grid.protocol.backbone
@@ -76,7 +92,13 @@ def plan(grid: Grid, progress: Callable[[int, int], None] | None = None) -> list
     if grid.backbone or grid.protocol.pretrained:
         backbone, weights = check_backbone(backbone, grid)
     tasks = [plugins.tasks().get(name) for name in dict.fromkeys(grid.tasks)]
-    return [plan_task(task, grid, backbone, weights, progress) for task in tasks]
+    load = data_arrays.load_arrays if decode else data_arrays.load_rows
+    sources = [(task, catalogue.resolve(task, grid.data)) for task in tasks]
+    size = grid.protocol.input_size
+    return [
+        plan_task(task, source, load(task, source, size, progress, say), grid, backbone, weights)
+        for task, source in sources
+    ]
 
 
 def check_backbone(backbone: str, grid: Grid) -> tuple[str, str]:
@@ -90,18 +112,13 @@ def check_backbone(backbone: str, grid: Grid) -> tuple[str, str]:
     return backbone, backbones.weights_hash(backbone, grid.protocol)
 
 
-def plan_task(
-    task: Task, grid: Grid, backbone: str, weights: str, progress: Callable[[int, int], None] | None
-) -> TaskPlan:
+def plan_task(task: Task, source: DataSource, data: DataRows, grid: Grid, backbone: str, weights: str) -> TaskPlan:
     """Plan one task."""
-    from divsal_bench.data import arrays as data_arrays
-    from divsal_bench.data import catalogue, rules
+    from divsal_bench.data import rules
 
-    source = catalogue.resolve(task, grid.data)
-    arrays = data_arrays.load_arrays(task, source, grid.protocol.input_size, progress)
-    check_splits(arrays, source)
-    rules.require_sound(arrays.rows, task.class_names, source.name)
-    facts = data_facts(arrays, source)
+    check_splits(data, source)
+    rules.require_sound(data.rows, task.class_names, source.name)
+    facts = data_facts(data, source)
     settings = settings_as_json(grid.protocol)
     done: list[Run] = []
     jobs: list[Job] = []
@@ -112,7 +129,7 @@ def plan_task(
             task=task.name,
             task_version=task.version,
             data=source.name,
-            data_fingerprint=arrays.fingerprint,
+            data_fingerprint=data.fingerprint,
             method=choice.name,
             method_version=method.version,
             fields=choice.fields,
@@ -133,7 +150,7 @@ def plan_task(
                     spec=spec,
                     label=choice.label,
                     kind=method.kind,
-                    cache=str(arrays.path),
+                    cache=str(data.path),
                     data=facts,
                     out=str(grid.out.absolute()),
                     device=grid.device,
@@ -142,8 +159,8 @@ def plan_task(
                     replaces=run.record.created if run is not None else "",
                 )
             )
-    notices = tuple(filter(None, (source.notice, *arrays.notices, *plan_warnings(grid, done, facts))))
-    return TaskPlan(task, source, arrays, tuple(done), tuple(jobs), notices)
+    notices = tuple(filter(None, (source.notice, *data.notices, *plan_warnings(grid, done, facts))))
+    return TaskPlan(task, source, data, tuple(done), tuple(jobs), notices)
 
 
 def plan_warnings(grid: Grid, done: Sequence[Run], facts: DataFacts) -> list[str]:
@@ -174,36 +191,36 @@ def check_record(spec: Spec, label: str, data: DataFacts) -> None:
         ) from None
 
 
-def check_splits(arrays: DataArrays, source: DataSource) -> None:
+def check_splits(data: DataRows, source: DataSource) -> None:
     """Refuse data that cannot be trained on, selected with or tested on."""
     for split in ("train", "validation"):
-        labels = arrays.rows.loc[arrays.rows["split"] == split, "label"]
+        labels = data.rows.loc[data.rows["split"] == split, "label"]
         if labels.empty:
             raise UserError(f"the {split} split of {source.name} has no rows; prepare the data again with some")
         if labels.nunique() < 2:
             raise UserError(f"the {split} split of {source.name} holds one class only; both are needed there")
-    if not (arrays.rows["split"] == "test").any():
+    if not (data.rows["split"] == "test").any():
         raise UserError(f"{source.name} has no test rows; prepare the data again with some")
-    if not any(condition.kind == "scored" for condition in conditions.conditions(arrays.rows)):
+    if not any(condition.kind == "scored" for condition in conditions.conditions(data.rows)):
         raise UserError(
             f"no condition of the test split of {source.name} has both classes, so nothing could be scored; see "
             "divsal-bench data check"
         )
 
 
-def data_facts(arrays: DataArrays, source: DataSource) -> DataFacts:
+def data_facts(data: DataRows, source: DataSource) -> DataFacts:
     """What a run's record keeps about its data."""
-    counts = arrays.rows["split"].value_counts()
-    in_train = arrays.rows["split"] == "train"
+    counts = data.rows["split"].value_counts()
+    in_train = data.rows["split"] == "train"
     return DataFacts(
         kind="standin" if source.is_drawn else source.kind,
         revision=source.revision,
-        pixel_hash=arrays.pixel_hash,
+        pixel_hash=data.pixel_hash,
         train=int(counts.get("train", 0)),
         validation=int(counts.get("validation", 0)),
         test=int(counts.get("test", 0)),
-        train_maps=int(arrays.rows.loc[in_train, "has_map"].sum()),
-        terms=terms_of(arrays, source),
+        train_maps=int(data.rows.loc[in_train, "has_map"].sum()),
+        terms=terms_of(data, source),
         windows=windows_of(source),
     )
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+from divsal_bench.files.locks import FileLock
 from divsal_bench.grid.jobs import Job
 from divsal_bench.runs import locks, store
 from divsal_bench.runs.reading import Run
@@ -20,7 +21,7 @@ class ToDo:
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.waiting = deque(jobs)
-        self.claims: dict[str, locks.RunLock] = {}
+        self.claims: dict[str, FileLock] = {}
         self.elsewhere: set[str] = set()
 
     def __enter__(self) -> ToDo:

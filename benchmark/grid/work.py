@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from divsal_bench.contracts.method import Method
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.arrays import DataArrays, open_cached
+from divsal_bench.data.stored_rows import DamagedCacheError
 from divsal_bench.errors import DivergedError, StoppedError
 from divsal_bench.evaluation import predictions
 from divsal_bench.grid import recording
@@ -49,7 +50,7 @@ def execute(job: Job, watch: Watch = UNWATCHED, notices: Sequence[str] = ()) -> 
         Its run directory. A run that fails or diverges is stored too, with its reason.
 
     Raises:
-        UserError: The device or the data is not there, or the result cannot be written.
+        UserError: The device or the data is not there or is damaged, or the result cannot be written.
         StoppedError: ``watch`` asked for it; the state is saved.
         KeyboardInterrupt: Ctrl-C, in a process that listens to it.
     """
@@ -73,6 +74,8 @@ def attempt(job: Job, watch: Watch = UNWATCHED, notices: Sequence[str] = ()) -> 
     try:
         result = train_and_score(job, parts, watch)
         return recording.keep_result(job, *result, seconds(), {**facts, "peak_mb": recording.peak_memory()})
+    except DamagedCacheError:  # no fault of the method, and mended by the same command again
+        raise
     except store.UnreadableError as error:
         return failure("failed", str(error))
     except recording.NotWrittenError as error:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from divsal_bench.data.arrays import DataRows
+from divsal_bench.data.room import Room, amount
 from divsal_bench.errors import plural
 from divsal_bench.grid import planning, pool
 from divsal_bench.grid.events import OnEvent
@@ -129,16 +131,17 @@ def plan_runs(
     say: Say = silent,
     on_decoded: OnCount = unheard,
 ) -> RunPlan:
-    """What :func:`run` would do with the same arguments; nothing is written but the cache of decoded images.
+    """What :func:`run` would do with the same arguments; nothing is written but drawn images.
 
     Args:
         task, method, seeds, protocol, backbone, head, data, device, devices, slots, workers, stall_minutes, out,
             retry_failed, say: As :func:`run` takes them.
-        for_work: Refuse an output folder that cannot be written, before any other work.
+        for_work: Refuse an output folder that cannot be written, before any other work, and decode the data. Without
+            it the plan is there to be looked at, and says what decoding would take.
         on_decoded: Told of every image that is decoded for the first time.
 
     Returns:
-        The plan; :func:`carry_out` makes what is missing.
+        The plan; :func:`carry_out` carries one out that is for work.
 
     Raises:
         UserError: Something is wrong that the caller can mend.
@@ -157,9 +160,10 @@ def plan_runs(
     )  # fmt: skip
     if for_work:
         store.check_writable(grid.out)
+    tasks = planning.plan(grid, on_decoded, say, decode=for_work)
     count = len(places) or worker_count(workers, grid)
-    plan = RunPlan(grid, tuple(planning.plan(grid, on_decoded)), count, places, stall)
-    say_plan(plan, say)
+    plan = RunPlan(grid, tuple(tasks), count, places, stall)
+    say_plan(plan, say, for_work)
     return plan
 
 
@@ -176,8 +180,8 @@ def make_missing(
     return [found for plan in tasks for found in plan.done] + new
 
 
-def say_plan(plan: RunPlan, say: Say) -> None:
-    """What will be run, what is there already, and on which data."""
+def say_plan(plan: RunPlan, say: Say, for_work: bool) -> None:
+    """What will be run, what is there already, and on which data; and the room for that, unless work has begun."""
     grid = plan.grid
     to_do = sum(len(part.jobs) for part in plan.tasks)
     there = [found for part in plan.tasks for found in part.done]
@@ -197,14 +201,29 @@ def say_plan(plan: RunPlan, say: Say) -> None:
     )
     say(f"  method{'s' * (len(grid.methods) != 1)}: {', '.join(choice.label for choice in grid.methods)}")
     for part in plan.tasks:
-        rows = part.arrays.rows
+        rows = part.data.rows
+        with_map = "with a map" if part.data.decoded else "that come with a map"
         splits = [
-            f"{(rows['split'] == split).sum()} {split} ({rows.loc[rows['split'] == split, 'has_map'].sum()} with a map)"
+            f"{(rows['split'] == split).sum()} {split} ({rows.loc[rows['split'] == split, 'has_map'].sum()} {with_map})"
             for split in ("train", "validation", "test")
         ]
         say(
-            f"  {part.task.name}: data {part.source.name} ({part.arrays.fingerprint[:8]}): "
+            f"  {part.task.name}: data {part.source.name} ({part.data.fingerprint[:8]}): "
             f"{', '.join(splits)}; {len(part.done)} done, {len(part.jobs)} to do"
         )
+        if not for_work:
+            say(f"    {cache_words(part.data)}")
         for notice in part.notices:
             say(f"  notice: {notice}")
+
+
+def cache_words(data: DataRows) -> str:
+    """What a data set takes on the disk once it is decoded, where, and what is free there."""
+    room = Room(data.path)
+    if data.decoded:
+        size, state = amount(data.shape.bytes), "there already"
+    else:
+        size, state = f"at most {amount(data.shape.bytes)}", "not there yet"
+        if not room.is_enough(data.shape):
+            state += ", and too large for that disk"
+    return f"decoded: {size} in {data.path}, {state}; {amount(room.free)} free on that disk"

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from divsal_bench.auditing import many_runs
-from divsal_bench.data.array_files import seal
+from divsal_bench.data.array_files import store_arrays
 from divsal_bench.data.arrays import DataArrays, open_cached
+from divsal_bench.data.canonical import COLUMNS
+from divsal_bench.data.room import Shape
 from divsal_bench.grid import planning, pool
 from divsal_bench.registry import method_choice, protocols
 from divsal_bench.runs.audit_record import AuditSettings
@@ -49,11 +51,12 @@ def with_test_images(data: DataArrays, count: int, folder: Path) -> Path:
     chosen = np.concatenate([others, np.resize(test, count)])
     rows = data.rows.iloc[chosen].reset_index(drop=True)
     rows["sample_id"] = [f"{number}" for number in range(len(rows))]
-    folder.mkdir()
-    rows.to_parquet(folder / "rows.parquet", index=False)
-    np.save(folder / "images.npy", data.images[chosen])
-    np.save(folder / "maps.npy", data.maps[chosen])
-    seal(folder, {"fingerprint": data.fingerprint, "pixel_hash": data.pixel_hash})
+    mapped = rows["has_map"].to_numpy(dtype=bool)
+    pairs = ((data.images[row], data.maps[row] if has else None) for row, has in zip(chosen, mapped, strict=True))
+    table = list(rows[list(COLUMNS)].itertuples(index=False, name=None))
+    shape = Shape(len(rows), int(mapped.sum()), *data.images.shape[1:3])
+    meta = {"fingerprint": data.fingerprint, "pixel_hash": data.pixel_hash}
+    store_arrays(folder, pairs, shape, lambda _: (table, meta), None)
     open_cached(folder)
     return folder
 

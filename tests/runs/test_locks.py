@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from divsal_bench.files import locks as file_locks
 from divsal_bench.runs import locks, store
 from divsal_bench.runs.names import ASIDE
 
@@ -69,7 +70,7 @@ def test_a_folder_without_locks_gives_everybody_every_run(tmp_path: Path, monkey
         raise OSError(errno.ENOLCK, "No locks available")
 
     store.prepare_folder(tmp_path)
-    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    monkeypatch.setattr(file_locks.fcntl, "flock", flock)
     first, second = (locks.lock_run(tmp_path, "0123456789abcdef") for _ in range(2))
     assert first is not None
     assert second is not None

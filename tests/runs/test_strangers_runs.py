@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from unsealed import unsealed
 
 from divsal_bench import cli
-from divsal_bench.data import array_files
+from divsal_bench.data.room import Room, Shape
 from divsal_bench.errors import UserError
 from divsal_bench.grid import planning, work
 from divsal_bench.hub import link
@@ -244,9 +244,9 @@ def test_weights_of_other_shapes_and_names(run: Path) -> None:
 def test_decoding_that_would_fill_the_disk_is_not_begun(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     images = free // 2048**2
-    with pytest.raises(UserError, match=r"images at 2048 px take .* GB, and .* has room for"):
-        array_files.require_room(tmp_path / "new" / "folder", images, 1, 2048)
-    array_files.require_room(tmp_path / "new" / "folder", 10, 1, 64)
+    with pytest.raises(UserError, match=r"images and 0 maps at 2048 px take .* GB, and .* has room for"):
+        Room(tmp_path / "new" / "folder").require(Shape(images, 0, 1, 2048))
+    Room(tmp_path / "new" / "folder").require(Shape(10, 10, 1, 64))
 
 
 def test_a_large_input_makes_small_batches(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
