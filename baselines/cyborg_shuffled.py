@@ -30,8 +30,10 @@ class CyborgShuffled(Cyborg):
 
     def transform(self, batch: Batch) -> Batch:
         """Hand each sample its donor's map."""
-        donors = self._donors.to(batch.rows.device)[batch.rows]
-        maps = self._maps.to(batch.rows.device)[donors.clamp_min(0)]
+        device = batch.rows.device
+        self._maps, self._donors = self._maps.to(device), self._donors.to(device)  # once: later they are there
+        donors = self._donors[batch.rows]
+        maps = self._maps[donors.clamp_min(0)]
         return replace(batch, raw_maps=maps, has_map=donors >= 0)
 
 
