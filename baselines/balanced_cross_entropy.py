@@ -24,8 +24,10 @@ class BalancedCrossEntropy(Method):
 
     def setup(self, train: TrainingSplit) -> None:
         """Fix the class weights."""
+        import torch
+
         counts = train.label_counts
-        self._weights = [min(counts) / count for count in counts]
+        self._weights = torch.tensor([min(counts) / count for count in counts])
         if len(set(counts)) == 1:
             train.notices.append("the training classes are balanced, so this is cross-entropy")
 
@@ -33,6 +35,6 @@ class BalancedCrossEntropy(Method):
         """Σ w_y · CE_i / B."""
         from torch.nn.functional import cross_entropy
 
-        weights = out.logits.new_tensor(self._weights)
-        total = cross_entropy(out.logits, out.labels, weight=weights, reduction="sum")
+        self._weights = self._weights.to(out.logits)  # once: later they are there
+        total = cross_entropy(out.logits, out.labels, weight=self._weights, reduction="sum")
         return {"loss": total / len(out.labels)}

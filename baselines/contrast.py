@@ -27,6 +27,7 @@ class Contrast(Guided):
     def loss(self, batch: Batch, out: Outputs) -> dict[str, Tensor]:
         """α·CE + (1 − α)·mean over mapped samples of the two halves."""
         human, mapped = batch.human(out.grid)
-        towards = (normalise(out.true_cam) - human).square().mean((-2, -1))  # (B,)
-        away = (normalise(out.false_cam) - (1 - human)).square().mean((-2, -1))  # (B,)
+        true, false = normalise(out.both_cams).unbind(1)
+        towards = (true - human).square().mean((-2, -1))  # (B,)
+        away = (false - (1 - human)).square().mean((-2, -1))  # (B,)
         return self.blended(out, (towards + away) / 2, mapped)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +11,7 @@ from divsal_bench.contracts.cams import normalise
 from divsal_bench.contracts.method import Batch, Kind
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -28,10 +30,15 @@ class CyborgCenter(Cyborg):
 
     def target(self, batch: Batch, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """The Gaussian, for the samples that have a human map."""
-        import torch
-
         human, mapped = batch.human(grid)
-        y, x = ((torch.arange(size, device=human.device, dtype=human.dtype) + 0.5) / size - 0.5 for size in grid)
-        distance = y[:, None].square() + x[None, :].square()
-        blob = normalise((-distance / (2 * self.sigma**2)).exp())
-        return blob.expand_as(human), mapped
+        return centred_blob(grid, self.sigma, human.device, human.dtype).expand_as(human), mapped
+
+
+@functools.cache  # the same in every step
+def centred_blob(grid: tuple[int, int], sigma: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A Gaussian in the middle of the grid, (h, w), min–max scaled; ``sigma`` as a share of the side."""
+    import torch
+
+    y, x = ((torch.arange(size, device=device, dtype=dtype) + 0.5) / size - 0.5 for size in grid)
+    distance = y[:, None].square() + x[None, :].square()
+    return normalise((-distance / (2 * sigma**2)).exp())

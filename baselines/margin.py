@@ -34,7 +34,7 @@ class Margin(Guided):
     def loss(self, batch: Batch, out: Outputs) -> dict[str, Tensor]:
         """α·CE + (1 − α)·mean over mapped samples of map distance and missing gap."""
         human, mapped = batch.human(out.grid)
-        true, false = normalise(out.true_cam), normalise(out.false_cam)
+        true, false = normalise(out.both_cams).unbind(1)
         distance = (true - human).square().mean((-2, -1))  # (B,)
         missing = (human * (self.gap - (true - false)).relu()).mean((-2, -1))  # (B,)
         # A mapped sample's H reaches 1 somewhere, so its mean is at least one cell; this guards the rest.

@@ -40,8 +40,13 @@ def class_cams(features: Tensor, weight: Tensor) -> Tensor:
         (B, K, h, w); the mean over the grid plus the bias is the logit (Zhou et al., CVPR 2016).
     """
     import torch
+    from torch.nn.functional import linear
 
-    return torch.einsum("bchw,kc->bkhw", features.to(weight.dtype), weight)
+    features = features.to(weight.dtype)
+    if len(features) == 1:
+        return torch.einsum("bchw,kc->bkhw", features, weight)  # sums in another order; stored maps have this one
+    # The same sums as one plain matrix product, which goes backwards in half the time.
+    return linear(features.permute(0, 2, 3, 1), weight).permute(0, 3, 1, 2)
 
 
 def select(cams: Tensor, classes: Tensor) -> Tensor:
@@ -56,11 +61,14 @@ def normalise(maps: Tensor) -> Tensor:
     Args:
         maps: (..., h, w). Gradients flow through the values, the minimum and the maximum, as in CYBORG.
     """
-    low = maps.amin((-2, -1), keepdim=True)
-    span = maps.amax((-2, -1), keepdim=True) - low
-    flat = span <= FLAT * maps.detach().abs().amax((-2, -1), keepdim=True)
-    # The divisor is guarded before dividing: masking a NaN afterwards would still leave NaN gradients.
-    return ((maps - low) / span.masked_fill(flat, 1.0)).masked_fill(flat, 0.0)
+    import torch
+
+    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+    span = high - low
+    flat = span <= FLAT * torch.maximum(high, -low)  # the larger of these is the largest magnitude
+    # The divisor is guarded before dividing: masking a NaN afterwards would still leave NaN gradients. What is divided
+    # by infinity is 0, and so are its gradients.
+    return (maps - low) / span.masked_fill(flat, torch.inf)
 
 
 def pool(maps: Tensor, grid: tuple[int, int]) -> Tensor:

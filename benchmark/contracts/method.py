@@ -62,6 +62,21 @@ class TrainingSplit:
 
 
 @dataclass(frozen=True)
+class Warp:
+    """One batch's geometric augmentation, to be applied to maps: (B, S, S) uint8 to float in [0, 1].
+
+    Attributes:
+        some: The same for some samples: their maps, (n, S, S), and their places in the batch, (n,) int64; None for all.
+    """
+
+    some: Callable[[Tensor, Tensor | None], Tensor]
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """Move one map a sample."""
+        return self.some(maps, None)
+
+
+@dataclass(frozen=True)
 class Batch:
     """One training batch, after augmentation.
 
@@ -89,7 +104,15 @@ class Batch:
         return self.warp(self.raw_maps)
 
     def human(self, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """H on the CAM grid, (B, h, w) in [0, 1], and which samples have one, (B,) bool."""
+        """H on the CAM grid, (B, h, w) in [0, 1], and which samples have one, (B,) bool; others' H means nothing."""
+        # Only maps that are there need moving; to count them, an accelerator would have to be waited for.
+        if isinstance(self.warp, Warp) and self.has_map.device.type == "cpu":
+            mapped = self.has_map.nonzero().flatten()
+            if len(mapped) < len(self.has_map):
+                moved = self.warp.some(self.raw_maps.index_select(0, mapped), mapped)
+                target, useful = cams.human_target(moved, self.has_map.index_select(0, mapped), grid)
+                human = target.new_zeros(len(self.has_map), *grid).index_copy_(0, mapped, target)
+                return human, self.has_map.index_copy(0, mapped, useful)
         return cams.human_target(self.maps, self.has_map, grid)
 
 
@@ -130,6 +153,13 @@ class Outputs:
     def false_cam(self) -> Tensor:
         """M_f: the CAM of the other class of a binary decision, (B, h, w)."""
         return cams.select(self.cams, 1 - self.labels)
+
+    @cached_property
+    def both_cams(self) -> Tensor:
+        """M_t and M_f, (B, 2, h, w), in this order: for what is done to both of them, in one pass."""
+        import torch
+
+        return torch.stack([self.true_cam, self.false_cam], 1)
 
     @cached_property
     def predicted_cam(self) -> Tensor:

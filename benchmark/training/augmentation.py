@@ -39,22 +39,26 @@ def draw_affine(count: int, protocol: Protocol, generator: torch.Generator) -> T
 
 def sampler(
     count: int, side: int, protocol: Protocol, generator: torch.Generator, device: torch.device
-) -> Callable[[Tensor, str], Tensor]:
+) -> Callable[..., Tensor]:
     """One batch's geometry, drawn once, to be applied to its images and to any maps.
 
     Returns:
         A function of (B, C, S, S) float and the padding mode ("border" for images, whose outside is unknown;
-        "zeros" for maps, which mark nothing there) to the moved tensor.
+        "zeros" for maps, which mark nothing there) to the moved tensor. Some samples alone, (n, C, S, S), are moved
+        when their places in the batch, (n,) int64, are given too.
     """
     from torch.nn.functional import affine_grid, grid_sample
 
     if not any((protocol.rotate, protocol.scale, protocol.shift, protocol.flip)):
-        return lambda tensor, padding: tensor
+        return lambda tensor, padding, places=None: tensor
     theta = draw_affine(count, protocol, generator).to(device, non_blocking=True)
     inside = affine_grid(theta, [count, 1, side, side], align_corners=False)
     # Clamping to the outermost pixel centres is border padding, which not every device's grid_sample has.
     edge = 1 - 1 / side
     grids = {"zeros": inside, "border": inside.clamp(-edge, edge)}
-    return lambda tensor, padding: grid_sample(
-        tensor, grids[padding].to(tensor.dtype), mode="bilinear", padding_mode="zeros", align_corners=False
-    )
+
+    def move(tensor: Tensor, padding: str, places: Tensor | None = None) -> Tensor:
+        grid = grids[padding] if places is None else grids[padding].index_select(0, places)
+        return grid_sample(tensor, grid.to(tensor.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+
+    return move

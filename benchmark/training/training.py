@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from divsal_bench import seeds
-from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
+from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit, Warp
 from divsal_bench.errors import DivergedError
 from divsal_bench.networks import devices
 from divsal_bench.networks.inference import as_input, form_of, infer
@@ -251,7 +251,7 @@ def make_batch(raw: RawBatch, protocol: Protocol, geometry: torch.Generator, own
         rows=raw.rows,
         raw_maps=raw.maps,
         has_map=raw.has_map,
-        warp=lambda maps: warp(maps.unsqueeze(1).float() / 255, "zeros").squeeze(1),
+        warp=Warp(lambda maps, places: warp(maps.unsqueeze(1).float() / 255, "zeros", places).squeeze(1)),
         generator=own,
     )
 

@@ -11,7 +11,7 @@ import torch
 
 from divsal_bench.conformance import stages
 from divsal_bench.conformance.checks import Check
-from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit
+from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit, Warp
 from divsal_bench.registry import plugins
 
 GRID, SIDE = (4, 4), 16
@@ -44,11 +44,32 @@ def make_batch(seed: int = 0, size: int = 6, mapped: tuple[int, ...] = (0, 1, 3,
     )
 
 
-def make_outputs(batch: Batch, seed: int = 0) -> tuple[Outputs, torch.Tensor]:
+#: Batches that a loss may stumble on: which samples have a map, and those of them whose map is constant.
+MAPPED: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "some": ((0, 1, 3, 4), ()),
+    "all": (tuple(range(6)), ()),
+    "none": ((), ()),
+    "some constant": ((0, 1, 3, 4, 5), (1, 4)),
+    "all constant": (tuple(range(6)), tuple(range(6))),
+}
+
+
+def batch_of(case: str, seed: int) -> Batch:
+    """One of these batches, which moves mapped maps only, as training does."""
+    mapped, constant = MAPPED[case]
+    batch = make_batch(seed, mapped=mapped)
+    batch.raw_maps[list(constant)] = 255
+    return dataclasses.replace(batch, warp=Warp(lambda maps, places: maps.float() / 255))
+
+
+def make_outputs(batch: Batch, seed: int = 0, head: str = "two-logit") -> tuple[Outputs, torch.Tensor]:
     """Outputs of a random network head, and the features as a leaf that gradients can reach."""
     g = torch.Generator().manual_seed(seed + 100)
     features = torch.randn(len(batch.labels), 3, *GRID, generator=g, dtype=torch.float64).requires_grad_()
-    weight = torch.randn(2, 3, generator=g, dtype=torch.float64).requires_grad_()
+    weight = torch.randn(2, 3, generator=g, dtype=torch.float64)
+    if head == "one-logit":
+        weight = torch.cat([-weight[1:] / 2, weight[1:] / 2])
+    weight.requires_grad_()
     bias = torch.randn(2, generator=g, dtype=torch.float64)
     logits = features.mean((2, 3)) @ weight.T + bias
     return Outputs(logits, features, weight, bias, batch.labels), features
@@ -116,13 +137,30 @@ REFERENCES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
 
 @pytest.mark.parametrize("name", REFERENCES)
 @pytest.mark.parametrize("seed", range(5))
-def test_loss_equals_the_slow_reference(name: str, seed: int) -> None:
-    method, batch = FOUND[name](), make_batch(seed)
+@pytest.mark.parametrize("case", MAPPED)
+@pytest.mark.parametrize("head", ["two-logit", "one-logit"])
+def test_loss_equals_the_slow_reference(name: str, seed: int, case: str, head: str) -> None:
+    method, batch = FOUND[name](), batch_of(case, seed)
     batch = ready(method, batch)
-    out, _ = make_outputs(batch, seed)
+    out, _ = make_outputs(batch, seed, head)
     assert float(method.loss(batch, out)["loss"].detach()) == pytest.approx(
         reference(batch, out, REFERENCES[name]), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize("case", ["some", "none"])
+@pytest.mark.parametrize("head", ["two-logit", "one-logit"])
+def test_gradients_are_those_of_finite_differences(name: str, case: str, head: str) -> None:
+    method, batch = FOUND[name](), batch_of(case, 7)
+    batch = ready(method, batch)
+    out, _ = make_outputs(batch, 7, head)
+
+    def loss(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        logits = features.mean((2, 3)) @ weight.T + out.bias
+        return method.loss(batch, Outputs(logits, features, weight, out.bias, batch.labels))["loss"]
+
+    assert torch.autograd.gradcheck(loss, (out.features, out.weight))
 
 
 def test_every_guided_method_of_this_package_has_a_reference() -> None:

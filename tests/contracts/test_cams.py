@@ -77,6 +77,66 @@ def test_a_vector_added_to_both_rows_moves_the_true_cam_and_no_decision(sizes: t
     assert not torch.allclose(cams.select(after, labels), cams.select(before, labels))
 
 
+@pytest.mark.parametrize("head", ["two-logit", "one-logit"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_class_cams_and_their_gradients_are_those_of_a_plain_sum(
+    batch: int, layout: torch.memory_format, head: str
+) -> None:
+    g = torch.Generator().manual_seed(batch)
+    features = torch.randn(batch, 6, 3, 4, generator=g, dtype=torch.float64).to(memory_format=layout)
+    row = torch.randn(1, 6, generator=g, dtype=torch.float64)
+    weight = torch.cat([-row / 2, row / 2]) if head == "one-logit" else torch.randn(2, 6, dtype=torch.float64)
+    upwards = torch.randn(batch, 2, 3, 4, generator=g, dtype=torch.float64)
+    fast, slow = ([one.clone().requires_grad_() for one in (features, weight)] for _ in range(2))
+    quick = cams.class_cams(*fast)
+    plain = (slow[1][None, :, :, None, None] * slow[0][:, None]).sum(2)
+    torch.testing.assert_close(quick, plain)
+    for one, other in zip(
+        torch.autograd.grad(quick, fast, upwards), torch.autograd.grad(plain, slow, upwards), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def scaled_one_by_one(maps: torch.Tensor) -> torch.Tensor:
+    """Min–max scaling as one would write it for a single map."""
+    scaled = []
+    for one in maps.flatten(0, -3):
+        span = one.amax() - one.amin()
+        flat = bool(span <= cams.FLAT * one.abs().max())
+        scaled.append(one * 0 if flat else (one - one.amin()) / span)
+    return torch.stack(scaled).view(maps.shape)
+
+
+#: Maps with what scaling may stumble on.
+HARD = {
+    "ties at both ends": torch.tensor([[1.0, 3.0, 3.0], [1.0, 2.0, 1.0]]),
+    "negative": torch.tensor([[-5.0, -3.0, -3.5], [-9.0, -4.0, -9.0]]),
+    "flat": torch.full((2, 3), 0.7),
+    "flat and negative": torch.full((2, 3), -0.7),
+    "zero": torch.zeros(2, 3),
+    "flat up to rounding": torch.full((2, 3), -7.0).add(torch.tensor([[0.0, 4e-6, 0.0], [2e-6, 0.0, 0.0]])),
+    "nearly flat": torch.full((2, 3), -7.0).add(torch.tensor([[0.0, 4e-5, 0.0], [2e-5, 0.0, 0.0]])),
+    "tiny": torch.tensor([[1e-30, 2e-30, 0.0], [3e-30, 1e-30, 0.0]]),
+    "huge": torch.tensor([[1e30, -1e30, 0.0], [3e29, 1e30, 0.0]]),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(9, 2, 3), (3, 3, 2, 3)])
+def test_normalise_and_its_gradients_are_those_of_one_map_at_a_time(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    values = torch.stack(list(HARD.values())).to(dtype).view(shape)
+    fast, slow = (values.clone().requires_grad_() for _ in range(2))
+    quick, plain = cams.normalise(fast), scaled_one_by_one(slow)
+    assert torch.equal(quick, plain)
+    upwards = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    (one,), (other,) = torch.autograd.grad(quick, fast, upwards), torch.autograd.grad(plain, slow, upwards)
+    torch.testing.assert_close(one, other, rtol=1e-5 if dtype == torch.float32 else 1e-9, atol=1e-6)
+    flat = list(HARD).index("flat up to rounding")
+    assert not one.view(9, 2, 3)[flat].any()
+    assert one.view(9, 2, 3)[flat + 1].any()
+
+
 def test_normalise_spans_zero_to_one_and_ignores_affine_changes() -> None:
     maps = torch.randn(5, 4, 3)
     scaled = cams.normalise(maps)

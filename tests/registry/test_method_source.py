@@ -100,7 +100,7 @@ def test_runs_of_earlier_versions_are_of_the_code_of_today(name: str) -> None:
     method = plugins.methods().get(name)
     today, *earlier = COMPUTES_THE_SAME[name]
     assert today == source_hash(method), "the method is edited: its line can go from COMPUTES_THE_SAME"
-    assert [len(digits) for digits in earlier] == [12, 8]
+    assert [len(digits) for digits in earlier] == [16] * (len(earlier) - 2) + [12, 8]
     assert not any(has_changed(method, digits) for digits in earlier)
     for others in ("0123456789ab", "01234567", *COMPUTES_THE_SAME["cyborg" if name == "margin" else "margin"]):
         assert has_changed(method, others)
