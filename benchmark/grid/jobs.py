@@ -11,6 +11,10 @@ from divsal_bench.contracts.method import Kind
 from divsal_bench.runs.records import DataFacts, Spec, Status
 
 
+#: Minutes between two checkpoints within an epoch; 0 makes none.
+CHECKPOINT_MINUTES = 1.0
+
+
 @dataclass(frozen=True)
 class Job:
     """A specification and where its inputs and outputs are.
@@ -24,6 +28,7 @@ class Job:
         attempts: 2 after a worker died over it once.
         task_from, method_from: Where the plugins were found (``Plugins.origin``); "" looks everywhere.
         replaces: When the run without a result was made that this one replaces; "" if there is none.
+        checkpoint_minutes: As ``--checkpoint-minutes``.
     """
 
     spec: Spec
@@ -37,6 +42,7 @@ class Job:
     task_from: str = ""
     method_from: str = ""
     replaces: str = ""
+    checkpoint_minutes: float = CHECKPOINT_MINUTES
 
     def to_json(self) -> dict[str, Any]:
         """For the pipe to a worker."""

@@ -65,3 +65,23 @@ def lock_run(out: Path, run_id: str) -> RunLock | None:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return RunLock(path, descriptor)
         os.close(descriptor)  # its owner released it, and took the file away, between opening and locking
+
+
+def is_locked(out: Path, run_id: str) -> bool:
+    """Whether a launcher of this machine is making a run; nothing is locked or made by asking."""
+    if fcntl is None:
+        return False
+    try:
+        descriptor = os.open(out / ASIDE / f"{LOCKED}{run_id}", os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        # Shared, and for no time: who wants the run meanwhile looks again a moment later.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False

@@ -95,6 +95,7 @@ class Training:
         validation: Read only by selection rules that need it.
 
     Attributes:
+        split: What ``setup`` saw.
         epoch: The one that is trained, from 1; one more than there are when training has ended.
         done: Steps done of that epoch.
         order_before: State of the generator ``order`` before it shuffled this epoch.
@@ -121,6 +122,7 @@ class Training:
             train.labels, train.maps, train.has_map, torch.Generator().manual_seed(streams.method)
         )  # fmt: skip
         method.setup(split)
+        self.split = split
         self.history = History(notices=split.notices)
         self.steps = len(batches(len(train), protocol.batch_size, torch.Generator()))
         self.optimiser, self.scheduler = optimisation(model, protocol, self.steps)
@@ -212,14 +214,14 @@ def fit(
     """
     training = Training(model, method, train, validation, protocol, streams)
     go_on(training)
-    started = time.perf_counter()
+    started = time.perf_counter() - training.history.train_seconds
     while not training.has_ended:
         ended = training.step()
+        training.history.train_seconds = time.perf_counter() - started
         if ended:
             on_epoch(training.epoch - 1, protocol.epochs)
         after_step(training, ended)
     training.select()
-    training.history.train_seconds += time.perf_counter() - started
     return training.history
 
 
