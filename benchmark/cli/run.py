@@ -28,7 +28,8 @@ def command(arguments: argparse.Namespace) -> int:
         arguments.task, arguments.method, seeds=arguments.seeds, protocol=arguments.protocol,
         backbone=arguments.backbone, head=arguments.head, data=arguments.data, device=arguments.device,
         workers=arguments.workers, out=arguments.out, retry_failed=arguments.retry_failed,
-        for_work=not arguments.plan, say=say, on_decoded=counter("decoded"),
+        checkpoint_minutes=arguments.checkpoint_minutes, for_work=not arguments.plan, say=say,
+        on_decoded=counter("decoded"),
     )  # fmt: skip
     if arguments.plan:
         return 0

@@ -10,7 +10,6 @@ from typing import Any
 from divsal_bench.contracts.method import Kind
 from divsal_bench.runs.records import DataFacts, Spec, Status
 
-
 #: Minutes between two checkpoints within an epoch; 0 makes none.
 CHECKPOINT_MINUTES = 1.0
 

@@ -35,7 +35,7 @@ class SpoiltError(Exception):
 
 
 class Schedule:
-    """When a checkpoint is due: at the end of an epoch, and within one after some minutes; never for over 1 % of the time.
+    """When a checkpoint is due: after an epoch, and after some minutes within one; never for over 1 % of the time.
 
     Args:
         minutes: Between two within an epoch; 0 for none at all.
@@ -117,8 +117,8 @@ class Keeper:
             self.note(notice)
         if checkpoint.hardware != self.hardware:
             self.note(
-                f"begun on {checkpoint.hardware}, it went on in epoch {checkpoint.epoch} on {self.hardware}: last digits "
-                "may differ from those of a run without interruption"
+                f"begun on {checkpoint.hardware}, it went on in epoch {checkpoint.epoch} on {self.hardware}: the last "
+                "digits may differ from those of a run without interruption"
             )
 
     def refuse(self, why: str) -> None:

@@ -1,7 +1,7 @@
 """Checkpoints: the state of an unfinished run in two files, and which of them a run may go on from.
 
-``state-STEP.safetensors`` is written first; ``state.json``, which holds its sha256 and a seal of itself, is renamed into
-place last: what it says is whole. Either may be anybody's. No torch.
+``state-STEP.safetensors`` is written first; ``state.json``, which holds its sha256 and a seal of itself, is renamed
+into place last: what it says is whole. Either may be anybody's. No torch.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def note_progress(out: Path, progress: Progress) -> None:
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """How far the run of a folder is; None where that is not said, or not about the run that the folder is named for."""
+    """How far the run of a folder is; None where that is not said, or of another run than the folder is named for."""
     try:
         path = folder / PROGRESS_FILE
         found = read_model(path, Progress, LARGEST_PROGRESS, finite=True)

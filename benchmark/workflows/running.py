@@ -10,6 +10,7 @@ from pathlib import Path
 
 from divsal_bench.errors import plural
 from divsal_bench.grid import planning, pool
+from divsal_bench.grid.jobs import CHECKPOINT_MINUTES
 from divsal_bench.grid.planning import Grid, TaskPlan
 from divsal_bench.grid.pool import OnEvent
 from divsal_bench.runs import store
@@ -50,6 +51,7 @@ def run(
     workers: int | None = 0,
     out: str | Path = "runs",
     retry_failed: bool = False,
+    checkpoint_minutes: float = CHECKPOINT_MINUTES,
     say: Say = silent,
     on_event: OnEvent = unheard,
 ) -> list[Run]:
@@ -69,6 +71,8 @@ def run(
         workers: Processes; 0 runs in this one, None takes as many as the machine has room for.
         out: The output folder; runs it already holds are returned, not run again.
         retry_failed: Run failed and diverged runs again.
+        checkpoint_minutes: Between two checkpoints within an epoch; 0 makes none, and an interrupted run is made from
+            its beginning.
         say: Told the plan, and what the user should know of the data.
         on_event: Told of every epoch and of every run that ends.
 
@@ -87,7 +91,8 @@ def run(
     """
     plan = plan_runs(
         task, method, seeds=seeds, protocol=protocol, backbone=backbone, head=head, data=data, device=device,
-        workers=workers, out=out, retry_failed=retry_failed, for_work=True, say=say,
+        workers=workers, out=out, retry_failed=retry_failed, checkpoint_minutes=checkpoint_minutes, for_work=True,
+        say=say,
     )  # fmt: skip
     found = make_missing(plan.tasks, plan.workers, on_event)
     # A run that was there lies where ``out`` says, one that was just made where its process was told: one form.
@@ -107,6 +112,7 @@ def plan_runs(
     workers: int | None = 0,
     out: str | Path = "runs",
     retry_failed: bool = False,
+    checkpoint_minutes: float = CHECKPOINT_MINUTES,
     for_work: bool = False,
     say: Say = silent,
     on_decoded: OnCount = unheard,
@@ -114,8 +120,8 @@ def plan_runs(
     """What :func:`run` would do with the same arguments; nothing is written but the cache of decoded images.
 
     Args:
-        task, method, seeds, protocol, backbone, head, data, device, workers, out, retry_failed, say: As :func:`run`
-            takes them.
+        task, method, seeds, protocol, backbone, head, data, device, workers, out, retry_failed, checkpoint_minutes,
+            say: As :func:`run` takes them.
         for_work: Refuse an output folder that cannot be written, before any other work.
         on_decoded: Told of every image that is decoded for the first time.
 
@@ -133,7 +139,7 @@ def plan_runs(
     """
     grid = grid_asked(
         task, method, seeds=seeds, protocol=protocol, backbone=backbone, head=head, data=data, device=device, out=out,
-        retry_failed=retry_failed, say=say,
+        retry_failed=retry_failed, checkpoint_minutes=checkpoint_minutes, say=say,
     )  # fmt: skip
     if for_work:
         store.check_writable(grid.out)
