@@ -86,9 +86,12 @@ def held(value: object) -> Iterable[object]:
 def attributes(value: object) -> dict[str, Any] | None:
     """The attributes of an object that consists of nothing else; None for any other."""
     kind = type(value)
-    if isinstance(value, CONSTANTS) or kind.__reduce_ex__ is not object.__reduce_ex__:
-        return None
-    if kind.__reduce__ is not object.__reduce__ or kind.__getstate__ is not object.__getstate__:  # type: ignore[attr-defined]
+    own_ways = (
+        kind.__reduce_ex__ is not object.__reduce_ex__
+        or kind.__reduce__ is not object.__reduce__
+        or kind.__getstate__ not in (object.__getstate__, torch.nn.Module.__getstate__)  # type: ignore[attr-defined]
+    )
+    if own_ways or isinstance(value, CONSTANTS):
         return None
     try:
         parts = value.__reduce_ex__(2)
