@@ -91,6 +91,7 @@ class Keeper:
         self.training: Training | None = None
         self.known: Known | None = None
         self.saved_step = -1
+        self.unwritten = False
         self.first_step, self.first_time = 0, started
         self.beaten = 0.0
 
@@ -232,7 +233,10 @@ class Keeper:
             kept = "values that are nested too deeply" if isinstance(error, RecursionError) else str(error)
             self.note(f"no checkpoints were made: the method keeps {kept}; an interruption loses the run")
         except UserError as error:
-            self.note(f"a checkpoint could not be written ({error}); the run went on without")
+            if not self.unwritten:
+                reason = getattr(error.__cause__, "strerror", None) or error
+                self.note(f"a checkpoint could not be written ({reason}); the run went on without")
+            self.unwritten = True
         self.schedule.made(begun, time.perf_counter())
 
     def beat(self) -> None:

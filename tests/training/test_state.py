@@ -229,7 +229,7 @@ UNSTORABLE: dict[str, tuple[Callable[[Outputs], object], str]] = {
     "a view of another's": (lambda out: out.weight.detach(), "shares its memory with another"),
     "bytes": (lambda out: b"1", "self.kept, of type bytes"),
     "a sparse tensor": (lambda out: torch.eye(2).to_sparse(), "self.kept, of type Tensor"),
-    "too deep": (lambda out: nested(100_000), ""),
+    "too deep": (lambda out: nested(100_000), "recursion"),
 }
 
 
