@@ -19,7 +19,7 @@ from divsal_bench.runs.unfinished import Progress
 from divsal_bench.runs.versions import versions
 
 if TYPE_CHECKING:
-    from divsal_bench.training.packing import Known
+    from divsal_bench.training.known import Known
     from divsal_bench.training.training import Training
 
 #: A checkpoint that took a second is followed by another after so many seconds at the earliest: one per cent.
@@ -150,7 +150,7 @@ class Keeper:
         from safetensors.torch import load
 
         from divsal_bench.training import state
-        from divsal_bench.training.packing import UnusableError
+        from divsal_bench.training.known import UnusableError
 
         self.training, self.known = training, state.known_to(training)
         if self.found is not None:
@@ -207,7 +207,7 @@ class Keeper:
         from safetensors.torch import save_file
 
         from divsal_bench.training import state
-        from divsal_bench.training.packing import UnstorableError
+        from divsal_bench.training.known import UnstorableError
 
         if self.schedule.seconds <= 0:
             return

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from divsal_bench.training.packing import Known, Packer, Unpacker, UnusableError, tensors_of
+from divsal_bench.training.known import Known, UnusableError
+from divsal_bench.training.packing import Packer, tensors_of
 from divsal_bench.training.training import Training, batches
+from divsal_bench.training.unpacking import Unpacker
 
 #: How the names of tensors begin that are not the method's or the optimiser's.
 NETWORK, KEPT, STREAM = "network.", "kept.", "stream."

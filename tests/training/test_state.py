@@ -23,7 +23,7 @@ from divsal_bench.networks import backbones
 from divsal_bench.registry import plugins, protocols
 from divsal_bench.registry.protocols import Protocol
 from divsal_bench.training import state, training
-from divsal_bench.training.packing import UnstorableError, UnusableError
+from divsal_bench.training.known import Known, UnstorableError, UnusableError
 from divsal_bench.training.training import SplitTensors, Streams, Training
 from divsal_bench.words import Head, Kind
 
@@ -71,7 +71,7 @@ def steps(found: Training, count: int) -> None:
         found.step()
 
 
-def stored(found: Training, known: state.Known) -> Stored:
+def stored(found: Training, known: Known) -> Stored:
     """A state as files hold it."""
     content, tensors = state.state_of(found, known)
     return json.dumps(content), save(tensors)
@@ -316,7 +316,7 @@ def test_training_takes_up_time_where_it_stopped() -> None:
     streams = Streams.of("toy", "fingerprint", TINY.backbone, 0)
     protocol = dataclasses.replace(TINY, selection="validation-accuracy")
     kept: list[Stored] = []
-    known: list[state.Known] = []
+    known: list[Known] = []
 
     def model() -> backbones.CamNet:
         return backbones.build(TINY.backbone, protocol, 1, "two-logit", streams.weights)
