@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,55 +14,58 @@ from divsal_bench.files import escaping
 from divsal_bench.runs.names import STDERR_FILE
 from divsal_bench.runs.reading import Run, read_run, read_runs
 from divsal_bench.runs.records import Record
+from divsal_bench.workflows.watching import RunGroup, UnfinishedRun, run_status
 
 NONE = "–"
+#: What the runs of one line of ``status`` have in common.
+NAMED = ("task", "data", "fingerprint", "protocol", "backbone", "method")
+#: Columns of the runs that are not finished; ``saved`` is the share that is not lost when the run is killed now.
+UNFINISHED_HEAD = ["run", "task", "method", "seed", "state", "epoch", "saved", "training left", "host"]
 
 
 def status_command(arguments: argparse.Namespace) -> int:
-    """Count runs by task, data, protocol, backbone and method."""
-    if arguments.out.exists() and not arguments.out.is_dir():
-        raise UserError(f"{arguments.out} is no folder; give the output folder as --out")
-    if not arguments.out.is_dir():
-        raise UserError(f"there is no output folder {arguments.out}; give the one you ran with as --out")
-    groups: dict[tuple[str, str, str, str, str, str], list[Run]] = {}
-    for run in read_runs(arguments.out):
-        spec = run.spec
-        key = (
-            spec.task,
-            spec.data,
-            spec.data_fingerprint[:8],
-            spec.protocol,
-            spec.backbone,
-            run.record.method_label,
-        )
-        groups.setdefault(key, []).append(run)
-    head = [
-        "task",
-        "data",
-        "fingerprint",
-        "protocol",
-        "backbone",
-        "method",
-        "done",
-        "failed",
-        "diverged",
-        "seeds",
-    ]
-    rows = []
-    for key, runs in sorted(groups.items()):
-        counts = [sum(run.record.status == word for run in runs) for word in ("done", "failed", "diverged")]
-        seeds = " ".join(str(seed) for seed in sorted({run.spec.seed for run in runs}))
-        rows.append([*key, *counts, seeds])
-    if not rows:
+    """Count runs by task, data, protocol, backbone and method; then those that are not finished, one by one."""
+    groups = run_status(arguments.out)
+    finished = [status_record(group) for group in groups if group.seeds]
+    unfinished = [(group, one) for group in groups for one in group.unfinished]
+    if not groups:
         say(f"there are no runs in {arguments.out}")
     if arguments.format == "json":
-        print(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=1))
-    elif arguments.format == "csv":
-        print(escaping.csv_text([head, *rows]))
-    elif rows:
-        style = "github" if arguments.format == "markdown" else "simple"
-        print(shown_table(escaping.escaped_rows(rows, arguments.format), head, style=style))
+        parts = [{"unfinished": [dataclasses.asdict(one) for one in group.unfinished]} for group in groups]
+        print(json.dumps([status_record(group) | part for group, part in zip(groups, parts, strict=True)], indent=1))
+        return 0
+    tables = [([*finished[0]], [[*one.values()] for one in finished])] if finished else []
+    if unfinished:
+        tables.append((UNFINISHED_HEAD, [unfinished_row(group, one) for group, one in unfinished]))
+    for number, (columns, lines) in enumerate(tables):
+        if number:
+            print()
+        if arguments.format == "csv":
+            print(escaping.csv_text([columns, *lines]))
+        else:
+            style = "github" if arguments.format == "markdown" else "simple"
+            print(shown_table(escaping.escaped_rows(lines, arguments.format), columns, style=style))
+    if not all(one.running for _, one in unfinished):
+        say("interrupted runs go on when the command that began them is given again")
     return 0
+
+
+def status_record(group: RunGroup) -> dict[str, object]:
+    """The finished runs of a group in one line, by column."""
+    shared = {name: getattr(group, name) for name in NAMED}
+    return {**shared, **group.counts, "seeds": " ".join(map(str, sorted(group.seeds)))}
+
+
+def unfinished_row(group: RunGroup, one: UnfinishedRun) -> list[object]:
+    """One unfinished run, its columns as in :data:`UNFINISHED_HEAD`."""
+    from divsal_bench.cli.progress import duration
+
+    trained = one.epoch > one.epochs
+    return [
+        one.run_id, group.task, group.method, one.seed, "running" if one.running else "interrupted",
+        "predicting" if trained else f"{one.epoch} of {one.epochs}", f"{one.saved:.0%}",
+        NONE if one.left is None else duration(one.left), one.host,
+    ]  # fmt: skip
 
 
 def show_command(arguments: argparse.Namespace) -> int:
@@ -84,6 +88,7 @@ def show_command(arguments: argparse.Namespace) -> int:
          f"{record.spec.protocol}, seed {record.spec.seed}, epoch {record.selected_epoch} selected"),
         ("cost", f"{record.seconds:.1f} s ({record.train_seconds:.1f} s training), "
                  f"peak {record.peak_mb:.0f} MB, {record.device}{record.place and f' ({record.place})'}"),
+        *([("went on", f"{plural(record.resumes, 'time')} from a checkpoint")] if record.resumes else []),
         *([("standard error", place_of_output(run))] if STDERR_FILE in record.files else []),
         ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
     ]  # fmt: skip

@@ -32,7 +32,8 @@ def command(arguments: argparse.Namespace) -> int:
         backbone=arguments.backbone, head=arguments.head, data=arguments.data, device=arguments.device,
         devices=arguments.devices, slots=arguments.slots, workers=arguments.workers,
         stall_minutes=arguments.stall_minutes, out=arguments.out, retry_failed=arguments.retry_failed,
-        for_work=not arguments.plan, say=say, on_decoded=counter("decoded"),
+        checkpoint_minutes=arguments.checkpoint_minutes, for_work=not arguments.plan, say=say,
+        on_decoded=counter("decoded"),
     )  # fmt: skip
     if arguments.plan:
         return 0

@@ -52,3 +52,23 @@ def lock_file(path: Path) -> FileLock | None:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return FileLock(path, descriptor)
         os.close(descriptor)  # its owner released it, and took the file away, between opening and locking
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process of this machine holds a file; nothing is locked or made by asking."""
+    if fcntl is None:
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        # Shared, and for no time: who wants the lock meanwhile looks again a moment later.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False

@@ -10,6 +10,9 @@ from typing import Any
 from divsal_bench.contracts.method import Kind
 from divsal_bench.runs.records import DataFacts, Spec, Status
 
+#: Minutes between two checkpoints within an epoch; 0 makes none.
+CHECKPOINT_MINUTES = 1.0
+
 
 @dataclass(frozen=True)
 class Job:
@@ -25,6 +28,7 @@ class Job:
         task_from, method_from: Where the plugins were found (``Plugins.origin``); "" looks everywhere.
         place: Where its worker is, in words; "" if it has nothing of its own.
         replaces: When the run without a result was made that this one replaces; "" if there is none.
+        checkpoint_minutes: As ``--checkpoint-minutes``.
     """
 
     spec: Spec
@@ -39,6 +43,7 @@ class Job:
     method_from: str = ""
     replaces: str = ""
     place: str = ""
+    checkpoint_minutes: float = CHECKPOINT_MINUTES
 
     def to_json(self) -> dict[str, Any]:
         """For the pipe to a worker."""

@@ -15,7 +15,7 @@ from divsal_bench.data.arrays import DataRows
 from divsal_bench.data.catalogue import DataSource
 from divsal_bench.data.terms import terms_of, windows_of
 from divsal_bench.errors import UserError
-from divsal_bench.grid.jobs import Job
+from divsal_bench.grid.jobs import CHECKPOINT_MINUTES, Job
 from divsal_bench.registry import method_source, plugins, protocols
 from divsal_bench.registry.method_choice import MethodChoice
 from divsal_bench.registry.protocols import Protocol
@@ -35,6 +35,7 @@ class Grid:
         data: As ``--data``; None chooses per task.
         backbone: None takes the protocol's.
         retry_failed: Run failed and diverged runs again.
+        checkpoint_minutes: Between two checkpoints within an epoch; 0 makes none.
     """
 
     tasks: tuple[str, ...]
@@ -47,6 +48,7 @@ class Grid:
     data: str | None = None
     device: str = "auto"
     retry_failed: bool = False
+    checkpoint_minutes: float = CHECKPOINT_MINUTES
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ def plan_task(task: Task, source: DataSource, data: DataRows, grid: Grid, backbo
                     device=grid.device,
                     task_from=plugins.tasks().origin.get(task.name, ""),
                     method_from=plugins.methods().origin.get(choice.name, ""),
+                    checkpoint_minutes=grid.checkpoint_minutes,
                     replaces=run.record.created if run is not None else "",
                 )
             )

@@ -18,6 +18,7 @@ from divsal_bench.runs import store
 from divsal_bench.runs.messages import LONGEST_ERROR, LONGEST_NAME, notices_of, one_line
 from divsal_bench.runs.names import HISTORY_FILE, PREDICTIONS_FILE, STDERR_FILE, WEIGHTS_FILE
 from divsal_bench.runs.records import Record, Status
+from divsal_bench.runs.unfinished import forget
 from divsal_bench.runs.versions import versions
 from divsal_bench.scores.schema import Scores
 
@@ -98,11 +99,13 @@ def keep_result(
             writer.writerows([epoch.get(name, "") for name in names] for epoch in history.epochs)
 
     try:
-        return store.save_run(Path(job.out), record, write_files)
+        path = store.save_run(Path(job.out), record, write_files)
     except store.UnreadableError:
         raise
     except UserError as error:
         raise NotWrittenError(error) from error
+    forget(Path(job.out), record.run_id)
+    return path
 
 
 def keep_failure(job: Job, failure: Failure, printed: str = "") -> Path:
@@ -125,7 +128,9 @@ def keep_failure(job: Job, failure: Failure, printed: str = "") -> Path:
         if printed:
             (folder / STDERR_FILE).write_text(printable_lines(printed) + "\n", encoding="utf-8")
 
-    return store.save_run(Path(job.out), record, write_output)
+    path = store.save_run(Path(job.out), record, write_output)
+    forget(Path(job.out), record.run_id)
+    return path
 
 
 def error_words(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from divsal_bench.errors import DivergedError, StoppedError
 from divsal_bench.evaluation import predictions
 from divsal_bench.grid import recording
 from divsal_bench.grid.jobs import Failure, Job, Watch
+from divsal_bench.grid.keeping import Keeper, SpoiltError
 from divsal_bench.networks import backbones, devices
 from divsal_bench.networks.devices import device_name
 from divsal_bench.registry import method_source, plugins
@@ -63,17 +64,16 @@ def attempt(job: Job, watch: Watch = UNWATCHED, notices: Sequence[str] = ()) -> 
     started = time.perf_counter()
     facts: dict[str, Any] = {"notices": list(notices)}
     parts = assemble(job, facts)
+    keeper = Keeper(job, watch, started, parts.device.type, facts)
+    keeper.look()
     watch.on_begun({**facts, "peak_mb": recording.peak_memory()})
 
     def failure(status: Status, error: str) -> Failure:
-        return Failure(status, error, seconds(), {**facts, "peak_mb": recording.peak_memory()})
-
-    def seconds() -> float:
-        return time.perf_counter() - started
+        return Failure(status, error, keeper.seconds, {**facts, "peak_mb": recording.peak_memory()})
 
     try:
-        result = train_and_score(job, parts, watch)
-        return recording.keep_result(job, *result, seconds(), {**facts, "peak_mb": recording.peak_memory()})
+        result = train_and_score(job, parts, watch, keeper)
+        return recording.keep_result(job, *result, keeper.seconds, {**facts, "peak_mb": recording.peak_memory()})
     except DamagedCacheError:  # no fault of the method, and mended by the same command again
         raise
     except store.UnreadableError as error:
@@ -127,13 +127,26 @@ def assemble(job: Job, facts: dict[str, Any]) -> Parts:
     return Parts(protocol, device, data, task, method, streams, model)
 
 
-def train_and_score(job: Job, parts: Parts, watch: Watch) -> tuple[backbones.CamNet, History, pd.DataFrame, Scores]:
+def train_and_score(
+    job: Job, parts: Parts, watch: Watch, keeper: Keeper
+) -> tuple[backbones.CamNet, History, pd.DataFrame, Scores]:
     """Everything between the parts and the numbers."""
-    method = parts.method(**job.spec.fields)
     train = resident(split_rows(parts.data, "train", parts.device), room_for_rows(parts.device))
     # Read once an epoch at most, in order: it takes no memory.
     validation = split_rows(parts.data, "validation", parts.device)
-    history = fit(parts.model, method, train, validation, parts.protocol, parts.streams, watch.on_epoch)
+    method = parts.method(**job.spec.fields)
+
+    def fitted() -> History:
+        return fit(
+            parts.model, method, train, validation, parts.protocol, parts.streams, watch.on_epoch,
+            keeper.go_on, keeper.after_step,
+        )  # fmt: skip
+
+    try:
+        history = fitted()
+    except SpoiltError:
+        parts, method = assemble(job, {}), parts.method(**job.spec.fields)
+        history = fitted()
     devices.synchronise(parts.device)
     # The test split is read here for the first time.
     table = predictions.predictions(parts.model, parts.data, parts.protocol)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from divsal_bench.errors import UserError
-from divsal_bench.files.locks import FileLock, lock_file
+from divsal_bench.files.locks import FileLock, is_locked, lock_file
 from divsal_bench.runs.names import ASIDE
 
 #: How the name of the file begins that a launcher holds locked while it makes a run.
@@ -27,3 +27,8 @@ def lock_run(out: Path, run_id: str) -> FileLock | None:
         raise UserError(
             f"output folder {out} cannot be written ({error.strerror or error}); choose another with --out"
         ) from error
+
+
+def is_being_made(out: Path, run_id: str) -> bool:
+    """Whether a launcher of this machine is making a run; nothing is locked or made by asking."""
+    return is_locked(out / ASIDE / f"{LOCKED}{run_id}")

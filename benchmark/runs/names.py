@@ -4,6 +4,8 @@ from __future__ import annotations
 
 #: Below an output folder: work in progress; never counted, swept when a run command starts.
 ASIDE = ".partial"
+#: Below an output folder: what is kept of runs that are being made, or were until they were interrupted.
+UNFINISHED = ".unfinished"
 RUN_FILE = "run.json"
 PREDICTIONS_FILE = "predictions.parquet"
 WEIGHTS_FILE = "model.safetensors"

@@ -104,6 +104,8 @@ class Record(Typed):
         method_kind: ``unguided``, ``one-cam``, ``two-cam`` or ``control``.
         method_source: Digits for the method's code, so that an edited method is noticed; "" if unknown.
         attempts: 2 or 3 if its process died, ran out of memory or made no progress before.
+        resumes: How often it went on from a checkpoint after an interruption; ``seconds`` and ``train_seconds`` add up
+            over all its parts.
         peak_mb: Peak resident memory of the run's process; in records without ``files``, other runs may have been
             done in that process before.
         place: The processors, or the slot on a device, that its process had to itself; "" if none were set apart.
@@ -132,6 +134,7 @@ class Record(Typed):
     model_args: dict[str, Any] = Field(default_factory=dict)
     method_source: str = ""
     attempts: int = 1
+    resumes: int = 0
     created: str = ""
     files: dict[str, str] = Field(default_factory=dict)
 

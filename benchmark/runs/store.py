@@ -18,6 +18,7 @@ from divsal_bench.runs.locks import LOCKED, lock_run
 from divsal_bench.runs.names import ASIDE, HISTORY_FILE, PREDICTIONS_FILE, RUN_FILE, STDERR_FILE, WEIGHTS_FILE
 from divsal_bench.runs.reading import NoRunError, Run, check_place, read_run, require_utf8
 from divsal_bench.runs.records import Record, Spec
+from divsal_bench.runs.unfinished import sweep_done
 
 #: Tries to rename a run into place while others do the same.
 PUT_ATTEMPTS = 10
@@ -84,6 +85,7 @@ def prepare_folder(out: Path) -> None:
                 lock.release()
         elif owners.is_abandoned(left.name) or (owners.is_tag(left.name) and is_forgotten(left)):
             whole.remove(left)
+    sweep_done(out)
 
 
 def is_forgotten(path: Path) -> bool:

@@ -67,6 +67,7 @@ class Training:
         validation: Read only by selection rules that need it.
 
     Attributes:
+        split: What ``setup`` saw.
         epoch: The one that is trained, from 1; one more than there are when training has ended.
         done: Steps done of that epoch.
         order_before: State of the generator ``order`` before it shuffled this epoch.
@@ -91,7 +92,7 @@ class Training:
         torch.manual_seed(streams.order)  # networks with dropout draw from the global generator
         split = handed_split(train, torch.Generator().manual_seed(streams.method))
         method.setup(split)
-        self.train = train.exchanged(split.donors)
+        self.split, self.train = split, train.exchanged(split.donors)
         self.history = History(notices=split.notices)
         self.steps = len(batches(len(train), protocol.batch_size, torch.Generator()))
         self.optimiser, self.scheduler = optimisation(model, protocol, self.steps)
@@ -191,17 +192,17 @@ def fit(
     """
     training = Training(model, method, train, validation, protocol, streams)
     go_on(training)
-    started = time.perf_counter()
+    started = time.perf_counter() - training.history.train_seconds
     try:
         while not training.has_ended:
             ended = training.step()
+            training.history.train_seconds = time.perf_counter() - started
             if ended:
                 on_epoch(training.epoch - 1, protocol.epochs)
             after_step(training, ended)
     finally:
         training.close()
     training.select()
-    training.history.train_seconds += time.perf_counter() - started
     return training.history
 
 

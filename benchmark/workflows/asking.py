@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Iterable
 from pathlib import Path
 
 from divsal_bench.errors import UserError
+from divsal_bench.grid.jobs import CHECKPOINT_MINUTES
 from divsal_bench.grid.planning import Grid
 from divsal_bench.networks import accelerators, devices
 from divsal_bench.processes.places import Place
@@ -33,6 +35,7 @@ def grid_asked(
     device: str,
     out: str | Path,
     retry_failed: bool,
+    checkpoint_minutes: float = CHECKPOINT_MINUTES,
     say: Say = silent,
 ) -> Grid:
     """Check everything that names something; the arguments are those of :func:`divsal_bench.run`.
@@ -43,6 +46,10 @@ def grid_asked(
     devices.require_known(device)
     if device not in ("auto", "cpu"):
         devices.choose_device(device)
+    if not isinstance(checkpoint_minutes, numbers.Real):
+        raise takes("checkpoint_minutes", "a number", checkpoint_minutes)
+    if not 0 <= checkpoint_minutes < math.inf:
+        raise UserError(f"--checkpoint-minutes must be 0 (none) or more, not {checkpoint_minutes}")
     known_head = next((known for known in HEADS if known == head), None)
     if known_head is None:
         raise UserError(f"unknown head {head!r}; give one of {', '.join(HEADS)}")
@@ -57,6 +64,7 @@ def grid_asked(
         data=None if data is None else str(data),
         device=device,
         retry_failed=retry_failed,
+        checkpoint_minutes=checkpoint_minutes,
     )
 
 

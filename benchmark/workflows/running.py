@@ -13,6 +13,7 @@ from divsal_bench.data.room import Room, amount
 from divsal_bench.errors import plural
 from divsal_bench.grid import planning, pool
 from divsal_bench.grid.events import OnEvent
+from divsal_bench.grid.jobs import CHECKPOINT_MINUTES
 from divsal_bench.grid.planning import Grid, TaskPlan
 from divsal_bench.processes.places import Place
 from divsal_bench.runs import store
@@ -60,6 +61,7 @@ def run(
     stall_minutes: float = 30,
     out: str | Path = "runs",
     retry_failed: bool = False,
+    checkpoint_minutes: float = CHECKPOINT_MINUTES,
     say: Say = silent,
     on_event: OnEvent = unheard,
 ) -> list[Run]:
@@ -85,6 +87,8 @@ def run(
             building the network count as beginning) after which a run's process is ended, and the run tried once more.
         out: The output folder; runs it already holds are returned, not run again.
         retry_failed: Run failed and diverged runs again.
+        checkpoint_minutes: Between two checkpoints within an epoch; 0 makes none, and an interrupted run is made from
+            its beginning.
         say: Told the plan, and what the user should know of the data.
         on_event: Told of every epoch and of every run that ends.
 
@@ -104,7 +108,7 @@ def run(
     plan = plan_runs(
         task, method, seeds=seeds, protocol=protocol, backbone=backbone, head=head, data=data, device=device,
         devices=devices, slots=slots, workers=workers, stall_minutes=stall_minutes, out=out, retry_failed=retry_failed,
-        for_work=True, say=say,
+        checkpoint_minutes=checkpoint_minutes, for_work=True, say=say,
     )  # fmt: skip
     found = carry_out(plan, on_event)
     # A run that was there lies where ``out`` says, one that was just made where its process was told: one form.
@@ -127,6 +131,7 @@ def plan_runs(
     stall_minutes: float = 30,
     out: str | Path = "runs",
     retry_failed: bool = False,
+    checkpoint_minutes: float = CHECKPOINT_MINUTES,
     for_work: bool = False,
     say: Say = silent,
     on_decoded: OnCount = unheard,
@@ -135,7 +140,7 @@ def plan_runs(
 
     Args:
         task, method, seeds, protocol, backbone, head, data, device, devices, slots, workers, stall_minutes, out,
-            retry_failed, say: As :func:`run` takes them.
+            retry_failed, checkpoint_minutes, say: As :func:`run` takes them.
         for_work: Refuse an output folder that cannot be written, before any other work, and decode the data. Without
             it the plan is there to be looked at, and says what decoding would take.
         on_decoded: Told of every image that is decoded for the first time.
@@ -156,7 +161,7 @@ def plan_runs(
     stall = stall_seconds(stall_minutes)
     grid = grid_asked(
         task, method, seeds=seeds, protocol=protocol, backbone=backbone, head=head, data=data, device=inside, out=out,
-        retry_failed=retry_failed, say=say,
+        retry_failed=retry_failed, checkpoint_minutes=checkpoint_minutes, say=say,
     )  # fmt: skip
     if for_work:
         store.check_writable(grid.out)
