@@ -139,7 +139,7 @@ def train_and_score(
     def fitted() -> History:
         return fit(
             parts.model, method, train, validation, parts.protocol, parts.streams, watch.on_epoch,
-            keeper.go_on, keeper.after_step,
+            keeper.go_on, keeper.after_step, watch.on_step,
         )  # fmt: skip
 
     try:
@@ -149,7 +149,7 @@ def train_and_score(
         history = fitted()
     devices.synchronise(parts.device)
     # The test split is read here for the first time.
-    table = predictions.predictions(parts.model, parts.data, parts.protocol)
+    table = predictions.predictions(parts.model, parts.data, parts.protocol, keeper.on_batch)
     return parts.model, history, table, score(table, parts.task.field_metrics)
 
 

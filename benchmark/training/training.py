@@ -65,6 +65,7 @@ class Training:
         model: Built by :func:`divsal_bench.networks.backbones.build`; trained in place, moved to the data's device.
         method: Its ``setup``, ``transform`` and ``loss`` are called here.
         validation: Read only by selection rules that need it.
+        on_batch: Called for every batch of validation scores.
 
     Attributes:
         split: What ``setup`` saw.
@@ -84,9 +85,11 @@ class Training:
         validation: Split,
         protocol: Protocol,
         streams: Streams,
+        on_batch: Callable[[], None] = lambda: None,
     ) -> None:
         import torch
 
+        self.on_batch = on_batch
         self.model, self.method, self.validation, self.protocol = model, method, validation, protocol
         model.net.to(train.labels.device)
         torch.manual_seed(streams.order)  # networks with dropout draw from the global generator
@@ -151,7 +154,7 @@ class Training:
             bad = ", ".join(name for name, value in row.items() if not math.isfinite(value))
             raise DivergedError(f"{bad} is not finite in epoch {epoch} of {epochs}")
         if selection != "last":
-            row |= validation_scores(self.model, self.validation, self.protocol)
+            row |= validation_scores(self.model, self.validation, self.protocol, self.on_batch)
             score = row["validation_accuracy" if selection == "validation-accuracy" else "validation_auroc"]
             if score >= self.best:  # ties go to the later epoch, as in the published code
                 self.best, self.history.selected_epoch = score, epoch
@@ -177,11 +180,12 @@ def fit(
     on_epoch: Callable[[int, int], None] = lambda done, total: None,
     go_on: Callable[[Training], None] = lambda training: None,
     after_step: Callable[[Training, bool], None] = lambda training, ended: None,
+    on_batch: Callable[[], None] = lambda: None,
 ) -> History:
     """Train ``model`` in place and leave it at the epoch the protocol selects.
 
     Args:
-        model, method, train, validation, protocol, streams: As :class:`Training` takes them.
+        model, method, train, validation, protocol, streams, on_batch: As :class:`Training` takes them.
         on_epoch: Told (epochs done, epochs in all).
         go_on: May bring the training to where an earlier one was, before its first step.
         after_step: Told after every step, and whether an epoch ended with it; may raise
@@ -190,7 +194,7 @@ def fit(
     Raises:
         DivergedError: A loss that is not finite; the epoch is named.
     """
-    training = Training(model, method, train, validation, protocol, streams)
+    training = Training(model, method, train, validation, protocol, streams, on_batch)
     go_on(training)
     started = time.perf_counter() - training.history.train_seconds
     try:
@@ -284,12 +288,14 @@ def optimisation(
     )
 
 
-def validation_scores(model: CamNet, validation: Split, protocol: Protocol) -> dict[str, float]:
-    """Accuracy and AUROC on the whole validation split."""
+def validation_scores(
+    model: CamNet, validation: Split, protocol: Protocol, on_batch: Callable[[], None] = lambda: None
+) -> dict[str, float]:
+    """Accuracy and AUROC on the whole validation split; ``on_batch`` is called for every batch of it."""
     from sklearn.metrics import roc_auc_score
 
     images = validation.images if isinstance(validation, SplitTensors) else ImagesInOrder(validation)
-    logits = infer(model, images, form_of(protocol))[0].double()  # type: ignore[arg-type]
+    logits = infer(model, images, form_of(protocol), on_batch=on_batch)[0].double()
     margin = (logits[:, 1] - logits[:, 0]).numpy()
     labels = validation.labels.cpu().numpy()
     if not all(map(math.isfinite, margin)):
