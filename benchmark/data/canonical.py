@@ -30,6 +30,8 @@ MOST_OTHER_BYTES, MOST_BYTES_A_BYTE = 2**24, 64
 LEAST_BYTES_A_ROW, MOST_OTHER_ROWS = 8, 1_000
 #: Rows that are read at once, and bytes that they may take.
 MOST_AT_ONCE, BATCH_BYTES = 16, 2**28
+#: Rows without their pictures that are read where one with them would be.
+LIGHTER = 64
 #: The columns of texts.
 SHARED = ("sample_id", "saliency_kind", "source", "category", "subject")
 #: Columns of the tables that hold a data set's rows without its images.
@@ -199,7 +201,7 @@ def read_shard(path: Path, info: Info) -> Iterator[Sample]:
     Raises:
         UserError: The file is damaged or has other columns.
     """
-    for split, row in _values(path, info, canonical_features(info.class_names).arrow_schema.names):
+    for split, row in _values(path, info, pictures=True):
         yield _sample_of_row(row, split)
 
 
@@ -213,19 +215,18 @@ def read_rows(folder: Path, info: Info) -> list[tuple[Any, ...]]:
     """
     found = []
     for name in info.files:
-        # Whether there is a map shows in a small part of it.
-        for split, row in _values(folder / name, info, [*SHARED, "label", "saliency.path"]):
-            texts = [row[text] for text in ("source", "category", "subject", "saliency_kind")]
-            sample = Sample(row["sample_id"], split, row["label"], *texts[:3], b"", None, texts[3])
+        for split, row in _values(folder / name, info, pictures=False):
+            sample = Sample(split=split, image=b"", **(row | {"saliency": None}))
             wrong = value_problem(sample)
             if wrong:
                 raise UserError(f"{folder}: sample {sample.sample_id!r}: {wrong}; see divsal-bench data check")
+            texts = (sample.source, sample.category, sample.subject, sample.saliency_kind)
             found.append((sample.sample_id, split, sample.label, *texts, row["saliency"] is not None))
     return found
 
 
-def _values(path: Path, info: Info, columns: list[str]) -> Iterator[tuple[Split, dict[str, Any]]]:
-    """The values of some columns of one Parquet file, row by row, and its split."""
+def _values(path: Path, info: Info, pictures: bool) -> Iterator[tuple[Split, dict[str, Any]]]:
+    """The values of one Parquet file, row by row, and its split."""
     import pyarrow as pa
 
     schema = canonical_features(info.class_names).arrow_schema
@@ -237,6 +238,9 @@ def _values(path: Path, info: Info, columns: list[str]) -> Iterator[tuple[Split,
             if not file.schema_arrow.equals(schema):
                 raise UserError(f"{path} has other columns or types than {', '.join(schema.names)}")
             step = _batch_size(path, file.metadata)
+        # Whether there is a map shows in a small part of it.
+        columns = schema.names if pictures else [*SHARED, "label", "saliency.path"]
+        step *= 1 if pictures else LIGHTER
         left = _most_bytes(path)
         # A text that many rows share is one in the file: it is measured before it is copied to them.
         with parquet.open_parquet(path, SHARED) as file:

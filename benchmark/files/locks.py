@@ -47,6 +47,8 @@ def lock_file(path: Path) -> FileLock | None:
             return None
         except OSError:
             os.close(descriptor)
+            with suppress(OSError):
+                path.unlink()
             return FileLock(path, None)
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):

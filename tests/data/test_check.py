@@ -297,8 +297,9 @@ NO_RUN_CAN_KEEP = {
 }
 
 
+@pytest.mark.parametrize("decode", [True, False])
 @pytest.mark.parametrize("kind", NO_RUN_CAN_KEEP)
-def test_what_check_refuses_no_run_starts_on(changed, kind):
+def test_what_check_refuses_no_run_starts_on(changed, kind, decode):
     from divsal_bench.grid import planning
     from divsal_bench.registry import method_choice, protocols
 
@@ -309,8 +310,9 @@ def test_what_check_refuses_no_run_starts_on(changed, kind):
     assert all(line.isprintable() for line in report.lines())
     tiny = dataclasses.replace(protocols.find_protocol("quick-v1"), epochs=1, input_size=32)
     methods = tuple(method_choice.choose_methods("cross-entropy"))
+    grid = planning.Grid(("cxr",), methods, (0,), out.parent / "runs", tiny, data=str(out))
     with pytest.raises(UserError) as caught:
-        planning.plan(planning.Grid(("cxr",), methods, (0,), out.parent / "runs", tiny, data=str(out)))
+        planning.plan(grid, decode=decode)
     said = str(caught.value)
     # Reading the data looks for subjects and ids of two splits first.
     assert message in said or "is in two splits" in said or "occurs twice" in said

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from delivered import Delivered
 
 import divsal_bench
+from divsal_bench.data import arrays, catalogue, decoding, room
+from divsal_bench.data.prepare import prepare_data_set
 from divsal_bench.errors import UserError
 from divsal_bench.grid.pool import Event
-from divsal_bench.registry import protocols
+from divsal_bench.registry import plugins, protocols
+from divsal_bench.tasks.adapters.manifest_csv import ADAPTER
 from divsal_bench.workflows import asking, running
 
 
@@ -58,6 +65,34 @@ def test_a_plan_writes_nothing_and_says_what_would_be_done(tmp_path: Path) -> No
     assert not (tmp_path / "runs").exists()
     unnamed = running.plan_runs("cxr", "cyborg", seeds=1, out=tmp_path / "runs")
     assert unnamed.unnamed == {"cxr"}
+
+
+def test_a_plan_decodes_nothing_and_says_what_decoding_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("DIVSAL_BENCH_HOME", str(home))
+    data = prepare_data_set(plugins.tasks().get("cxr"), ADAPTER, Delivered(tmp_path / "files").save(), tmp_path / "own")
+    arguments: dict[str, Any] = {"data": data.path, "device": "cpu", "out": tmp_path / "runs"}
+    said: list[str] = []
+    with monkeypatch.context() as whole:
+        whole.setattr(decoding, "decode_image", lambda *_: pytest.fail("decoded"))
+        plan = running.plan_runs("cxr", "cyborg", seeds=1, say=said.append, **arguments)
+    assert "4 train (2 that come with a map), " in said[3]
+    cache, size = plan.tasks[0].data.path, plan.grid.protocol.input_size
+    most = f"{(16 + 4) * size**2 / 1e6:.1f} MB"
+    assert re.fullmatch(
+        rf"    decoded: at most {most} in {cache}, not there yet; [0-9,.]+ [GM]B free on that disk", said[4]
+    )
+    assert not home.exists()
+    with monkeypatch.context() as full:
+        full.setattr(room.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        running.plan_runs("cxr", "cyborg", seeds=1, say=said.append, **arguments)
+    assert said[-1].endswith("not there yet, and too large for that disk; 0.0 MB free on that disk")
+    arrays.load_arrays(plugins.tasks().get("cxr"), catalogue.resolve(plugins.tasks().get("cxr"), str(data.path)), size)
+    said.clear()
+    again = running.plan_runs("cxr", "cyborg", seeds=1, say=said.append, **arguments)
+    assert [job.spec for job in again.tasks[0].jobs] == [job.spec for job in plan.tasks[0].jobs]
+    assert "4 train (2 with a map), " in said[3]
+    assert re.fullmatch(rf"    decoded: {most} in {cache}, there already; .* free on that disk", said[4])
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
