@@ -96,7 +96,7 @@ def test_the_test_split_is_not_read_before_training_ends(tmp_path: Path, monkeyp
         """Refuses test rows until training has ended."""
 
         def __init__(self, array: np.ndarray, is_test: np.ndarray) -> None:
-            self.array, self.is_test = array, is_test
+            self.array, self.is_test, self.shape = array, is_test, array.shape
 
         def __getitem__(self, rows: np.ndarray) -> np.ndarray:
             assert trained or not self.is_test[rows].any(), "a test row was read before training ended"
