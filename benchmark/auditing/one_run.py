@@ -24,7 +24,7 @@ from divsal_bench.maps.fidelity import COLUMNS, choose_images, measure_fidelity
 from divsal_bench.maps.sensitivity import Sensitivity, Version, class_sensitivity, no_positive, pair
 from divsal_bench.networks.devices import arithmetic, device_of
 from divsal_bench.networks.inference import as_input, form_of
-from divsal_bench.networks.stored import StoredRows, chunks
+from divsal_bench.networks.stored import StoredRows, as_tensor, chunks
 from divsal_bench.networks.trained import protocol_of
 from divsal_bench.runs import versions
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Images
@@ -32,8 +32,6 @@ from divsal_bench.runs.records import ENGINE_VERSION
 from divsal_bench.runs.store import weights_sha256
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from divsal_bench.data.arrays import DataArrays
     from divsal_bench.networks.backbones import CamNet
     from divsal_bench.registry.protocols import Protocol
@@ -180,13 +178,6 @@ def seen_in_one_pass(
     return OnePass(labels, margins, maps, sample, join_evidence(kept))
 
 
-def as_images(images: np.ndarray, protocol: Protocol) -> Tensor:
-    """uint8 (B, C, S, S) as the network takes them."""
-    import torch
-
-    return as_input(torch.from_numpy(np.ascontiguousarray(images)), form_of(protocol))
-
-
 def add_energy(found: Findings, seen: OnePass, mapped: Bools, human: npt.NDArray[np.float32]) -> None:
     """Proportional energy of both maps inside the human maps, by predicted and by true class."""
     for name, maps in seen.maps.items():
@@ -282,7 +273,7 @@ def add_fidelity(
     with arithmetic(device_of(model), protocol.precision):
         result = measure_fidelity(
             margin_score(model),
-            as_images(data.images[rows[chosen]], protocol),
+            as_input(as_tensor(data.images[rows[chosen]]), form_of(protocol)),
             {name: maps[chosen] for name, maps in seen.maps.items()},
             seen.labels[chosen],
             seen.margins[chosen],

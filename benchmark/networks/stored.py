@@ -66,6 +66,13 @@ class StoredRows:
         return StoredRows(self.array, self.rows[which if isinstance(which, slice) else np.asarray(which)])
 
 
+def as_tensor(array: np.ndarray) -> Tensor:
+    """Rows that were read, as a tensor; copied only where they are read-only, as a memory map's may be."""
+    import torch
+
+    return torch.from_numpy(np.require(array, requirements=("C", "W")))
+
+
 def chunks(images: Images, size: int, device: torch.device) -> Iterator[Tensor]:
     """Images in order and on a device, ``size`` at a time; reading and the transfer run ahead by :data:`AHEAD` chunks.
 
@@ -76,7 +83,7 @@ def chunks(images: Images, size: int, device: torch.device) -> Iterator[Tensor]:
     def read(start: int) -> Tensor:
         part = images[start : start + size]
         if not isinstance(part, torch.Tensor):
-            part = torch.from_numpy(np.require(part, requirements=("C", "W")))  # a memory map's is read-only
+            part = as_tensor(part)
         if device.type == "cuda" and part.device.type == "cpu":
             return part.pin_memory().to(device, non_blocking=True)
         return part.to(device)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from divsal_bench.contracts import cams
 from divsal_bench.maps.evidence import Evidence, gather
 from divsal_bench.networks.inference import InputForm, as_input, form_of
-from divsal_bench.networks.stored import StoredRows, chunks
+from divsal_bench.networks.stored import StoredRows, as_tensor, chunks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,9 +44,7 @@ class StoredInputs:
 
     def __getitem__(self, which: Any) -> Tensor:
         """Read and normalise some of them."""
-        import torch
-
-        return as_input(torch.from_numpy(np.require(self.pixels[which], requirements=("C", "W"))), self.form)
+        return as_input(as_tensor(self.pixels[which]), self.form)
 
     def passes(self) -> Iterator[Tensor]:
         """All of them, in order: in one pass where they are few, as numbers of finished studies were made."""
