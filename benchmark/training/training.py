@@ -72,6 +72,7 @@ class Training:
         epoch: The one that is trained, from 1; one more than there are when training has ended.
         done: Steps done of that epoch.
         order_before: State of the generator ``order`` before it shuffled this epoch.
+        coming: The epoch's next batches, from ``done`` on, read ahead; None until a step asks for them.
         sums: Of the logged losses, weighted by batch size, over the steps done of this epoch.
         best: Validation score of the epoch in ``kept``, its weights; −inf and None before there is any.
         history: Epochs that have ended.
