@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Where no protocol is named: of the package's own small network, and of every network that is named.
 OWN_PROTOCOL, NAMED_PROTOCOL = "quick-v1", "cyborg-v1"
+#: For all pairs of a comparison, about, where the number of steps is not given.
+SECONDS = 6.0
 #: What numbers may be, both ends included.
 BOUNDS = {
     "size": (8, 2048), "batch": (2, 4096), "pairs": (1, 999), "steps": (1, 100_000), "threads": (1, 1024),
@@ -133,7 +135,7 @@ def speed(
     steps_a_turn = min(steps or STEPS_ON_ACCELERATOR, STEPS_ON_ACCELERATOR) if place.type != "cpu" else 1
     setting = Setting(
         backbone or usual.backbone, timed_protocol(usual, size, batch, threads), place, pairs,
-        turns=None if steps is None else max(1, steps // steps_a_turn), steps=steps_a_turn,
+        turns=None if steps is None else max(1, steps // steps_a_turn), seconds=SECONDS, steps=steps_a_turn,
     )  # fmt: skip
     total = measuring.count_compared(sections, methods)
     done: list[Compared] = []
