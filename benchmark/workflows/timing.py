@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from divsal_bench.errors import UserError
 from divsal_bench.networks import devices
-from divsal_bench.registry.method_choice import split_items
 from divsal_bench.registry.protocols import find_protocol
 from divsal_bench.timing import machine, measuring, report
 from divsal_bench.timing.measuring import Measured
@@ -124,7 +123,7 @@ def speed(
         least, most = BOUNDS[name]
         if value is not None and not least <= value <= most:
             raise UserError(f"--{name} is {shortened(value)}; give {least} to {most:,}")
-    names = None if only is None else split_items(joined(only, "only"))
+    names = None if only is None else [name.strip() for name in joined(only, "only").split(",") if name.strip()]
     if names == []:
         raise UserError("--only names nothing; give sections or methods, joined by commas")
     sections, methods = measuring.asked_for(names, workers)

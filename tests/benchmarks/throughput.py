@@ -1,6 +1,6 @@
 """Training speed: cross-entropy against a bare PyTorch loop, and each method against cross-entropy.
 
-Run it on an idle machine: ``python tests/benchmarks/throughput.py``. It is a call of ``divsal-bench speed``, with targets.
+Run it on an idle machine: ``python tests/benchmarks/throughput.py``. A call of ``divsal-bench speed``, with targets.
 """
 
 from __future__ import annotations
