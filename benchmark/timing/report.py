@@ -183,8 +183,8 @@ def notes(setting: Setting, measured: Measured) -> list[str]:
     if measured.watched:
         where = "this process, with the data and all else" if setting.device.type == "cpu" else "the device"
         found.append(
-            f"MB: most memory of {where}. data, forward, back (the loss and all gradients), update (the optimiser): per "
-            "cent of steps that were watched, which the ratios are not made of."
+            f"MB: most memory of {where}. data, forward, back (the loss and all gradients), update (the optimiser): "
+            "per cent of steps that were watched, which the ratios are not made of."
         )
     return found + require_same_work(measured.compared)
 

@@ -37,7 +37,7 @@ class Setting:
     device: torch.device
     pairs: int
     turns: int | None = None
-    seconds: float = 6.0
+    seconds: float = 1.0
     steps: int = 1
 
     @property

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from divsal_bench.errors import UserError
 from divsal_bench.networks import devices
-from divsal_bench.registry.method_choice import split_items
 from divsal_bench.registry.protocols import find_protocol
 from divsal_bench.timing import machine, measuring, report
 from divsal_bench.timing.measuring import Measured
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Where no protocol is named: of the package's own small network, and of every network that is named.
 OWN_PROTOCOL, NAMED_PROTOCOL = "quick-v1", "cyborg-v1"
+#: For all pairs of a comparison, about, where the number of steps is not given.
+SECONDS = 6.0
 #: What numbers may be, both ends included.
 BOUNDS = {
     "size": (8, 2048), "batch": (2, 4096), "pairs": (1, 999), "steps": (1, 100_000), "threads": (1, 1024),
@@ -122,7 +123,7 @@ def speed(
         least, most = BOUNDS[name]
         if value is not None and not least <= value <= most:
             raise UserError(f"--{name} is {shortened(value)}; give {least} to {most:,}")
-    names = None if only is None else split_items(joined(only, "only"))
+    names = None if only is None else [name.strip() for name in joined(only, "only").split(",") if name.strip()]
     if names == []:
         raise UserError("--only names nothing; give sections or methods, joined by commas")
     sections, methods = measuring.asked_for(names, workers)
@@ -133,7 +134,7 @@ def speed(
     steps_a_turn = min(steps or STEPS_ON_ACCELERATOR, STEPS_ON_ACCELERATOR) if place.type != "cpu" else 1
     setting = Setting(
         backbone or usual.backbone, timed_protocol(usual, size, batch, threads), place, pairs,
-        turns=None if steps is None else max(1, steps // steps_a_turn), steps=steps_a_turn,
+        turns=None if steps is None else max(1, steps // steps_a_turn), seconds=SECONDS, steps=steps_a_turn,
     )  # fmt: skip
     total = measuring.count_compared(sections, methods)
     done: list[Compared] = []

@@ -158,6 +158,7 @@ def test_every_sentence_is_right_where_there_is_little_or_nothing(command: Run, 
         "predict me/x afile", "explain me/x afile --out x", "audit me/x", "push one --to me",
         "data push nowhere --to me",
         "calibrate --boards 1", "calibrate --cells none", "standins check --task none", "study case --task none",
+        "speed --only none", "speed --size 0",
         "check nothing", "check ./nothing.py", "run --task cxr --out pipe", "run --task cxr --out afile/x",
     ],
 )  # fmt: skip
@@ -206,7 +207,7 @@ HUGE = "9" * 400
         "run --task cxr --workers -{n} --plan", "run --task cxr --data org/name@{n} --plan", "show {n}",
         "predict one 'my pictures/1.png' --batch-size -{n}", "explain one --set test --limit -{n} --out x",
         "audit one --images -{n}", "audit one --k {n}", "audit one --tau 1e{n}", "audit one --fidelity-k {n}",
-        "compare cross-entropy@{n} cross-entropy --out one", "calibrate --boards -{n}",
+        "compare cross-entropy@{n} cross-entropy --out one", "calibrate --boards -{n}", "speed --size {n}",
         "submit one --by me --weights {n}=x --results r", "verify --accepted afile --by me --date {n}", "info {n}",
     ],
 )  # fmt: skip
