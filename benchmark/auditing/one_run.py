@@ -24,7 +24,7 @@ from divsal_bench.maps.fidelity import COLUMNS, choose_images, measure_fidelity
 from divsal_bench.maps.sensitivity import Sensitivity, Version, class_sensitivity, no_positive, pair
 from divsal_bench.networks.devices import arithmetic, device_of
 from divsal_bench.networks.inference import as_input, form_of
-from divsal_bench.networks.stored import StoredRows, as_tensor, chunks
+from divsal_bench.networks.stored import ChosenRows, as_tensor, chunks
 from divsal_bench.networks.trained import protocol_of
 from divsal_bench.runs import versions
 from divsal_bench.runs.audit_record import Audit, AuditSettings, Images
@@ -104,7 +104,7 @@ def audit_run(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings
     ids = data.rows["sample_id"].iloc[rows].astype(str).tolist()
     sample = choose_images(ids, np.ones(len(rows), bool), settings.images, data.fingerprint)
     try:
-        seen = seen_in_one_pass(model, StoredRows(data.images, rows), labels[rows], sample, protocol)
+        seen = seen_in_one_pass(model, ChosenRows(data.images, rows), labels[rows], sample, protocol)
     except UserError as error:
         raise UserError(f"{run.path} cannot be audited: {error}") from None
 
@@ -112,7 +112,7 @@ def audit_run(run: Run, model: CamNet, data: DataArrays, settings: AuditSettings
     errors = measures.error_rates(seen.labels, seen.margins, train)
     found = Findings()
     if mapped.any():
-        add_energy(found, seen, mapped, cams.human_cells(StoredRows(data.maps, rows[mapped]), seen.evidence.grid))
+        add_energy(found, seen, mapped, cams.human_cells(ChosenRows(data.maps, rows[mapped]), seen.evidence.grid))
     else:
         found.no("energy", "", "the test split has no human maps: there is no agreement with people to measure")
     add_decision(found, seen, errors)
@@ -148,7 +148,7 @@ def class_counts(labels: npt.NDArray[np.integer]) -> tuple[int, int]:
 
 
 def seen_in_one_pass(
-    model: CamNet, images: StoredRows, labels: Ints, sample: Ints, protocol: Protocol, batch_size: int = 128
+    model: CamNet, images: ChosenRows, labels: Ints, sample: Ints, protocol: Protocol, batch_size: int = 128
 ) -> OnePass:
     """Run the network once over the test split.
 

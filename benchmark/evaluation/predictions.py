@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from divsal_bench.errors import DivergedError
 from divsal_bench.networks.inference import form_of, infer_chunks
-from divsal_bench.networks.stored import StoredRows
+from divsal_bench.networks.stored import ChosenRows
 from divsal_bench.scores import agreement
 from divsal_bench.scores.conditions import condition_columns
 
@@ -51,7 +51,7 @@ def predictions(
     mapped = data.rows["has_map"].to_numpy(dtype=bool)[chosen]
     values = np.zeros((len(table), 2))
     agreements = {f"{kind}_{name}": np.full(len(table), np.nan) for kind in MAP_KINDS for name in agreement.COLUMNS}
-    images, maps = (StoredRows(array, chosen) for array in (data.images, data.maps))
+    images, maps = (ChosenRows(array, chosen) for array in (data.images, data.maps))
     for part in infer_chunks(model, images, form_of(protocol), with_cams=True, on_batch=on_batch):
         assert part.cams is not None
         values[part.positions] = part.logits.double().numpy()
@@ -68,7 +68,7 @@ def predictions(
     return table.assign(logit0=values[:, 0], logit1=values[:, 1], **agreements)
 
 
-def map_agreement(both: Tensor, labels: npt.NDArray[np.int64], human: StoredRows) -> dict[str, npt.NDArray[np.float64]]:
+def map_agreement(both: Tensor, labels: npt.NDArray[np.int64], human: ChosenRows) -> dict[str, npt.NDArray[np.float64]]:
     """Agreement of the maps of some images with people's, by column of the table.
 
     Args:

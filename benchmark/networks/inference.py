@@ -120,7 +120,7 @@ def infer_chunks(
 
     Args:
         images: (N, C, S, S) uint8: a tensor on any device, an array, or
-            :class:`divsal_bench.networks.stored.StoredRows`.
+            :class:`divsal_bench.networks.stored.ChosenRows`.
         form: Of the input, with the precision.
         with_cams: Also compute the CAMs of both classes, from the same features.
         batch_size: Changes the last bits of a logit at most (1e-7): matrix products round by their size.

@@ -38,7 +38,7 @@ Images = Union["Tensor", ArrayFace]
 
 
 @dataclass(frozen=True, eq=False)
-class StoredRows:
+class ChosenRows:
     """Some rows of a stored array; itself with the face of an array.
 
     Attributes:
@@ -61,9 +61,9 @@ class StoredRows:
         """Read some of the rows."""
         return self.array[self.part(which).rows]
 
-    def part(self, which: Any) -> StoredRows:
+    def part(self, which: Any) -> ChosenRows:
         """Some of the rows, not read yet: a slice, positions or a mask."""
-        return StoredRows(self.array, self.rows[which if isinstance(which, slice) else np.asarray(which)])
+        return ChosenRows(self.array, self.rows[which if isinstance(which, slice) else np.asarray(which)])
 
 
 def as_tensor(array: np.ndarray) -> Tensor:

@@ -127,7 +127,7 @@ def cams_of_samples(run: Run, data: DataArrays, samples: Sequence[str]) -> dict[
         UserError: A sample is not in the data, or the weights cannot be loaded.
     """
     from divsal_bench.networks.inference import form_of, infer
-    from divsal_bench.networks.stored import StoredRows
+    from divsal_bench.networks.stored import ChosenRows
     from divsal_bench.networks.trained import load_model, protocol_of
 
     if not samples:
@@ -136,7 +136,7 @@ def cams_of_samples(run: Run, data: DataArrays, samples: Sequence[str]) -> dict[
     missing = [sample for sample in samples if sample not in position]
     if missing:
         raise UserError(f"sample {missing[0]!r} is not in the data of {run.path}; give the data of the run with --data")
-    images = StoredRows(data.images, np.array([position[sample] for sample in samples]))
+    images = ChosenRows(data.images, np.array([position[sample] for sample in samples]))
     _, maps = infer(load_model(run), images, form_of(protocol_of(run)), with_cams=True)
     assert maps is not None
     return dict(zip(samples, maps.numpy(), strict=True))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from divsal_bench.contracts import cams
 from divsal_bench.maps.evidence import Evidence, gather
 from divsal_bench.networks.inference import InputForm, as_input, form_of
-from divsal_bench.networks.stored import StoredRows, as_tensor, chunks
+from divsal_bench.networks.stored import ChosenRows, as_tensor, chunks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,7 @@ class StoredInputs:
         pixels: uint8, (N, C, S, S).
     """
 
-    pixels: StoredRows
+    pixels: ChosenRows
     form: InputForm
 
     def __len__(self) -> int:
@@ -73,7 +73,7 @@ class Inputs:
     ids: list[str]
     categories: npt.NDArray[np.str_]
     sources: npt.NDArray[np.str_]
-    maps: StoredRows
+    maps: ChosenRows
     mapped: npt.NDArray[np.bool_]
 
     def human(self, grid: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -112,11 +112,11 @@ def split_inputs(data: DataArrays, protocol: Protocol, split: str) -> Inputs:
     rows = np.flatnonzero(data.rows["split"].to_numpy(dtype=str) == split)
     table = data.rows.iloc[rows]
     return Inputs(
-        images=StoredInputs(StoredRows(data.images, rows), form_of(protocol)),
+        images=StoredInputs(ChosenRows(data.images, rows), form_of(protocol)),
         labels=table["label"].to_numpy(np.int64, copy=True),
         ids=table["sample_id"].astype(str).tolist(),
         categories=table["category"].to_numpy(dtype=str),
         sources=table["source"].to_numpy(dtype=str),
-        maps=StoredRows(data.maps, rows),
+        maps=ChosenRows(data.maps, rows),
         mapped=table["has_map"].to_numpy(dtype=bool),
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divsal_bench.grid.work import split_tensors
+from divsal_bench.grid.work import split_rows
 from divsal_bench.networks.inference import form_of, infer
 from divsal_bench.registry import plugins
 from divsal_bench.timing.bare import BareTraining, OneByOne, load_split
 from divsal_bench.timing.pairs import Contender
 from divsal_bench.timing.published import PublishedCyborg
-from divsal_bench.training.training import SplitTensors, Training
+from divsal_bench.training.splits import Split
+from divsal_bench.training.training import Training
 
 if TYPE_CHECKING:
     import torch
@@ -33,33 +34,20 @@ FROM_CACHE, IN_MEMORY = "data from the cache", "data in memory"
 BY_BATCH, ONE_BY_ONE = "evaluation with maps", "batch-1 evaluation"
 
 
-class RowsByBatch:
-    """Rows of a cache as tensors, read when they are asked for: ``rows[(B,) int64]`` is a tensor (B, ...) uint8."""
-
-    def __init__(self, stored: np.ndarray, rows: np.ndarray, device: torch.device) -> None:
-        self.stored, self.rows, self.device = stored, rows, device
-        self.shape = (len(rows), *stored.shape[1:])
-
-    def __getitem__(self, wanted: Tensor) -> Tensor:
-        import torch
-
-        found = np.ascontiguousarray(self.stored[self.rows[wanted.cpu().numpy()]])
-        return torch.from_numpy(found).to(self.device)
-
-
 class Bench:
     """All contenders of one setting, on data that was drawn for it."""
 
     def __init__(self, setting: Setting, data: DataArrays) -> None:
         self.setting, self.data = setting, data
-        self.train, self.validation = (split_tensors(data, name, setting.device) for name in ("train", "validation"))
+        self.stored, self.validation = (split_rows(data, name, setting.device) for name in ("train", "validation"))
+        self.train = self.stored.in_memory()
         self.loaded = load_split(data, "train", setting.device)
 
     def training(
         self,
         method: str = PLAIN,
         protocol: Protocol | None = None,
-        train: SplitTensors | None = None,
+        train: Split | None = None,
         watch: Callable[[Method], None] = lambda method: None,
         seed: int = 0,
     ) -> Training:
@@ -92,17 +80,7 @@ class Bench:
 
     def from_cache(self) -> Contender:
         """Cross-entropy on rows that are read from the cache batch by batch."""
-        return Contender(
-            FROM_CACHE, self.setting.protocol.batch_size, lambda: self.training(PLAIN, train=self.rows_by_batch())
-        )
-
-    def rows_by_batch(self) -> SplitTensors:
-        """The training split, whose pixels stay where they are."""
-        rows = np.flatnonzero(self.data.rows["split"] == "train")
-        images, maps = (RowsByBatch(part, rows, self.setting.device) for part in (self.data.images, self.data.maps))
-        return SplitTensors(
-            cast("Tensor", images), self.train.labels, cast("Tensor", maps), self.train.has_map
-        )  # fmt: skip
+        return Contender(FROM_CACHE, self.setting.protocol.batch_size, lambda: self.training(PLAIN, train=self.stored))
 
     def evaluation(self) -> tuple[Contender, Contender]:
         """Scores and maps of the validation images: ours by batch, and one by one."""

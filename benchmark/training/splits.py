@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import torch
     from torch import Tensor
+
+    from divsal_bench.networks.stored import ArrayFace
 
     Rows: TypeAlias = npt.NDArray[np.int64]
     Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -23,17 +24,6 @@ ACCELERATOR_SHARE = 0.25
 MEMORY_BYTES = 256 * 2**20
 #: Bytes that are read at a time when a split is brought into memory.
 CHUNK_BYTES = 32 * 2**20
-
-
-class PixelRows(Protocol):
-    """What has the face of an array of uint8, (N, …), and is read by rows."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, …)."""
-
-    def __getitem__(self, rows: Rows, /) -> Pixels:
-        """The rows, copied."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +46,7 @@ class SplitTensors:
 
     @classmethod
     def from_arrays(
-        cls, images: PixelRows, labels: np.ndarray, maps: PixelRows, has_map: np.ndarray, device: torch.device
+        cls, images: ArrayFace, labels: np.ndarray, maps: ArrayFace, has_map: np.ndarray, device: torch.device
     ) -> SplitTensors:
         """Copy a whole split to the device, as uint8: a quarter of the memory and of the transfer."""
         import numpy as np
@@ -96,8 +86,8 @@ class SplitRows:
         owners: (N,): row of the split whose map each row has, itself where nothing was exchanged; −1 for none.
     """
 
-    images: PixelRows
-    maps: PixelRows
+    images: ArrayFace
+    maps: ArrayFace
     rows: Rows
     labels: Tensor
     has_map: Tensor
@@ -106,8 +96,8 @@ class SplitRows:
     @classmethod
     def of(
         cls,
-        images: PixelRows,
-        maps: PixelRows,
+        images: ArrayFace,
+        maps: ArrayFace,
         rows: Rows,
         labels: np.ndarray,
         has_map: np.ndarray,
@@ -197,7 +187,7 @@ def room_for_rows(device: torch.device, slots: int = 1) -> int:
     return int(free * ACCELERATOR_SHARE / slots)
 
 
-def read_into(source: PixelRows, rows: Rows, out: Pixels) -> None:
+def read_into(source: ArrayFace, rows: Rows, out: Pixels) -> None:
     """Read rows into memory that is there already, C-contiguous."""
     read = getattr(source, "read", None)
     if read is None:
@@ -206,7 +196,7 @@ def read_into(source: PixelRows, rows: Rows, out: Pixels) -> None:
         read(rows, out=out)
 
 
-def loaded(source: PixelRows, rows: Rows, count: int, device: torch.device) -> Tensor:
+def loaded(source: ArrayFace, rows: Rows, count: int, device: torch.device) -> Tensor:
     """Rows of a source on a device, in a tensor of ``count`` rows whose last ones are zeros if there are fewer."""
     import numpy as np
     import torch
@@ -235,24 +225,3 @@ def checked_donors(donors: Tensor, has_map: Tensor) -> Tensor:
     if not bool(has_map.cpu()[donors[donors >= 0]].all()):
         raise ValueError("train.donors names a row that has no human map; give −1 where there is none")
     return donors.long()
-
-
-class ImagesInOrder:
-    """The images of a split as an array that is read by slices, (N, C, S, S)."""
-
-    def __init__(self, split: SplitRows) -> None:
-        self.source, self.rows = split.images, split.rows
-        self.shape = (len(split), *split.images.shape[1:])
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, rows: slice | Rows) -> Pixels:
-        return self.source[self.rows[rows]]
-
-    def split(self, size: int) -> Iterator[Tensor]:
-        """Chunks, as a tensor gives them."""
-        import torch
-
-        for start in range(0, len(self), size):
-            yield torch.from_numpy(self[start : start + size])

@@ -13,10 +13,11 @@ from divsal_bench.contracts.method import Batch, Method, Outputs, TrainingSplit,
 from divsal_bench.errors import DivergedError
 from divsal_bench.networks import devices
 from divsal_bench.networks.inference import as_input, form_of, infer
+from divsal_bench.networks.stored import ChosenRows
 from divsal_bench.training import augmentation
 from divsal_bench.training.feeding import RawBatch, fed
 from divsal_bench.training.handed_maps import MapsByRow
-from divsal_bench.training.splits import ImagesInOrder, SplitTensors
+from divsal_bench.training.splits import SplitTensors
 
 if TYPE_CHECKING:
     import torch
@@ -295,7 +296,8 @@ def validation_scores(
     """Accuracy and AUROC on the whole validation split; ``on_batch`` is called for every batch of it."""
     from sklearn.metrics import roc_auc_score
 
-    images = validation.images if isinstance(validation, SplitTensors) else ImagesInOrder(validation)
+    resident = isinstance(validation, SplitTensors)
+    images = validation.images if resident else ChosenRows(validation.images, validation.rows)
     logits = infer(model, images, form_of(protocol), on_batch=on_batch)[0].double()
     margin = (logits[:, 1] - logits[:, 0]).numpy()
     labels = validation.labels.cpu().numpy()

@@ -13,7 +13,7 @@ from drawn_evidence import TINY, network
 from divsal_bench.errors import UserError
 from divsal_bench.networks import devices, inference
 from divsal_bench.networks.inference import InputForm, form_of, infer, infer_chunks
-from divsal_bench.networks.stored import StoredRows
+from divsal_bench.networks.stored import ChosenRows
 from divsal_bench.registry import protocols
 
 pytestmark = pytest.mark.fast
@@ -87,7 +87,7 @@ def test_stored_rows_are_scored_like_a_tensor_of_them_to_the_last_bit(head: str,
     stored = CountedRows(PIXELS, most=128)
     done: list[int] = []
     start = 0
-    for part in infer_chunks(model, StoredRows(stored, rows), form, with_cams=True, on_batch=lambda: done.append(1)):
+    for part in infer_chunks(model, ChosenRows(stored, rows), form, with_cams=True, on_batch=lambda: done.append(1)):
         assert part.positions.start == start
         start = part.positions.stop
         assert torch.equal(part.logits, logits[part.positions])

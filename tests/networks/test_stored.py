@@ -12,7 +12,7 @@ import torch
 from counted_rows import CountedRows
 
 from divsal_bench.errors import UserError
-from divsal_bench.networks.stored import AHEAD, StoredRows, chunks
+from divsal_bench.networks.stored import AHEAD, ChosenRows, chunks
 
 pytestmark = pytest.mark.fast
 
@@ -22,7 +22,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (23, 1, 4, 4), np.uint8)
 
 def test_some_rows_have_the_face_of_an_array_and_read_what_is_asked_for() -> None:
     stored = CountedRows(PIXELS, most=3)
-    some = StoredRows(stored, np.array([20, 3, 4, 9, 1]))
+    some = ChosenRows(stored, np.array([20, 3, 4, 9, 1]))
     assert some.shape == (5, 1, 4, 4)
     assert len(some) == 5
     part = some.part(np.array([True, False, False, True, True])).part([2, 0])
@@ -35,7 +35,7 @@ def test_some_rows_have_the_face_of_an_array_and_read_what_is_asked_for() -> Non
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 20, 23])
 def test_chunks_are_all_images_in_order(count: int) -> None:
     rows = np.random.default_rng(1).permutation(23)[:count]
-    for images in (StoredRows(PIXELS, rows), PIXELS[rows], torch.from_numpy(PIXELS[rows])):
+    for images in (ChosenRows(PIXELS, rows), PIXELS[rows], torch.from_numpy(PIXELS[rows])):
         found = list(chunks(images, 4, CPU))
         assert [len(chunk) for chunk in found] == ([4] * (count // 4) + [count % 4] * (count % 4 > 0) or [0])
         assert (torch.cat(found).numpy() == PIXELS[rows]).all()
@@ -51,7 +51,7 @@ def test_a_memory_map_is_copied_before_it_becomes_a_tensor(tmp_path: Path) -> No
 
 def test_reading_runs_ahead_of_the_network_and_not_far() -> None:
     stored, before = CountedRows(PIXELS, most=2), set(threading.enumerate())
-    found = chunks(StoredRows(stored, np.arange(23)), 2, CPU)
+    found = chunks(ChosenRows(stored, np.arange(23)), 2, CPU)
     next(found)
     until = time.monotonic() + 5
     while len(stored.asked) < AHEAD and time.monotonic() < until:
@@ -71,7 +71,7 @@ def test_what_reading_says_is_said() -> None:
                 raise UserError("row 9 is damaged; delete that folder")
             return super().__getitem__(which)
 
-    found = chunks(StoredRows(Damaged(PIXELS, 4), np.arange(23)), 4, CPU)
+    found = chunks(ChosenRows(Damaged(PIXELS, 4), np.arange(23)), 4, CPU)
     assert len(next(found)) == 4
     next(found)
     with pytest.raises(UserError, match="row 9 is damaged"):

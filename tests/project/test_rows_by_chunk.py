@@ -144,6 +144,6 @@ def test_what_reads_a_split_at_once_is_caught(data: DataArrays) -> None:
 def test_a_study_takes_few_small_images_at_once_and_large_ones_by_chunk(side: int, chunk: int) -> None:
     """What bounds its memory is pixels: those of a study's stand-in go in one pass, as its numbers were made."""
     pixels = CountedRows(np.zeros((500, 1, side, side), np.uint8), chunk)
-    stored = inputs.StoredRows(pixels, np.arange(500))
+    stored = inputs.ChosenRows(pixels, np.arange(500))
     form = inputs.form_of(dataclasses.replace(TINY, input_size=side))
     assert max(len(batch) for batch in inputs.StoredInputs(stored, form).passes()) == chunk
