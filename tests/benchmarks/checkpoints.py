@@ -77,8 +77,8 @@ def main() -> int:
     low, middle, high = statistics.quantiles(ratios, n=4)
     cost = statistics.median(costs)
     print(
-        f"{arguments.protocol}, {arguments.method}: with a checkpoint ({size / 2**20:.1f} MB) every {arguments.every:g} s, "
-        f"a step takes {middle:.4f} (quartiles {low:.4f} to {high:.4f}) of one without; a checkpoint takes "
+        f"{arguments.protocol}, {arguments.method}: with a checkpoint ({size / 2**20:.1f} MB) every "
+        f"{arguments.every:g} s, a step takes {middle:.4f} (quartiles {low:.4f} to {high:.4f}) of one without; a checkpoint takes "
         f"{1000 * cost:.1f} ms, so one a minute costs {cost / 60:.4%}"
     )  # fmt: skip
     return 0
