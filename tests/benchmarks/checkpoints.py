@@ -78,8 +78,8 @@ def main() -> int:
     cost = statistics.median(costs)
     print(
         f"{arguments.protocol}, {arguments.method}: with a checkpoint ({size / 2**20:.1f} MB) every "
-        f"{arguments.every:g} s, a step takes {middle:.4f} (quartiles {low:.4f} to {high:.4f}) of one without; a checkpoint takes "
-        f"{1000 * cost:.1f} ms, so one a minute costs {cost / 60:.4%}"
+        f"{arguments.every:g} s, a step takes {middle:.4f} (quartiles {low:.4f} to {high:.4f}) of one without; "
+        f"a checkpoint takes {1000 * cost:.1f} ms, so one a minute costs {cost / 60:.4%}"
     )  # fmt: skip
     return 0
 
