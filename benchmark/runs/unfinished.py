@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import platform
 import time
@@ -29,6 +30,8 @@ PROGRESS_FILE = "progress.json"
 SET_ASIDE = "-aside"
 #: Bytes of a progress.json; ours have two thousand.
 LARGEST_PROGRESS = 2**20
+#: Tries to make a folder while other runs take the one around it away.
+MAKE_ATTEMPTS = 10
 #: Seconds after which a run that another machine makes, whose locks may not be seen here, counts as interrupted.
 SILENT = 600.0
 
@@ -73,13 +76,15 @@ def make_folder(out: Path, run_id: str) -> Path:
         OSError: It cannot be made, or something else is there.
     """
     path = folder_of(out, run_id)
-    for _ in range(10):
-        with suppress(FileNotFoundError):  # another run's end took the folder around it away
+    for left in reversed(range(MAKE_ATTEMPTS)):
+        if path.parent.is_symlink() or path.is_symlink():
+            raise NotADirectoryError(errno.ENOTDIR, "it is a link", str(path))
+        try:
             path.mkdir(parents=True, exist_ok=True)
-            if path.is_symlink():
-                raise NotADirectoryError(f"{path} is a link")
-            return path
-    path.mkdir(parents=True, exist_ok=True)
+            break
+        except FileNotFoundError:  # another run's end took the folder around it away
+            if not left:
+                raise
     return path
 
 

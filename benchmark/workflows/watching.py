@@ -40,7 +40,7 @@ class UnfinishedRun:
     host: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class RunGroup:
     """The runs of one task, data set, protocol, backbone and method.
 

@@ -201,10 +201,11 @@ def test_a_damaged_checkpoint_is_refused_and_can_be_set_aside(tmp_path: Path, na
     assert read_checkpoint(tmp_path, OWN) is not None
 
 
-def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+@pytest.mark.parametrize("linked", [".unfinished", f".unfinished/{OWN.run_id}"])
+def test_nothing_is_written_through_a_link(tmp_path: Path, linked: str) -> None:
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "out/.unfinished").mkdir(parents=True)
-    unfinished.folder_of(tmp_path / "out", OWN.run_id).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "out" / linked).parent.mkdir(parents=True)
+    (tmp_path / "out" / linked).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError):
         write(tmp_path / "out")
     unfinished.note_progress(tmp_path / "out", progress())

@@ -31,6 +31,14 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     ),
     "task": (lambda run: divsal_bench.run(5), "task takes a name, several, "),  # type: ignore[arg-type]
     "workers": (lambda run: divsal_bench.run("cxr", "cyborg", seeds=1, data="standin", workers="two"), "workers takes"),  # type: ignore[arg-type]
+    "minutes": (
+        lambda run: divsal_bench.run("cxr", "cyborg", seeds=1, data="standin", checkpoint_minutes="x"),  # type: ignore[arg-type]
+        "checkpoint_minutes takes a number, not 'x'",
+    ),
+    "minutes below 0": (
+        lambda run: divsal_bench.run("cxr", "cyborg", seeds=1, data="standin", checkpoint_minutes=-1),
+        "--checkpoint-minutes must be 0 (none) or more, not -1",
+    ),
     "board": (lambda run: divsal_bench.board(5), "runs takes an output folder, "),  # type: ignore[arg-type]
     "compare": (lambda run: divsal_bench.compare(1, 2), "first takes an output folder, "),  # type: ignore[arg-type]
     "compare second": (lambda run: divsal_bench.compare(run, [2]), "second takes an output folder, "),  # type: ignore[list-item]
