@@ -71,7 +71,7 @@ def test_lines_count_what_finished_and_estimate_what_is_left(
     lines.on_event(pool.Event("retry", jobs[0], why="died (SIGSEGV); trying that run once more"))
     pool.run_jobs(jobs[:1], 0, lambda event: event.kind == "begun" or lines.on_event(event))
     shown = capsys.readouterr().err.splitlines()
-    assert "died; trying that run once more" in shown[0]
+    assert shown[0] == "cxr cross-entropy seed 0 died (SIGSEGV); trying that run once more"
     assert shown[1].startswith("[1/2] cxr cross-entropy seed 0: done, in-domain 0.")
     assert "left" in shown[1]
 
