@@ -44,6 +44,7 @@ def mark(name):
     return Path(os.environ["OUTSIDE_MARKS"], name)
 
 
+@dataclass
 class Placed(Method):
     """Notes its process's place, and from when to when it worked there."""
 
