@@ -293,15 +293,15 @@ def test_memory_that_is_missing_twice_fails_the_run_and_says_so(tmp_path: Path) 
 @pytest.mark.slow
 def test_a_run_that_makes_no_progress_is_ended_and_tried_once_more(tmp_path: Path, marks: Path) -> None:
     events: list[pool.Event] = []
-    runs = pool.run_jobs(missing(tmp_path, "silent,silent:always=true,placed"), 1, events.append, stall=10)
+    runs = pool.run_jobs(missing(tmp_path, "silent,silent:always=true,placed"), 1, events.append, stall=20)
     ends = {run.record.method_label: run.record for run in runs}
     assert (ends["silent"].status, ends["silent"].attempts) == ("done", 2)
     assert ends["placed"].attempts == 1
     failed = ends["silent:always=True"]
     assert (failed.status, failed.attempts) == ("failed", 2)
-    assert failed.error.startswith("it made no progress for 10 seconds and was ended, in the last of 2 tries")
+    assert failed.error.startswith("it made no progress for 20 seconds and was ended, in the last of 2 tries")
     assert [event.why for event in events if event.kind == "retry"] == [
-        "made no progress for 10 seconds and was ended; trying that run once more"
+        "made no progress for 20 seconds and was ended; trying that run once more"
     ] * 2
     assert all(not Path(f"/proc/{one['pid']}").exists() for one in noted(marks)), "a run outlives its end"
 
