@@ -216,6 +216,14 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
+def goes_on(pid: int) -> bool:
+    """Whether a process is there; one that nobody has collected is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def fake_devices(slots: int) -> tuple[places.Place, ...]:
     """Places on two devices that are not there: the processor stands in."""
     seen = {"cuda:0": {"CUDA_VISIBLE_DEVICES": "GPU-aa"}, "cuda:1": {"CUDA_VISIBLE_DEVICES": "MIG-bb"}}
@@ -303,7 +311,7 @@ def test_a_run_that_makes_no_progress_is_ended_and_tried_once_more(tmp_path: Pat
     assert [event.why for event in events if event.kind == "retry"] == [
         "made no progress for 20 seconds and was ended; trying that run once more"
     ] * 2
-    assert all(not Path(f"/proc/{one['pid']}").exists() for one in noted(marks)), "a run outlives its end"
+    wait_until(lambda: not any(goes_on(one["pid"]) for one in noted(marks)), "the runs' processes are gone")
 
 
 # ---------------------------------------------------------------- stopping
@@ -377,7 +385,7 @@ def test_a_run_that_is_asked_to_stop_from_outside_is_tried_once_more(tmp_path: P
         wait_until(lambda: len(noted(marks)) == 2, "it begins again")
         (again,) = [one["pid"] for one in noted(marks) if one["pid"] != run["pid"]]
         os.kill(int(Path(f"/proc/{again}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGTERM)
-        wait_until(lambda: not Path(f"/proc/{again}").exists(), "it ends")
+        wait_until(lambda: not goes_on(again), "it ends")
         (marks / "go").touch()
 
     asking = threading.Thread(target=ask)
