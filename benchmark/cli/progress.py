@@ -64,12 +64,15 @@ class ProgressLines:
             spec = event.job.spec
             self.line(f"{spec.task} {event.job.label} seed {spec.seed} {event.why}")
         elif event.kind == "joined":
-            self.line(f"another command is making {plural(event.total, 'run')} of these; this one makes the others")
+            self.line(f"another command is making {event.total} of these runs; this one makes the others")
         elif event.kind == "waiting":
             runs = plural(event.total, "run")
             self.line(f"another command is making {runs} in this folder; waiting for the end of that")
         elif event.kind == "stopping" and event.total:
-            self.line(f"stopping: {plural(event.total, 'run')} asked to save where they are; again to end at once")
+            whose = "its" if event.total == 1 else "their"
+            self.line(
+                f"stopping: {plural(event.total, 'run')} asked to save {whose} state; a second signal ends at once"
+            )
         elif event.kind == "stopped":
             self.stopped.append(event.done + 1)
         elif event.kind == "finished" and event.run is not None:

@@ -58,12 +58,13 @@ class Launch:
         self.lonely: set[str] = set()
         #: By device: what waits to be tried there with nothing beside it.
         self.alone: dict[str, list[Job]] = {}
-        self.stopping = False
+        self.request = StopRequest()
         self.said: set[str] = set()
         self.looked = time.monotonic()
 
     def run(self, places: Sequence[Place], request: StopRequest) -> list[Run]:
         """Work through the jobs, until a request to stop."""
+        self.request = request
         crew = Crew(
             "divsal_bench.grid.worker",
             places,
@@ -74,16 +75,20 @@ class Launch:
         )
         with self.to_do, crew:
             while len(self.finished) < len(self.jobs):
-                if request.number:
+                if self.stopping:
                     self.stop(crew)
                     break
                 self.take(crew, crew.next(POLL))
                 self.end_stalled(crew)
         return self.finished
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing more is begun."""
+        return self.request.number != 0
+
     def stop(self, crew: Crew[Job]) -> None:
         """Ask all runs to stop, and wait for that as long as patience lasts."""
-        self.stopping = True
         busy = [worker for worker in crew.workers if worker.job is not None]
         self.on_event(Event("stopping", self.jobs[0], total=len(busy)))
         for worker in busy:

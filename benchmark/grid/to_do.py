@@ -16,7 +16,7 @@ class ToDo:
     """Jobs that are not begun. Each is claimed before it is handed out, so that launchers divide the work.
 
     Attributes:
-        elsewhere: Run ids that other launchers were seen to make.
+        elsewhere: Run ids that other launchers were making when they were last looked at.
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
@@ -44,6 +44,7 @@ class ToDo:
                 self.elsewhere.add(run_id)
                 continue
             self.claims[run_id] = claim
+            self.elsewhere.discard(run_id)
             run = store.find_run(out, job.spec)
             if run is None or (run.record.status != "done" and run.record.created == job.replaces):
                 return job, None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 from dataclasses import dataclass
 
 from divsal_bench.errors import plural
@@ -46,7 +45,7 @@ def memory_ran_out(error: str) -> bool:
 def sudden_death(ended: Ended[Job]) -> Trouble:
     """A process that ended without a word; the system kills one to have its memory back."""
     words = f"died ({ended.how})"
-    return Trouble(words, f"its process died {{times}} times ({ended.how})", ended.code == -signal.SIGKILL)
+    return Trouble(words, f"its process died {{times}} times ({ended.how})", ended.how.startswith("SIGKILL"))
 
 
 def no_progress(seconds: float) -> Trouble:

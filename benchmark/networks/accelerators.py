@@ -77,9 +77,8 @@ def device_places(named: str, slots: int) -> tuple[str, tuple[Place, ...]]:
             more = "; on the CPU, --workers divides the processors" if name.startswith("cpu") else ""
             raise UserError(f"--devices takes cuda (all that there are), cuda:0, cuda:1 …, or mps, not {name!r}{more}")
     there = {f"cuda:{number}": {VISIBLE: found} for number, found in enumerate(cuda_identifiers())}
-    known = (
-        f"{VISIBLE} is {os.environ[VISIBLE]!r}, which makes" if VISIBLE in os.environ else "this machine has"
-    ) + f" {plural(len(there), 'CUDA device')}"
+    source = f"{VISIBLE} is {os.environ[VISIBLE]!r}, which makes" if VISIBLE in os.environ else "this machine has"
+    known = f"{source} {plural(len(there), 'CUDA device') if there else 'no CUDA device'}"
     wanted = [one for name in names for one in (there if name == "cuda" else [f"cuda:{int(name[5:])}"])]
     missing = [one for one in wanted if one not in there] or ([] if wanted else names)
     if missing:

@@ -14,6 +14,7 @@ from divsal_bench.errors import plural
 from divsal_bench.grid import planning, pool
 from divsal_bench.grid.events import OnEvent
 from divsal_bench.grid.jobs import CHECKPOINT_MINUTES
+from divsal_bench.grid.launch import STALL
 from divsal_bench.grid.planning import Grid, TaskPlan
 from divsal_bench.processes.places import Place
 from divsal_bench.runs import store
@@ -37,7 +38,7 @@ class RunPlan:
     tasks: tuple[TaskPlan, ...]
     workers: int
     places: tuple[Place, ...] = ()
-    stall: float = pool.STALL
+    stall: float = STALL
 
     @property
     def unnamed(self) -> set[str]:
@@ -178,7 +179,7 @@ def carry_out(plan: RunPlan, on_event: OnEvent) -> list[Run]:
 
 
 def make_missing(
-    tasks: Sequence[TaskPlan], workers: int | Sequence[Place], on_event: OnEvent, stall: float = pool.STALL
+    tasks: Sequence[TaskPlan], workers: int | Sequence[Place], on_event: OnEvent, stall: float = STALL
 ) -> list[Run]:
     """The runs that are there, then those that were missing."""
     new = pool.run_jobs([job for plan in tasks for job in plan.jobs], workers, on_event, stall)

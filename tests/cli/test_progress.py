@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from divsal_bench.cli import ToldInterruption
+from divsal_bench.cli import ToldInterruption, main
 from divsal_bench.cli.progress import ProgressLines, duration
 from divsal_bench.cli.run import with_progress
 from divsal_bench.grid import planning, pool
@@ -71,7 +71,7 @@ def test_lines_count_what_finished_and_estimate_what_is_left(
     lines.on_event(pool.Event("retry", jobs[0], why="died (SIGSEGV); trying that run once more"))
     pool.run_jobs(jobs[:1], 0, lambda event: event.kind == "begun" or lines.on_event(event))
     shown = capsys.readouterr().err.splitlines()
-    assert "died; trying that run once more" in shown[0]
+    assert shown[0] == "cxr cross-entropy seed 0 died (SIGSEGV); trying that run once more"
     assert shown[1].startswith("[1/2] cxr cross-entropy seed 0: done, in-domain 0.")
     assert "left" in shown[1]
 
@@ -101,3 +101,44 @@ def test_an_interruption_after_the_last_run_is_not_one_of_training(
         with_progress(work)
     assert isinstance(caught.value, ToldInterruption) == (not made)
     assert ("stopped: 0 of 1 run finished and kept" in capsys.readouterr().err) == (not made)
+
+
+@pytest.mark.parametrize(
+    ("stopped", "said"),
+    [
+        ([], "1 of 4 runs finished and kept"),
+        ([6], "1 of 4 runs finished and kept, 1 goes on from epoch 7"),
+        ([6, 6], "1 of 4 runs finished and kept, 2 go on from epoch 7"),
+        ([8, 0, 6], "1 of 4 runs finished and kept, 3 go on from epochs 1, 7 and 9"),
+    ],
+)
+def test_it_is_said_where_stopped_work_stands(
+    stopped: list[int], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = planning.Grid(("cxr",), tuple(method_choice.choose_methods("cyborg")), (0,), tmp_path, data="standin")
+    (job,) = planning.plan(asked)[0].jobs
+    lines = ProgressLines()
+    lines.on_event(pool.Event("begun", job, total=4))
+    lines.finished = 1
+    lines.on_event(pool.Event("joined", job, total=2))
+    lines.on_event(pool.Event("stopping", job, total=len(stopped)))
+    for done in stopped:
+        lines.on_event(pool.Event("stopped", job, done=done))
+    assert lines.standing() == said
+    joined, *asked_to = capsys.readouterr().err.splitlines()
+    assert joined == "another command is making 2 of these runs; this one makes the others"
+    assert len(asked_to) == (1 if stopped else 0)
+
+
+def test_options_that_contradict_each_other_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = {
+        ("--workers", "0", "--devices", "cuda:0"): "--workers 0 runs in this process, --devices in others",
+        ("--slots", "2"): "--slots divides devices",
+        ("--devices", "cuda:0", "--slots", "0"): "--slots must be 1 or more, not 0",
+        ("--stall-minutes", "-1"): "--stall-minutes must be above 0, not -1",
+    }
+    for options, message in wrong.items():
+        assert main(["run", "--task", "cxr", "--data", "standin", "--out", str(tmp_path / "out"), *options]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"divsal-bench: {message}")
+    assert not (tmp_path / "out").exists()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from installed_package import installed
 
 from divsal_bench.cli import EXIT_INTERRUPTED
 from divsal_bench.errors import UserError
@@ -283,24 +284,9 @@ TINY = dataclasses.replace(protocols.PROTOCOLS["quick-v1"], input_size=32, epoch
 @pytest.fixture(scope="module", autouse=True)
 def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Install the outside package for this module's tests and the processes they start."""
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "outside_package.py").write_text(PACKAGE, encoding="utf-8")
-    (folder / "outside_patch.py").write_text(PATCH, encoding="utf-8")
-    (folder / "outside_package-1.0.dist-info").mkdir()
-    (folder / "outside_package-1.0.dist-info/METADATA").write_text(
-        "Metadata-Version: 2.1\nName: outside-package\nVersion: 1.0\n", encoding="utf-8"
-    )
-    (folder / "outside_package-1.0.dist-info/entry_points.txt").write_text(ENTRY_POINTS, encoding="utf-8")
-    found = (plugins.tasks, plugins.methods)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
-        patch.setenv("OUTSIDE_PARENT", str(os.getpid()))
-        for cached in found:
-            cached.cache_clear()
+    modules = {"outside_package": PACKAGE, "outside_patch": PATCH}
+    with installed(tmp_path_factory.mktemp("site"), modules, ENTRY_POINTS):
         yield
-    for cached in found:
-        cached.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -386,7 +372,9 @@ def test_a_method_that_kills_its_process_fails_after_two_tries_and_the_others_fi
     assert [name_of(run) for run in runs] == [("killed", 0), ("cross-entropy", 0)]
     failed, done = (run.record for run in runs)
     assert (failed.status, failed.attempts, failed.scores) == ("failed", 2, None)
-    assert failed.error == "its process died 2 times (SIGKILL; too little memory is the usual cause)"
+    assert failed.error == (
+        "its process died 2 times (SIGKILL; too little memory is the usual cause), the last time with nothing beside it"
+    )
     assert failed.method_source == method_source.source_hash(plugins.methods().get("killed"))
     assert failed.seconds > 0
     assert failed.peak_mb > 100
@@ -407,7 +395,7 @@ ENDS = {
     "leave-well": ("its process died 2 times (exit code 0; the method, or", "the last words"),
     "SIGSEGV": ("its process died 2 times (SIGSEGV)", "the last words\nFatal Python error: Segmentation fault"),
     "SIGABRT": ("its process died 2 times (SIGABRT)", "the last words\nFatal Python error: Aborted"),
-    "SIGTERM": ("its process died 2 times (SIGTERM)", "the last words"),
+    "SIGALRM": ("its process died 2 times (SIGALRM)", "the last words"),
 }
 
 
@@ -757,15 +745,20 @@ class Command:
         return self.log.read_text(encoding="utf-8")
 
 
-def interrupt_parent(process: subprocess.Popen[bytes]) -> None:
+def interrupt_parent(command: Command, process: subprocess.Popen[bytes]) -> None:
+    """Twice: the run hangs, and does not hear the first."""
+    process.send_signal(signal.SIGINT)
+    wait_for(lambda: "stopping: 1 run asked to save its state" in command.said(), "the run is asked to stop")
     process.send_signal(signal.SIGINT)
 
 
-def interrupt_group(process: subprocess.Popen[bytes]) -> None:
+def interrupt_group(command: Command, process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGINT)
+    wait_for(lambda: "stopping: 1 run asked to save its state" in command.said(), "the run is asked to stop")
     os.killpg(process.pid, signal.SIGINT)
 
 
-def kill_parent(process: subprocess.Popen[bytes]) -> None:
+def kill_parent(command: Command, process: subprocess.Popen[bytes]) -> None:
     process.kill()
 
 
@@ -779,7 +772,7 @@ def kill_parent(process: subprocess.Popen[bytes]) -> None:
 )
 @pytest.mark.slow
 def test_a_stopped_command_takes_its_workers_with_it_and_can_go_on(
-    tmp_path: Path, marks: Path, stop: Callable[[subprocess.Popen[bytes]], None], code: int
+    tmp_path: Path, marks: Path, stop: Callable[[Command, subprocess.Popen[bytes]], None], code: int
 ) -> None:
     command = Command(tmp_path / "out", "cross-entropy,waiting", seeds=1, workers=1)
     process = command.start()
@@ -788,7 +781,7 @@ def test_a_stopped_command_takes_its_workers_with_it_and_can_go_on(
     (worker,) = processes(marks)
     assert [name_of(run) for run in read_runs(command.out)] == [("cross-entropy", 0)]
     (finished,) = read_runs(command.out)
-    stop(process)
+    stop(command, process)
     assert process.wait(timeout=120) == code, command.said()
     wait_for(lambda: gone(worker), "the worker ends with its command")
     assert read_runs(command.out) == [finished]

@@ -11,10 +11,10 @@ import pytest
 
 from divsal_bench.errors import UserError
 from divsal_bench.processes.crew import Crew, Ended, Free, Told
-from divsal_bench.processes.places import anywhere
+from divsal_bench.processes.places import Place, anywhere
 
 WORKER = """
-import os, sys
+import os, sys, time
 from divsal_bench.errors import UserError
 from divsal_bench.processes.serving import serve
 
@@ -28,10 +28,13 @@ def do(content, send):
         raise ZeroDivisionError
     if how == "die":
         os.kill(os.getpid(), 9)
+    if how == "worker dies":
+        os.kill(os.getppid() if FORK else os.getpid(), 9)
+        time.sleep(60)
     if how == "fork" and os.fork() == 0:
         send("told", pid=0)
         os._exit(0)
-    send("told", pid=os.getpid())
+    send("told", pid=os.getpid(), place=os.environ.get("PLACE"))
 
 if __name__ == "__main__":
     serve(["json"], lambda content: FORK, do)
@@ -98,6 +101,27 @@ def test_what_nobody_keeps_goes_through_as_it_is(module: str, capfd: pytest.Capt
     out, err = capfd.readouterr()
     assert out == "", "standard output belongs to the command"
     assert sorted(set(err.splitlines())) == ["die said", "standard output is nobody's", "well said"]
+
+
+def test_a_worker_that_dies_is_replaced_in_its_place(module: str) -> None:
+    where = [Place(number, environment={"PLACE": name}) for number, name in enumerate("ab")]
+    waiting = ["well", "worker dies", "well", "die", "worker dies", "well"]
+    crew: Crew[str] = Crew(module, where, lambda: bool(waiting), lambda how: {"how": how})
+    left = len(waiting)
+    with crew:
+        while left:
+            happened = crew.next(60)
+            assert happened is not None, "nothing happens"
+            assert len({worker.place.number for worker in crew.workers}) == len(crew.workers), "two are in one place"
+            if isinstance(happened, Free) and waiting:
+                crew.give(happened.worker, waiting.pop(0))
+            elif isinstance(happened, Told):
+                happened.worker.job = None
+                assert happened.content["place"] == happened.worker.place.environment["PLACE"]
+                left -= 1
+            elif isinstance(happened, Ended):
+                assert (happened.job, happened.code) in (("worker dies", -9), ("die", -9))
+                left -= 1
 
 
 def test_what_is_the_users_to_mend_ends_the_work(module: str) -> None:
