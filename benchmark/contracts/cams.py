@@ -93,19 +93,24 @@ def human_cells(maps: StoredMaps, grid: tuple[int, int]) -> npt.NDArray[np.float
     return cells
 
 
-def human_target(maps: Tensor, mapped: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def human_target(
+    maps: Tensor, mapped: Tensor, grid: tuple[int, int], places: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Bring human maps to the form the losses compare with: H, and which samples have one.
 
     Args:
         maps: Human maps under the image's own augmentation, (B, S, S) in [0, 1].
         mapped: Which samples came with a map, (B,) bool.
         grid: The CAM grid (h, w).
+        places: Whose maps these are, (n,) int64, where they are (n, S, S), those of some samples only.
 
     Returns:
-        H, (B, h, w), area-pooled and min–max scaled to [0, 1]; and (B,) bool, False also for maps that are
-        constant after pooling, which count as no map.
+        H, (B, h, w), area-pooled and min–max scaled to [0, 1], 0 for those that are left out; and (B,) bool, False
+        also for maps that are constant after pooling, which count as no map.
     """
     target = normalise(pool(maps, grid))
+    if places is not None:
+        target = target.new_zeros(len(mapped), *grid).index_copy_(0, places, target)
     return target, mapped & (target.amax((-2, -1)) > 0)
 
 

@@ -110,9 +110,7 @@ class Batch:
             mapped = self.has_map.nonzero().flatten()
             if len(mapped) < len(self.has_map):
                 moved = self.warp.some(self.raw_maps.index_select(0, mapped), mapped)
-                target, useful = cams.human_target(moved, self.has_map.index_select(0, mapped), grid)
-                human = target.new_zeros(len(self.has_map), *grid).index_copy_(0, mapped, target)
-                return human, self.has_map.index_copy(0, mapped, useful)
+                return cams.human_target(moved, self.has_map, grid, mapped)
         return cams.human_target(self.maps, self.has_map, grid)
 
 
