@@ -165,6 +165,10 @@ class StoredRows:
         """Read the file's rows ``places`` into ``out[targets]``: in the file's order, neighbours at once, each once."""
         if not len(places):
             return
+        before = self._now()
+        if before != self._state:
+            self._verified, self._state = np.zeros(len(self._sums), bool), before
+        verified = self._verified
         wanted, first = np.unique(places, return_index=True)
         flat = out.reshape(len(out), -1)
         views = [flat[target].data for target in targets[first].tolist()]
@@ -176,14 +180,13 @@ class StoredRows:
                 stop = min(end, start + most)
                 self._read(int(wanted[start]), views[start:stop])
                 start = stop
-        if (state := self._now()) != self._state:
-            self._verified[:] = False
-            self._state = state
-        for number in np.flatnonzero(~self._verified[wanted]).tolist():
+        # What was read while the file was written to may be old or new: it is verified, and will be again.
+        same = self._now() == before
+        for number in (np.flatnonzero(~verified[wanted]) if same else np.arange(len(wanted))).tolist():
             place = int(wanted[number])
             if zlib.crc32(views[number]) != self._sums[place]:
                 raise self._damage(place, "changed after writing")
-            self._verified[place] = True
+            verified[place] |= same
         if len(wanted) < len(places):
             out[targets] = out[targets[first][np.searchsorted(wanted, places)]]
 
