@@ -22,7 +22,7 @@ import divsal_bench
 from divsal_bench import cli
 from divsal_bench.errors import UserError
 from divsal_bench.registry import protocols
-from divsal_bench.timing import arithmetic, drawn, measuring, report
+from divsal_bench.timing import arithmetic, drawn, measuring, report, workers
 from divsal_bench.timing.pairs import Compared, Times
 from divsal_bench.timing.parts import PARTS
 from divsal_bench.workflows import timing
@@ -150,11 +150,13 @@ def test_the_command_prints_the_table_alone(temporary: Path, capsys: pytest.Capt
 
 
 @pytest.mark.slow
-def test_workers_are_compared_on_a_grid(temporary: Path) -> None:
+def test_workers_are_compared_on_a_grid(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "RUNS_EACH", 1)
+    monkeypatch.setattr(workers, "EPOCHS", 1)
     spoken: list[str] = []
     found = divsal_bench.speed(only="workers", workers=2, pairs=1, device="cpu", say=spoken.append)
     (one,) = found.measured.compared
-    assert (one.first, one.second, one.images) == ("2 workers", "1 worker", (6, 6))
+    assert (one.first, one.second, one.images) == ("2 workers", "1 worker", (2, 2))
     assert spoken[0].startswith("[1/1] 2 workers / 1 worker: ")
     assert one.processor_ratios == ()
     assert not found.measured.watched
