@@ -131,7 +131,7 @@ def train_and_score(
     job: Job, parts: Parts, watch: Watch, keeper: Keeper
 ) -> tuple[backbones.CamNet, History, pd.DataFrame, Scores]:
     """Everything between the parts and the numbers."""
-    train = resident(split_rows(parts.data, "train", parts.device), room_for_rows(parts.device))
+    train = resident(split_rows(parts.data, "train", parts.device), room_for_rows(parts.device, devices.slots_here()))
     # Read once an epoch at most, in order: it takes no memory.
     validation = split_rows(parts.data, "validation", parts.device)
     method = parts.method(**job.spec.fields)

@@ -10,6 +10,7 @@ import numpy as np
 
 from divsal_bench.data.array_files import ImageAndMap, store_arrays
 from divsal_bench.data.arrays import open_cached
+from divsal_bench.data.room import Shape
 
 if TYPE_CHECKING:
     from divsal_bench.data.arrays import DataArrays
@@ -58,7 +59,7 @@ def draw_data(folder: Path, size: int, channels: int, batch: int, seed: int = 0)
 
     target = folder / "drawn"
     store_arrays(
-        target, pairs(), (len(table), channels, size),
+        target, pairs(), Shape(len(table), len(table), channels, size),
         lambda digest: (table, {"fingerprint": fingerprint, "pixel_hash": digest}), None,
     )  # fmt: skip
     return open_cached(target)

@@ -296,8 +296,9 @@ def validation_scores(
     """Accuracy and AUROC on the whole validation split; ``on_batch`` is called for every batch of it."""
     from sklearn.metrics import roc_auc_score
 
-    resident = isinstance(validation, SplitTensors)
-    images = validation.images if resident else ChosenRows(validation.images, validation.rows)
+    images = (
+        validation.images if isinstance(validation, SplitTensors) else ChosenRows(validation.images, validation.rows)
+    )
     logits = infer(model, images, form_of(protocol), on_batch=on_batch)[0].double()
     margin = (logits[:, 1] - logits[:, 0]).numpy()
     labels = validation.labels.cpu().numpy()
