@@ -40,7 +40,7 @@ def test_from_the_delivered_files_to_arrays(task, home, tmp_path):
         "validation": 22,
         "test": 27,
     }
-    assert (data.maps.reshape(len(data.maps), -1).any(axis=1) == data.rows["has_map"]).all()
+    assert (data.maps[:].reshape(len(data.maps), -1).any(axis=1) == data.rows["has_map"]).all()
     found = {c.name: (c.kind, int(c.positives.sum()), int(c.negatives.sum())) for c in conditions(data.rows)}
     assert found == {
         "in-domain": ("scored", 87, 99),
