@@ -73,8 +73,9 @@ def gathered(split: SplitTensors, batches: Sequence[Tensor]) -> Generator[RawBat
     # One transfer for all: a copy from memory that is not pinned waits for the device.
     order = torch.cat(list(batches)).to(split.labels.device)
     for rows in order.split([len(batch) for batch in batches]):
-        maps = split.maps[split.places[rows]]
-        yield RawBatch(split.images[rows], split.labels[rows], rows, maps, split.has_map[rows])
+        # Quicker than an index, by far for bytes on the CPU.
+        maps = split.maps.index_select(0, split.places[rows])
+        yield RawBatch(split.images.index_select(0, rows), split.labels[rows], rows, maps, split.has_map[rows])
 
 
 class Carrier:
