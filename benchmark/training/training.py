@@ -198,6 +198,8 @@ def fit(
     """
     training = Training(model, method, train, validation, protocol, streams, on_batch)
     go_on(training)
+    if training.epoch > 1:
+        on_epoch(training.epoch - 1, protocol.epochs)
     started = time.perf_counter() - training.history.train_seconds
     try:
         while not training.has_ended:
