@@ -163,6 +163,9 @@ def add_speed(commands: Commands[Parser]) -> None:
     speed.add_argument("--steps", type=int, metavar="N",
                        help="steps of each in a pair (default: those that fit into 6 s for all pairs)")  # fmt: skip
     speed.add_argument("--threads", type=int, metavar="N", help="of the processor (default: the protocol's)")
+    speed.add_argument("--mapped", type=int, default=100, metavar="PERCENT",
+                       help="of the rows that have a human map (default: 100, the most that guidance "
+                       "can cost)")  # fmt: skip
     speed.add_argument("--workers", type=int, metavar="W", help="also time a grid by W workers against one; minutes")
     add_format(speed)
     speed.set_defaults(handler=lazy("speed:command"))

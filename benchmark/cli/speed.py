@@ -13,7 +13,7 @@ def command(arguments: argparse.Namespace) -> int:
     found = speed(
         only=arguments.only, backbone=arguments.backbone, size=arguments.size, batch=arguments.batch,
         protocol=arguments.protocol, device=arguments.device, pairs=arguments.pairs, steps=arguments.steps,
-        threads=arguments.threads, workers=arguments.workers, say=say,
+        threads=arguments.threads, workers=arguments.workers, mapped=arguments.mapped, say=say,
     )  # fmt: skip
     print(found.text(arguments.format, terminal_width()))
     return 0

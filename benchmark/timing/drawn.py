@@ -24,14 +24,15 @@ VALIDATION, TEST = 128, 32
 NOISE, BRIGHTER, DEVIATION = (48, 176), 12, 8
 
 
-def draw_data(folder: Path, size: int, channels: int, batch: int, seed: int = 0) -> DataArrays:
-    """Draw all three splits; every row has a human map, which is where the disc is or would be.
+def draw_data(folder: Path, size: int, channels: int, batch: int, seed: int = 0, mapped: int = 100) -> DataArrays:
+    """Draw all three splits; a row's human map is where its disc is or would be.
 
     Args:
         folder: Where the cache goes; whoever made it removes it.
         size: Side of the square images, pixels.
         channels: Of the images, 1 or 3.
         batch: Rows of a training batch; the training split has :data:`BATCHES` of them.
+        mapped: Per cent of the rows that have a map, in both classes alike.
 
     Raises:
         UserError: There is no room for it.
@@ -42,9 +43,11 @@ def draw_data(folder: Path, size: int, channels: int, batch: int, seed: int = 0)
     for split, source, count in splits:
         for number in range(count):
             name = f"{split}-{source}-{number}"
-            label = number % 2
-            table.append((name, split, label, source, "bright" if label else "", name, "mask", True))
-    fingerprint = f"speed-{size}-{channels}-{batch}-{seed}"
+            label, pair = number % 2, number // 2
+            has_map = (pair + 1) * mapped // 100 > pair * mapped // 100
+            kind = "mask" if has_map else "none"
+            table.append((name, split, label, source, "bright" if label else "", name, kind, has_map))
+    fingerprint = f"speed-{size}-{channels}-{batch}-{seed}-{mapped}"
 
     def pairs() -> Iterator[ImageAndMap]:
         random = np.random.default_rng(seed)
@@ -55,11 +58,11 @@ def draw_data(folder: Path, size: int, channels: int, batch: int, seed: int = 0)
             image = random.integers(*NOISE, (channels, size, size), np.uint8)
             brighter = random.normal(BRIGHTER * row[2], DEVIATION)
             image[:, disc] = np.clip(image[:, disc] + brighter, 0, 255)
-            yield image, (disc * 255).astype(np.uint8)
+            yield image, (disc * 255).astype(np.uint8) if row[-1] else None
 
     target = folder / "drawn"
     store_arrays(
-        target, pairs(), Shape(len(table), len(table), channels, size),
+        target, pairs(), Shape(len(table), sum(row[-1] for row in table), channels, size),
         lambda digest: (table, {"fingerprint": fingerprint, "pixel_hash": digest}), None,
     )  # fmt: skip
     return open_cached(target)

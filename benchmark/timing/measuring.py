@@ -107,7 +107,13 @@ def measure_speed(
     with tempfile.TemporaryDirectory(prefix="divsal-bench-speed-") as folder, warnings.catch_warnings():
         # Of operations that have no deterministic algorithm on a device; runs are made with them all the same.
         warnings.filterwarnings("ignore", message=".*determinis")
-        data = draw_data(Path(folder), setting.protocol.input_size, setting.channels, setting.protocol.batch_size)
+        data = draw_data(
+            Path(folder),
+            setting.protocol.input_size,
+            setting.channels,
+            setting.protocol.batch_size,
+            mapped=setting.mapped,
+        )
         bench = Bench(setting, data)
         table = [row for section in sections for row in comparisons(bench, section, methods, workers)]
         clock = Clock(setting.device, setting.steps)

@@ -31,7 +31,8 @@ def setting_record(setting: Setting) -> dict[str, Any]:
     return {
         "backbone": setting.backbone, "protocol": protocol.name, "size": protocol.input_size,
         "batch": protocol.batch_size, "channels": setting.channels, "precision": protocol.precision,
-        "channels_last": protocol.channels_last, "threads": protocol.threads, "pairs": setting.pairs,
+        "channels_last": protocol.channels_last, "mapped": setting.mapped, "threads": protocol.threads,
+        "pairs": setting.pairs,
     }  # fmt: skip
 
 
@@ -169,10 +170,13 @@ def notes(setting: Setting, measured: Measured) -> list[str]:
     """What the tables do not say of themselves."""
     found = []
     if measured.compared:
+        mapped = (
+            "Every training image has" if setting.mapped == 100 else f"{setting.mapped} % of the training images have"
+        )
         found.append(
             "ratio: images a second of the first over those of the second; median and quartiles over pairs, each of "
             "which is n steps of the one and of the other in turns. By CPU time: the same of this process's "
-            "processor time, which others on the machine lengthen less. Every training image has a human map."
+            f"processor time, which others on the machine lengthen less. {mapped} a human map."
         )
     if any(one.section == "evaluation" for one in measured.compared):
         found.append(f"A step of evaluation is a pass over {VALIDATION} images.")

@@ -30,6 +30,7 @@ class Setting:
         turns: Of each in a pair; None takes as many as fit into ``seconds``.
         seconds: For each comparison, about.
         steps: In a turn.
+        mapped: Per cent of the rows that have a human map.
     """
 
     backbone: str
@@ -39,6 +40,7 @@ class Setting:
     turns: int | None = None
     seconds: float = 1.0
     steps: int = 1
+    mapped: int = 100
 
     @property
     def channels(self) -> int:

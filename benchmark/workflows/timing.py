@@ -26,7 +26,7 @@ SECONDS = 6.0
 #: What numbers may be, both ends included.
 BOUNDS = {
     "size": (8, 2048), "batch": (2, 4096), "pairs": (1, 999), "steps": (1, 100_000), "threads": (1, 1024),
-    "workers": (2, 256),
+    "workers": (2, 256), "mapped": (1, 100),
 }  # fmt: skip
 
 
@@ -87,6 +87,7 @@ def speed(
     steps: int | None = None,
     threads: int | None = None,
     workers: int | None = None,
+    mapped: int = 100,
     say: Say = silent,
 ) -> Speed:
     """Time what trains and predicts here, contenders in turns; nothing is kept on the disk.
@@ -102,6 +103,7 @@ def speed(
         pairs: Of each comparison; 9 or more for numbers that are shown.
         steps: Of each contender in a pair; None takes as many as fit into about 6 seconds for all pairs.
         threads: Of the processor; None takes the protocol's.
+        mapped: Per cent of the rows that have a human map; the section ``published`` takes 100.
         workers: Processes of the section ``workers``, which is then among them; None is 2.
         say: Told of each comparison when it is done.
 
@@ -117,7 +119,15 @@ def speed(
         >>> found.frame()[["first", "second"]].values.tolist()
         [['cross-entropy', 'bare loop']]
     """
-    numbers = {"size": size, "batch": batch, "pairs": pairs, "steps": steps, "threads": threads, "workers": workers}
+    numbers = {
+        "size": size,
+        "batch": batch,
+        "pairs": pairs,
+        "steps": steps,
+        "threads": threads,
+        "workers": workers,
+        "mapped": mapped,
+    }
     for name, value in numbers.items():
         require_number(name, value)
         least, most = BOUNDS[name]
@@ -127,6 +137,11 @@ def speed(
     if names == []:
         raise UserError("--only names nothing; give sections or methods, joined by commas")
     sections, methods = measuring.asked_for(names, workers)
+    if mapped < 100 and "published" in sections:
+        raise UserError(
+            "--mapped below 100 leaves nothing to compare in `published`, whose style of code takes a map for "
+            "every image; name sections or methods with --only"
+        )
     usual = find_protocol(protocol or (NAMED_PROTOCOL if backbone else OWN_PROTOCOL))
     devices.require_known(device)
     devices.prepare_environment()
@@ -135,6 +150,7 @@ def speed(
     setting = Setting(
         backbone or usual.backbone, timed_protocol(usual, size, batch, threads), place, pairs,
         turns=None if steps is None else max(1, steps // steps_a_turn), seconds=SECONDS, steps=steps_a_turn,
+        mapped=mapped,
     )  # fmt: skip
     total = measuring.count_compared(sections, methods)
     done: list[Compared] = []
