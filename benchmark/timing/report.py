@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from divsal_bench.files import escaping
 from divsal_bench.files.text_tables import fitted_table, wrapped_lines
 from divsal_bench.timing.drawn import VALIDATION
 from divsal_bench.timing.measuring import Measured, require_same_work, seconds_of
@@ -92,11 +91,7 @@ def render_speed(
         return json.dumps(speed_record(setting, measured, facts), indent=1)
     rows = compared_records(measured)
     if form == "csv":
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]) if rows else ["section"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue().rstrip("\n")
+        return escaping.csv_text([list(rows[0]) if rows else ["section"], *(list(row.values()) for row in rows)])
     style, room = ("github", None) if form == "markdown" else ("simple", width)
     parts = [
         "\n".join(wrapped_lines(heading(setting, facts), room)),

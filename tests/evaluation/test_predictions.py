@@ -14,6 +14,7 @@ from drawn_evidence import TINY, network
 
 from divsal_bench.contracts import cams
 from divsal_bench.data.arrays import DataArrays
+from divsal_bench.data.room import Shape
 from divsal_bench.errors import DivergedError
 from divsal_bench.evaluation.predictions import predictions
 from divsal_bench.networks.backbones import CamNet
@@ -50,7 +51,10 @@ def drawn_data(seed: int = 0, maps: bool = True) -> DataArrays:
     people = generator.integers(0, 256, (COUNT, 32, 32), np.uint8)
     people[~rows["has_map"].to_numpy()] = 0
     pixels = generator.integers(0, 256, (COUNT, 1, 32, 32), np.uint8)
-    return DataArrays(rows, pixels, people, "0" * 64, "0" * 64, Path("nowhere"))
+    return DataArrays(
+        rows=rows, images=pixels, maps=people, fingerprint="0" * 64, pixel_hash="0" * 64, path=Path("nowhere"),
+        shape=Shape(COUNT, int(rows["has_map"].sum()), 1, 32),
+    )  # fmt: skip
 
 
 def whole(model: CamNet, data: DataArrays, protocol: Protocol) -> pd.DataFrame:

@@ -96,7 +96,7 @@ def test_json_holds_everything_and_what_it_was_measured_on(found: Speed) -> None
             "python"} <= set(record["machine"])  # fmt: skip
     assert record["setting"] | {"pairs": 0} == {
         "backbone": "resnet10t", "protocol": "quick-v1", "size": 32, "batch": 4, "channels": 1, "precision": "fp32",
-        "channels_last": True, "threads": 1, "pairs": 0,
+        "channels_last": True, "mapped": 100, "threads": 1, "pairs": 0,
     }  # fmt: skip
     for one in record["comparisons"]:
         assert len(one["ratios"]) == len(one["seconds"]) == len(one["processor_seconds"]) == one["pairs"] == 2
