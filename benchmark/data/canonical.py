@@ -201,7 +201,7 @@ def read_shard(path: Path, info: Info) -> Iterator[Sample]:
     Raises:
         UserError: The file is damaged or has other columns.
     """
-    for split, row in _values(path, info, pictures=True):
+    for split, row in _columns_of(path, info, pictures=True):
         yield _sample_of_row(row, split)
 
 
@@ -215,7 +215,7 @@ def read_rows(folder: Path, info: Info) -> list[tuple[Any, ...]]:
     """
     found = []
     for name in info.files:
-        for split, row in _values(folder / name, info, pictures=False):
+        for split, row in _columns_of(folder / name, info, pictures=False):
             sample = Sample(split=split, image=b"", **(row | {"saliency": None}))
             wrong = value_problem(sample)
             if wrong:
@@ -225,7 +225,7 @@ def read_rows(folder: Path, info: Info) -> list[tuple[Any, ...]]:
     return found
 
 
-def _values(path: Path, info: Info, pictures: bool) -> Iterator[tuple[Split, dict[str, Any]]]:
+def _columns_of(path: Path, info: Info, pictures: bool) -> Iterator[tuple[Split, dict[str, Any]]]:
     """The values of one Parquet file, row by row, and its split."""
     import pyarrow as pa
 

@@ -156,7 +156,7 @@ class Keeper:
         if self.found is not None:
             checkpoint, content = self.found
             try:
-                state.restore(training, self.known, checkpoint.state, load(content))
+                state.restore_training(training, self.known, checkpoint.state, load(content))
             except (UnusableError, SafetensorError) as error:
                 self.refuse(str(error))
                 raise SpoiltError from error

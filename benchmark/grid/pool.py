@@ -13,7 +13,7 @@ from divsal_bench.grid.jobs import Job, Watch
 from divsal_bench.grid.launch import POLL, STALL, Launch
 from divsal_bench.grid.to_do import ToDo
 from divsal_bench.networks import devices
-from divsal_bench.networks.accelerators import places_of
+from divsal_bench.networks.accelerators import places_for_workers
 from divsal_bench.processes.places import Place
 from divsal_bench.processes.stopping import StopRequest
 from divsal_bench.runs import store
@@ -58,7 +58,7 @@ def run_jobs(
             finished = run_here(jobs, on_event, request)
         else:
             count = min(workers, len(jobs)) if isinstance(workers, int) else workers
-            places = places_of(count, jobs[0].device, int(jobs[0].spec.protocol_settings["threads"]))
+            places = places_for_workers(count, jobs[0].device, int(jobs[0].spec.protocol_settings["threads"]))
             finished = Launch(jobs, on_event, stall).run(places[: len(jobs)], request)
     if request.number:
         request.obey()

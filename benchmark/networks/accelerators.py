@@ -105,7 +105,7 @@ def on_devices(environments: dict[str, dict[str, str]], slots: int) -> tuple[Pla
     )
 
 
-def places_of(workers: int | Sequence[Place], device: str, threads: int) -> tuple[Place, ...]:
+def places_for_workers(workers: int | Sequence[Place], device: str, threads: int) -> tuple[Place, ...]:
     """The places of a number of workers: on the CPU each its processors, on one accelerator each a slot."""
     if not isinstance(workers, int):
         return tuple(workers)

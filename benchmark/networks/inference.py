@@ -74,7 +74,7 @@ def mean_and_std(mean: tuple[float, ...], std: tuple[float, ...], device: torch.
     return first, second
 
 
-class Scored(NamedTuple):
+class ScoredChunk(NamedTuple):
     """What a network says of some of the images.
 
     Attributes:
@@ -115,7 +115,7 @@ def infer_chunks(
     with_cams: bool = False,
     batch_size: int = 128,
     on_batch: Callable[[], None] = lambda: None,
-) -> Iterator[Scored]:
+) -> Iterator[ScoredChunk]:
     """Score images in order, chunk by chunk: memory does not grow with their number.
 
     Args:
@@ -130,7 +130,7 @@ def infer_chunks(
     model.net.eval()
     size = max(1, min(batch_size, MOST_PIXELS // max(1, images.shape[-1] * images.shape[-2])))
     # One chunk behind: an accelerator works on the next one while the last one's results are used.
-    computing: deque[Callable[[], Scored]] = deque()
+    computing: deque[Callable[[], ScoredChunk]] = deque()
     start = 0
     for chunk in stored.chunks(images, size, device):
         computing.append(_scored(model, chunk, start, form, with_cams))
@@ -143,7 +143,7 @@ def infer_chunks(
         on_batch()
 
 
-def _scored(model: CamNet, chunk: Tensor, start: int, form: InputForm, with_cams: bool) -> Callable[[], Scored]:
+def _scored(model: CamNet, chunk: Tensor, start: int, form: InputForm, with_cams: bool) -> Callable[[], ScoredChunk]:
     """Begin one forward pass; the function that is returned waits for its results."""
     import torch
 
@@ -158,8 +158,8 @@ def _scored(model: CamNet, chunk: Tensor, start: int, form: InputForm, with_cams
                 results.append(class_cams(features.float(), model.classifier()[0].float()))
         arrived = devices.to_host(results)
 
-    def scored() -> Scored:
+    def scored() -> ScoredChunk:
         scores, *maps = arrived()
-        return Scored(slice(start, start + len(scores)), scores, maps[0] if maps else None)
+        return ScoredChunk(slice(start, start + len(scores)), scores, maps[0] if maps else None)
 
     return scored

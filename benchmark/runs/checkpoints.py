@@ -20,7 +20,7 @@ from divsal_bench.files import foreign, whole
 from divsal_bench.files.foreign import RefusedError
 from divsal_bench.files.models import read_model
 from divsal_bench.runs.messages import MOST_NOTICES
-from divsal_bench.runs.unfinished import folder_of, listed, make_folder
+from divsal_bench.runs.unfinished import entries_of, folder_of, make_folder
 from divsal_bench.scores.schema import Typed
 
 #: Raised when state.json or the tensors change in a way that older readers would misread.
@@ -115,7 +115,7 @@ def write_checkpoint(out: Path, checkpoint: Checkpoint, write_tensors: Callable[
         whole.write(folder / STATE_FILE, content)
     except (OSError, ValueError, SafetensorError) as error:  # safetensors has an exception of its own for a full disk
         raise UserError(str(getattr(error, "strerror", None) or error)) from error
-    for left in listed(folder):
+    for left in entries_of(folder):
         if left.name.startswith("state-") and left.name != checkpoint.tensors_file:
             whole.remove(left)
 

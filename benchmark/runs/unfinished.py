@@ -127,10 +127,10 @@ def unfinished_runs(out: Path) -> list[tuple[Progress, bool]]:
 
 def folders(out: Path) -> list[Path]:
     """The folders of unfinished runs; none where none can be read."""
-    return sorted(path for path in listed(out / UNFINISHED) if RUN_ID.fullmatch(path.name))
+    return sorted(path for path in entries_of(out / UNFINISHED) if RUN_ID.fullmatch(path.name))
 
 
-def listed(folder: Path) -> list[Path]:
+def entries_of(folder: Path) -> list[Path]:
     """What lies in a folder; nothing where it cannot be read."""
     with suppress(OSError):
         return list(folder.iterdir())
@@ -160,7 +160,7 @@ def forget(out: Path, run_id: str) -> None:
 
 def sweep_done(out: Path) -> None:
     """Remove what is kept of runs that are done: a process may be killed right after its run is saved."""
-    kept = {path.name.removesuffix(SET_ASIDE) for path in listed(out / UNFINISHED)}
+    kept = {path.name.removesuffix(SET_ASIDE) for path in entries_of(out / UNFINISHED)}
     for folder in run_folders(out, 3) if kept else []:
         run_id = folder.name.rpartition("-")[2]
         if run_id in kept:

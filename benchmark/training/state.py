@@ -97,7 +97,9 @@ def state_of(training: Training, known: Known) -> tuple[dict[str, Any], dict[str
     return content, tensors
 
 
-def restore(training: Training, known: Known, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+def restore_training(
+    training: Training, known: Known, content: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
     """Bring a training that has not begun to where another one of the same run was.
 
     Args:

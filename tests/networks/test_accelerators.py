@@ -141,7 +141,7 @@ def test_a_plan_names_the_devices(machine: Callable[[int, str | None], None], tm
 def test_workers_on_one_accelerator_share_it_as_slots(
     machine: Callable[[int, str | None], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    places = accelerators.places_of(2, "cuda:1", 1)
+    places = accelerators.places_for_workers(2, "cuda:1", 1)
     assert [(place.device, place.name, place.environment) for place in places] == [
         ("cuda:1", f"slot {number} of 2", {devices.SLOTS: "2"}) for number in (1, 2)
     ]

@@ -87,7 +87,7 @@ def gone_on(make: Callable[[], Method], at: int, protocol: Protocol = TINY, head
     for draw in (random.random, np.random.random, partial(torch.rand, 1)):
         draw()
     second = begun(make(), protocol, head)
-    state.restore(second, state.known_to(second), json.loads(content), load(tensors))
+    state.restore_training(second, state.known_to(second), json.loads(content), load(tensors))
     steps(second, STEPS - at)
     return second
 
@@ -141,7 +141,7 @@ def test_a_training_can_be_stopped_again_and_again() -> None:
         content, tensors = stored(found, known)
         found = begun(FOUND["cyborg-shuffled"]())
         known = state.known_to(found)
-        state.restore(found, known, json.loads(content), load(tensors))
+        state.restore_training(found, known, json.loads(content), load(tensors))
         found.step()
     seed()
     once = outcome(found)
@@ -308,7 +308,7 @@ def test_a_state_that_does_not_fit_is_refused(how: str) -> None:
     changed(said, found, how)
     second = begun(Keeping())
     with pytest.raises(UnusableError):
-        state.restore(second, state.known_to(second), said, found)
+        state.restore_training(second, state.known_to(second), said, found)
 
 
 def test_training_takes_up_time_where_it_stopped() -> None:
@@ -335,7 +335,7 @@ def test_training_takes_up_time_where_it_stopped() -> None:
     first, weights = fitted(lambda one: known.append(state.known_to(one)), keep)
 
     def go_on(one: Training) -> None:
-        state.restore(one, state.known_to(one), json.loads(kept[0][0]), load(kept[0][1]))
+        state.restore_training(one, state.known_to(one), json.loads(kept[0][0]), load(kept[0][1]))
         one.history.train_seconds = 1000.0
 
     def never(one: Training, ended: bool) -> None:
