@@ -114,4 +114,12 @@ class DivergedError(Exception):
 
 
 class StoppedError(Exception):
-    """Work was asked to stop, and stopped between two steps with its state saved; the same work again goes on there."""
+    """Work was asked to stop, and did so between two steps.
+
+    Args:
+        epoch: In which the same work again goes on, from the state that was saved; 0 where it begins anew.
+    """
+
+    def __init__(self, epoch: int = 0) -> None:
+        super().__init__()
+        self.epoch = epoch

@@ -47,7 +47,7 @@ class ProgressLines:
     Attributes:
         total: Runs to make; 0 until there is any.
         finished: How many of them are.
-        stopped: For each run that was stopped with its state saved, the epoch that it goes on in.
+        stopped: For each run that was stopped, the epoch that it goes on in; 0 for one of which nothing is kept.
     """
 
     def __init__(self) -> None:
@@ -60,9 +60,10 @@ class ProgressLines:
         """Print what ended."""
         if event.kind == "begun":
             self.total, self.finished, self.stopped, self.started = event.total, 0, [], time.monotonic()
-        elif event.kind == "retry":
+        elif event.kind in ("retry", "notice"):
             spec = event.job.spec
-            self.line(f"{spec.task} {event.job.label} seed {spec.seed} {event.why}")
+            between = " " if event.kind == "retry" or event.why.startswith("goes on") else ": "
+            self.line(f"{spec.task} {event.job.label} seed {spec.seed}{between}{event.why}")
         elif event.kind == "joined":
             self.line(f"another command is making {event.total} of these runs; this one makes the others")
         elif event.kind == "waiting":
@@ -74,7 +75,7 @@ class ProgressLines:
                 f"stopping: {plural(event.total, 'run')} asked to save {whose} state; a second signal ends at once"
             )
         elif event.kind == "stopped":
-            self.stopped.append(event.done + 1)
+            self.stopped.append(event.done)
         elif event.kind == "finished" and event.run is not None:
             self.finished += 1
             left = (time.monotonic() - self.started) / self.finished * (self.total - self.finished)
@@ -84,12 +85,15 @@ class ProgressLines:
     def standing(self) -> str:
         """Where work that is stopped stands, in words."""
         done = f"{self.finished} of {plural(self.total, 'run')} finished and kept"
-        if not self.stopped:
-            return done
-        epochs = [f"{epoch}" for epoch in sorted(set(self.stopped))]
-        several = f"{', '.join(epochs[:-1])} and " * (len(epochs) > 1)
-        goes = "goes" if len(self.stopped) == 1 else "go"
-        return f"{done}, {len(self.stopped)} {goes} on from epoch{'s' * (len(epochs) > 1)} {several}{epochs[-1]}"
+        kept = [epoch for epoch in self.stopped if epoch]
+        if kept:
+            epochs = [f"{epoch}" for epoch in sorted(set(kept))]
+            several = f"{', '.join(epochs[:-1])} and " * (len(epochs) > 1)
+            goes = "goes" if len(kept) == 1 else "go"
+            done += f", {len(kept)} {goes} on from epoch{'s' * (len(epochs) > 1)} {several}{epochs[-1]}"
+        lost = len(self.stopped) - len(kept)
+        begin, them = ("begins", "it") if lost == 1 else ("begin", "them")
+        return f"{done}, {lost} {begin} again, nothing of {them} is kept" if lost else done
 
     def line(self, text: str) -> None:
         """Print one line to standard error."""
@@ -132,8 +136,9 @@ class LiveBar(ProgressLines):
             MofNCompleteColumn(),
             TextColumn("epochs"),
             TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn("·"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=Console(stderr=True),
         )
         self.epochs = {}
@@ -151,7 +156,7 @@ class LiveBar(ProgressLines):
         elif event.kind == "retry":
             self.epochs[run_id] = 0
             super().on_event(event)
-        elif event.kind in ("joined", "waiting", "stopping", "stopped"):
+        elif event.kind in ("joined", "waiting", "notice", "stopping", "stopped"):
             super().on_event(event)
         elif event.run is not None:
             self.epochs[run_id] = epoch_count(event.job)

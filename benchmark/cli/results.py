@@ -46,7 +46,7 @@ def status_command(arguments: argparse.Namespace) -> int:
             style = "github" if arguments.format == "markdown" else "simple"
             print(shown_table(escaping.escaped_rows(lines, arguments.format), columns, style=style))
     if not all(one.running for _, one in unfinished):
-        say("interrupted runs go on when the command that began them is given again")
+        say("interrupted runs go on from what is saved of them when the command that began them is given again")
     return 0
 
 

@@ -17,12 +17,13 @@ class Event:
     Attributes:
         kind: ``begun`` (all ``total`` runs, before the first event), ``epoch`` (done of total), ``finished`` (with its
             run), ``retry`` (``why`` it is tried once more), ``joined`` (``total`` of the runs are being made by other
-            launchers), ``waiting`` (nothing is left but such ones), ``stopping`` (``total`` runs were asked to stop)
-            or ``stopped`` (its state is saved, ``done`` epochs are behind it).
+            launchers), ``waiting`` (nothing is left but such ones), ``notice`` (``why``: what the user should know of
+            it now), ``stopping`` (``total`` runs were asked to stop) or ``stopped`` (the same command goes on with it
+            in epoch ``done``, or makes it anew where that is 0).
         elsewhere: Another launcher made the run.
     """
 
-    kind: Literal["begun", "epoch", "finished", "retry", "joined", "waiting", "stopping", "stopped"]
+    kind: Literal["begun", "epoch", "finished", "retry", "joined", "waiting", "notice", "stopping", "stopped"]
     job: Job
     done: int = 0
     total: int = 0

@@ -80,6 +80,7 @@ class Watch:
     Attributes:
         on_begun: Told what is known for the record, before the method's own code runs.
         on_epoch: Told (epochs done, epochs in all).
+        on_notice: Told what the user should know at once, as it goes on after the name of the run.
         on_step: Told that the work goes on: after every training step, and every batch of predictions.
         should_stop: Asked between two steps; True saves the state and ends the work with
             :class:`~divsal_bench.errors.StoppedError`.
@@ -87,5 +88,6 @@ class Watch:
 
     on_begun: Callable[[dict[str, Any]], None] = lambda facts: None
     on_epoch: Callable[[int, int], None] = lambda done, total: None
+    on_notice: Callable[[str], None] = lambda text: None
     on_step: Callable[[], None] = lambda: None
     should_stop: Callable[[], bool] = lambda: False

@@ -90,7 +90,7 @@ class Keeper:
         self.found: tuple[Checkpoint, bytes] | None = None
         self.training: Training | None = None
         self.known: Known | None = None
-        self.saved_step = -1
+        self.saved_step, self.saved_epoch = -1, 0
         self.unwritten = False
         self.first_step, self.first_time = 0, started
         self.beaten = 0.0
@@ -137,6 +137,7 @@ class Keeper:
         text = one_line(text, LONGEST_NOTICE)
         if text not in self.notices:
             self.notices.append(text)
+            self.watch.on_notice(text)
         if text not in self.facts["notices"]:
             self.facts["notices"].append(text)
 
@@ -160,7 +161,8 @@ class Keeper:
             except (UnusableError, SafetensorError) as error:
                 self.refuse(str(error))
                 raise SpoiltError from error
-            self.saved_step = checkpoint.step
+            self.saved_step, self.saved_epoch = checkpoint.step, checkpoint.epoch
+            self.watch.on_notice(f"goes on in epoch {checkpoint.epoch} of {training.protocol.epochs}")
             self.found = None  # the bytes are not needed any more
         self.first_step, self.first_time = self.step, time.perf_counter()
         self.schedule.last = self.first_time
@@ -176,7 +178,7 @@ class Keeper:
         """A training step was done.
 
         Raises:
-            StoppedError: The run was asked to stop; its state is saved.
+            StoppedError: The run was asked to stop; its state is saved where that is possible.
         """
         self.watch.on_step()
         if self.schedule.is_due(time.perf_counter(), epoch_ended):
@@ -187,7 +189,7 @@ class Keeper:
         """A batch of predictions was made, after training.
 
         Raises:
-            StoppedError: The run was asked to stop; its state is saved.
+            StoppedError: The run was asked to stop; its state is saved where that is possible.
         """
         self.watch.on_step()
         self.go_or_stop()
@@ -198,7 +200,7 @@ class Keeper:
             if self.step != self.saved_step:
                 self.save()
             self.beat()
-            raise StoppedError
+            raise StoppedError(self.saved_epoch)
         if time.perf_counter() - self.beaten >= BEAT:
             self.beat()
 
@@ -227,7 +229,7 @@ class Keeper:
                 state=content,
             )
             checkpoints.write_checkpoint(self.out, checkpoint, lambda path: save_file(tensors, str(path)))
-            self.saved_step = step
+            self.saved_step, self.saved_epoch = step, self.training.epoch
         except (UnstorableError, RecursionError) as error:
             self.schedule.seconds = 0
             kept = "values that are nested too deeply" if isinstance(error, RecursionError) else str(error)

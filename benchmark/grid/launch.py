@@ -51,10 +51,10 @@ class Launch:
         #: By run id: what is known for the record before the method's own code runs, and why there is no result.
         self.begun: dict[str, dict[str, Any]] = {}
         self.failures: dict[str, Failure] = {}
-        self.epochs: dict[str, int] = {}
-        #: Run ids: ended because they made no progress; stopped with their state saved; tried alone, now or before.
+        #: By run id, of those that were stopped: the epoch that they go on in, 0 for none.
+        self.interrupted: dict[str, int] = {}
+        #: Run ids: ended because they made no progress; tried alone, now or before.
         self.stalled: set[str] = set()
-        self.interrupted: set[str] = set()
         self.lonely: set[str] = set()
         #: By device: what waits to be tried there with nothing beside it.
         self.alone: dict[str, list[Job]] = {}
@@ -140,12 +140,13 @@ class Launch:
         """Take note of what a run's process says."""
         job, content = told.job, told.content
         if told.event == "epoch":
-            self.epochs[job.spec.run_id] = content["done"]
             self.on_event(Event("epoch", job, content["done"], content["total"]))
         elif told.event == "begun":
             self.begun[job.spec.run_id] = content["facts"]
         elif told.event == "interrupted":  # what that means is known when its process has ended
-            self.interrupted.add(job.spec.run_id)
+            self.interrupted[job.spec.run_id] = content["epoch"]
+        elif told.event == "notice":
+            self.on_event(Event("notice", job, why=content["text"]))
         elif told.event == "failed":  # stored when its process has ended and all that it printed is there
             self.failures[job.spec.run_id] = Failure(**content)
         elif told.event == "finished":
@@ -176,9 +177,9 @@ class Launch:
         if run is None and trouble is not None and self.stopping:
             self.to_do.release(job)
             if run_id in self.interrupted:
-                self.on_event(Event("stopped", job, done=self.epochs.get(run_id, 0)))
+                self.on_event(Event("stopped", job, done=self.interrupted[run_id]))
             return
-        self.interrupted.discard(run_id)
+        self.interrupted.pop(run_id, None)
         if run is None and trouble is not None and self.again(ended, trouble):
             return
         if run is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from divsal_bench.errors import StoppedError, UserError
@@ -81,12 +81,11 @@ def run_here(jobs: Sequence[Job], on_event: OnEvent, request: StopRequest) -> li
             job, run = found
             elsewhere = run is not None
             if run is None:
-                reached = [0]
-                watch = Watch(on_epoch=epochs_of(job, on_event, reached), should_stop=lambda: request.number != 0)
+                watch = watch_of(job, on_event, request)
                 try:
                     run = read_run(work.execute(job, watch, [SHARED] if made else []))
-                except StoppedError:
-                    on_event(Event("stopped", job, done=reached[0]))
+                except StoppedError as stopped:
+                    on_event(Event("stopped", job, done=stopped.epoch))
                     break
                 to_do.release(job)
                 made += 1
@@ -95,11 +94,10 @@ def run_here(jobs: Sequence[Job], on_event: OnEvent, request: StopRequest) -> li
     return finished
 
 
-def epochs_of(job: Job, on_event: OnEvent, reached: list[int]) -> Callable[[int, int], None]:
-    """Forward a job's epochs as events; ``reached`` holds the last of them."""
-
-    def tell(done: int, total: int) -> None:
-        reached[0] = done
-        on_event(Event("epoch", job, done, total))
-
-    return tell
+def watch_of(job: Job, on_event: OnEvent, request: StopRequest) -> Watch:
+    """Forward what a job says as events, and the request to stop to the job."""
+    return Watch(
+        on_epoch=lambda done, total: on_event(Event("epoch", job, done, total)),
+        on_notice=lambda text: on_event(Event("notice", job, why=text)),
+        should_stop=lambda: request.number != 0,
+    )

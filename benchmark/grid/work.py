@@ -52,7 +52,7 @@ def execute(job: Job, watch: Watch = UNWATCHED, notices: Sequence[str] = ()) -> 
 
     Raises:
         UserError: The device or the data is not there or is damaged, or the result cannot be written.
-        StoppedError: ``watch`` asked for it; the state is saved.
+        StoppedError: ``watch`` asked for it; the state is saved where that is possible.
         KeyboardInterrupt: Ctrl-C, in a process that listens to it.
     """
     found = attempt(job, watch, notices)

@@ -38,13 +38,14 @@ def make_run(content: dict[str, Any], send: Send) -> None:
     watch = Watch(
         on_begun=lambda facts: send("begun", facts=facts),
         on_epoch=lambda done, total: send("epoch", done=done, total=total),
+        on_notice=lambda text: send("notice", text=text),
         on_step=signs(send),
         should_stop=asked_to_stop,
     )
     try:
         found = work.attempt(job, watch)
-    except StoppedError:
-        send("interrupted")
+    except StoppedError as stopped:
+        send("interrupted", epoch=stopped.epoch)
         return
     if isinstance(found, Path):
         send("finished", path=str(found))

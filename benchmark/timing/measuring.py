@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divsal_bench.errors import unknown
+from divsal_bench.errors import UserError, unknown
 from divsal_bench.networks import devices
 from divsal_bench.registry import plugins
 from divsal_bench.timing import contenders as named
@@ -71,6 +71,8 @@ def asked_for(only: Sequence[str] | None, workers: int | None) -> tuple[list[str
         sections = [name for name in SECTIONS if name not in ON_REQUEST or workers]
         return sections, methods
     for name in only:
+        if name == named.PLAIN:
+            raise UserError(f"{name} is what every method is compared with; name methods, or loop for {name} itself")
         if name not in SECTIONS and name not in methods:
             raise unknown("name", name, [*SECTIONS, *methods])
     chosen = [name for name in methods if name in only or "methods" in only]

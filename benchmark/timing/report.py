@@ -125,7 +125,7 @@ def ratio_table(compared: Sequence[Compared], style: str, width: int | None) -> 
         by_processor = f"{quartiles_of(one.processor_ratios)[1]:.3f}" if one.processor_ratios else ""
         pairs = f"{len(one.times)} × {steps}"
         rows.append((one.name, f"{middle:.3f}", f"{low:.3f}–{high:.3f}", by_processor, both, pairs))
-    head = ("speed of", "ratio", "quartiles", "by CPU time", "ms", "pairs")
+    head = ("speed of", "ratio", "quartiles", "by CPU time", "ms", "pairs × steps")
     return fitted_table(rows, head, "lrrrrr", style, width)
 
 
@@ -171,7 +171,8 @@ def notes(setting: Setting, measured: Measured) -> list[str]:
         found.append(
             "ratio: images a second of the first over those of the second; median and quartiles over pairs, each of "
             "which is n steps of the one and of the other in turns. By CPU time: the same of this process's "
-            f"processor time, which others on the machine lengthen less. {mapped} a human map."
+            f"processor time, which others on the machine lengthen less. ms: the median of all steps of each, which "
+            f"a busy machine moves more than the ratio of pairs. {mapped} a human map."
         )
     if any(one.section == "evaluation" for one in measured.compared):
         found.append(f"A step of evaluation is a pass over {VALIDATION} images.")

@@ -151,5 +151,5 @@ def stall_seconds(minutes: float) -> float:
     """Seconds without a sign of progress after which a run is taken to hang."""
     require_number("stall_minutes", minutes, whole=False)
     if not 0 < minutes < float("inf"):
-        raise UserError(f"--stall-minutes must be above 0, not {minutes:g}")
+        raise UserError(f"--stall-minutes must be a number of minutes above 0, not {minutes:g}")
     return 60.0 * minutes

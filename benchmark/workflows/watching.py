@@ -19,11 +19,12 @@ class UnfinishedRun:
     """A run without a record.
 
     Attributes:
-        running: Else it was interrupted: the same command goes on with it.
+        running: Else it was interrupted: the same command goes on from what is saved of it.
         epoch: The one that is trained, of ``epochs``; one more than these while predictions are made.
         saved: Share of the training that the last checkpoint holds, in [0, 1].
         seconds: Spent so far.
-        left: Seconds of training that are left at the pace of this run; None while that is not known.
+        left: Seconds of training that are left at the pace of this run, from what is saved where it was interrupted;
+            None while that is not known.
         resumes: How often it has gone on from a checkpoint.
         host: The machine that makes it, or made it last.
     """
@@ -94,7 +95,8 @@ def run_status(out: Path) -> list[RunGroup]:
         run_id = progress.spec.run_id
         if ended.get(run_id) == "done" or (run_id in ended and not running):
             continue
-        left = progress.pace * max(0, progress.steps - progress.step) if progress.pace else None
+        behind = progress.step if running else progress.saved_step
+        left = progress.pace * max(0, progress.steps - behind) if progress.pace else None
         group_of(progress.spec, progress.method_label).unfinished.append(
             UnfinishedRun(
                 run_id=run_id,

@@ -108,8 +108,10 @@ def test_an_interruption_after_the_last_run_is_not_one_of_training(
     [
         ([], "1 of 4 runs finished and kept"),
         ([6], "1 of 4 runs finished and kept, 1 goes on from epoch 7"),
-        ([6, 6], "1 of 4 runs finished and kept, 2 go on from epoch 7"),
-        ([8, 0, 6], "1 of 4 runs finished and kept, 3 go on from epochs 1, 7 and 9"),
+        ([7, 7], "1 of 4 runs finished and kept, 2 go on from epoch 7"),
+        ([9, 1, 7], "1 of 4 runs finished and kept, 3 go on from epochs 1, 7 and 9"),
+        ([0, 7], "1 of 4 runs finished and kept, 1 goes on from epoch 7, 1 begins again, nothing of it is kept"),
+        ([0, 0], "1 of 4 runs finished and kept, 2 begin again, nothing of them is kept"),
     ],
 )
 def test_it_is_said_where_stopped_work_stands(
@@ -135,7 +137,7 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path, capsys: 
         ("--workers", "0", "--devices", "cuda:0"): "--workers 0 runs in this process, --devices in others",
         ("--slots", "2"): "--slots divides devices",
         ("--devices", "cuda:0", "--slots", "0"): "--slots must be 1 or more, not 0",
-        ("--stall-minutes", "-1"): "--stall-minutes must be above 0, not -1",
+        ("--stall-minutes", "-1"): "--stall-minutes must be a number of minutes above 0, not -1",
     }
     for options, message in wrong.items():
         assert main(["run", "--task", "cxr", "--data", "standin", "--out", str(tmp_path / "out"), *options]) == 2

@@ -141,7 +141,7 @@ class Obedient(Placed):
     def trouble(self):
         while not mark("go").exists():
             if asked_to_stop():
-                raise StoppedError
+                raise StoppedError(1)
             time.sleep(0.02)
 
 
@@ -406,7 +406,7 @@ def test_in_this_process_the_first_signal_stops_between_two_steps(
         os.kill(os.getpid(), signal.SIGINT)
         while not watch.should_stop():
             time.sleep(0.01)
-        raise StoppedError
+        raise StoppedError(4)
 
     monkeypatch.setattr(work, "execute", execute)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -417,4 +417,4 @@ def test_in_this_process_the_first_signal_stops_between_two_steps(
         assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
-    assert [(event.kind, event.done) for event in events] == [("begun", 0), ("epoch", 3), ("stopped", 3)]
+    assert [(event.kind, event.done) for event in events] == [("begun", 0), ("epoch", 3), ("stopped", 4)]
