@@ -13,7 +13,7 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -58,14 +58,17 @@ def open_folder(path: Path) -> CacheFolder:
     """
     import pandas as pd
 
-    if (path / DAMAGE_NOTE).exists():
-        raise ValueError((path / DAMAGE_NOTE).read_text(encoding="utf-8")[:200] or "it is marked as damaged")
+    with suppress(FileNotFoundError):
+        note = foreign.read_bytes(path / DAMAGE_NOTE).decode("utf-8", errors="replace")
+        raise ValueError(note[:200] or "it is marked as damaged")
     meta = foreign.read_json(path / "meta.json")
     if not isinstance(meta, dict) or meta.get("sum") != sum_of_meta(meta):
         raise ValueError("meta.json is damaged")
+    if meta["key"] != path.name:  # whoever put it there may have meant well
+        raise ValueError("it holds other data")
     small = {}
     for name in HASHED:
-        small[name] = (path / name).read_bytes()
+        small[name] = foreign.read_bytes(path / name)
         if bytes_digest(small[name]) != meta[name]:
             raise ValueError(f"{name} changed after writing")
     rows = pd.read_parquet(io.BytesIO(small["rows.parquet"]))
@@ -158,7 +161,7 @@ def store_arrays(
             table, meta = finish(bytes_digest((images.sha.hexdigest() + maps.sha.hexdigest()).encode()))
             pd.DataFrame(table, columns=list(COLUMNS)).to_parquet(aside / "rows.parquet", index=False)
             np.save(aside / "sums.npy", np.array(images.sums + maps.sums, np.uint32))
-            sealed: dict[str, Any] = meta | {"channels": shape.channels, "side": shape.side}
+            sealed: dict[str, Any] = meta | {"key": target.name, "channels": shape.channels, "side": shape.side}
             sealed |= {name: foreign.sha256(aside / name) for name in HASHED}
             (aside / "meta.json").write_text(json.dumps(sealed | {"sum": sum_of_meta(sealed)}), encoding="utf-8")
     except FileExistsError:

@@ -14,7 +14,7 @@ from pathlib import Path
 from divsal_bench.contracts.task import Task
 from divsal_bench.data.fingerprint import bytes_digest
 from divsal_bench.errors import UserError
-from divsal_bench.files import whole
+from divsal_bench.files import foreign, whole
 
 #: Other packages whose version may change a drawn pixel.
 PACKAGES = ("numpy", "scipy", "pillow")
@@ -45,7 +45,7 @@ def note_cache(note: Path, name: str) -> None:
 def noted_cache(note: Path) -> str | None:
     """The cache folder's name; None where nothing was written down."""
     try:
-        name = note.read_text(encoding="ascii")
+        name = foreign.read_bytes(note, 64).decode("ascii")
     except (OSError, ValueError):
         return None
     return name if re.fullmatch("[0-9a-f]{32}", name) else None

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from divsal_bench.errors import UserError
+from divsal_bench.files import foreign
 
 #: Bytes in front of the rows of an .npy file of ours.
 HEADER_BYTES = 128
@@ -69,7 +70,7 @@ class StoredRows:
         self._places = np.arange(shape[0]) if stored is None else np.where(stored, np.cumsum(stored) - 1, -1)
         self._verified = np.zeros(len(sums), bool)
         self._moving = threading.Lock()
-        self._file = path.open("rb", buffering=0)
+        self._file = foreign.opened_regular(path)
         self._state = self._now()
         wanted = len(npy_header(())) + len(sums) * self.row_bytes
         if self._state[0] != wanted or self._file.read(HEADER_BYTES) != npy_header((len(sums), *shape[1:])):

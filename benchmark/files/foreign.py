@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 from divsal_bench.files.texts import first_line
@@ -44,11 +44,21 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
         OSError: It is not there or cannot be read.
         RefusedError: It is no regular file.
     """
+    with opened_regular(path) as file:
+        yield BufferedReader(file)
+
+
+def opened_regular(path: Path) -> FileIO:
+    """Open a file to read it for as long as the caller likes; arguments and errors as of :func:`open_regular`."""
     _require_regular(path.stat().st_mode)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    with os.fdopen(os.open(path, flags), "rb") as file:
+    file = FileIO(os.open(path, flags))
+    try:
         _require_regular(os.fstat(file.fileno()).st_mode)
-        yield file
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 PAID_BACK = 100.0
 #: Seconds of work that nobody minds to lose, at most: no checkpoint is made of less at the end of an epoch.
 WORTH = 10.0
+#: Characters of why a checkpoint is not used: it may say what anybody wrote.
+LONGEST_REASON = 300
 #: Seconds between two notes of how far the run is.
 BEAT = 2.0
 
@@ -130,7 +132,7 @@ class Keeper:
             unfinished.set_aside(self.out, self.maker.run_id)
         except OSError:
             unfinished.forget(self.out, self.maker.run_id)
-        self.note(f"a checkpoint was not used, it {why}; the run was made from its beginning")
+        self.note(f"a checkpoint was not used, it {why[:LONGEST_REASON]}; the run was made from its beginning")
 
     def note(self, text: str) -> None:
         """Say something in the run's record, once."""
@@ -159,7 +161,7 @@ class Keeper:
             try:
                 state.restore_training(training, self.known, checkpoint.state, load(content))
             except (UnusableError, SafetensorError) as error:
-                self.refuse(str(error))
+                self.refuse(str(error) if isinstance(error, UnusableError) else f"cannot be read ({error})")
                 raise SpoiltError from error
             self.saved_step, self.saved_epoch = checkpoint.step, checkpoint.epoch
             self.watch.on_notice(f"goes on in epoch {checkpoint.epoch} of {training.protocol.epochs}")

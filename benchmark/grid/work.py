@@ -117,6 +117,8 @@ def assemble(job: Job, facts: dict[str, Any]) -> Parts:
     facts["device"] = device_name(device)
     facts["processor"] = devices.instruction_set() if device.type == "cpu" else ""
     data = open_cached(Path(job.cache))
+    if (data.fingerprint, data.pixel_hash) != (spec.data_fingerprint, job.data.pixel_hash):
+        raise DamagedCacheError(data.path, "it holds other data than this run was planned with")
     task = plugins.tasks().get(spec.task)
     method = plugins.methods().get(spec.method)
     facts["method_source"] = method_source.source_hash(method)

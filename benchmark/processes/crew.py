@@ -271,8 +271,11 @@ class Crew(Generic[J]):
         assert worker.process.stdout is not None
         try:
             for line in worker.process.stdout:
+                event = json.loads(line)
+                if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+                    raise ValueError("something else wrote into the pipe")
                 worker.heard = time.monotonic()
-                self.events.put((worker, json.loads(line)))
+                self.events.put((worker, event))
         except ValueError:  # a line cut short: it died while writing, or can no longer be understood
             worker.process.kill()
 

@@ -20,7 +20,7 @@ from divsal_bench.files import foreign, whole
 from divsal_bench.files.foreign import RefusedError
 from divsal_bench.files.models import read_model
 from divsal_bench.runs.messages import MOST_NOTICES
-from divsal_bench.runs.unfinished import entries_of, folder_of, make_folder
+from divsal_bench.runs.unfinished import LARGEST_COUNT, entries_of, folder_of, make_folder
 from divsal_bench.scores.schema import Typed
 
 #: Raised when state.json or the tensors change in a way that older readers would misread.
@@ -68,10 +68,10 @@ class Checkpoint(Typed):
     schema_version: Literal[1] = CHECKPOINT_VERSION
     maker: Maker
     hardware: str
-    step: int = Field(ge=0)
-    epoch: int = Field(ge=1)
-    seconds: float = Field(ge=0)
-    resumes: int = Field(ge=0)
+    step: int = Field(ge=0, le=LARGEST_COUNT)
+    epoch: int = Field(ge=1, le=LARGEST_COUNT)
+    seconds: float = Field(ge=0, le=LARGEST_COUNT)
+    resumes: int = Field(ge=0, le=LARGEST_COUNT)
     notices: list[str] = Field(max_length=MOST_NOTICES)
     state: dict[str, Any]
     tensors_sha256: str = ""

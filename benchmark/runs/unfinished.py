@@ -30,6 +30,8 @@ PROGRESS_FILE = "progress.json"
 SET_ASIDE = "-aside"
 #: Bytes of a progress.json; ours have two thousand.
 LARGEST_PROGRESS = 2**20
+#: Steps, epochs or seconds of a run: more than anyone has, and little enough to reckon with.
+LARGEST_COUNT = 10**12
 #: Tries to make a folder while other runs take the one around it away.
 MAKE_ATTEMPTS = 10
 #: Seconds after which a run that another machine makes, whose locks may not be seen here, counts as interrupted.
@@ -52,14 +54,14 @@ class Progress(Typed):
 
     spec: Spec
     method_label: str
-    epoch: int = Field(ge=1)
-    epochs: int = Field(ge=0)
-    step: int = Field(ge=0)
-    steps: int = Field(ge=0)
-    pace: float = Field(ge=0)
-    seconds: float = Field(ge=0)
-    saved_step: int = Field(ge=0)
-    resumes: int = Field(ge=0)
+    epoch: int = Field(ge=1, le=LARGEST_COUNT)
+    epochs: int = Field(ge=0, le=LARGEST_COUNT)
+    step: int = Field(ge=0, le=LARGEST_COUNT)
+    steps: int = Field(ge=0, le=LARGEST_COUNT)
+    pace: float = Field(ge=0, le=LARGEST_COUNT)
+    seconds: float = Field(ge=0, le=LARGEST_COUNT)
+    saved_step: int = Field(ge=0, le=LARGEST_COUNT)
+    resumes: int = Field(ge=0, le=LARGEST_COUNT)
     host: str
     updated: float
 
@@ -144,6 +146,8 @@ def set_aside(out: Path, run_id: str) -> Path:
         OSError: They cannot be moved.
     """
     path = folder_of(out, run_id)
+    if path.parent.is_symlink():
+        raise NotADirectoryError(errno.ENOTDIR, "it is a link", str(path.parent))
     kept = path.with_name(path.name + SET_ASIDE)
     whole.remove(kept)
     path.rename(kept)
@@ -151,8 +155,10 @@ def set_aside(out: Path, run_id: str) -> Path:
 
 
 def forget(out: Path, run_id: str) -> None:
-    """Remove what is kept of a run that is saved, as far as it can be."""
+    """Remove what is kept of a run that is saved, as far as it can be; nothing behind a link."""
     path = folder_of(out, run_id)
+    if path.parent.is_symlink():
+        return
     whole.remove(path)
     whole.remove(path.with_name(path.name + SET_ASIDE))
     whole.remove_empty([path.parent])

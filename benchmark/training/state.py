@@ -22,7 +22,10 @@ from divsal_bench.training.unpacking import Unpacker
 #: How the names of tensors begin that are not the method's or the optimiser's.
 NETWORK, KEPT, STREAM = "network.", "kept.", "stream."
 #: What reading content that fits nothing raises, whoever wrote it.
-MISFITS = (UnusableError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError)
+MISFITS = (
+    UnusableError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, SyntaxError,
+    MemoryError,
+)  # fmt: skip
 
 
 def known_to(training: Training) -> Known:
@@ -130,11 +133,16 @@ def _restore(training: Training, known: Known, content: Mapping[str, Any], tenso
     history.epochs = unpacker.unpack(content["epochs"])
     history.selected_epoch = int(content["selected_epoch"])
     history.train_seconds = float(content["train_seconds"])
+    for row in history.epochs:
+        if not all(type(name) is str and type(value) in (int, float) for name, value in row.items()):
+            raise UnusableError("has a history of something else than numbers")
     if len(history.epochs) != epoch - 1:
         raise UnusableError(f"is in epoch {epoch} and has a history of {len(history.epochs)}")
     fill_network(network_tensors(training), under(tensors, NETWORK))
     restore_optimiser(training, unpacker.unpack(content["optimiser"]))
-    training.scheduler.load_state_dict(unpacker.unpack(content["scheduler"]))
+    schedule = unpacker.unpack(content["scheduler"])
+    require_form(training.scheduler.state_dict(), schedule, "schedule")
+    training.scheduler.load_state_dict(schedule)
     kept = under(tensors, KEPT)
     if kept:
         own = training.model.net.state_dict()
@@ -160,6 +168,7 @@ def restore_optimiser(training: Training, found: dict[str, Any]) -> None:
     own = training.optimiser.state_dict()
     if [sorted(group) for group in found["param_groups"]] != [sorted(group) for group in own["param_groups"]]:
         raise UnusableError("has another optimiser")
+    require_form(own["param_groups"], found["param_groups"], "optimiser")
     parameters = [one for group in training.optimiser.param_groups for one in group["params"]]
     for number, values in found["state"].items():
         for value in values.values():
@@ -188,3 +197,14 @@ def require_alike(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Non
     for name, tensor in own.items():
         if (tensor.shape, tensor.dtype) != (found[name].shape, found[name].dtype):
             raise UnusableError(f"has {name} as {tuple(found[name].shape)}, here it is {tuple(tensor.shape)}")
+
+
+def require_form(own: Any, found: Any, what: str) -> None:
+    """Refuse content that is built otherwise than ours: other names, lengths or kinds of values."""
+    if type(own) is not type(found) and {type(own), type(found)} != {int, float}:
+        raise UnusableError(f"has another {what}")
+    if isinstance(own, dict | list | tuple):
+        if len(own) != len(found) or (isinstance(own, dict) and own.keys() != found.keys()):
+            raise UnusableError(f"has another {what}")
+        for name in own if isinstance(own, dict) else range(len(own)):
+            require_form(own[name], found[name], what)

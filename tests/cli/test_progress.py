@@ -107,7 +107,7 @@ def test_an_interruption_after_the_last_run_is_not_one_of_training(
     ("stopped", "said"),
     [
         ([], "1 of 4 runs finished and kept"),
-        ([6], "1 of 4 runs finished and kept, 1 goes on from epoch 7"),
+        ([7], "1 of 4 runs finished and kept, 1 goes on from epoch 7"),
         ([7, 7], "1 of 4 runs finished and kept, 2 go on from epoch 7"),
         ([9, 1, 7], "1 of 4 runs finished and kept, 3 go on from epochs 1, 7 and 9"),
         ([0, 7], "1 of 4 runs finished and kept, 1 goes on from epoch 7, 1 begins again, nothing of it is kept"),

@@ -124,6 +124,27 @@ def test_a_flipped_bit_in_the_cache_is_never_read(load: Callable[[], DataArrays]
     assert file.stat().st_ino != before.st_ino
 
 
+@pytest.mark.parametrize("name", ["images.npy", "maps.npy", *SMALL, "damaged"])
+def test_a_pipe_in_the_cache_is_not_waited_for(load: Callable[[], DataArrays], name: str) -> None:
+    data = load()
+    expected = pixels(data)
+    (data.path / name).unlink(missing_ok=True)
+    os.mkfifo(data.path / name)
+    for found, wanted in zip(pixels(load()), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_cache_that_was_put_in_the_place_of_another_is_not_used(task: Task, ready: Path) -> None:
+    source = catalogue.resolve(task, None)
+    small, large = load_arrays(task, source, 8), load_arrays(task, source, 9)
+    expected = small.images[:]
+    shutil.rmtree(small.path)
+    shutil.copytree(large.path, small.path)
+    with pytest.raises(UserError, match="it holds other data"):
+        open_cached(small.path)
+    np.testing.assert_array_equal(load_arrays(task, source, 8).images[:], expected)
+
+
 def test_one_command_sees_the_damage_and_the_next_one_mends_it(
     load: Callable[[], DataArrays], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,14 @@ def test_what_happens_to_the_data_while_it_is_read(
     pd.testing.assert_frame_equal(run.predictions(), damageable, check_exact=True)
 
 
+def test_data_that_takes_the_place_of_what_was_planned_with_is_not_trained_on(tmp_path: Path) -> None:
+    job, _, _ = planned(tmp_path / "runs")
+    other = dataclasses.replace(job, data=job.data.model_copy(update={"pixel_hash": "0" * 64}))
+    with pytest.raises(UserError, match="it holds other data than this run was planned with"):
+        pool.run_jobs([other], 0)
+    assert not read_runs(tmp_path / "runs")
+
+
 @pytest.mark.parametrize("name", ["images.npy", "maps.npy"])
 def test_altered_data_ends_the_command_in_one_line_and_the_same_command_mends_it(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

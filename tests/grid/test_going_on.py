@@ -192,6 +192,16 @@ def test_what_cannot_be_used_is_set_aside_and_the_run_begins_anew(tmp_path: Path
         content["seal"] = checkpoints.Checkpoint.model_validate(content).sealed()
         state.write_text(json.dumps(content))
 
+    def rewrite(before: str, after: str) -> None:
+        state.write_text(state.read_text().replace(before, after, 1))
+
+    def with_entry(name: str, entry: list[Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        return lambda one: {**one, name: {**one[name], "of": [*one[name]["of"], entry]}}
+
+    def texts_for_numbers(one: dict[str, Any]) -> dict[str, Any]:
+        one["epochs"]["of"][0]["of"][1][1] = "low"
+        return one
+
     def other_torch() -> None:
         reseal(maker=lambda maker: {**maker, "versions": {**maker["versions"], "torch": "1.0"}})
 
@@ -200,6 +210,12 @@ def test_what_cannot_be_used_is_set_aside_and_the_run_begins_anew(tmp_path: Path
         (other_torch, "it was made with torch 1.0, this is "),
         (lambda: reseal(state=lambda one: {**one, "done": 77}), "it is at step 77 of epoch 2"),
         (lambda: reseal(state=lambda one: {**one, "sums": {}}), "it does not fit (KeyError"),
+        (lambda: reseal(state=lambda one: {**one, "epoch": 10**400}), "it is at step 1 of epoch 1000"),
+        (lambda: reseal(state=lambda one: {**one, "train_seconds": 10**400}), "it does not fit (OverflowError"),
+        (lambda: reseal(state=with_entry("scheduler", ["step", 5])), "it has another schedule"),
+        (lambda: reseal(state=texts_for_numbers), "it has a history of something else than numbers"),
+        (lambda: rewrite('"resumes": 0', f'"resumes": {2**64}'), "it is damaged: field 'resumes'"),
+        (lambda: rewrite('"seconds": ', '"seconds": 1e300, "before": '), "it is damaged: field 'seconds'"),
     ):
         stop(job, 4)
         damage()

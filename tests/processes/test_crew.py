@@ -34,6 +34,13 @@ def do(content, send):
     if how == "fork" and os.fork() == 0:
         send("told", pid=0)
         os._exit(0)
+    if how == "junk":
+        for number in range(3, 20):
+            try:
+                os.write(number, b'{"x": 1}\\n[1]\\n')
+            except OSError:
+                pass
+        time.sleep(60)
     send("told", pid=os.getpid(), place=os.environ.get("PLACE"))
 
 if __name__ == "__main__":
@@ -93,6 +100,11 @@ def test_a_death_is_told_with_its_way_and_its_own_last_words(module: str) -> Non
     assert "ZeroDivisionError" in by_job["raise"].printed
     assert "die said" not in by_job["raise"].printed
     assert all(0 < one.seconds < 60 for one in ended)
+
+
+def test_what_something_else_writes_into_the_pipe_costs_one_job(module: str) -> None:
+    told, ended = work_through(module, ["well", "junk", "well"])
+    assert (len(told), [one.job for one in ended]) == (2, ["junk"])
 
 
 def test_what_nobody_keeps_goes_through_as_it_is(module: str, capfd: pytest.CaptureFixture[str]) -> None:

@@ -212,6 +212,18 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, linked: str) -> None:
     assert names(tmp_path / "elsewhere") == []
 
 
+def test_nothing_is_taken_away_behind_a_link(tmp_path: Path) -> None:
+    write(tmp_path / "another")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".unfinished").symlink_to(tmp_path / "another" / ".unfinished")
+    with pytest.raises(RefusedError, match="is a link"):
+        read_checkpoint(tmp_path / "out", OWN)
+    with pytest.raises(OSError, match="link"):
+        unfinished.set_aside(tmp_path / "out", OWN.run_id)
+    unfinished.forget(tmp_path / "out", OWN.run_id)
+    assert read_checkpoint(tmp_path / "another", OWN) is not None
+
+
 def progress(**content: Any) -> unfinished.Progress:
     """In the second of four epochs."""
     full: dict[str, Any] = {
@@ -248,6 +260,8 @@ def test_a_run_is_running_while_it_is_locked_or_another_machine_says_so(tmp_path
     [b"", b"{", b"[]", b"\x80\x04", b'{"epoch": NaN}', b"[" * 100_000, json.dumps({"epoch": 1}).encode(),
      json.dumps({**progress().model_dump(mode="json"), "host": "\x1b[2J"}).encode(),
      json.dumps({**progress().model_dump(mode="json"), "more": 1}).encode(),
+     json.dumps({**progress().model_dump(mode="json"), "pace": 1e308}).encode(),
+     json.dumps({**progress().model_dump(mode="json"), "steps": 2**63}).encode(),
      json.dumps({**progress(spec=SPEC.model_copy(update={"seed": 1})).model_dump(mode="json")}).encode()],
 )  # fmt: skip
 def test_progress_that_nobody_of_ours_wrote_is_passed_by(tmp_path: Path, content: bytes) -> None:
