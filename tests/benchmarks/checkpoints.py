@@ -36,7 +36,9 @@ def begun(out: Path, arguments: argparse.Namespace, minutes: float) -> tuple[Tra
     facts: dict[str, object] = {"notices": []}
     parts = work.assemble(job, facts)
     keeper = Keeper(job, Watch(), time.perf_counter(), parts.device.type, facts)
-    train, validation = (work.split_tensors(parts.data, name, parts.device) for name in ("train", "validation"))
+    train, validation = (
+        work.split_rows(parts.data, name, parts.device).in_memory() for name in ("train", "validation")
+    )
     method = parts.method(**job.spec.fields)
     training = Training(parts.model, method, train, validation, parts.protocol, parts.streams)
     keeper.go_on(training)
