@@ -54,7 +54,7 @@ def test_status_counts_what_ended_and_lists_what_did_not(out: Path, capsys: pyte
         "cxr cyborg 2 running 3 of 12 20% 3 min 00 s machine",
         "cxr cyborg 3 interrupted predicting 100% – machine",
     ]
-    assert said == "interrupted runs go on when the command that began them is given again\n"
+    assert said == "interrupted runs go on from what is saved of them when the command that began them is given again\n"
 
 
 def test_status_in_other_formats(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
