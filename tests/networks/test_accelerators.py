@@ -110,8 +110,8 @@ def test_what_is_not_there_is_refused(
         ({"devices": 1}, "devices takes a name, several, or one text with commas, not 1"),
         ({"devices": "cuda", "slots": "two"}, "slots takes a whole number, not 'two'"),
         ({"device": "cuda:2"}, "device 'cuda:2' is not available here"),
-        ({"stall_minutes": 0}, "--stall-minutes must be above 0, not 0"),
-        ({"stall_minutes": float("nan")}, "--stall-minutes must be above 0, not nan"),
+        ({"stall_minutes": 0}, "--stall-minutes must be a number of minutes above 0, not 0"),
+        ({"stall_minutes": float("nan")}, "--stall-minutes must be a number of minutes above 0, not nan"),
         ({"stall_minutes": "long"}, "stall_minutes takes a number, not 'long'"),
     ],
 )
