@@ -136,23 +136,6 @@ class StoredRows:
         self._fill(found, places[there], there)
         return found
 
-    def stored(self, rows: Sequence[int] | np.ndarray, out: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Read of some rows only those that the file has; all others are zeros.
-
-        Args:
-            rows: As :meth:`read` takes them.
-            out: Where they go: uint8, (n, ...), C-contiguous; its first rows are used. None makes an array.
-
-        Returns:
-            Their positions in ``rows``, int64 (m,), and the rows themselves, (m, ...).
-
-        Raises:
-            DamagedCacheError, IndexError: As :meth:`read`.
-        """
-        wanted = np.asarray(rows, dtype=np.intp)
-        there = np.flatnonzero(self._places[wanted] >= 0)
-        return there, self.read(wanted[there], None if out is None else out[: len(there)])
-
     def _buffer(self, count: int, out: np.ndarray | None) -> np.ndarray:
         """Where so many rows go."""
         shape = (count, *self.shape[1:])

@@ -81,13 +81,6 @@ def test_rows_go_into_memory_of_the_callers(tmp_path: Path, values: np.ndarray) 
     out = np.full((6, 3, 5, 4), 9, np.uint8)
     assert rows.read(wanted, out) is out
     assert (out == values[wanted]).all()
-    out[:] = 9
-    positions, only = rows.stored(wanted, out)
-    assert positions.tolist() == [1, 2, 3, 4]
-    assert (only == values[wanted[positions]]).all()
-    assert np.shares_memory(only, out)
-    assert (out[4:] == 9).all()
-    assert [len(part) for part in rows.stored(np.array([1, 2]))] == [0, 0]
     for wrong in (out[:5], out[:, :2], out.astype(np.int8), np.empty((12, 3, 5, 4), np.uint8)[::2]):
         with pytest.raises(ValueError, match="C-contiguous uint8 array"):
             rows.read(wanted, wrong)
